@@ -1,0 +1,245 @@
+"""The typed configuration: what every option is, which of them make a run what it is, and the run's id."""
+
+import dataclasses
+import difflib
+import hashlib
+import inspect
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.utils import get_object
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from stablernn.errors import ConfigurationError
+
+
+@dataclass
+class Truncation:
+    k: int | None = MISSING
+
+
+@dataclass
+class Model:
+    name: str = MISSING
+    cell: dict[str, Any] = MISSING
+    embedding_size: int = MISSING
+    hidden_size: int = MISSING
+    num_layers: int = MISSING
+    dropout: float = MISSING
+    tied: bool = MISSING
+    learning_rate: float = MISSING
+
+
+@dataclass
+class Stability:
+    name: str = MISSING
+    constraint: dict[str, Any] = MISSING
+
+
+@dataclass
+class Approximation:
+    name: str = MISSING
+    window: int = MISSING
+    backbone: dict[str, Any] = MISSING
+
+
+@dataclass
+class Training:
+    epochs: int = MISSING
+    max_updates: int | None = None
+    batch_size: int = MISSING
+    clip: float = MISSING
+    annealing: float = MISSING
+    evaluate_every: int | None = None
+    early_stop: int = MISSING
+    log_every: int = MISSING
+    checkpoint_seconds: float = MISSING
+
+
+@dataclass
+class Profile:
+    name: str = MISSING
+
+
+@dataclass
+class Config:
+    """Root of the configuration; conf/train.yaml says what each option does."""
+
+    seed: int = MISSING
+    truncation: Truncation = field(default_factory=Truncation)
+    dataset: dict[str, Any] = MISSING
+    model: Model = field(default_factory=Model)
+    stability: Stability = field(default_factory=Stability)
+    approximation: Approximation = field(default_factory=Approximation)
+    optimizer: dict[str, Any] = MISSING
+    training: Training = field(default_factory=Training)
+    profile: Profile = field(default_factory=Profile)
+    tracking: dict[str, Any] = MISSING
+    experiment_name: str = MISSING
+    runs: str = MISSING
+    device: str = MISSING
+    threads: int | None = None
+    progress: bool = MISSING
+
+
+# Where it runs, how it is watched and what it is called do not change the result.
+_NOT_IDENTITY = (
+    "runs",
+    "device",
+    "threads",
+    "progress",
+    "tracking",
+    "experiment_name",
+    "dataset.path",
+    "model.learning_rate",  # only a default for optimizer.lr, which counts
+    "training.log_every",
+    "training.checkpoint_seconds",
+)
+
+
+def register() -> None:
+    """Make the schema known to Hydra as ``schema``, the first entry of conf/train.yaml's defaults."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def identity(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration without what cannot change the result."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    for option in _NOT_IDENTITY:
+        *parents, last = option.split(".")
+        node: Any = resolved
+        for parent in parents:
+            node = node[parent]
+        node.pop(last, None)
+    return typing.cast(dict[str, Any], resolved)
+
+
+def run_id(config: DictConfig) -> str:
+    """A readable prefix and a hash of ``identity``."""
+    digest = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]
+    return (
+        f"{config.dataset.name}-{config.model.name}-{config.stability.name}-{config.approximation.name}"
+        f"-k{config.truncation.k}-s{config.seed}-{digest}"
+    )
+
+
+def check(config: DictConfig) -> None:
+    """Refuse a configuration that no run can be made of, before anything is loaded or written.
+
+    Raises:
+        ConfigurationError: names the option and what it takes.
+    """
+    _check_known(config, Config, "")
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigurationError(f"{missing[0]} is not set: give it a value, as in {missing[0]}=...")
+    if config.truncation.k is None:
+        raise ConfigurationError(
+            f"truncation.k is not set: approximation={config.approximation.name} needs a whole number >= 1, as in truncation.k=35"
+        )
+    for option in _AT_LEAST_ONE:
+        value = OmegaConf.select(config, option)
+        if value is not None and value < 1:
+            raise ConfigurationError(f"{option}={value} must be a whole number >= 1")
+    for option, low, high in _RANGES:
+        value = OmegaConf.select(config, option)
+        if not low <= value < high:
+            raise ConfigurationError(f"{option}={value} must lie in [{low}, {high})")
+    lr = OmegaConf.select(config, "optimizer.lr")
+    if not isinstance(lr, int | float) or not lr > 0:
+        raise ConfigurationError(f"optimizer.lr={lr} must be a positive number")
+    if config.device not in ("auto", "cpu") and not config.device.startswith("cuda"):
+        raise ConfigurationError(f"device={config.device} is unknown: choose auto, cpu, cuda or cuda:N")
+    for option, node in _targets(config, ""):
+        _check_target(option, node)
+
+
+_AT_LEAST_ONE = (
+    "truncation.k",
+    "approximation.window",
+    "model.embedding_size",
+    "model.hidden_size",
+    "model.num_layers",
+    "training.epochs",
+    "training.max_updates",
+    "training.batch_size",
+    "training.evaluate_every",
+    "training.early_stop",
+    "training.log_every",
+    "threads",
+)
+_RANGES = (
+    ("model.dropout", 0, 1),
+    ("seed", 0, 2**63),
+    ("training.clip", 1e-12, float("inf")),
+    ("training.annealing", 1, float("inf")),
+    ("training.checkpoint_seconds", 0, float("inf")),
+)
+
+
+def _check_known(node: DictConfig, kind: type, path: str) -> None:
+    """Hydra's ``+option=value`` adds whatever it is given; an option that nobody reads is a mistake."""
+    known = {f.name: f.type for f in dataclasses.fields(kind)}
+    for key in node:
+        name = str(key)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {path}{near[0]}?" if near else ""
+            raise ConfigurationError(f"{path}{name} is not an option{hint}")
+        if dataclasses.is_dataclass(known[name]):
+            _check_known(node[name], typing.cast(type, known[name]), f"{path}{name}.")
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            yield path, node
+        for key in node:
+            yield from _targets(node[key], f"{path}.{key}" if path else str(key))
+
+
+def _check_target(option: str, node: DictConfig) -> None:
+    """The signature of a ``_target_`` is the schema of its options."""
+    try:
+        target = get_object(node["_target_"])
+    except Exception:
+        raise ConfigurationError(f"{option}._target_={node['_target_']} cannot be imported") from None
+    parameters = inspect.signature(target).parameters
+    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) and parameters else target)
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for key, value in node.items():
+        name = str(key)
+        if name in ("_target_", "_partial_", "_recursive_", "_convert_"):
+            continue
+        if name not in parameters and not open_ended:
+            known = ", ".join(parameters) or "no options"
+            raise ConfigurationError(f"{option}.{name} is not an option: {target.__name__} takes {known}")
+        if name in hints and not _is_a(value, hints[name]):
+            wanted = getattr(hints[name], "__name__", None) or str(hints[name])
+            if isinstance(hints[name], types.UnionType):
+                wanted = str(hints[name])
+            raise ConfigurationError(f"{option}.{name}={value} is not of the type that it takes, {wanted}")
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Whether a configuration value fits a type hint; hints that YAML cannot express fit anything."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_a(value, option) for option in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (str, bool):
+        return isinstance(value, hint)
+    if hint is type(None):
+        return value is None
+    if origin is not None and inspect.isclass(origin) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping | DictConfig)
+    return True

@@ -1,0 +1,1 @@
+"""Text or generator -> vocabulary -> token streams -> windows (x, y). Knows no model."""

@@ -1,0 +1,67 @@
+"""The data-set hub, asked once and within bounded time."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from functools import cache
+from urllib.parse import urlparse
+
+from stablernn.data.splits import SPLITS
+from stablernn.errors import DataError
+
+_PROBE_SECONDS = 2.0
+_HUB_SPLITS = dict(zip(SPLITS, ("train", "validation", "test"), strict=True))
+
+
+@cache
+def reachable() -> bool:
+    """Whether the hub accepts a connection within two seconds, name look-up included. Asked once a process."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return False
+    from huggingface_hub.constants import ENDPOINT
+
+    address = urlparse(ENDPOINT)
+    answered = threading.Event()
+
+    def connect() -> None:
+        try:
+            port = address.port or (443 if address.scheme == "https" else 80)
+            with socket.create_connection((address.hostname or "", port), timeout=_PROBE_SECONDS):
+                answered.set()
+        except OSError:
+            pass
+
+    # A look-up cannot be given a time limit, so it gets a thread that may be left behind.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return answered.is_set()
+
+
+def text_lines(name: str, repository: str, configuration: str | None) -> dict[str, Iterator[str]]:
+    """The ``text`` column of a data set, one row a line, by split.
+
+    Without a network only a copy that ``datasets`` downloaded earlier is looked for.
+
+    Raises:
+        DataError: neither can be had; the message says what to do.
+    """
+    online = reachable()
+    if not online:
+        # The library retries for half a minute before it gives up; offline it answers at once.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        os.environ["HF_DATASETS_OFFLINE"] = "1"
+    import datasets
+
+    if not online:
+        datasets.config.HF_HUB_OFFLINE = True
+    try:
+        rows = datasets.load_dataset(repository, configuration)
+    except Exception as error:
+        why = "the hub does not answer" if not online else f"the hub refused ({str(error).splitlines()[0]})"
+        raise DataError(
+            f"{name}: {why} and no local copy is named: set dataset.path (or STABLERNN_DATA) to a folder with its "
+            "token files, connect to a network, or choose dataset=embedded (ships with the project)"
+        ) from None
+    return {split: iter(rows[_HUB_SPLITS[split]]["text"]) for split in SPLITS}

@@ -1,0 +1,167 @@
+"""The embedded corpus: a hidden Markov model over words, whose best perplexity is known for every context k."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stablernn.data.splits import SPLITS, Corpus, Split
+from stablernn.errors import ConfigurationError
+
+_POSITIONS_A_BLOCK = 4096
+
+
+class HiddenMarkovModel:
+    """States s with transition matrix A (S, S), words with emission matrix E (S, V), rows summing to one.
+
+    The exact predictor of a model that sees k words is the forward filter started from the stationary law π
+    k words back. With b the law of the current state it is a recurrent network of its own::
+
+        b_t^(0) = π,   b_t^(j) ∝ (A^T b_{t-1}^(j-1)) ⊙ E[:, x_t],   p(x_{t+1}) = (A^T b_t^(k))^T E[:, x_{t+1}]
+
+    the layered recursion of the k-truncated network, so it is computed the same way: all positions at once.
+    """
+
+    def __init__(self, transition: np.ndarray, emission: np.ndarray) -> None:
+        self.transition = transition
+        self.emission = emission
+        self.stationary = _stationary(transition)
+
+    def sample(self, tokens: int, first_word: int, rng: np.random.Generator) -> np.ndarray:
+        """``first_word`` followed by ``tokens`` words drawn from the stationary chain given that word."""
+        start = self.stationary * self.emission[:, first_word]
+        cumulative = np.cumsum(self.transition, axis=1)
+        state = int(rng.choice(len(start), p=start / start.sum()))
+        draws = rng.random(tokens)
+        states = np.empty(tokens, dtype=np.int64)
+        last = len(start) - 1
+        for t in range(tokens):
+            state = min(int(cumulative[state].searchsorted(draws[t])), last)
+            states[t] = state
+        words = np.empty(tokens + 1, dtype=np.int32)
+        words[0] = first_word
+        for state in range(len(start)):
+            at = np.flatnonzero(states == state)
+            words[1 + at] = rng.choice(self.emission.shape[1], size=len(at), p=self.emission[state])
+        return words
+
+    def log_probabilities(self, split: Split, k: int | None) -> np.ndarray:
+        """Log-probability (nats) that the best predictor with k words of context gives each token, shape (N,).
+
+        k = None is the filter over the whole past. Context never reaches before the split's first input.
+        """
+        if k is None:
+            return self._whole_past(split)
+        if k < 1:
+            raise ConfigurationError(f"truncation.k={k}: a context has at least 1 word")
+        blocks = range(0, len(split), _POSITIONS_A_BLOCK)
+        return np.concatenate([self._block(split, start, min(start + _POSITIONS_A_BLOCK, len(split)), k) for start in blocks])
+
+    def perplexity(self, split: Split, k: int | None) -> float:
+        """exp of the mean negative log-probability of ``log_probabilities``."""
+        return float(np.exp(-self.log_probabilities(split, k).mean()))
+
+    def _filter(self, belief: np.ndarray, words: np.ndarray) -> np.ndarray:
+        belief = (belief @ self.transition) * self.emission.T[words]
+        return belief / belief.sum(axis=-1, keepdims=True)
+
+    def _block(self, split: Split, start: int, stop: int, k: int) -> np.ndarray:
+        first = max(0, start - k + 1)
+        words = split.inputs[first:stop]
+        finished = []  # row t of layer t + 1 has all the past that there is
+        belief = self._filter(np.broadcast_to(self.stationary, (len(words), len(self.stationary))), words)
+        for layer in range(1, min(k, len(words))):
+            finished.append(belief[:1])
+            belief = self._filter(belief[:-1], words[layer:])
+        belief = np.concatenate([*finished, belief])[start - first :]
+        return self._log_next(belief, split.targets[start:stop])
+
+    def _whole_past(self, split: Split) -> np.ndarray:
+        beliefs = np.empty((len(split), len(self.stationary)))
+        belief = self.stationary
+        for t, word in enumerate(split.inputs):
+            belief = beliefs[t] = self._filter(belief, word)
+        return self._log_next(beliefs, split.targets)
+
+    def _log_next(self, belief: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return np.log(((belief @ self.transition) * self.emission.T[targets]).sum(axis=-1))
+
+
+def _stationary(transition: np.ndarray) -> np.ndarray:
+    """The law π with π A = π."""
+    states = len(transition)
+    system = np.vstack([transition.T - np.eye(states), np.ones(states)])
+    law = np.linalg.lstsq(system, np.append(np.zeros(states), 1.0), rcond=None)[0]
+    return np.maximum(law, 0.0) / np.maximum(law, 0.0).sum()
+
+
+class EmbeddedCorpus:
+    """Slow topics × fast syntax states with Zipf-like emissions, made from a seed: no download.
+
+    A state is a pair (topic, syntax). Syntax moves at every word along a sparse random graph; the topic is
+    kept with probability ``persistence``, so evidence about it accumulates over some 1 / (1 - persistence)
+    words and a longer context keeps paying. Each syntax state owns a share of the vocabulary and each
+    topic prefers its own words within the share; syntax state 0 emits only ``<eos>``.
+
+    Args:
+        name: what tables call it.
+        seed: of the chain and of the text.
+        types: vocabulary size V, ``<eos>`` included.
+        topics, syntax: number of slow and of fast states.
+        persistence: probability that the topic stays, in [0, 1).
+        concentration: how strongly a topic prefers its own words; 0 makes topics alike.
+        max_tokens: length of each split.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        types: int,
+        topics: int,
+        syntax: int,
+        persistence: float,
+        concentration: float,
+        max_tokens: Mapping[str, int],
+    ) -> None:
+        if types <= syntax:
+            raise ConfigurationError(f"dataset.types={types} must exceed dataset.syntax={syntax}")
+        if not 0 <= persistence < 1:
+            raise ConfigurationError(f"dataset.persistence={persistence} must lie in [0, 1)")
+        self.name = name
+        self.seed = seed
+        self.types = types
+        self.topics = topics
+        self.syntax = syntax
+        self.persistence = persistence
+        self.concentration = concentration
+        self.max_tokens = dict(max_tokens)
+
+    def available(self) -> bool:
+        return True
+
+    def model(self) -> HiddenMarkovModel:
+        rng = np.random.default_rng(self.seed)
+        syntax = rng.dirichlet(np.full(self.syntax, 0.2), size=self.syntax)
+        syntax = 0.98 * syntax + 0.02 / self.syntax
+        topic = np.full((self.topics, self.topics), (1 - self.persistence) / max(self.topics - 1, 1))
+        np.fill_diagonal(topic, self.persistence if self.topics > 1 else 1.0)
+        emission = np.zeros((self.topics, self.syntax, self.types))
+        emission[:, 0, 0] = 1.0
+        owner = 1 + rng.permutation(np.arange(self.types - 1) % (self.syntax - 1))
+        for state in range(1, self.syntax):
+            words = 1 + np.flatnonzero(owner == state)
+            zipf = 1.0 / np.arange(1, len(words) + 1)
+            for number in range(self.topics):
+                taste = np.exp(self.concentration * rng.standard_normal(len(words)))
+                emission[number, state, words] = zipf * taste / (zipf * taste).sum()
+        return HiddenMarkovModel(np.kron(topic, syntax), emission.reshape(-1, self.types))
+
+    def load(self) -> Corpus:
+        model = self.model()
+        splits = {
+            split: Split(model.sample(self.max_tokens[split], 0, np.random.default_rng([self.seed, number])))
+            for number, split in enumerate(SPLITS, start=1)
+        }
+        return Corpus(self.name, self.types, splits, model.perplexity)
+
+

@@ -1,0 +1,55 @@
+"""Token streams cut into windows of (x, y), time first."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stablernn.data.splits import Split
+from stablernn.errors import ConfigurationError
+
+
+class Windows:
+    """A split as B contiguous streams, read in windows of T steps.
+
+    With ids ``<eos> a b c d e f`` (N = 6), B = 2 and T = 2 the streams are ``a b c`` and ``d e f``, and the
+    windows are, time down and streams across::
+
+        x        y            x        y
+        <eos> c  a d          b e      c f
+        a     d  b e
+
+    A stream continues from window to window, so a state carried over sees the text as one sequence. Training
+    drops the last N mod B tokens; with B = 1 nothing is dropped and every token is a target exactly once.
+
+    Args:
+        split: the tokens.
+        batch: number of streams B.
+        length: steps a window T; the last window of a pass is shorter where T does not divide the stream.
+    """
+
+    def __init__(self, split: Split, batch: int, length: int) -> None:
+        self.steps = len(split) // batch
+        self.length = length
+        if self.steps == 0:
+            raise ConfigurationError(f"training.batch_size={batch} streams need at least {batch} tokens, got {len(split)}")
+        used = self.steps * batch
+        self._inputs = split.inputs[:used].reshape(batch, self.steps)
+        self._targets = split.targets[:used].reshape(batch, self.steps)
+
+    def __len__(self) -> int:
+        """Number of windows in one pass."""
+        return -(-self.steps // self.length)
+
+    def window(self, number: int) -> tuple[Tensor, Tensor]:
+        """x and y of one window, both (T, B), 64-bit integers."""
+        span = slice(number * self.length, (number + 1) * self.length)
+        return _time_first(self._inputs[:, span]), _time_first(self._targets[:, span])
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return map(self.window, range(len(self)))
+
+
+def _time_first(ids: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(ids.T, dtype=np.int64))

@@ -1,0 +1,21 @@
+"""The errors that a user can act on; the command line prints them as one line and exits with code 2."""
+
+
+class StableRNNError(Exception):
+    """Base of every error of this package that is not a bug. Its text names the option and the remedy."""
+
+
+class ConfigurationError(StableRNNError):
+    """An option has a value that no run can be made of."""
+
+
+class DataError(StableRNNError):
+    """A data set is missing, incomplete, or not what it is said to be."""
+
+
+class CheckpointError(StableRNNError):
+    """A checkpoint cannot be read, or belongs to another run."""
+
+
+class RecordError(StableRNNError):
+    """A run record cannot be read."""

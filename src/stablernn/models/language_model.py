@@ -1,0 +1,80 @@
+"""A word-level language model: input layer, backbone, objective, each replaceable."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from stablernn.errors import ConfigurationError
+from stablernn.models.softmax import FullSoftmax
+from stablernn.models.unroll import Backbone, CellFactory
+
+INITIAL_RANGE = 0.1
+
+
+class SequenceModel(nn.Module):
+    """Input layer -> dropout -> backbone -> dropout; the objective turns features and targets into a loss.
+
+    ``forward`` follows the one contract of every model: (x, state) -> (features, state), time first.
+    """
+
+    def __init__(self, inputs: nn.Embedding, backbone: Backbone, objective: FullSoftmax, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.backbone = backbone
+        self.objective = objective
+        self.dropout = nn.Dropout(dropout)
+
+    def initial_state(self, batch: int) -> Any:
+        return self.backbone.initial_state(batch)
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """x (T, B) word ids -> features (T, B, D) and the state after them."""
+        features, state = self.backbone(self.dropout(self.inputs(x)), state)
+        return self.dropout(features), state
+
+    def loss(self, x: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Summed loss in nats (float64 scalar) over all targets (T, B), and the state after the window."""
+        features, state = self(x, state)
+        return self.objective(features, targets), state
+
+    def size(self) -> int:
+        """Number of trainable parameters, a tied matrix counted once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def build_language_model(
+    types: int,
+    cell: CellFactory,
+    backbone: Callable[..., Backbone],
+    embedding_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    dropout: float = 0.0,
+    tied: bool = False,
+) -> SequenceModel:
+    """A language model over ``types`` words.
+
+    Embedding and decoder start uniform in ±0.1 with a zero decoder bias, the cells as PyTorch's do.
+
+    Args:
+        types: vocabulary size V.
+        cell: (input size, hidden size) -> cell.
+        backbone: (cells, dropout) -> backbone.
+        embedding_size, hidden_size: E and D.
+        num_layers: cells in the stack.
+        dropout: rate on the embedded words, between the layers and on the features.
+        tied: the decoder uses the embedding matrix (Press & Wolf 2017); needs E = D.
+    """
+    if tied and embedding_size != hidden_size:
+        raise ConfigurationError(
+            f"model.tied=true needs model.embedding_size ({embedding_size}) = model.hidden_size ({hidden_size})"
+        )
+    inputs = nn.Embedding(types, embedding_size)
+    nn.init.uniform_(inputs.weight, -INITIAL_RANGE, INITIAL_RANGE)
+    sizes = [embedding_size] + [hidden_size] * num_layers
+    cells = [cell(sizes[layer], sizes[layer + 1]) for layer in range(num_layers)]
+    objective = FullSoftmax(types, hidden_size, inputs.weight if tied else None)
+    if not tied:
+        nn.init.uniform_(objective.weight, -INITIAL_RANGE, INITIAL_RANGE)
+    return SequenceModel(inputs, backbone(cells, dropout), objective, dropout)

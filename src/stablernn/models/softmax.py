@@ -1,0 +1,78 @@
+"""The full softmax over the vocabulary, in row chunks: the logits are never all in memory.
+
+Axes: N positions, D features, V types.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+_ROWS_A_CHUNK = 256
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """Σ_n -log softmax(V h_n + c)[target_n], with its gradients found in the same sweep over the logits.
+
+    A chunk's logits are overwritten by their own gradient, softmax(z) - onehot(target), which is used and
+    dropped before the next chunk: the memory is that of one chunk, forward and backward.
+    """
+
+    @staticmethod
+    def forward(ctx, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=features.device)
+        grad_features = torch.empty_like(features)
+        grad_weight = torch.zeros_like(weight)
+        grad_bias = torch.zeros_like(bias)
+        for start in range(0, len(features), _ROWS_A_CHUNK):
+            rows = slice(start, start + _ROWS_A_CHUNK)
+            h, target = features[rows], targets[rows, None]
+            logits = torch.addmm(bias, h, weight.T)
+            picked = logits.gather(1, target)
+            normaliser = logits.logsumexp(1, keepdim=True)
+            total += (normaliser - picked).sum(dtype=torch.float64)
+            gradient = logits.sub_(normaliser).exp_()
+            gradient.scatter_add_(1, target, gradient.new_full((len(h), 1), -1.0))
+            torch.mm(gradient, weight, out=grad_features[rows])
+            grad_weight.addmm_(gradient.T, h)
+            grad_bias += gradient.sum(0)
+        ctx.save_for_backward(grad_features, grad_weight, grad_bias)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor):
+        scale = grads[0].float()
+        grad_features, grad_weight, grad_bias = ctx.saved_tensors
+        return grad_features * scale, grad_weight.mul_(scale), grad_bias * scale, None
+
+
+class FullSoftmax(nn.Module):
+    """Decoder and objective of a language model: logits z = V h + c, loss -log softmax(z)[target].
+
+    Args:
+        types: vocabulary size V.
+        hidden_size: feature size D.
+        tied_to: use this (V, D) matrix, the embedding, as the decoder's weight.
+    """
+
+    def __init__(self, types: int, hidden_size: int, tied_to: nn.Parameter | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(types, hidden_size)) if tied_to is None else tied_to
+        self.bias = nn.Parameter(torch.zeros(types))
+
+    def forward(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Summed loss in nats, a float64 scalar: features (..., D), targets (...)."""
+        flat = features.reshape(-1, features.shape[-1])
+        if torch.is_grad_enabled():
+            return _SummedCrossEntropy.apply(flat, self.weight, self.bias, targets.reshape(-1))  # type: ignore[return-value]
+        return -self.log_probabilities(flat, targets.reshape(-1)).sum(dtype=torch.float64)
+
+    @torch.no_grad()
+    def log_probabilities(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Log-probability in nats of each target: features (N, D), targets (N) -> (N)."""
+        out = features.new_empty(len(features))
+        for start in range(0, len(features), _ROWS_A_CHUNK):
+            rows = slice(start, start + _ROWS_A_CHUNK)
+            logits = torch.addmm(self.bias, features[rows], self.weight.T)
+            out[rows] = logits.gather(1, targets[rows, None])[:, 0] - logits.logsumexp(1)
+        return out

@@ -1,0 +1,63 @@
+"""The recurrent backbone: a stack of cells, unrolled through time with its state carried on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from stablernn.models.cells import AnyState, Cell
+
+CellFactory = Callable[[int, int], Cell]
+
+
+class Backbone(nn.Module):
+    """What every backbone keeps to: ``forward(x, state) -> (y, state)``, time first.
+
+    x (T, B, E), y (T, B, D). The state is a tensor or a nest of tuples of tensors; whoever carries it on need
+    not know what it means. Two windows one after the other, the state carried, give what the joined one gives.
+    """
+
+    def __init__(self, cells: Sequence[Cell], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.cells: Sequence[Cell] = nn.ModuleList(cells)  # type: ignore[assignment]
+        self.dropout = nn.Dropout(dropout)
+
+    def initial_state(self, batch: int) -> Any:
+        """The state before the first input of B streams."""
+        raise NotImplementedError
+
+
+class Recurrent(Backbone):
+    """Truncated backpropagation through time: the state is the hidden state of every layer."""
+
+    def initial_state(self, batch: int) -> tuple[AnyState, ...]:
+        return tuple(cell.zeros(batch) for cell in self.cells)
+
+    def forward(self, x: Tensor, state: tuple[AnyState, ...]) -> tuple[Tensor, tuple[AnyState, ...]]:
+        final = []
+        for layer, (cell, before) in enumerate(zip(self.cells, state, strict=True)):
+            x, after = cell.sequence(self.dropout(x) if layer else x, before)
+            final.append(after)
+        return x, tuple(final)
+
+
+def tensors(state: Any) -> Iterator[Tensor]:
+    """The tensors of a state, in order."""
+    if isinstance(state, Tensor):
+        yield state
+    else:
+        for part in state:
+            yield from tensors(part)
+
+
+def rebuild(like: Any, values: Iterator[Tensor]) -> Any:
+    """A state of the structure of ``like`` whose tensors are ``values`` in order."""
+    if isinstance(like, Tensor):
+        return next(values)
+    parts = [rebuild(part, values) for part in like]
+    return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
+
+
+def detach(state: Any) -> Any:
+    """The state as a constant: no gradient flows back into the window that it came from."""
+    return rebuild(state, (tensor.detach() for tensor in tensors(state)))

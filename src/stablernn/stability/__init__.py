@@ -1,0 +1,1 @@
+"""Constraints that make a cell stable. Reads models."""

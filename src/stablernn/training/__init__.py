@@ -1,0 +1,1 @@
+"""The loop, scoring, checkpoints, tracking, and one run from its configuration to its record."""

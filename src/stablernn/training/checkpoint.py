@@ -1,0 +1,93 @@
+"""Checkpoints: one safetensors file, whole or absent, with the numbers that go with it as JSON in its header.
+
+Nothing is pickled, so reading a checkpoint cannot run code.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stablernn.errors import CheckpointError
+from stablernn.files import replacing
+
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+
+
+def save(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Write named tensors and JSON values in one step."""
+    whole = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(whole, temporary, metadata={"values": json.dumps(values)})
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors (on the CPU) and values of a checkpoint.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            values = json.loads(file.metadata()["values"])
+            return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it, and the run starts anew") from None
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters by name, a tied one once."""
+    return {f"model.{name}": parameter for name, parameter in model.named_parameters()}
+
+
+@torch.no_grad()
+def load_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy parameters saved by ``model_tensors`` into ``model``."""
+    for name, parameter in model.named_parameters():
+        saved = tensors.get(f"model.{name}")
+        if saved is None or saved.shape != parameter.shape:
+            raise CheckpointError(f"the checkpoint has no {name} of shape {tuple(parameter.shape)}: it is of another model")
+        parameter.copy_(saved)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimizer's state as named tensors and JSON values."""
+    state = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, Any] = {"param_groups": state["param_groups"], "state": {}}
+    for number, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{number}.{name}"] = value
+            else:
+                values["state"].setdefault(str(number), {})[name] = value
+    return tensors, values
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Restore what ``optimizer_state`` gave."""
+    state: dict[int, dict[str, Any]] = {int(number): dict(entries) for number, entries in values["state"].items()}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, number, name = key.split(".", 2)
+            state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": values["param_groups"]})
+
+
+def generator_state() -> dict[str, Tensor]:
+    """State of the random generators that training draws from."""
+    states = {"random.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["random.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def load_generator_state(tensors: dict[str, Tensor]) -> None:
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])

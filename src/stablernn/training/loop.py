@@ -1,0 +1,222 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from stablernn.config import Training
+from stablernn.data.splits import Corpus
+from stablernn.data.windows import Windows
+from stablernn.errors import CheckpointError
+from stablernn.models.language_model import SequenceModel
+from stablernn.models.unroll import detach, rebuild, tensors
+from stablernn.record import write_history
+from stablernn.stability.constraints import Constraint, project
+from stablernn.training import checkpoint
+from stablernn.training.evaluate import Score, score
+from stablernn.training.interrupt import Interruption
+from stablernn.training.tracking import Run
+
+
+@dataclass
+class Counters:
+    """Where a run stands; all that a checkpoint holds beside tensors.
+
+    ``nats`` and ``tokens`` sum the training loss since the last evaluation, ``recent_*`` since the last row
+    of the history.
+    """
+
+    update: int = 0
+    nats: float = 0.0
+    tokens: int = 0
+    recent_nats: float = 0.0
+    recent_tokens: int = 0
+    best: dict[str, Any] | None = None
+    best_update: int = 0
+    evaluations_without_gain: int = 0
+    trained_tokens: int = 0
+    training_seconds: float = 0.0
+    seconds: float = 0.0
+    diverged: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one model on one corpus, and can be killed at any moment.
+
+    Args:
+        model, constraint: the model and the set of weights that it is kept on after every update.
+        optimizer: over the model's parameters.
+        corpus: its train split is read in ``options.batch_size`` streams, its valid split decides.
+        window: steps between two updates T.
+        options: conf/train.yaml, ``training``.
+        folder: of the run; checkpoints go there.
+        identity: saved with the checkpoint; one that differs is refused on resume.
+        tracker: gets the training and validation curves.
+        on_update: called with the counters and the last loss (nats a token), for a progress bar.
+    """
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        constraint: Constraint,
+        optimizer: torch.optim.Optimizer,
+        corpus: Corpus,
+        window: int,
+        options: Training,
+        folder: Path,
+        identity: str,
+        tracker: Run,
+        on_update: Callable[[Counters, float], None] = lambda counters, loss: None,
+    ) -> None:
+        self.model = model
+        self.constraint = constraint
+        self.optimizer = optimizer
+        self.corpus = corpus
+        self.options = options
+        self.folder = folder
+        self.identity = identity
+        self.tracker = tracker
+        self.on_update = on_update
+        self.windows = Windows(corpus.splits["train"], options.batch_size, window)
+        self.total_updates = min(options.epochs * len(self.windows), options.max_updates or math.inf)
+        self.counters = Counters()
+        self.device = model.inputs.weight.device
+        self.state = model.initial_state(options.batch_size)
+
+    def fit(self) -> Counters:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Raises:
+            KeyboardInterrupt: after SIGINT or SIGTERM; the checkpoint is written, so the run can be resumed.
+        """
+        self._resume()
+        now = self.counters
+        saved = time.monotonic()
+        started = saved - now.seconds
+        self.model.train()
+        with Interruption() as interruption:
+            while not self._finished():
+                if not self._update():
+                    now.diverged = True
+                    break
+                now.seconds = time.monotonic() - started
+                if self._evaluation_is_due():
+                    self._evaluate()
+                    now.seconds = time.monotonic() - started
+                if interruption.requested or time.monotonic() - saved >= self.options.checkpoint_seconds:
+                    self.save()
+                    saved = time.monotonic()
+                if interruption.requested:
+                    raise KeyboardInterrupt
+            self.save()  # the weights at the end, for whoever compares them with the best
+        return now
+
+    def _update(self) -> bool:
+        """One step of SGD on the next window; False, and nothing changed, if it is not finite."""
+        began = time.monotonic()
+        now = self.counters
+        number = now.update % len(self.windows)
+        if number == 0:
+            self.state = self.model.initial_state(self.options.batch_size)
+        x, y = (ids.to(self.device) for ids in self.windows.window(number))
+
+        self.optimizer.zero_grad(set_to_none=True)
+        nats, state = self.model.loss(x, y, self.state)
+        (nats / y.numel()).backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        loss = nats.item() / y.numel()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return False
+        self.optimizer.step()
+        project(self.constraint, self.model)
+        self.state = detach(state)
+
+        now.update += 1
+        now.trained_tokens += y.numel()
+        now.training_seconds += time.monotonic() - began
+        now.nats += loss * y.numel()
+        now.tokens += y.numel()
+        now.recent_nats += loss * y.numel()
+        now.recent_tokens += y.numel()
+        if now.update % self.options.log_every == 0:
+            row = {"update": now.update, "train_perplexity": _perplexity(now.recent_nats, now.recent_tokens)}
+            now.history.append(row)
+            now.recent_nats, now.recent_tokens = 0.0, 0
+            self.tracker.log({"update": now.update, "train/perplexity": row["train_perplexity"]})
+        self.on_update(now, loss)
+        return True
+
+    def _finished(self) -> bool:
+        now = self.counters
+        return now.update >= self.total_updates or now.evaluations_without_gain >= self.options.early_stop
+
+    def _evaluation_is_due(self) -> bool:
+        every = self.options.evaluate_every or len(self.windows)
+        return self.counters.update % every == 0 or self.counters.update == self.total_updates
+
+    def _evaluate(self) -> None:
+        """Score valid; keep the best weights, divide the learning rate if there was no gain."""
+        now = self.counters
+        valid = score(self.model, self.corpus.splits["valid"])
+        lr = self.optimizer.param_groups[0]["lr"]
+        row = {
+            "update": now.update,
+            "epoch": round(now.update / len(self.windows), 4),
+            "train_perplexity": _perplexity(now.nats, now.tokens),
+            "valid_perplexity": valid.perplexity,
+            "lr": lr,
+        }
+        now.history.append(row)
+        now.nats, now.tokens = 0.0, 0
+        self.tracker.log(
+            {"epoch": row["epoch"], "valid/perplexity": valid.perplexity, "valid/train_perplexity": row["train_perplexity"], "valid/lr": lr}
+        )
+        if now.best is None or valid.nats < now.best["nats"]:
+            now.best, now.best_update, now.evaluations_without_gain = valid.as_dict(), now.update, 0
+            checkpoint.save(self.folder / checkpoint.BEST, checkpoint.model_tensors(self.model), {"update": now.update})
+        else:
+            now.evaluations_without_gain += 1
+            for group in self.optimizer.param_groups:
+                group["lr"] /= self.options.annealing
+        write_history(self.folder, now.history)
+
+    def score_best(self, split: str) -> Score:
+        """Score a split with the weights of the best evaluation."""
+        saved, _ = checkpoint.load(self.folder / checkpoint.BEST)
+        checkpoint.load_model(self.model, saved)
+        return score(self.model, self.corpus.splits[split])
+
+    def save(self) -> None:
+        """Write the checkpoint that ``fit`` resumes from."""
+        optimizer_tensors, optimizer_values = checkpoint.optimizer_state(self.optimizer)
+        state = {f"state.{number}": tensor for number, tensor in enumerate(tensors(self.state))}
+        checkpoint.save(
+            self.folder / checkpoint.LAST,
+            checkpoint.model_tensors(self.model) | optimizer_tensors | state | checkpoint.generator_state(),
+            {"identity": self.identity, "counters": asdict(self.counters), "optimizer": optimizer_values},
+        )
+
+    def _resume(self) -> None:
+        path = self.folder / checkpoint.LAST
+        if not path.is_file():
+            return
+        saved, values = checkpoint.load(path)
+        if values["identity"] != self.identity:
+            raise CheckpointError(f"{path} is of another run or of other data; delete {self.folder} to start it anew")
+        checkpoint.load_model(self.model, saved)
+        checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
+        self.counters = Counters(**values["counters"])
+        count = sum(1 for _ in tensors(self.state))
+        self.state = rebuild(self.state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
+        checkpoint.load_generator_state(saved)
+
+
+def _perplexity(nats: float, tokens: int) -> float:
+    return Score(nats, tokens).perplexity if tokens else math.nan

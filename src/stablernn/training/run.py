@@ -1,0 +1,166 @@
+"""One run: from its configuration to its record."""
+
+import datetime
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from stablernn.config import Training, check, identity, run_id
+from stablernn.console import Bar, log, progress
+from stablernn.data.splits import Corpus
+from stablernn.errors import ConfigurationError
+from stablernn.models.language_model import SequenceModel, build_language_model
+from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, processor, read_record, versions
+from stablernn.stability.constraints import Constraint, constrained_cells, project
+from stablernn.training.loop import Counters, Trainer
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is the GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigurationError(f"device={name}: this machine has no CUDA GPU that PyTorch can use; choose device=cpu")
+    return torch.device(name)
+
+
+def build(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint]:
+    """The model at its initial weights, made from the seed and already on the constraint's set."""
+    torch.manual_seed(config.seed)
+    options = {key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")}
+    model = build_language_model(
+        types=corpus.types,
+        cell=instantiate(config.model.cell),
+        backbone=instantiate(config.approximation.backbone),
+        **options,
+    )
+    constraint: Constraint = instantiate(config.stability.constraint)
+    for cell, _ in constrained_cells(model):
+        constraint.check(cell)
+    project(constraint, model)
+    return model.to(pick_device(config.device)), constraint
+
+
+def finished(config: DictConfig) -> bool:
+    """Whether this run has a record already."""
+    return (Path(config.runs) / run_id(config) / RECORD_FILE).is_file()
+
+
+def run(config: DictConfig) -> Record:
+    """Train, score, record. A finished run is returned as it is, an unfinished one resumed.
+
+    Raises:
+        StableRNNError: the configuration, the data or a checkpoint is unusable; nothing was written.
+        KeyboardInterrupt: the run was interrupted and can be resumed.
+    """
+    check(config)
+    name = run_id(config)
+    folder = Path(config.runs) / name
+    if finished(config):
+        record = read_record(folder)
+        log.info(f"{name}: {record.status} before, skipped")
+        return record
+    device = pick_device(config.device)
+    tracker = instantiate(config.tracking)
+    tracker.check()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    corpus: Corpus = instantiate(config.dataset).load()
+    model, constraint = build(config, corpus)
+    options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
+    folder.mkdir(parents=True, exist_ok=True)
+    tags = [config.model.name, config.stability.name, config.approximation.name, f"k={config.truncation.k}", config.dataset.name]
+    with (
+        tracker.run(name, config.experiment_name, tags, identity(config), config.runs) as tracked,
+        progress(config.progress) as display,
+    ):
+        trainer = Trainer(
+            model,
+            constraint,
+            instantiate(config.optimizer)(model.parameters()),
+            corpus,
+            config.approximation.window,
+            options,
+            folder,
+            f"{name} on {corpus.fingerprint}",
+            tracked,
+        )
+        bar = Bar(display, describe(config), total=int(trainer.total_updates))
+        trainer.on_update = lambda now, loss: bar.update(now.update, _note(now, loss))
+        try:
+            counters = trainer.fit()
+            record = _record(config, corpus, trainer, constraint, counters, device)
+        except KeyboardInterrupt:
+            log.info(f"{name}: interrupted at update {trainer.counters.update}; the same command resumes it")
+            raise
+        finally:
+            bar.close()
+        tracked.summary({f"final/{key}": value for key, value in _summary(record).items()})
+        record.write(folder)
+    log.info(f"{name}: {record.status}, " + ", ".join(f"{key} {value:.2f}" for key, value in _summary(record).items()))
+    return record
+
+
+def describe(config: DictConfig) -> str:
+    """A run in a few words."""
+    return f"{config.model.name} {config.stability.name} {config.approximation.name} k={config.truncation.k} seed={config.seed}"
+
+
+def _note(now: Counters, loss: float) -> str:
+    speed = now.trained_tokens / max(now.training_seconds, 1e-9)
+    best = f", valid {now.best['perplexity']:.1f}" if now.best else ""
+    return f"{speed:,.0f} tokens/s, loss {loss:.3f}{best}"
+
+
+def _summary(record: Record) -> dict[str, float]:
+    return {f"{split}_perplexity": record.metrics[split]["perplexity"] for split in ("valid", "test") if split in record.metrics}
+
+
+def _record(
+    config: DictConfig, corpus: Corpus, trainer: Trainer, constraint: Constraint, counters: Counters, device: torch.device
+) -> Record:
+    metrics: dict = {}
+    if counters.best is not None:
+        metrics["valid"] = counters.best
+        metrics["test"] = trainer.score_best("test").as_dict()
+    if corpus.optimal_perplexity is not None:
+        # A recurrent model carries its state on, so it may use the whole past whatever its k in training.
+        context = config.truncation.k if config.approximation.name == "feedforward" else None
+        best_possible = {split: corpus.optimal_perplexity(corpus.splits[split], context) for split in ("valid", "test")}
+        metrics["optimal"] = {"context": context} | best_possible
+    return Record(
+        id=trainer.folder.name,
+        status=DIVERGED if counters.diverged else FINISHED,
+        experiment=config.experiment_name,
+        config=identity(config),
+        data={
+            "name": corpus.name,
+            "fingerprint": corpus.fingerprint,
+            "types": corpus.types,
+            "tokens": {name: len(split) for name, split in corpus.splits.items()},
+        },
+        model={
+            "parameters": trainer.model.size(),
+            "norms": [constraint.norms(cell) for cell, _ in constrained_cells(trainer.model)],
+        },
+        metrics=metrics,
+        progress={
+            "updates": counters.update,
+            "epochs": round(counters.update / len(trainer.windows), 4),
+            "best_update": counters.best_update,
+        },
+        speed={
+            "seconds": round(counters.seconds, 2),
+            "train_tokens_per_second": round(counters.trained_tokens / max(counters.training_seconds, 1e-9), 1),
+        },
+        hardware={
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+            "threads": torch.get_num_threads(),
+        },
+        versions=versions(),
+        commit=commit(),
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        history=counters.history,
+    )

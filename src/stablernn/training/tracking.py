@@ -1,0 +1,120 @@
+"""Weights & Biases, or nothing: what dashboards see. Reports never read it."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+from stablernn.console import log
+from stablernn.errors import ConfigurationError
+
+
+class Run(Protocol):
+    """What training tells a tracker."""
+
+    def log(self, values: dict[str, float]) -> None: ...
+
+    def summary(self, values: dict[str, Any]) -> None: ...
+
+
+class Tracker(Protocol):
+    """Opens a run under an id; the run is closed with its context, whatever happens inside."""
+
+    def run(self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str) -> AbstractContextManager[Run]: ...
+
+    def check(self) -> None: ...
+
+
+class _SilentRun:
+    def log(self, values: dict[str, float]) -> None:
+        pass
+
+    def summary(self, values: dict[str, Any]) -> None:
+        pass
+
+
+class NoTracking:
+    """Tells nobody."""
+
+    def check(self) -> None:
+        pass
+
+    def run(self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str) -> AbstractContextManager[Run]:
+        return nullcontext(_SilentRun())
+
+
+class WandbTracking:
+    """Weights & Biases.
+
+    Args:
+        mode: ``offline`` (files only, no account) or ``online``.
+        project: the project's name there.
+        entity: user or team; None: the account's default.
+    """
+
+    def __init__(self, mode: str, project: str, entity: str | None = None) -> None:
+        if mode not in ("online", "offline"):
+            raise ConfigurationError(f"tracking.mode={mode} is unknown: choose tracking=online, offline or none")
+        self.mode = mode
+        self.project = project
+        self.entity = entity
+
+    def check(self) -> None:
+        """Raises ConfigurationError if ``online`` would stop and ask for an account."""
+        if self.mode == "offline":
+            return
+        try:
+            import wandb
+        except ImportError:
+            raise ConfigurationError("tracking=online needs the package wandb: pip install wandb, or choose tracking=none") from None
+        try:
+            known = bool(os.environ.get("WANDB_API_KEY") or wandb.Api().api_key)
+        except wandb.errors.UsageError:
+            known = False
+        if not known:
+            raise ConfigurationError("tracking=online needs an account: run `wandb login` or set WANDB_API_KEY, or choose tracking=offline")
+
+    def run(self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str) -> AbstractContextManager[Run]:
+        try:
+            import wandb
+        except ImportError:
+            log.warning("The package wandb is not installed: this run is not tracked (tracking=none says so at once)")
+            return nullcontext(_SilentRun())
+        return _WandbRun(
+            wandb,
+            {
+                "mode": self.mode,
+                "project": self.project,
+                "entity": self.entity,
+                "id": run_id,
+                "name": run_id,
+                "resume": "allow",
+                "group": group,
+                "tags": tags,
+                "config": config,
+                "dir": folder,
+                "settings": wandb.Settings(silent=True, console="off"),
+            },
+        )
+
+
+class _WandbRun(AbstractContextManager[Run]):
+    def __init__(self, wandb: Any, options: dict[str, Any]) -> None:
+        self._wandb = wandb
+        self._options = options
+
+    def __enter__(self) -> Run:
+        self._run = self._wandb.init(**self._options)
+        self._run.define_metric("update", hidden=True)
+        self._run.define_metric("epoch", hidden=True)
+        self._run.define_metric("train/*", step_metric="update")
+        self._run.define_metric("valid/*", step_metric="epoch")
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self._run.finish(exit_code=0 if kind is None else 1)
+
+    def log(self, values: dict[str, float]) -> None:
+        self._run.log(values)
+
+    def summary(self, values: dict[str, Any]) -> None:
+        self._run.summary.update(values)
