@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.utils import get_object
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from stablernn.errors import ConfigurationError
+from stablernn.errors import ConfigurationError, StableRNNError
 
 
 @dataclass
@@ -181,6 +182,16 @@ _RANGES = (
     ("training.annealing", 1, float("inf")),
     ("training.checkpoint_seconds", 0, float("inf")),
 )
+
+
+def make(node: DictConfig) -> Any:
+    """``hydra.utils.instantiate``, with this package's own errors handed on as they are."""
+    try:
+        return instantiate(node)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, StableRNNError):
+            raise error.__cause__ from None
+        raise ConfigurationError(str(error).replace("\n", " ")) from error
 
 
 def _check_known(node: DictConfig, kind: type, path: str) -> None:

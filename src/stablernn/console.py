@@ -1,10 +1,12 @@
 """The terminal: one console for log lines and progress bars, so that neither tears the other."""
 
 import logging
-import multiprocessing
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import Queue
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -12,6 +14,8 @@ from rich.text import Text
 
 console = Console(stderr=True)
 log = logging.getLogger("stablernn")
+
+_SECONDS_BETWEEN_UPDATES = 0.2
 
 
 class _ConsoleHandler(logging.Handler):
@@ -23,53 +27,113 @@ class _ConsoleHandler(logging.Handler):
         console.print(line, soft_wrap=True)
 
 
-def configure_logging() -> None:
-    """Send this package's log to the console, once."""
+def configure_logging(handler: logging.Handler | None = None) -> None:
+    """Send this package's log to the console (or another handler), once."""
     if not log.handlers:
-        log.addHandler(_ConsoleHandler())
+        log.addHandler(handler or _ConsoleHandler())
         log.setLevel(logging.INFO)
         log.propagate = False
 
 
-_shown: list[Progress] = []
+class Bar:
+    """A progress bar that may live in another process: what it says goes through ``post``."""
+
+    def __init__(self, post: Any, description: str, total: int) -> None:
+        self._post = post
+        self._name = f"{description} {id(self)}"
+        self._next = 0.0
+        post(("open", self._name, description, total))
+
+    def update(self, completed: int, note: str = "") -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SECONDS_BETWEEN_UPDATES
+            self._post(("update", self._name, completed, note))
+
+    def close(self) -> None:
+        self._post(("close", self._name))
+
+
+class _Display:
+    """Turns what bars post into a rich display."""
+
+    def __init__(self, enabled: bool) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=console,
+            transient=True,
+            disable=not enabled or not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def post(self, message: tuple) -> None:
+        kind, name, *rest = message
+        if kind == "open":
+            self._tasks[name] = self.progress.add_task(rest[0], total=rest[1], note="")
+        elif kind == "update":
+            self.progress.update(self._tasks[name], completed=rest[0], note=rest[1])
+        else:
+            self.progress.remove_task(self._tasks.pop(name))
+
+
+_post: Any = None
 
 
 @contextmanager
-def progress(enabled: bool = True) -> Iterator[Progress]:
-    """The progress display: bars started inside an open one are drawn under it.
-
-    Worker processes draw none; their bars would overwrite each other.
-    """
-    if _shown:
-        yield _shown[-1]
+def display(enabled: bool = True) -> Iterator[None]:
+    """Show the bars that are opened inside; a display inside another one shares it."""
+    global _post
+    if _post is not None:
+        yield
         return
-    display = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        disable=not enabled or not console.is_terminal or multiprocessing.current_process().name != "MainProcess",
-    )
-    _shown.append(display)
+    shown = _Display(enabled)
+    _post = shown.post
     try:
-        with display:
-            yield display
+        with shown.progress:
+            yield
     finally:
-        _shown.pop()
+        _post = None
 
 
-class Bar:
-    """One bar of the display."""
+def open_bar(description: str, total: int) -> Bar:
+    """A bar on the display that is open; on none, a bar that nobody sees."""
+    return Bar(_post or (lambda message: None), description, total)
 
-    def __init__(self, display: Progress, description: str, total: int, completed: int = 0) -> None:
-        self._display = display
-        self._task: TaskID = display.add_task(description, total=total, completed=completed, note="")
 
-    def update(self, completed: int, note: str) -> None:
-        self._display.update(self._task, completed=completed, note=note)
+class _QueueHandler(logging.Handler):
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self._queue = queue
 
-    def close(self) -> None:
-        self._display.remove_task(self._task)
+    def emit(self, record: logging.LogRecord) -> None:
+        self._queue.put(("log", self.format(record), record.levelno))
+
+
+def speak_through(queue: Queue) -> None:
+    """In a worker process: send bars and log lines to the process that listens on ``queue``."""
+    global _post
+    _post = queue.put
+    configure_logging(_QueueHandler(queue))
+
+
+@contextmanager
+def listening(queue: Queue) -> Iterator[None]:
+    """Show what worker processes send through ``queue``; inside a ``display``."""
+
+    def relay() -> None:
+        while (message := queue.get()) is not None:
+            if message[0] == "log":
+                log.log(message[2], message[1])
+            else:
+                _post(message)
+
+    thread = threading.Thread(target=relay, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        queue.put(None)
+        thread.join()

@@ -7,8 +7,6 @@ import numpy as np
 from stablernn.data.splits import SPLITS, Corpus, Split
 from stablernn.errors import ConfigurationError
 
-_POSITIONS_A_BLOCK = 4096
-
 
 class HiddenMarkovModel:
     """States s with transition matrix A (S, S), words with emission matrix E (S, V), rows summing to one.
@@ -51,39 +49,41 @@ class HiddenMarkovModel:
         """
         if k is None:
             return self._whole_past(split)
-        if k < 1:
-            raise ConfigurationError(f"truncation.k={k}: a context has at least 1 word")
-        blocks = range(0, len(split), _POSITIONS_A_BLOCK)
-        return np.concatenate([self._block(split, start, min(start + _POSITIONS_A_BLOCK, len(split)), k) for start in blocks])
+        return self._layers(split, k)[-1]
+
+    def perplexities(self, split: Split, k: int) -> list[float]:
+        """The best perplexity with 1, 2, ..., k words of context: one pass of depth k for all of them."""
+        return [float(np.exp(-layer.mean())) for layer in self._layers(split, k)]
 
     def perplexity(self, split: Split, k: int | None) -> float:
         """exp of the mean negative log-probability of ``log_probabilities``."""
         return float(np.exp(-self.log_probabilities(split, k).mean()))
 
-    def _filter(self, belief: np.ndarray, words: np.ndarray) -> np.ndarray:
-        belief = (belief @ self.transition) * self.emission.T[words]
+    def _filter(self, belief: np.ndarray, likelihood: np.ndarray) -> np.ndarray:
+        belief = (belief @ self.transition) * likelihood
         return belief / belief.sum(axis=-1, keepdims=True)
 
-    def _block(self, split: Split, start: int, stop: int, k: int) -> np.ndarray:
-        first = max(0, start - k + 1)
-        words = split.inputs[first:stop]
-        finished = []  # row t of layer t + 1 has all the past that there is
-        belief = self._filter(np.broadcast_to(self.stationary, (len(words), len(self.stationary))), words)
-        for layer in range(1, min(k, len(words))):
-            finished.append(belief[:1])
-            belief = self._filter(belief[:-1], words[layer:])
-        belief = np.concatenate([*finished, belief])[start - first :]
-        return self._log_next(belief, split.targets[start:stop])
+    def _layers(self, split: Split, k: int) -> np.ndarray:
+        """Log-probabilities with 1..k words of context, (k, N)."""
+        if k < 1:
+            raise ConfigurationError(f"truncation.k={k}: a context has at least 1 word")
+        seen, next_seen = self.emission.T[split.inputs], self.emission.T[split.targets]
+        result = np.empty((k, len(split)))
+        belief = self._filter(np.broadcast_to(self.stationary, seen.shape), seen)
+        for layer in range(k):
+            # Position t < layer has had all the past that there is: only the later ones see one word more.
+            if layer:
+                belief = self._filter(belief[:-1], seen[layer:])
+                result[layer, :layer] = result[layer - 1, :layer]
+            result[layer, layer:] = np.log(((belief @ self.transition) * next_seen[layer:]).sum(axis=-1))
+        return result
 
     def _whole_past(self, split: Split) -> np.ndarray:
         beliefs = np.empty((len(split), len(self.stationary)))
         belief = self.stationary
         for t, word in enumerate(split.inputs):
-            belief = beliefs[t] = self._filter(belief, word)
-        return self._log_next(beliefs, split.targets)
-
-    def _log_next(self, belief: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return np.log(((belief @ self.transition) * self.emission.T[targets]).sum(axis=-1))
+            belief = beliefs[t] = self._filter(belief, self.emission[:, word])
+        return np.log(((beliefs @ self.transition) * self.emission.T[split.targets]).sum(axis=-1))
 
 
 def _stationary(transition: np.ndarray) -> np.ndarray:
@@ -162,6 +162,6 @@ class EmbeddedCorpus:
             split: Split(model.sample(self.max_tokens[split], 0, np.random.default_rng([self.seed, number])))
             for number, split in enumerate(SPLITS, start=1)
         }
-        return Corpus(self.name, self.types, splits, model.perplexity)
+        return Corpus(self.name, self.types, splits, model)
 
 

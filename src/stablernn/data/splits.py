@@ -1,8 +1,9 @@
 """What every data set becomes: three token streams over one vocabulary."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -40,18 +41,30 @@ class Split:
         return self if tokens is None else Split(self.ids[: tokens + 1])
 
 
+class Source(Protocol):
+    """A law of text whose best predictor is known."""
+
+    def perplexity(self, split: Split, k: int | None) -> float:
+        """What no model with k words of context (None: the whole past) can beat on the split."""
+        ...
+
+    def perplexities(self, split: Split, k: int) -> list[float]:
+        """``perplexity`` for contexts of 1, 2, ..., k words."""
+        ...
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Train, valid and test of one data set.
 
-    ``optimal_perplexity(split, k)`` is the exact perplexity that no model with k words of context can beat
-    on that split (k = None: the whole past); None where it is unknown, as for every natural text.
+    ``source`` is the law that the text was drawn from, which knows the best perplexity for every context
+    length; None where nobody knows it, as for every natural text.
     """
 
     name: str
     types: int
     splits: Mapping[str, Split]
-    optimal_perplexity: Callable[[Split, int | None], float] | None = None
+    source: Source | None = None
 
     @property
     def fingerprint(self) -> str:

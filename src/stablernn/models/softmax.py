@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 _ROWS_A_CHUNK = 256
+_TYPES_A_CHUNK = 1024
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -27,11 +28,12 @@ class _SummedCrossEntropy(torch.autograd.Function):
             rows = slice(start, start + _ROWS_A_CHUNK)
             h, target = features[rows], targets[rows, None]
             logits = torch.addmm(bias, h, weight.T)
-            picked = logits.gather(1, target)
-            normaliser = logits.logsumexp(1, keepdim=True)
-            total += (normaliser - picked).sum(dtype=torch.float64)
-            gradient = logits.sub_(normaliser).exp_()
-            gradient.scatter_add_(1, target, gradient.new_full((len(h), 1), -1.0))
+            maximum = logits.amax(1, keepdim=True)
+            picked = logits.gather(1, target) - maximum
+            gradient = logits.sub_(maximum).exp_()
+            mass = gradient.sum(1, keepdim=True)
+            total += (mass.log() - picked).sum(dtype=torch.float64)
+            gradient.div_(mass).scatter_add_(1, target, gradient.new_full((len(h), 1), -1.0))
             torch.mm(gradient, weight, out=grad_features[rows])
             grad_weight.addmm_(gradient.T, h)
             grad_bias += gradient.sum(0)
@@ -69,10 +71,17 @@ class FullSoftmax(nn.Module):
 
     @torch.no_grad()
     def log_probabilities(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Log-probability in nats of each target: features (N, D), targets (N) -> (N)."""
-        out = features.new_empty(len(features))
-        for start in range(0, len(features), _ROWS_A_CHUNK):
-            rows = slice(start, start + _ROWS_A_CHUNK)
-            logits = torch.addmm(self.bias, features[rows], self.weight.T)
-            out[rows] = logits.gather(1, targets[rows, None])[:, 0] - logits.logsumexp(1)
-        return out
+        """Log-probability in nats of each target: features (N, D), targets (N) -> (N).
+
+        Sweeps over the vocabulary with a running maximum and sum, so a chunk of logits stays in the cache.
+        """
+        picked = torch.einsum("nd,nd->n", features, self.weight[targets]) + self.bias[targets]
+        maximum = features.new_full((len(features), 1), -torch.inf)
+        total = torch.zeros_like(maximum)
+        for start in range(0, len(self.bias), _TYPES_A_CHUNK):
+            types = slice(start, start + _TYPES_A_CHUNK)
+            logits = torch.addmm(self.bias[types], features, self.weight[types].T)
+            larger = torch.maximum(maximum, logits.amax(1, keepdim=True))
+            total = total * (maximum - larger).exp_() + logits.sub_(larger).exp_().sum(1, keepdim=True)
+            maximum = larger
+        return picked - (maximum + total.log_())[:, 0]

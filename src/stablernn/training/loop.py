@@ -85,7 +85,8 @@ class Trainer:
         self.tracker = tracker
         self.on_update = on_update
         self.windows = Windows(corpus.splits["train"], options.batch_size, window)
-        self.total_updates = min(options.epochs * len(self.windows), options.max_updates or math.inf)
+        passes = options.epochs * len(self.windows)
+        self.total_updates = min(passes, options.max_updates or passes)
         self.counters = Counters()
         self.device = model.inputs.weight.device
         self.state = model.initial_state(options.batch_size)
@@ -103,7 +104,7 @@ class Trainer:
         self.model.train()
         with Interruption() as interruption:
             while not self._finished():
-                if not self._update():
+                if not self.step():
                     now.diverged = True
                     break
                 now.seconds = time.monotonic() - started
@@ -118,7 +119,7 @@ class Trainer:
             self.save()  # the weights at the end, for whoever compares them with the best
         return now
 
-    def _update(self) -> bool:
+    def step(self) -> bool:
         """One step of SGD on the next window; False, and nothing changed, if it is not finite."""
         began = time.monotonic()
         now = self.counters

@@ -4,17 +4,18 @@ import datetime
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.config import Training, check, identity, run_id
-from stablernn.console import Bar, log, progress
+from stablernn.config import Training, check, identity, make, run_id
+from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
 from stablernn.errors import ConfigurationError
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, processor, read_record, versions
 from stablernn.stability.constraints import Constraint, constrained_cells, project
 from stablernn.training.loop import Counters, Trainer
+
+_OPTIMAL_CONTEXTS = 64
 
 
 def pick_device(name: str) -> torch.device:
@@ -32,11 +33,11 @@ def build(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint
     options = {key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")}
     model = build_language_model(
         types=corpus.types,
-        cell=instantiate(config.model.cell),
-        backbone=instantiate(config.approximation.backbone),
+        cell=make(config.model.cell),
+        backbone=make(config.approximation.backbone),
         **options,
     )
-    constraint: Constraint = instantiate(config.stability.constraint)
+    constraint: Constraint = make(config.stability.constraint)
     for cell, _ in constrained_cells(model):
         constraint.check(cell)
     project(constraint, model)
@@ -63,23 +64,23 @@ def run(config: DictConfig) -> Record:
         log.info(f"{name}: {record.status} before, skipped")
         return record
     device = pick_device(config.device)
-    tracker = instantiate(config.tracking)
+    tracker = make(config.tracking)
     tracker.check()
     if config.threads:
         torch.set_num_threads(config.threads)
-    corpus: Corpus = instantiate(config.dataset).load()
+    corpus: Corpus = make(config.dataset).load()
     model, constraint = build(config, corpus)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     folder.mkdir(parents=True, exist_ok=True)
     tags = [config.model.name, config.stability.name, config.approximation.name, f"k={config.truncation.k}", config.dataset.name]
     with (
         tracker.run(name, config.experiment_name, tags, identity(config), config.runs) as tracked,
-        progress(config.progress) as display,
+        display(config.progress),
     ):
         trainer = Trainer(
             model,
             constraint,
-            instantiate(config.optimizer)(model.parameters()),
+            make(config.optimizer)(model.parameters()),
             corpus,
             config.approximation.window,
             options,
@@ -87,7 +88,7 @@ def run(config: DictConfig) -> Record:
             f"{name} on {corpus.fingerprint}",
             tracked,
         )
-        bar = Bar(display, describe(config), total=int(trainer.total_updates))
+        bar = open_bar(describe(config), trainer.total_updates)
         trainer.on_update = lambda now, loss: bar.update(now.update, _note(now, loss))
         try:
             counters = trainer.fit()
@@ -125,11 +126,15 @@ def _record(
     if counters.best is not None:
         metrics["valid"] = counters.best
         metrics["test"] = trainer.score_best("test").as_dict()
-    if corpus.optimal_perplexity is not None:
+    if corpus.source is not None:
         # A recurrent model carries its state on, so it may use the whole past whatever its k in training.
         context = config.truncation.k if config.approximation.name == "feedforward" else None
-        best_possible = {split: corpus.optimal_perplexity(corpus.splits[split], context) for split in ("valid", "test")}
-        metrics["optimal"] = {"context": context} | best_possible
+        test = corpus.splits["test"]
+        metrics["optimal"] = {
+            "context": context,
+            "test": corpus.source.perplexity(test, context),
+            "test_by_context": corpus.source.perplexities(test, _OPTIMAL_CONTEXTS),
+        }
     return Record(
         id=trainer.folder.name,
         status=DIVERGED if counters.diverged else FINISHED,

@@ -24,7 +24,7 @@ class Tracker(Protocol):
     def check(self) -> None: ...
 
 
-class _SilentRun:
+class SilentRun:
     def log(self, values: dict[str, float]) -> None:
         pass
 
@@ -39,7 +39,7 @@ class NoTracking:
         pass
 
     def run(self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str) -> AbstractContextManager[Run]:
-        return nullcontext(_SilentRun())
+        return nullcontext(SilentRun())
 
 
 class WandbTracking:
@@ -78,7 +78,7 @@ class WandbTracking:
             import wandb
         except ImportError:
             log.warning("The package wandb is not installed: this run is not tracked (tracking=none says so at once)")
-            return nullcontext(_SilentRun())
+            return nullcontext(SilentRun())
         return _WandbRun(
             wandb,
             {

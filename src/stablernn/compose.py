@@ -1,0 +1,79 @@
+"""Composing configurations in code, and saying in one line what Hydra says in several."""
+
+import difflib
+import re
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stablernn import config as schema
+from stablernn.errors import ConfigurationError, StableRNNError
+
+CONFIG_FOLDER = Path(__file__).parents[2] / "conf"
+
+
+def locate(config_name: str) -> tuple[Path, str]:
+    """Folder and name of a configuration: the groups that it may choose from are the sub-folders of its folder."""
+    folder, _, name = config_name.rpartition("/")
+    return CONFIG_FOLDER / folder, name
+
+
+def compose(config_name: str, overrides: list[str], with_hydra: bool = False) -> DictConfig:
+    """A configuration as the command line would compose it.
+
+    Raises:
+        ConfigurationError: the overrides do not fit.
+    """
+    schema.register()
+    GlobalHydra.instance().clear()
+    folder, name = locate(config_name)
+    try:
+        with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+            return hydra.compose(name, overrides, return_hydra_config=with_hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigurationError(explain(error, config_name)) from None
+
+
+def explain(error: Exception, config_name: str) -> str:
+    """One line for what Hydra and OmegaConf say in several."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
+            group, _, choice = str(cause.missing_cfg_file).rpartition("/")
+            options = sorted(cause.options or [])
+            return f"{group}={choice} does not exist: choose {group}={'|'.join(options)}{_nearest(choice, options)}"
+        if isinstance(cause, StableRNNError):
+            return str(cause)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    text = str(error)
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown:
+        name = unknown.group(1)
+        return f"{name} is not an option{_nearest(name, _options(config_name))}; --help lists the options"
+    merged = re.search(r"Error merging override (\S+)", text)
+    if merged and error.__cause__ is not None:
+        return f"{merged.group(1)}: {str(error.__cause__).splitlines()[0]}"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the override {error.override!r}: write option=value"
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _nearest(name: str, candidates: list[str]) -> str:
+    near = difflib.get_close_matches(name, [c for c in candidates if not c.endswith('_')], n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _options(config_name: str) -> list[str]:
+    """Every option of a configuration at its defaults, as dotted names."""
+    config = compose(config_name, [])
+
+    def walk(node: object, path: str) -> list[str]:
+        if isinstance(node, dict):
+            return [name for key, value in node.items() for name in walk(value, f"{path}.{key}" if path else str(key))]
+        return [path]
+
+    return walk(OmegaConf.to_container(config, resolve=False), "")

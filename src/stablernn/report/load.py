@@ -1,0 +1,85 @@
+"""Run records from a folder, and what of them belongs together."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stablernn.console import log
+from stablernn.errors import RecordError
+from stablernn.record import RECORD_FILE, Record, read_record
+
+PROFILES = ("paper", "cpu", "quick", "smoke")
+
+
+def load_records(folder: Path) -> list[Record]:
+    """Every readable record below ``folder``, by id; an unreadable one is named and left out."""
+    records = []
+    for path in sorted(folder.rglob(RECORD_FILE)):
+        try:
+            records.append(read_record(path.parent))
+        except RecordError as error:
+            log.warning(f"left out: {error}")
+    return sorted(records, key=lambda record: record.id)
+
+
+def setting(record: Record, option: str) -> Any:
+    """A configuration value of a record by its dotted name."""
+    value: Any = record.config
+    for key in option.split("."):
+        value = value[key]
+    return value
+
+
+@dataclass(frozen=True)
+class Section:
+    """Records on the same text at the same profile: what one table or figure may compare."""
+
+    profile: str
+    data: str
+    fingerprint: str
+    records: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}_{self.profile}"
+
+    @property
+    def caption(self) -> str:
+        """Corpus, profile, and how much of the corpus."""
+        tokens = self.records[0].data["tokens"]
+        limits = self.records[0].config["dataset"].get("max_tokens", {})
+        cut = {split: count for split, count in tokens.items() if limits.get(split) is not None and self.data != "embedded"}
+        text = f"{TITLES.get(self.data, self.data)}, profile `{self.profile}`"
+        if cut:
+            text += " (only the first " + ", ".join(f"{count:,} {split}" for split, count in cut.items()) + " tokens)"
+        return text
+
+    @property
+    def whole(self) -> bool:
+        """Whether the text is all of the corpus."""
+        return all(limit is None for limit in self.records[0].config["dataset"].get("max_tokens", {}).values())
+
+
+TITLES = {
+    "wikitext2": "WikiText-2",
+    "wikitext103": "WikiText-103",
+    "ptb": "Penn Treebank",
+    "embedded": "embedded corpus (hidden Markov model)",
+}
+
+
+def sections(records: Iterable[Record]) -> Iterator[Section]:
+    """Records by profile and text: the larger profiles first, real text before the embedded corpus."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        key = (setting(record, "profile.name"), record.data["name"], record.data["fingerprint"])
+        groups.setdefault(key, []).append(record)
+
+    def order(key: tuple[str, str, str]) -> tuple:
+        profile, data, fingerprint = key
+        rank = PROFILES.index(profile) if profile in PROFILES else len(PROFILES)
+        return rank, data == "embedded", data, fingerprint
+
+    for key in sorted(groups, key=order):
+        yield Section(*key, records=tuple(groups[key]))

@@ -1,0 +1,230 @@
+"""The perplexity table: a row for each model and approximation, columns unstable and stable."""
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from stablernn.record import DIVERGED, Record
+from stablernn.report.load import Section, setting
+
+# Miller & Hardt, blog of August 2018: WikiText-2 test perplexity of the recurrent models.
+PUBLISHED = {("rnn", "unstable"): 146.7, ("rnn", "stable"): 143.5, ("lstm", "unstable"): 92.3, ("lstm", "stable"): 95.1}
+
+MODEL_NAMES = {"rnn": "RNN", "lstm": "LSTM"}
+APPROXIMATION_NAMES = {"recurrent": "recurrent", "feedforward": "feed-forward"}
+_APPROXIMATIONS = list(APPROXIMATION_NAMES)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one model under one constraint that differ in nothing but the seed."""
+
+    runs: tuple[Record, ...]
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        return tuple(run for run in self.runs if run.status != DIVERGED and "test" in run.metrics)
+
+    @property
+    def values(self) -> list[float]:
+        return [run.metrics["test"]["perplexity"] for run in self.finished]
+
+    def text(self, plus_minus: str = "±") -> str:
+        """Mean ± standard deviation (n seeds), or what there is of it."""
+        values = self.values
+        if not self.runs:
+            return "–"
+        parts = []
+        if len(values) == 1:
+            parts.append(f"{values[0]:.1f}")
+        elif values:
+            parts.append(f"{statistics.mean(values):.1f} {plus_minus} {statistics.stdev(values):.1f} ({len(values)})")
+        diverged = len(self.runs) - len(values)
+        if diverged:
+            parts.append("diverged" if not values else f"{diverged} of {len(self.runs)} diverged")
+        return ", ".join(parts)
+
+
+@dataclass
+class Row:
+    """One model and approximation at one k; ``note`` names settings that set it apart from a like row."""
+
+    model: str
+    approximation: str
+    k: int
+    note: str
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def any_run(self) -> Record:
+        return next(iter(self.cells.values())).runs[0]
+
+    @property
+    def optimal(self) -> float | None:
+        return self.any_run.metrics.get("optimal", {}).get("test")
+
+    @property
+    def epochs(self) -> str:
+        values = [run.progress["epochs"] for cell in self.cells.values() for run in cell.finished]
+        low, high = (f"{value:.2g}" for value in (min(values, default=0), max(values, default=0)))
+        return low if low == high else f"{low}–{high}"
+
+    @property
+    def published(self) -> dict[str, float]:
+        """The published values that this row may be compared with, by stability."""
+        if self.approximation != "recurrent":
+            return {}
+        return {stability: PUBLISHED[self.model, stability] for stability in self.cells if (self.model, stability) in PUBLISHED}
+
+
+def rows(section: Section) -> list[Row]:
+    """The table's rows, RNN before LSTM, recurrent before feed-forward, small k first."""
+    found: dict[tuple, Row] = {}
+    settings = {record.id: _settings(record) for record in section.records}
+    for record in section.records:
+        model, approximation, k = (setting(record, o) for o in ("model.name", "approximation.name", "truncation.k"))
+        alike = [
+            settings[other.id]
+            for other in section.records
+            if (setting(other, "model.name"), setting(other, "approximation.name"), setting(other, "truncation.k"))
+            == (model, approximation, k)
+        ]
+        differing = [key for key in settings[record.id] if len({json.dumps(s.get(key)) for s in alike}) > 1]
+        note = ", ".join(f"{key}={settings[record.id][key]}" for key in differing)
+        row = found.setdefault((model, approximation, k, note), Row(model, approximation, k, note))
+        name = setting(record, "stability.name")
+        before = row.cells.get(name, Cell(()))
+        row.cells[name] = Cell((*before.runs, record))
+
+    def order(key: tuple) -> tuple:
+        model, approximation, k, note = key
+        return list(MODEL_NAMES).index(model) if model in MODEL_NAMES else 99, model, _APPROXIMATIONS.index(approximation), k, note
+
+    return [found[key] for key in sorted(found, key=order)]
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """What may set two runs of one model apart: everything but the seed and the constraint."""
+
+    def walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield from walk(value, f"{path}.{key}" if path else key)
+        else:
+            yield path, node
+
+    config = {key: value for key, value in record.config.items() if key not in ("seed", "stability", "dataset", "profile")}
+    return dict(walk(config, ""))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A section's table as text: heads and a line of cells a row."""
+
+    title: str
+    heads: list[str]
+    lines: list[list[str]]
+    notes: list[str]
+
+
+def table(section: Section) -> Table:
+    """Lay the rows out; columns that would be empty are left out."""
+    body = rows(section)
+    stabilities = sorted({name for row in body for name in row.cells}, key=lambda name: (name != "unstable", name))
+    optimal = any(row.optimal for row in body)
+    # The published numbers are of the whole test split at the study's protocol, so only such runs stand beside them.
+    published = section.data == "wikitext2" and section.profile == "paper" and section.whole
+    heads = ["model", "approximation", "k", *stabilities]
+    heads += ["best possible"] * optimal + [f"published {name}" for name in stabilities if published]
+    heads += ["parameters", "epochs"]
+    lines = []
+    for row in body:
+        line = [
+            MODEL_NAMES.get(row.model, row.model) + (f" ({row.note})" if row.note else ""),
+            APPROXIMATION_NAMES[row.approximation],
+            str(row.k),
+            *(row.cells.get(name, Cell(())).text() for name in stabilities),
+        ]
+        line += [f"{row.optimal:.1f}" if row.optimal else "–"] * optimal
+        line += [f"{row.published[name]:.1f}" if name in row.published else "–" for name in stabilities if published]
+        lines.append([*line, f"{row.any_run.model['parameters']:,}", row.epochs])
+    seeds = sorted({setting(record, "seed") for record in section.records})
+    hardware = sorted({record.hardware["device"] for record in section.records})
+    notes = [f"{len(seeds)} seed{'s' * (len(seeds) > 1)} a cell" + (": mean ± standard deviation (seeds)" if len(seeds) > 1 else "")]
+    notes.append("on " + ", ".join(hardware))
+    if optimal:
+        notes.append("best possible: exact, for the words of context that the model may use")
+    return Table(f"Test perplexity on {section.caption}", heads, lines, notes)
+
+
+def markdown(shown: Table) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cells) + " |\n"
+
+    aligned = ["---" if index < 2 else "---:" for index in range(len(shown.heads))]
+    body = line(shown.heads) + line(aligned) + "".join(line(cells) for cells in shown.lines)
+    return f"**{shown.title}**\n\n{body}\n{'; '.join(shown.notes)}.\n"
+
+
+def latex(shown: Table) -> str:
+    """For ``\\usepackage{booktabs}``."""
+    replaced = {"±": r"$\pm$", "–": "--", "_": r"\_", "`": "", "%": r"\%", "&": r"\&"}
+
+    def clean(text: str) -> str:
+        return "".join(replaced.get(character, character) for character in text)
+
+    def line(cells: list[str]) -> str:
+        return "    " + " & ".join(clean(cell) for cell in cells) + r" \\" + "\n"
+
+    return (
+        "\\begin{table}\n  \\centering\n"
+        f"  \\caption{{{clean(shown.title)}; {clean('; '.join(shown.notes))}.}}\n"
+        f"  \\begin{{tabular}}{{ll{'r' * (len(shown.heads) - 2)}}}\n    \\toprule\n"
+        + line(shown.heads)
+        + "    \\midrule\n"
+        + "".join(line(cells) for cells in shown.lines)
+        + "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n"
+    )
+
+
+def comma_separated(parts: list[Section]) -> str:
+    """Every cell of every section on a line of its own, with the ids of its runs."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        "profile data fingerprint model approximation k note stability mean standard_deviation seeds diverged optimal published "
+        "parameters epochs test_tokens hardware runs".split()
+    )
+    for section in parts:
+        published = section.data == "wikitext2" and section.profile == "paper" and section.whole
+        for row in rows(section):
+            for stability, cell in sorted(row.cells.items()):
+                values = cell.values
+                writer.writerow(
+                    [
+                        section.profile,
+                        section.data,
+                        section.fingerprint,
+                        row.model,
+                        row.approximation,
+                        row.k,
+                        row.note,
+                        stability,
+                        f"{statistics.mean(values):.4f}" if values else "",
+                        f"{statistics.stdev(values):.4f}" if len(values) > 1 else "",
+                        len(values),
+                        len(cell.runs) - len(values),
+                        f"{row.optimal:.4f}" if row.optimal else "",
+                        row.published.get(stability, "") if published else "",
+                        row.any_run.model["parameters"],
+                        row.epochs,
+                        row.any_run.data["tokens"]["test"],
+                        row.any_run.hardware["device"],
+                        " ".join(run.id for run in cell.runs),
+                    ]
+                )
+    return out.getvalue()

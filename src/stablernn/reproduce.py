@@ -1,0 +1,146 @@
+"""`make reproduce`: the plan, the runs, the report."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from rich.table import Table as RichTable
+
+from stablernn.config import check, make, run_id
+from stablernn.console import console
+from stablernn.errors import ConfigurationError, StableRNNError
+from stablernn.record import HISTORY_FILE, RECORD_FILE, Record, read_record
+from stablernn.report.load import load_records
+from stablernn.report.write import print_tables, write_report
+from stablernn.training.estimate import estimate_seconds
+from stablernn.training.run import finished
+from stablernn.training.sweep import cores, expand, run_all
+
+
+class Part:
+    """One sweep of the plan."""
+
+    def __init__(self, sweep: Sequence[str], side_by_side: bool, runs: str) -> None:
+        self.sweep = list(sweep)
+        self.configs = expand([*sweep, f"runs={runs}"])
+        self.jobs = cores() if side_by_side and not torch.cuda.is_available() else 1
+        self.to_do = [config for config in self.configs if not finished(config)]
+        self.seconds = 0.0
+
+    @property
+    def data(self) -> str:
+        return self.configs[0].dataset.name
+
+
+def reproduce(options: DictConfig) -> None:
+    """Print the plan, carry it out, publish the records, write and print the report.
+
+    Raises:
+        StableRNNError: the plan cannot be made, or some of its runs failed.
+    """
+    profile = options.profile
+    if profile == "auto":
+        profile = "paper" if torch.cuda.is_available() else "quick"
+    if profile not in options.plans:
+        raise ConfigurationError(f"profile={profile} does not exist: choose {', '.join(('auto', *options.plans))}")
+    parts = [Part(part.sweep, part.side_by_side, options.runs) for part in options.plans[profile]]
+    parts = _on_dataset(parts, options.dataset, options.plans[profile], options.runs)
+    for part in parts:
+        for config in part.configs:
+            check(config)
+    parts = _available(parts, asked=options.dataset != "auto")
+    _print_plan(profile, options, parts)
+
+    failures = []
+    for part in parts:
+        if part.to_do:
+            failures += run_all(part.to_do, part.jobs)[1]
+    records = [read_record(Path(c.runs) / run_id(c)) for part in parts for c in part.configs if finished(c)]
+    results = Path(options.results)
+    _publish(records, Path(options.runs), results / "records" / profile, {part.data for part in parts})
+    files = write_report(load_records(results / "records"), results, Path(options.readme) if options.readme else None)
+    print_tables(records)
+    console.print(f"written: {files[0]} (.csv, .tex) and {len(files) - 3} figure files in {results / 'figures'}", highlight=False)
+    if failures:
+        raise StableRNNError(f"{len(failures)} runs failed (see above); the same command tries them again")
+
+
+def _on_dataset(parts: list[Part], dataset: str, plan: Sequence[DictConfig], runs: str) -> list[Part]:
+    """The plan's parts for one data set; a text that the plan does not name takes the place of the one it does."""
+    if dataset == "auto":
+        return parts
+    kept = [part for part in parts if part.data == dataset]
+    if kept or dataset == "embedded":
+        return kept or parts
+    return [Part([*p.sweep, f"dataset={dataset}"], p.side_by_side, runs) for p, q in zip(plan, parts, strict=True) if q.data != "embedded"]
+
+
+def _available(parts: list[Part], asked: bool) -> list[Part]:
+    """The parts whose data can be had; says what is left out and why.
+
+    Raises:
+        DataError: a data set that was asked for, or a folder that was named, is not there.
+    """
+    kept = []
+    missing: set[str] = set()
+    for part in parts:
+        source = make(part.configs[0].dataset)
+        if source.available():
+            kept.append(part)
+        elif asked or part.configs[0].dataset.get("path"):
+            source.load()  # says what is missing
+            kept.append(part)
+        else:
+            missing.add(part.data)
+    for data in sorted(missing):
+        console.print(
+            f"[yellow]{data} cannot be had here[/]: no network to fetch it and no local copy. Its runs are left out. "
+            "To include them set STABLERNN_DATA to a folder with its token files.",
+            soft_wrap=True,
+        )
+    if not kept:
+        raise ConfigurationError("nothing of this plan can be run here: connect to a network, set STABLERNN_DATA, or add DATASET=embedded")
+    return kept
+
+
+def _print_plan(profile: str, options: DictConfig, parts: list[Part]) -> None:
+    why = "a GPU is here" if torch.cuda.is_available() else "no GPU is here"
+    console.print(f"[bold]Plan[/]: profile {profile}" + (f" ({why})" if options.profile == "auto" else ""), highlight=False)
+    to_do = [config for part in parts for config in part.to_do]
+    if to_do:
+        threads = torch.get_num_threads()
+        for part in parts:
+            torch.set_num_threads(max(1, threads // part.jobs))
+            part.seconds = sum(estimate_seconds(part.to_do)) / part.jobs
+        torch.set_num_threads(threads)
+    shown = RichTable(box=None, pad_edge=False)
+    for head, justify in (("corpus", "left"), ("sweep", "left"), ("runs", "right"), ("done", "right"), ("at most", "right")):
+        shown.add_column(head, justify=justify)  # type: ignore[arg-type]
+    for part in parts:
+        done = len(part.configs) - len(part.to_do)
+        shown.add_row(part.data, " ".join(part.sweep), str(len(part.configs)), str(done), _duration(part.seconds))
+    console.print(shown)
+    if to_do:
+        console.print(f"{len(to_do)} runs to do, about {_duration(sum(part.seconds for part in parts))} (measured on this machine)", highlight=False)
+    else:
+        console.print("Every run of this plan is done: nothing to train, only the report is written anew.")
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if seconds == 0:
+        return "–"
+    return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(minutes, 0.1):.1f} min"
+
+
+def _publish(records: Sequence[Record], runs: Path, folder: Path, data: set[str]) -> None:
+    """Copy the plan's records to where reports read them; older ones of the same data make room."""
+    for old in load_records(folder) if folder.is_dir() else []:
+        if old.data["name"] in data:
+            shutil.rmtree(folder / old.id, ignore_errors=True)
+    for record in records:
+        (folder / record.id).mkdir(parents=True, exist_ok=True)
+        for name in (RECORD_FILE, HISTORY_FILE):
+            shutil.copyfile(runs / record.id / name, folder / record.id / name)

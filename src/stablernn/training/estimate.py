@@ -1,0 +1,75 @@
+"""How long runs will take, measured by a few steps of each kind of run."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from stablernn.config import Training, identity, make
+from stablernn.console import display, open_bar
+from stablernn.data.splits import Corpus
+from stablernn.training.evaluate import score
+from stablernn.training.loop import Trainer
+from stablernn.training.run import build, describe
+from stablernn.training.tracking import SilentRun
+
+_WARM_UP_UPDATES = 2
+_SECONDS_A_KIND = 0.5
+_SCORED_TOKENS = 2048
+_START_SECONDS = 1.0
+
+
+def estimate_seconds(configs: Sequence[DictConfig]) -> list[float]:
+    """Seconds that each run takes on this machine alone, at most (a run that stops early takes less).
+
+    One run of each kind (seed and stability aside) is timed for half a second.
+    """
+    corpora: dict[str, Corpus] = {}
+    measured: dict[str, float] = {}
+    with display():
+        bar = open_bar("measuring the time", len(configs))
+        for number, config in enumerate(configs, start=1):
+            key = _kind(config)
+            if key not in measured:
+                data = json.dumps(identity(config)["dataset"], sort_keys=True)
+                if data not in corpora:
+                    corpora[data] = make(config.dataset).load()
+                bar.update(number, describe(config))
+                measured[key] = _measure(config, corpora[data])
+        bar.close()
+    return [measured[_kind(config)] for config in configs]
+
+
+def _kind(config: DictConfig) -> str:
+    kind = identity(config)
+    for option in ("seed", "stability"):
+        kind.pop(option)
+    return json.dumps(kind, sort_keys=True)
+
+
+def _measure(config: DictConfig, corpus: Corpus) -> float:
+    model, constraint = build(config, corpus)
+    options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
+    optimizer = make(config.optimizer)(model.parameters())
+    trainer = Trainer(
+        model, constraint, optimizer, corpus, config.approximation.window, options, Path(), "", SilentRun()
+    )
+    for _ in range(_WARM_UP_UPDATES):
+        trainer.step()
+    began, updates = time.perf_counter(), 0
+    while updates == 0 or time.perf_counter() - began < _SECONDS_A_KIND:
+        trainer.step()
+        updates += 1
+    update_seconds = (time.perf_counter() - began) / updates
+
+    sample = corpus.splits["valid"].first(_SCORED_TOKENS)
+    began = time.perf_counter()
+    score(model, sample)
+    token_seconds = (time.perf_counter() - began) / len(sample)
+
+    total = trainer.total_updates
+    evaluations = -(-total // (options.evaluate_every or len(trainer.windows)))
+    scored = evaluations * len(corpus.splits["valid"]) + len(corpus.splits["test"])
+    return _START_SECONDS + total * update_seconds + scored * token_seconds

@@ -1,0 +1,82 @@
+"""Many runs: what a sweep's command line stands for, and carrying it out on one machine."""
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+
+import joblib
+import torch
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from stablernn.allocator import keep_freed_memory
+from stablernn.compose import compose
+from stablernn.console import display, listening, log, open_bar, speak_through
+from stablernn.errors import StableRNNError
+from stablernn.record import Record
+from stablernn.training.run import run
+
+
+def expand(arguments: Sequence[str]) -> list[DictConfig]:
+    """The configurations that ``scripts/train.py -m *arguments`` runs, in its order.
+
+    As there, the arguments add to the sweep that the experiment itself defines, and win over it.
+    """
+    fixed = [a for a in arguments if a.startswith(("experiment=", "+experiment="))]
+    sweep = compose("train", fixed, with_hydra=True).hydra.sweeper.params or {}
+    overrides = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in sweep.items()] + list(arguments))
+    (batch,) = BasicSweeper.split_arguments(overrides, None)
+    return [compose("train", list(job)) for job in batch]
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_all(configs: Sequence[DictConfig], jobs: int) -> tuple[list[Record], list[str]]:
+    """Run every configuration, ``jobs`` at a time; one that fails does not take the others along.
+
+    Returns:
+        The records, and one line for each run that failed.
+    """
+    failures: list[str] = []
+    records: list[Record] = []
+    with display():
+        bar = open_bar("all runs", len(configs))
+        for number, (record, failure) in enumerate(_outcomes(configs, min(jobs, len(configs))), start=1):
+            if record is not None:
+                records.append(record)
+            else:
+                failures.append(failure)
+            bar.update(number)
+        bar.close()
+    return records, failures
+
+
+def _outcomes(configs: Sequence[DictConfig], jobs: int):
+    if jobs <= 1:
+        yield from (_attempt(config) for config in configs)
+        return
+    threads = max(1, cores() // jobs)
+    with multiprocessing.Manager() as manager:
+        queue = manager.Queue()
+        with listening(queue):
+            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+            yield from parallel(joblib.delayed(_in_worker)(config, queue, threads) for config in configs)
+
+
+def _in_worker(config: DictConfig, queue, threads: int) -> tuple[Record | None, str]:
+    speak_through(queue)
+    keep_freed_memory()
+    torch.set_num_threads(config.threads or threads)
+    return _attempt(config)
+
+
+def _attempt(config: DictConfig) -> tuple[Record | None, str]:
+    try:
+        return run(config), ""
+    except StableRNNError as error:
+        log.error(f"failed: {error}")
+        return None, str(error)
