@@ -45,7 +45,9 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
     try:
         hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
     except StableRNNError:
-        _refuse("some runs of the sweep failed (see above); the others are recorded. The same command runs what is left")
+        _refuse(
+            "some runs of the sweep failed (see above); the others are recorded. The same command runs what is left"
+        )
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(explain(error, config_name))
     except KeyboardInterrupt:

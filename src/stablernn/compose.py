@@ -63,7 +63,7 @@ def explain(error: Exception, config_name: str) -> str:
 
 
 def _nearest(name: str, candidates: list[str]) -> str:
-    near = difflib.get_close_matches(name, [c for c in candidates if not c.endswith('_')], n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name, [c for c in candidates if not c.endswith("_")], n=1, cutoff=0.75)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -73,7 +73,11 @@ def _options(config_name: str) -> list[str]:
 
     def walk(node: object, path: str) -> list[str]:
         if isinstance(node, dict):
-            return [name for key, value in node.items() for name in walk(value, f"{path}.{key}" if path else str(key))]
+            return [
+                name
+                for key, value in node.items()
+                for name in walk(value, f"{path}.{key}" if path else str(key))
+            ]
         return [path]
 
     return walk(OmegaConf.to_container(config, resolve=False), "")

@@ -23,14 +23,16 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else None
-        line = Text(time.strftime("%H:%M:%S "), style="dim").append(self.format(record), style=style or "not dim")
+        line = Text(time.strftime("%H:%M:%S "), style="dim").append(
+            self.format(record), style=style or "not dim"
+        )
         console.print(line, soft_wrap=True)
 
 
 def configure_logging(handler: logging.Handler | None = None) -> None:
-    """Send this package's log to the console (or another handler), once."""
-    if not log.handlers:
-        log.addHandler(handler or _ConsoleHandler())
+    """Send this package's log to ``handler``; without one, to the console unless it goes somewhere already."""
+    if handler is not None or not log.handlers:
+        log.handlers = [handler or _ConsoleHandler()]
         log.setLevel(logging.INFO)
         log.propagate = False
 

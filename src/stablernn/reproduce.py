@@ -44,7 +44,9 @@ def reproduce(options: DictConfig) -> None:
     if profile == "auto":
         profile = "paper" if torch.cuda.is_available() else "quick"
     if profile not in options.plans:
-        raise ConfigurationError(f"profile={profile} does not exist: choose {', '.join(('auto', *options.plans))}")
+        raise ConfigurationError(
+            f"profile={profile} does not exist: choose {', '.join(('auto', *options.plans))}"
+        )
     parts = [Part(part.sweep, part.side_by_side, options.runs) for part in options.plans[profile]]
     parts = _on_dataset(parts, options.dataset, options.plans[profile], options.runs)
     for part in parts:
@@ -60,9 +62,14 @@ def reproduce(options: DictConfig) -> None:
     records = [read_record(Path(c.runs) / run_id(c)) for part in parts for c in part.configs if finished(c)]
     results = Path(options.results)
     _publish(records, Path(options.runs), results / "records" / profile, {part.data for part in parts})
-    files = write_report(load_records(results / "records"), results, Path(options.readme) if options.readme else None)
+    files = write_report(
+        load_records(results / "records"), results, Path(options.readme) if options.readme else None
+    )
     print_tables(records)
-    console.print(f"written: {files[0]} (.csv, .tex) and {len(files) - 3} figure files in {results / 'figures'}", highlight=False)
+    console.print(
+        f"written: {files[0]} (.csv, .tex) and {len(files) - 3} figure files in {results / 'figures'}",
+        highlight=False,
+    )
     if failures:
         raise StableRNNError(f"{len(failures)} runs failed (see above); the same command tries them again")
 
@@ -74,7 +81,11 @@ def _on_dataset(parts: list[Part], dataset: str, plan: Sequence[DictConfig], run
     kept = [part for part in parts if part.data == dataset]
     if kept or dataset == "embedded":
         return kept or parts
-    return [Part([*p.sweep, f"dataset={dataset}"], p.side_by_side, runs) for p, q in zip(plan, parts, strict=True) if q.data != "embedded"]
+    return [
+        Part([*p.sweep, f"dataset={dataset}"], p.side_by_side, runs)
+        for p, q in zip(plan, parts, strict=True)
+        if q.data != "embedded"
+    ]
 
 
 def _available(parts: list[Part], asked: bool) -> list[Part]:
@@ -101,13 +112,18 @@ def _available(parts: list[Part], asked: bool) -> list[Part]:
             soft_wrap=True,
         )
     if not kept:
-        raise ConfigurationError("nothing of this plan can be run here: connect to a network, set STABLERNN_DATA, or add DATASET=embedded")
+        raise ConfigurationError(
+            "nothing of this plan can be run here: connect to a network, set STABLERNN_DATA, or add DATASET=embedded"
+        )
     return kept
 
 
 def _print_plan(profile: str, options: DictConfig, parts: list[Part]) -> None:
     why = "a GPU is here" if torch.cuda.is_available() else "no GPU is here"
-    console.print(f"[bold]Plan[/]: profile {profile}" + (f" ({why})" if options.profile == "auto" else ""), highlight=False)
+    console.print(
+        f"[bold]Plan[/]: profile {profile}" + (f" ({why})" if options.profile == "auto" else ""),
+        highlight=False,
+    )
     to_do = [config for part in parts for config in part.to_do]
     if to_do:
         threads = torch.get_num_threads()
@@ -116,14 +132,25 @@ def _print_plan(profile: str, options: DictConfig, parts: list[Part]) -> None:
             part.seconds = sum(estimate_seconds(part.to_do)) / part.jobs
         torch.set_num_threads(threads)
     shown = RichTable(box=None, pad_edge=False)
-    for head, justify in (("corpus", "left"), ("sweep", "left"), ("runs", "right"), ("done", "right"), ("at most", "right")):
+    for head, justify in (
+        ("corpus", "left"),
+        ("sweep", "left"),
+        ("runs", "right"),
+        ("done", "right"),
+        ("at most", "right"),
+    ):
         shown.add_column(head, justify=justify)  # type: ignore[arg-type]
     for part in parts:
         done = len(part.configs) - len(part.to_do)
-        shown.add_row(part.data, " ".join(part.sweep), str(len(part.configs)), str(done), _duration(part.seconds))
+        shown.add_row(
+            part.data, " ".join(part.sweep), str(len(part.configs)), str(done), _duration(part.seconds)
+        )
     console.print(shown)
     if to_do:
-        console.print(f"{len(to_do)} runs to do, about {_duration(sum(part.seconds for part in parts))} (measured on this machine)", highlight=False)
+        console.print(
+            f"{len(to_do)} runs to do, about {_duration(sum(part.seconds for part in parts))} (measured on this machine)",
+            highlight=False,
+        )
     else:
         console.print("Every run of this plan is done: nothing to train, only the report is written anew.")
 

@@ -163,5 +163,3 @@ class EmbeddedCorpus:
             for number, split in enumerate(SPLITS, start=1)
         }
         return Corpus(self.name, self.types, splits, model)
-
-

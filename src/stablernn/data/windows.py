@@ -33,7 +33,9 @@ class Windows:
         self.steps = len(split) // batch
         self.length = length
         if self.steps == 0:
-            raise ConfigurationError(f"training.batch_size={batch} streams need at least {batch} tokens, got {len(split)}")
+            raise ConfigurationError(
+                f"training.batch_size={batch} streams need at least {batch} tokens, got {len(split)}"
+            )
         used = self.steps * batch
         self._inputs = split.inputs[:used].reshape(batch, self.steps)
         self._targets = split.targets[:used].reshape(batch, self.steps)

@@ -102,7 +102,9 @@ class RNNCell(Cell):
 
     def sequence(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
         weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        y, h = torch.rnn_tanh(x, state.h[None].contiguous(), weights, True, 1, 0.0, self.training, False, False)
+        y, h = torch.rnn_tanh(
+            x, state.h[None].contiguous(), weights, True, 1, 0.0, self.training, False, False
+        )
         return y, RNNState(h[0])
 
 

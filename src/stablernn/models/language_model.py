@@ -18,7 +18,9 @@ class SequenceModel(nn.Module):
     ``forward`` follows the one contract of every model: (x, state) -> (features, state), time first.
     """
 
-    def __init__(self, inputs: nn.Embedding, backbone: Backbone, objective: FullSoftmax, dropout: float = 0.0) -> None:
+    def __init__(
+        self, inputs: nn.Embedding, backbone: Backbone, objective: FullSoftmax, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.inputs = inputs
         self.backbone = backbone

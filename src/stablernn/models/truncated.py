@@ -50,7 +50,9 @@ def truncated_states(
         finished.append(_slice(states, slice(None, 1)))
         states = layer(number, _slice(states, slice(None, -1)))
     return tuple(
-        type(last)(*(torch.cat(parts) for parts in zip(*(first[depth] for first in finished), last, strict=True)))
+        type(last)(
+            *(torch.cat(parts) for parts in zip(*(first[depth] for first in finished), last, strict=True))
+        )
         for depth, last in enumerate(states)
     )
 

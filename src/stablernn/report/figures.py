@@ -48,7 +48,9 @@ def _panels(section: Section, draw: Callable[[Axes, list[Row]], None]) -> Figure
     """A panel for each model, one legend for all."""
     body = rows(section)
     models = list(dict.fromkeys(row.model for row in body))
-    figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models) + 1.2, 3.6), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(models), figsize=(4.2 * len(models) + 1.2, 3.6), sharey=True, squeeze=False
+    )
     for axis, model in zip(axes[0], models, strict=True):
         draw(axis, [row for row in body if row.model == model])
         axis.set_title(MODEL_NAMES.get(model, model))
@@ -72,7 +74,10 @@ def _narrow(axis: Axes) -> bool:
 
 
 def _learning_curve(axis: Axes, body: list[Row]) -> None:
-    fewest = {approximation: min((r.k for r in body if r.approximation == approximation), default=0) for approximation in MARKERS}
+    fewest = {
+        approximation: min((r.k for r in body if r.approximation == approximation), default=0)
+        for approximation in MARKERS
+    }
     for row in body:
         for stability, cell in sorted(row.cells.items(), reverse=True):
             for number, run in enumerate(cell.finished):
@@ -84,7 +89,9 @@ def _learning_curve(axis: Axes, body: list[Row]) -> None:
                     linestyle="-" if row.approximation == "recurrent" else "--",
                     linewidth=1.8 if row.k > fewest[row.approximation] else 0.9,
                     alpha=0.85,
-                    label=f"{stability}, {APPROXIMATION_NAMES[row.approximation]}, k = {row.k}" if number == 0 else None,
+                    label=f"{stability}, {APPROXIMATION_NAMES[row.approximation]}, k = {row.k}"
+                    if number == 0
+                    else None,
                 )
     axis.set_xlabel("epoch")
     axis.set_ylabel("validation perplexity")
@@ -93,8 +100,16 @@ def _learning_curve(axis: Axes, body: list[Row]) -> None:
 def _by_k(axis: Axes, body: list[Row]) -> None:
     for stability in COLOURS:
         for approximation, marker in MARKERS.items():
-            cells = [(r.k, r.cells[stability].values) for r in body if r.approximation == approximation and stability in r.cells]
-            points = [(k, statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0) for k, values in cells if values]
+            cells = [
+                (r.k, r.cells[stability].values)
+                for r in body
+                if r.approximation == approximation and stability in r.cells
+            ]
+            points = [
+                (k, statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+                for k, values in cells
+                if values
+            ]
             if points:
                 ks, means, deviations = zip(*points, strict=True)
                 axis.errorbar(
@@ -113,7 +128,9 @@ def _by_k(axis: Axes, body: list[Row]) -> None:
     ks = sorted({row.k for row in body})
     if optimal:
         curve = optimal["test_by_context"]
-        axis.plot(range(1, len(curve) + 1), curve, color="black", linewidth=1, label="best possible with k words")
+        axis.plot(
+            range(1, len(curve) + 1), curve, color="black", linewidth=1, label="best possible with k words"
+        )
         ks = [1, *ks]
     axis.set_xscale("log")
     axis.set_xticks(ks, [str(k) for k in ks])

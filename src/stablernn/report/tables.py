@@ -12,7 +12,12 @@ from stablernn.record import DIVERGED, Record
 from stablernn.report.load import Section, setting
 
 # Miller & Hardt, blog of August 2018: WikiText-2 test perplexity of the recurrent models.
-PUBLISHED = {("rnn", "unstable"): 146.7, ("rnn", "stable"): 143.5, ("lstm", "unstable"): 92.3, ("lstm", "stable"): 95.1}
+PUBLISHED = {
+    ("rnn", "unstable"): 146.7,
+    ("rnn", "stable"): 143.5,
+    ("lstm", "unstable"): 92.3,
+    ("lstm", "stable"): 95.1,
+}
 
 MODEL_NAMES = {"rnn": "RNN", "lstm": "LSTM"}
 APPROXIMATION_NAMES = {"recurrent": "recurrent", "feedforward": "feed-forward"}
@@ -42,7 +47,9 @@ class Cell:
         if len(values) == 1:
             parts.append(f"{values[0]:.1f}")
         elif values:
-            parts.append(f"{statistics.mean(values):.1f} {plus_minus} {statistics.stdev(values):.1f} ({len(values)})")
+            parts.append(
+                f"{statistics.mean(values):.1f} {plus_minus} {statistics.stdev(values):.1f} ({len(values)})"
+            )
         diverged = len(self.runs) - len(values)
         if diverged:
             parts.append("diverged" if not values else f"{diverged} of {len(self.runs)} diverged")
@@ -78,7 +85,11 @@ class Row:
         """The published values that this row may be compared with, by stability."""
         if self.approximation != "recurrent":
             return {}
-        return {stability: PUBLISHED[self.model, stability] for stability in self.cells if (self.model, stability) in PUBLISHED}
+        return {
+            stability: PUBLISHED[self.model, stability]
+            for stability in self.cells
+            if (self.model, stability) in PUBLISHED
+        }
 
 
 def rows(section: Section) -> list[Row]:
@@ -86,11 +97,17 @@ def rows(section: Section) -> list[Row]:
     found: dict[tuple, Row] = {}
     settings = {record.id: _settings(record) for record in section.records}
     for record in section.records:
-        model, approximation, k = (setting(record, o) for o in ("model.name", "approximation.name", "truncation.k"))
+        model, approximation, k = (
+            setting(record, o) for o in ("model.name", "approximation.name", "truncation.k")
+        )
         alike = [
             settings[other.id]
             for other in section.records
-            if (setting(other, "model.name"), setting(other, "approximation.name"), setting(other, "truncation.k"))
+            if (
+                setting(other, "model.name"),
+                setting(other, "approximation.name"),
+                setting(other, "truncation.k"),
+            )
             == (model, approximation, k)
         ]
         differing = [key for key in settings[record.id] if len({json.dumps(s.get(key)) for s in alike}) > 1]
@@ -102,7 +119,13 @@ def rows(section: Section) -> list[Row]:
 
     def order(key: tuple) -> tuple:
         model, approximation, k, note = key
-        return list(MODEL_NAMES).index(model) if model in MODEL_NAMES else 99, model, _APPROXIMATIONS.index(approximation), k, note
+        return (
+            list(MODEL_NAMES).index(model) if model in MODEL_NAMES else 99,
+            model,
+            _APPROXIMATIONS.index(approximation),
+            k,
+            note,
+        )
 
     return [found[key] for key in sorted(found, key=order)]
 
@@ -117,7 +140,11 @@ def _settings(record: Record) -> dict[str, Any]:
         else:
             yield path, node
 
-    config = {key: value for key, value in record.config.items() if key not in ("seed", "stability", "dataset", "profile")}
+    config = {
+        key: value
+        for key, value in record.config.items()
+        if key not in ("seed", "stability", "dataset", "profile")
+    }
     return dict(walk(config, ""))
 
 
@@ -134,7 +161,9 @@ class Table:
 def table(section: Section) -> Table:
     """Lay the rows out; columns that would be empty are left out."""
     body = rows(section)
-    stabilities = sorted({name for row in body for name in row.cells}, key=lambda name: (name != "unstable", name))
+    stabilities = sorted(
+        {name for row in body for name in row.cells}, key=lambda name: (name != "unstable", name)
+    )
     optimal = any(row.optimal for row in body)
     # The published numbers are of the whole test split at the study's protocol, so only such runs stand beside them.
     published = section.data == "wikitext2" and section.profile == "paper" and section.whole
@@ -150,11 +179,18 @@ def table(section: Section) -> Table:
             *(row.cells.get(name, Cell(())).text() for name in stabilities),
         ]
         line += [f"{row.optimal:.1f}" if row.optimal else "–"] * optimal
-        line += [f"{row.published[name]:.1f}" if name in row.published else "–" for name in stabilities if published]
+        line += [
+            f"{row.published[name]:.1f}" if name in row.published else "–"
+            for name in stabilities
+            if published
+        ]
         lines.append([*line, f"{row.any_run.model['parameters']:,}", row.epochs])
     seeds = sorted({setting(record, "seed") for record in section.records})
     hardware = sorted({record.hardware["device"] for record in section.records})
-    notes = [f"{len(seeds)} seed{'s' * (len(seeds) > 1)} a cell" + (": mean ± standard deviation (seeds)" if len(seeds) > 1 else "")]
+    notes = [
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} a cell"
+        + (": mean ± standard deviation (seeds)" if len(seeds) > 1 else "")
+    ]
     notes.append("on " + ", ".join(hardware))
     if optimal:
         notes.append("best possible: exact, for the words of context that the model may use")
@@ -196,8 +232,7 @@ def comma_separated(parts: list[Section]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        "profile data fingerprint model approximation k note stability mean standard_deviation seeds diverged optimal published "
-        "parameters epochs test_tokens hardware runs".split()
+        ["profile", "data", "fingerprint", "model", "approximation", "k", "note", "stability", "mean", "standard_deviation", "seeds", "diverged", "optimal", "published", "parameters", "epochs", "test_tokens", "hardware", "runs"]
     )
     for section in parts:
         published = section.data == "wikitext2" and section.profile == "paper" and section.whole

@@ -24,7 +24,9 @@ def write_report(records: Sequence[Record], results: Path, readme: Path | None) 
     """
     parts = list(sections(records))
     if not parts:
-        raise RecordError(f"no run records below {results / 'records'}: run `make reproduce` first, or name a folder with records=...")
+        raise RecordError(
+            f"no run records below {results / 'records'}: run `make reproduce` first, or name a folder with records=..."
+        )
     tables = results / "tables"
     text = "\n".join(markdown(table(part)) for part in parts)
     written = {
@@ -54,7 +56,12 @@ def print_tables(records: Sequence[Record]) -> None:
 
 
 def _rich(shown: Table) -> RichTable:
-    out = RichTable(title=shown.title.replace("`", ""), caption="; ".join(shown.notes), title_justify="left", caption_justify="left")
+    out = RichTable(
+        title=shown.title.replace("`", ""),
+        caption="; ".join(shown.notes),
+        title_justify="left",
+        caption_justify="left",
+    )
     for index, head in enumerate(shown.heads):
         out.add_column(head, justify="left" if index < 2 else "right", no_wrap=index > 0)
     for line in shown.lines:

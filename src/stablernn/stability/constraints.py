@@ -52,7 +52,10 @@ class Constraint(ABC):
         return {
             name: value
             for block, matrix in cell.recurrent_blocks().items()
-            for name, value in ((f"‖{block}‖_2", spectral_norm(matrix)), (f"‖{block}‖_∞", infinity_norm(matrix)))
+            for name, value in (
+                (f"‖{block}‖_2", spectral_norm(matrix)),
+                (f"‖{block}‖_∞", infinity_norm(matrix)),
+            )
         }
 
 
@@ -128,10 +131,18 @@ class LSTMStated(Constraint):
         recurrent_update: float = 0.09,
     ) -> None:
         limits = dict(locals())
-        for option in ("recurrent_forget", "input_forget", "input_bound", "recurrent_gates", "recurrent_update"):
+        for option in (
+            "recurrent_forget",
+            "input_forget",
+            "input_bound",
+            "recurrent_gates",
+            "recurrent_update",
+        ):
             if limits[option] <= 0:
                 raise ConfigurationError(f"stability.constraint.{option}={limits[option]} must be positive")
-        forget = float(torch.sigmoid(torch.tensor(recurrent_forget + input_forget + bias_forget, dtype=torch.float64)))
+        forget = float(
+            torch.sigmoid(torch.tensor(recurrent_forget + input_forget + bias_forget, dtype=torch.float64))
+        )
         for option, bound, text in (
             ("recurrent_gates", 1 - forget, "1 - f_∞"),
             ("recurrent_update", (1 - forget) / 4, "(1 - f_∞) / 4"),
@@ -166,10 +177,13 @@ class LSTMStated(Constraint):
         if inputs is not None:
             inputs.clamp_(-reach, reach)
         d = cell.hidden_size
-        excess = (cell.bias_ih[d : 2 * d] + cell.bias_hh[d : 2 * d] - self.bias_forget).clamp_min(0)
+        biases = cell.bias_ih[d : 2 * d], cell.bias_hh[d : 2 * d]
+        excess = sum(bias.double() for bias in biases) - self.bias_forget
+        margin = torch.finfo(cell.bias_ih.dtype).eps * (1 + sum(bias.abs() for bias in biases))
         # Only the sum of the two biases matters; halving the excess is the nearest point.
-        cell.bias_ih[d : 2 * d] -= excess / 2
-        cell.bias_hh[d : 2 * d] -= excess / 2
+        half = torch.where(excess > 0, (excess + margin) / 2, 0.0)
+        for bias in biases:
+            bias.copy_(bias - half)
 
     def norms(self, cell: Cell) -> dict[str, float]:
         assert isinstance(cell, LSTMCell)

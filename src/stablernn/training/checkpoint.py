@@ -21,7 +21,10 @@ BEST = "best.safetensors"
 
 def save(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Write named tensors and JSON values in one step."""
-    whole = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    whole = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     with replacing(path) as temporary:
         save_file(whole, temporary, metadata={"values": json.dumps(values)})
 
@@ -35,7 +38,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             values = json.loads(file.metadata()["values"])
-            return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118 (no mapping)
+            # Copied, because a tensor that lies in the mapped file is not aligned as PyTorch's own are, and the
+            # last bit of a matrix product can depend on that.
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, values  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it, and the run starts anew") from None
 
@@ -51,7 +56,9 @@ def load_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     for name, parameter in model.named_parameters():
         saved = tensors.get(f"model.{name}")
         if saved is None or saved.shape != parameter.shape:
-            raise CheckpointError(f"the checkpoint has no {name} of shape {tuple(parameter.shape)}: it is of another model")
+            raise CheckpointError(
+                f"the checkpoint has no {name} of shape {tuple(parameter.shape)}: it is of another model"
+            )
         parameter.copy_(saved)
 
 
@@ -69,9 +76,13 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
     return tensors, values
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]
+) -> None:
     """Restore what ``optimizer_state`` gave."""
-    state: dict[int, dict[str, Any]] = {int(number): dict(entries) for number, entries in values["state"].items()}
+    state: dict[int, dict[str, Any]] = {
+        int(number): dict(entries) for number, entries in values["state"].items()
+    }
     for key, tensor in tensors.items():
         if key.startswith("optimizer."):
             _, number, name = key.split(".", 2)

@@ -23,14 +23,18 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigurationError(f"device={name}: this machine has no CUDA GPU that PyTorch can use; choose device=cpu")
+        raise ConfigurationError(
+            f"device={name}: this machine has no CUDA GPU that PyTorch can use; choose device=cpu"
+        )
     return torch.device(name)
 
 
 def build(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint]:
     """The model at its initial weights, made from the seed and already on the constraint's set."""
     torch.manual_seed(config.seed)
-    options = {key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")}
+    options = {
+        key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")
+    }
     model = build_language_model(
         types=corpus.types,
         cell=make(config.model.cell),
@@ -72,7 +76,13 @@ def run(config: DictConfig) -> Record:
     model, constraint = build(config, corpus)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     folder.mkdir(parents=True, exist_ok=True)
-    tags = [config.model.name, config.stability.name, config.approximation.name, f"k={config.truncation.k}", config.dataset.name]
+    tags = [
+        config.model.name,
+        config.stability.name,
+        config.approximation.name,
+        f"k={config.truncation.k}",
+        config.dataset.name,
+    ]
     with (
         tracker.run(name, config.experiment_name, tags, identity(config), config.runs) as tracked,
         display(config.progress),
@@ -100,7 +110,10 @@ def run(config: DictConfig) -> Record:
             bar.close()
         tracked.summary({f"final/{key}": value for key, value in _summary(record).items()})
         record.write(folder)
-    log.info(f"{name}: {record.status}, " + ", ".join(f"{key} {value:.2f}" for key, value in _summary(record).items()))
+    log.info(
+        f"{name}: {record.status}, "
+        + ", ".join(f"{key} {value:.2f}" for key, value in _summary(record).items())
+    )
     return record
 
 
@@ -116,11 +129,20 @@ def _note(now: Counters, loss: float) -> str:
 
 
 def _summary(record: Record) -> dict[str, float]:
-    return {f"{split}_perplexity": record.metrics[split]["perplexity"] for split in ("valid", "test") if split in record.metrics}
+    return {
+        f"{split}_perplexity": record.metrics[split]["perplexity"]
+        for split in ("valid", "test")
+        if split in record.metrics
+    }
 
 
 def _record(
-    config: DictConfig, corpus: Corpus, trainer: Trainer, constraint: Constraint, counters: Counters, device: torch.device
+    config: DictConfig,
+    corpus: Corpus,
+    trainer: Trainer,
+    constraint: Constraint,
+    counters: Counters,
+    device: torch.device,
 ) -> Record:
     metrics: dict = {}
     if counters.best is not None:
@@ -158,7 +180,9 @@ def _record(
         },
         speed={
             "seconds": round(counters.seconds, 2),
-            "train_tokens_per_second": round(counters.trained_tokens / max(counters.training_seconds, 1e-9), 1),
+            "train_tokens_per_second": round(
+                counters.trained_tokens / max(counters.training_seconds, 1e-9), 1
+            ),
         },
         hardware={
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),

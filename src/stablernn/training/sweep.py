@@ -25,7 +25,9 @@ def expand(arguments: Sequence[str]) -> list[DictConfig]:
     """
     fixed = [a for a in arguments if a.startswith(("experiment=", "+experiment="))]
     sweep = compose("train", fixed, with_hydra=True).hydra.sweeper.params or {}
-    overrides = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in sweep.items()] + list(arguments))
+    overrides = OverridesParser.create().parse_overrides(
+        [f"{key}={value}" for key, value in sweep.items()] + list(arguments)
+    )
     (batch,) = BasicSweeper.split_arguments(overrides, None)
     return [compose("train", list(job)) for job in batch]
 

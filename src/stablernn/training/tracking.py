@@ -19,7 +19,9 @@ class Run(Protocol):
 class Tracker(Protocol):
     """Opens a run under an id; the run is closed with its context, whatever happens inside."""
 
-    def run(self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str) -> AbstractContextManager[Run]: ...
+    def run(
+        self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str
+    ) -> AbstractContextManager[Run]: ...
 
     def check(self) -> None: ...
 
@@ -38,7 +40,9 @@ class NoTracking:
     def check(self) -> None:
         pass
 
-    def run(self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str) -> AbstractContextManager[Run]:
+    def run(
+        self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str
+    ) -> AbstractContextManager[Run]:
         return nullcontext(SilentRun())
 
 
@@ -53,7 +57,9 @@ class WandbTracking:
 
     def __init__(self, mode: str, project: str, entity: str | None = None) -> None:
         if mode not in ("online", "offline"):
-            raise ConfigurationError(f"tracking.mode={mode} is unknown: choose tracking=online, offline or none")
+            raise ConfigurationError(
+                f"tracking.mode={mode} is unknown: choose tracking=online, offline or none"
+            )
         self.mode = mode
         self.project = project
         self.entity = entity
@@ -65,19 +71,27 @@ class WandbTracking:
         try:
             import wandb
         except ImportError:
-            raise ConfigurationError("tracking=online needs the package wandb: pip install wandb, or choose tracking=none") from None
+            raise ConfigurationError(
+                "tracking=online needs the package wandb: pip install wandb, or choose tracking=none"
+            ) from None
         try:
             known = bool(os.environ.get("WANDB_API_KEY") or wandb.Api().api_key)
         except wandb.errors.UsageError:
             known = False
         if not known:
-            raise ConfigurationError("tracking=online needs an account: run `wandb login` or set WANDB_API_KEY, or choose tracking=offline")
+            raise ConfigurationError(
+                "tracking=online needs an account: run `wandb login` or set WANDB_API_KEY, or choose tracking=offline"
+            )
 
-    def run(self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str) -> AbstractContextManager[Run]:
+    def run(
+        self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str
+    ) -> AbstractContextManager[Run]:
         try:
             import wandb
         except ImportError:
-            log.warning("The package wandb is not installed: this run is not tracked (tracking=none says so at once)")
+            log.warning(
+                "The package wandb is not installed: this run is not tracked (tracking=none says so at once)"
+            )
             return nullcontext(SilentRun())
         return _WandbRun(
             wandb,

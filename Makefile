@@ -1,0 +1,50 @@
+# Every target does its own set-up; `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test check format reproduce report bench dashboard clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo "  options: PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb  SWEEP=folder of runs"
+
+setup: $(READY)  ## virtual environment with the pinned packages
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (once; a few minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+test: $(READY)  ## the tests (under 5 minutes; the long ones: .venv/bin/pytest -m slow)
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## ruff, its formatter, pyright
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+format: $(READY)  ## let ruff mend what it can
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+reproduce: $(READY)  ## the plan, the runs, the perplexity tables
+	@$(BIN)/python scripts/reproduce.py $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET))
+
+report: $(READY)  ## tables and figures from the committed run records
+	@$(BIN)/python scripts/report.py
+
+bench: $(READY)  ## step time against the plain PyTorch loop
+	@$(BIN)/python scripts/bench.py
+
+dashboard: $(READY)  ## browse the offline Weights & Biases runs in the terminal
+	@test -d runs/wandb || { echo "No tracked runs yet: make reproduce, or python scripts/train.py"; exit 1; }
+	@$(BIN)/wandb leet runs/wandb
+
+clean:  ## remove the environment and caches (runs and results stay)
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	@find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

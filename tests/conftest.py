@@ -1,0 +1,68 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from stablernn.compose import compose
+from stablernn.data.markov import EmbeddedCorpus
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(tmp_path, monkeypatch):
+    """No test reads the user's data or cache, asks the network, or leaves files in the checkout."""
+    monkeypatch.setenv("STABLERNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("STABLERNN_DATA", raising=False)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The real data sets: STABLERNN_DATA, or a folder shared/data beside the checkout."""
+    folder = Path(os.environ.get("STABLERNN_DATA") or ROOT.parent / "shared" / "data").resolve()
+    if not (folder / "wikitext-2").is_dir():
+        pytest.skip("the real data sets are not here: set STABLERNN_DATA to run the tests on them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    """A small embedded corpus."""
+    return embedded().load()
+
+
+def embedded(**changes) -> EmbeddedCorpus:
+    options = {
+        "name": "embedded",
+        "seed": 3,
+        "types": 40,
+        "topics": 3,
+        "syntax": 4,
+        "persistence": 0.95,
+        "concentration": 1.0,
+        "max_tokens": {"train": 6000, "valid": 1000, "test": 1500},
+    }
+    return EmbeddedCorpus(**(options | changes))
+
+
+SMALL = [
+    "profile=smoke",
+    "tracking=none",
+    "progress=false",
+    "model.hidden_size=8",
+    "model.embedding_size=8",
+    "dataset.max_tokens={train: 3000, valid: 500, test: 700}",
+]
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Composes a run of a second or so below the test's own folder."""
+
+    def configure(*overrides: str):
+        return compose("train", [*SMALL, f"runs={tmp_path / 'runs'}", *overrides])
+
+    return configure

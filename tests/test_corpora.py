@@ -1,0 +1,141 @@
+"""Word corpora: reading, counting, caching, refusing."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from stablernn.compose import compose
+from stablernn.config import make
+from stablernn.data import hub
+from stablernn.data.corpora import WordCorpus, cache_root
+from stablernn.data.splits import SPLITS, Split
+from stablernn.data.windows import Windows
+from stablernn.errors import ConfigurationError, DataError
+
+FILES = {split: f"{split}.txt" for split in SPLITS}
+
+
+def corpus(path, **options) -> WordCorpus:
+    return WordCorpus("tiny", str(path), "tiny-folder", FILES, **options)
+
+
+def write(folder, train="the cat sat\n\n", valid="a cat\n", test="the dog"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, text in {"train": train, "valid": valid, "test": test}.items():
+        (folder / FILES[split]).write_text(text)
+    return folder
+
+
+def test_types_are_numbered_by_first_appearance_and_every_line_ends(tmp_path):
+    loaded = corpus(write(tmp_path / "data")).load()
+    #                          <eos> the cat sat <eos> <eos>
+    assert loaded.splits["train"].ids.tolist() == [0, 1, 2, 3, 0, 0]
+    assert loaded.splits["valid"].ids.tolist() == [0, 4, 2, 0]
+    assert loaded.splits["test"].ids.tolist() == [0, 1, 5, 0]
+    assert loaded.types == 6
+    assert [len(loaded.splits[split]) for split in SPLITS] == [5, 3, 3]
+
+
+def test_a_collection_of_data_sets_can_be_named(tmp_path):
+    write(tmp_path / "all" / "tiny-folder")
+    assert corpus(tmp_path / "all").load().types == 6
+
+
+def test_the_second_load_reads_the_encoded_copy(tmp_path, monkeypatch):
+    source = corpus(write(tmp_path / "data"))
+    first = source.load()
+    monkeypatch.setattr(WordCorpus, "_encode", lambda *_: pytest.fail("encoded twice"))
+    assert source.load().fingerprint == first.fingerprint
+
+
+def test_changed_files_are_not_served_from_the_cache(tmp_path):
+    source = corpus(write(tmp_path / "data"))
+    before = source.load().fingerprint
+    write(tmp_path / "data", valid="a dog\n")
+    assert source.load().fingerprint != before
+
+
+def test_a_limit_cuts_a_split_but_not_the_vocabulary(tmp_path):
+    loaded = corpus(write(tmp_path / "data"), max_tokens={"train": 2, "valid": None}).load()
+    assert loaded.splits["train"].ids.tolist() == [0, 1, 2]
+    assert loaded.types == 6
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "train.txt").unlink(), "lacks train.txt"),
+        (lambda f: (f / "train.txt").write_bytes(b"\xff\xfe\x00 not text"), "not UTF-8 text"),
+        (lambda f: (f / "train.txt").write_bytes(b"the cat\0sat\n"), "NUL bytes"),
+        (lambda f: (f / "train.txt").write_text("the cat\n"), "train has 3 tokens, expected 5"),
+    ],
+)
+def test_a_damaged_corpus_is_refused_and_leaves_nothing_behind(tmp_path, damage, message):
+    folder = write(tmp_path / "data")
+    damage(folder)
+    with pytest.raises(DataError, match=message):
+        corpus(folder, expected={"types": 6, "tokens": {"train": 5, "valid": 3, "test": 3}}).load()
+    assert not cache_root().exists() or not any(cache_root().iterdir())
+
+
+def test_a_folder_without_the_data_says_what_to_do(tmp_path):
+    with pytest.raises(DataError, match=r"set dataset\.path \(or STABLERNN_DATA\)"):
+        corpus(tmp_path / "nowhere").load()
+
+
+def test_without_a_network_the_hub_is_given_up_at_once_and_the_message_helps():
+    hub.reachable.cache_clear()
+    source = WordCorpus(
+        "tiny", None, "tiny-folder", FILES, repository="Salesforce/wikitext", configuration="wikitext-2-v1"
+    )
+    assert not source.available()
+    with pytest.raises(DataError, match=r"the hub does not answer .* dataset=embedded"):
+        source.load()
+
+
+def test_hub_rows_encode_as_the_lines_of_the_files(tmp_path, monkeypatch):
+    rows = {"train": ["the cat sat\n", ""], "valid": ["a cat\n"], "test": ["the dog"]}
+    monkeypatch.setattr(hub, "text_lines", lambda *_: {split: iter(lines) for split, lines in rows.items()})
+    from_hub = WordCorpus("tiny", None, "x", FILES, repository="r", configuration="c").load()
+    assert from_hub.fingerprint == corpus(write(tmp_path / "data")).load().fingerprint
+
+
+@pytest.mark.parametrize("name", ["wikitext2", "ptb"])
+def test_the_published_counts(name, data_folder):
+    config = compose("train", [f"dataset={name}", f"dataset.path={data_folder}"])
+    loaded = make(config.dataset).load()
+    expected = OmegaConf.to_container(config.dataset.expected)
+    assert {"types": loaded.types, "tokens": {s: len(loaded.splits[s]) for s in SPLITS}} == expected
+
+
+def test_wikitext_103_without_its_train_split_is_refused(data_folder):
+    config = compose("train", ["dataset=wikitext103", f"dataset.path={data_folder}"])
+    with pytest.raises(DataError, match=r"lacks wiki\.train\.tokens"):
+        make(config.dataset).load()
+
+
+@settings(max_examples=60, deadline=None)
+@given(tokens=st.integers(1, 200), batch=st.integers(1, 8), length=st.integers(1, 40))
+def test_windows_tile_the_streams(tokens, batch, length):
+    split = Split(np.arange(tokens + 1, dtype=np.int32))
+    if tokens < batch:
+        with pytest.raises(ConfigurationError, match="batch_size"):
+            Windows(split, batch, length)
+        return
+    windows = list(Windows(split, batch, length))
+    x = torch.cat([w[0] for w in windows])
+    y = torch.cat([w[1] for w in windows])
+    assert torch.equal(y, x + 1)  # each target is the next word of its own stream
+    # Streams side by side are the text, less the remainder that fills no row.
+    assert y.T.flatten().tolist() == list(range(1, tokens // batch * batch + 1))
+
+
+def test_the_windows_of_the_docstring():
+    (x1, y1), (x2, y2) = Windows(Split(np.arange(7, dtype=np.int32)), batch=2, length=2)
+    assert x1.tolist() == [[0, 3], [1, 4]]
+    assert y1.tolist() == [[1, 4], [2, 5]]
+    assert x2.tolist() == [[2, 5]]
+    assert y2.tolist() == [[3, 6]]

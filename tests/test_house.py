@@ -1,0 +1,50 @@
+"""The house: who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import stablernn
+
+PACKAGE = Path(stablernn.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# What a stage may import; "" are the modules at the top that know no stage.
+BASE = {"errors", "files", "console", "record", "allocator", "config", "compose"}
+ALLOWED = {
+    "data": {"data"},
+    "models": {"models"},
+    "stability": {"models", "stability"},
+    "training": {"data", "models", "stability", "training"},
+    "analysis": {"data", "models", "stability", "training", "analysis"},
+    "report": {"report"},
+}
+
+
+def imports(module: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_stage_imports_only_stages_above_it(module):
+    stage = module.relative_to(PACKAGE).parts[0]
+    used = {name.split(".")[1] for name in imports(module) if name.startswith("stablernn.")} - {"__version__"}
+    if stage in ALLOWED:
+        assert used <= ALLOWED[stage] | BASE
+    elif module.stem in BASE:
+        assert used <= BASE
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in MODULES if "report" in m.relative_to(PACKAGE).parts[:1]], ids=lambda path: path.stem
+)
+def test_the_report_knows_no_torch_and_no_wandb(module):
+    assert not {name.split(".")[0] for name in imports(module)} & {"torch", "wandb"}

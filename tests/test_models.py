@@ -1,0 +1,196 @@
+"""Cells, unrolling, the truncated network, the softmax."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.testing import assert_close
+
+from stablernn.errors import ConfigurationError
+from stablernn.models.cells import Cell, LSTMCell, LSTMState, RNNCell, RNNState
+from stablernn.models.language_model import build_language_model
+from stablernn.models.softmax import FullSoftmax
+from stablernn.models.truncated import FeedForward
+from stablernn.models.unroll import Recurrent, detach, rebuild, tensors
+
+CELLS = [RNNCell, LSTMCell]
+shapes = st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(1, 4), st.integers(1, 5))
+
+
+def random_state(cell: Cell, *axes: int):
+    zeros = cell.zeros(*axes)
+    return type(zeros)(*(torch.randn_like(part).tanh() for part in zeros))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@settings(max_examples=20, deadline=None)
+@given(shape=shapes, seed=st.integers(0, 1000))
+def test_the_fused_sequence_is_the_plain_loop(kind, shape, seed):
+    torch.manual_seed(seed)
+    time, batch, inputs, hidden = shape
+    cell = kind(inputs, hidden).double()
+    x = torch.randn(time, batch, inputs, dtype=torch.float64, requires_grad=True)
+    state = random_state(cell, batch)
+    fused, loop = cell.sequence(x, state), Cell.sequence(cell, x, state)
+    assert_close(fused, loop)
+    weight = torch.randn_like(loop[0])
+    wanted = torch.autograd.grad((loop[0] * weight).sum(), [x, *cell.parameters()])
+    assert_close(torch.autograd.grad((fused[0] * weight).sum(), [x, *cell.parameters()]), wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "theirs", "state"), [(RNNCell, nn.RNNCell, RNNState), (LSTMCell, nn.LSTMCell, LSTMState)]
+)
+def test_one_step_is_pytorchs(kind, theirs, state):
+    ours, reference = kind(3, 5), theirs(3, 5)
+    reference.load_state_dict(ours.state_dict())
+    x, before = torch.randn(4, 3), random_state(ours, 4)
+    after = reference(x, before.h if kind is RNNCell else tuple(before))
+    assert_close(tuple(ours(x, before)), (after,) if kind is RNNCell else after)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_the_gradient_of_a_step_is_that_of_finite_differences(kind):
+    cell = kind(3, 4).double()
+    x = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    state = [part.requires_grad_() for part in random_state(cell, 2)]
+    kind_of_state = type(cell.zeros(1))
+    assert torch.autograd.gradcheck(lambda x, *parts: tuple(cell(x, kind_of_state(*parts))), (x, *state))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_stack_of_cells_is_pytorchs_stack(kind):
+    cells = [kind(3, 5), kind(5, 5)]
+    reference = (nn.RNN if kind is RNNCell else nn.LSTM)(3, 5, num_layers=2)
+    names = {
+        f"{name}_l{layer}": value
+        for layer, cell in enumerate(cells)
+        for name, value in cell.state_dict().items()
+    }
+    reference.load_state_dict(names)
+    x = torch.randn(7, 2, 3)
+    backbone = Recurrent(cells)
+    assert_close(backbone(x, backbone.initial_state(2))[0], reference(x)[0])
+
+
+def cut_windows(cells, x, k):
+    """h_t^(k) by its definition: run the cells from zero over x_{t-k+1..t} alone."""
+    rows = []
+    for t in range(len(x)):
+        states = tuple(cell.zeros(x.shape[1]) for cell in cells)
+        for step in x[max(0, t - k + 1) : t + 1]:
+            after = []
+            for cell, state in zip(cells, states, strict=True):
+                after.append(cell(step if not after else after[-1].h, state))
+            states = tuple(after)
+        rows.append(states[-1].h)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@settings(max_examples=25, deadline=None)
+@given(shape=shapes, k=st.integers(1, 12), layers=st.integers(1, 3), seed=st.integers(0, 1000))
+def test_the_layered_network_is_every_window_run_from_zero(kind, shape, k, layers, seed):
+    torch.manual_seed(seed)
+    time, batch, inputs, hidden = shape
+    sizes = [inputs] + [hidden] * layers
+    cells = [kind(a, b).double() for a, b in zip(sizes, sizes[1:], strict=False)]
+    x = torch.randn(time, batch, inputs, dtype=torch.float64, requires_grad=True)
+    backbone = FeedForward(cells, k=k).double()
+    fast, slow = backbone(x, backbone.initial_state(batch))[0], cut_windows(cells, x, k)
+    assert_close(fast, slow)
+    weight = torch.randn_like(slow)
+    learned = [x, *backbone.parameters()]
+    assert_close(
+        torch.autograd.grad((fast * weight).sum(), learned),
+        torch.autograd.grad((slow * weight).sum(), learned),
+    )
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize(
+    "make", [Recurrent, lambda cells: FeedForward(cells, k=4)], ids=["recurrent", "feedforward"]
+)
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.lists(st.integers(1, 6), min_size=1, max_size=5), seed=st.integers(0, 1000))
+def test_split_windows_give_what_the_whole_gives(kind, make, cuts, seed):
+    torch.manual_seed(seed)
+    backbone = make([kind(3, 4), kind(4, 4)]).double()
+    x = torch.randn(sum(cuts), 2, 3, dtype=torch.float64)
+    whole, end = backbone(x, backbone.initial_state(2))
+    state, parts = backbone.initial_state(2), []
+    for part in x.split(cuts):
+        y, state = backbone(part, state)
+        parts.append(y)
+    assert_close(torch.cat(parts), whole)
+    assert_close(list(tensors(state)), list(tensors(end)))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_context_as_long_as_the_text_is_the_recurrent_model(kind):
+    cells = [kind(3, 4)]
+    x = torch.randn(9, 2, 3)
+    full, cut = Recurrent(cells), FeedForward(cells, k=9)
+    assert_close(cut(x, cut.initial_state(2))[0], full(x, full.initial_state(2))[0])
+
+
+def test_a_word_more_than_k_steps_back_changes_nothing():
+    backbone = FeedForward([LSTMCell(3, 4)], k=5)
+    x = torch.randn(12, 1, 3)
+    other = x.clone()
+    other[3] += 1
+    same = (backbone(x, backbone.initial_state(1))[0] == backbone(other, backbone.initial_state(1))[0]).all(
+        -1
+    )[:, 0]
+    assert same.tolist() == [True] * 3 + [False] * 5 + [True] * 4
+
+
+def test_a_feedforward_model_without_context_is_refused():
+    with pytest.raises(ConfigurationError, match=r"truncation\.k=0"):
+        FeedForward([RNNCell(2, 2)], k=0)
+
+
+def test_states_are_rebuilt_and_detached():
+    state = (LSTMState(torch.ones(2, requires_grad=True), torch.zeros(2)), RNNState(torch.ones(1)))
+    again = rebuild(state, iter(list(tensors(state))))
+    assert isinstance(again[0], LSTMState)
+    assert again[0].h is state[0].h
+    assert not detach(state)[0].h.requires_grad
+
+
+@settings(max_examples=15, deadline=None)
+@given(positions=st.integers(1, 600), types=st.integers(2, 1500), seed=st.integers(0, 1000))
+def test_the_softmax_in_chunks_is_cross_entropy(positions, types, seed):
+    torch.manual_seed(seed)
+    head = FullSoftmax(types, 6).double()
+    nn.init.normal_(head.weight, std=3)
+    nn.init.normal_(head.bias)
+    features = torch.randn(positions, 6, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(types, (positions,))
+    wanted = nn.functional.cross_entropy(features @ head.weight.T + head.bias, targets, reduction="sum")
+    found = head(features, targets)
+    assert_close(found, wanted)
+    inputs = [features, head.weight, head.bias]
+    assert_close(torch.autograd.grad(found / 7, inputs), torch.autograd.grad(wanted / 7, inputs))
+    with torch.no_grad():
+        assert_close(head(features, targets), wanted.detach())
+
+
+def test_the_softmax_survives_huge_logits():
+    head = FullSoftmax(5, 1)
+    nn.init.constant_(head.weight, 0.0)
+    head.weight.data[2] = 1e4
+    assert_close(head(torch.ones(1, 1), torch.tensor([2])).float(), torch.tensor(0.0))
+    assert torch.isfinite(head(torch.ones(1, 1), torch.tensor([0])))
+
+
+def test_a_tied_decoder_is_the_embedding_and_gets_both_gradients():
+    model = build_language_model(7, LSTMCell, Recurrent, 4, 4, tied=True)
+    assert model.objective.weight is model.inputs.weight
+    loss, _ = model.loss(torch.tensor([[1]]), torch.tensor([[2]]), model.initial_state(1))
+    loss.backward()
+    assert (model.inputs.weight.grad != 0).any(1).all()  # every row is a decoder row
+    assert model.size() == 7 * 4 + 7 + 2 * 16 * 4 + 2 * 16
+    with pytest.raises(ConfigurationError, match=r"model\.tied"):
+        build_language_model(7, LSTMCell, Recurrent, 3, 4, tied=True)

@@ -1,0 +1,384 @@
+"""The loop, scoring, resuming; and agreement with a loop written with nothing but PyTorch."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, SMALL
+from torch import nn
+from torch.testing import assert_close
+
+from stablernn.analysis.plain import PlainModel, plain_step
+from stablernn.compose import compose
+from stablernn.config import run_id
+from stablernn.data.windows import Windows
+from stablernn.errors import CheckpointError, ConfigurationError
+from stablernn.record import read_record
+from stablernn.training import checkpoint, evaluate, loop
+from stablernn.training import run as run_module
+from stablernn.training.evaluate import Score, score
+from stablernn.training.run import build, run
+from stablernn.training.tracking import SilentRun
+
+
+def folder(config) -> Path:
+    return Path(config.runs) / run_id(config)
+
+
+def comparable(record) -> dict:
+    """What two runs of one configuration must share to the bit."""
+    return {
+        "metrics": record.metrics,
+        "progress": record.progress,
+        "model": record.model,
+        "data": record.data,
+        "history": record.history,
+        "status": record.status,
+    }
+
+
+APPROXIMATIONS = [["approximation=recurrent"], ["approximation=feedforward", "truncation.k=4"]]
+
+
+@pytest.mark.parametrize("approximation", APPROXIMATIONS, ids=["recurrent", "feedforward"])
+@pytest.mark.parametrize("model", ["rnn", "lstm"])
+def test_every_token_is_scored_once_whatever_the_chunks(model, approximation, small, monkeypatch):
+    config = small(f"model={model}", "model.dropout=0.5", *approximation)
+    corpus = run_module.make(config.dataset).load()
+    network, _ = build(config, corpus)
+    split = corpus.splits["test"]
+    whole = score(network, split)
+    assert whole.tokens == len(split) == 700
+    monkeypatch.setattr(evaluate, "_POSITIONS_A_CHUNK", 37)
+    assert_close(score(network, split).nats, whole.nats, rtol=1e-6, atol=0)
+    # One token after the other, by hand.
+    network.eval()
+    state, nats = network.initial_state(1), 0.0
+    with torch.no_grad():
+        for x, y in zip(split.inputs[:50], split.targets[:50], strict=True):
+            features, state = network(torch.tensor([[int(x)]]), state)
+            logits = (
+                features[0, 0].double() @ network.objective.weight.double().T
+                + network.objective.bias.double()
+            )
+            nats -= float(torch.log_softmax(logits, 0)[int(y)])
+    assert_close(score(network, split.first(50)).nats, nats, rtol=1e-5, atol=0)
+
+
+def test_scoring_draws_no_random_numbers_and_keeps_the_mode(small):
+    config = small("model.dropout=0.5")
+    corpus = run_module.make(config.dataset).load()
+    network, _ = build(config, corpus)
+    network.train()
+    before = torch.get_rng_state()
+    assert score(network, corpus.splits["valid"]) == score(network, corpus.splits["valid"])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert network.training
+
+
+def test_a_perplexity_that_overflows_is_infinite():
+    assert Score(1e6, 1).perplexity == math.inf
+
+
+@pytest.mark.parametrize("model", ["rnn", "lstm"])
+def test_training_and_scoring_agree_with_plain_pytorch(model, small):
+    """300 updates: loss and validation score within 0.1 % of the loop that everybody writes (lr = 1, not chaotic)."""
+    config = small(
+        f"model={model}",
+        "model.dropout=0",
+        "optimizer.lr=1",
+        "dataset.max_tokens={train: 40000, valid: 3000, test: 100}",
+        "truncation.k=10",
+    )
+    corpus = run_module.make(config.dataset).load()
+    network, constraint = build(config, corpus)
+    reference = PlainModel.like(network)
+    lr = config.optimizer.lr
+    trainer = loop.Trainer(
+        network,
+        constraint,
+        torch.optim.SGD(network.parameters(), lr=lr),
+        corpus,
+        10,
+        run_module.OmegaConf.to_object(config.training),
+        folder(config),
+        "",
+        SilentRun(),
+    )
+    ours: list[float] = []
+    trainer.on_update = lambda now, loss: ours.append(loss)
+    windows = Windows(corpus.splits["train"], config.training.batch_size, 10)
+    optimizer = torch.optim.SGD(reference.parameters(), lr=lr)
+    theirs, state = [], None
+    for number in range(300):
+        assert trainer.step()
+        if number % len(windows) == 0:
+            state = None
+        x, y = windows.window(number % len(windows))
+        loss, state = plain_step(reference, optimizer, x, y, state, config.training.clip)
+        theirs.append(loss)
+    assert len(windows) < 300  # a second pass has begun
+    assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-3, atol=0)
+    valid = corpus.splits["valid"]
+    with torch.no_grad():
+        logits, _ = reference(torch.from_numpy(valid.inputs.astype("int64"))[:, None], None)
+        plain = nn.functional.cross_entropy(logits[:, 0], torch.from_numpy(valid.targets.astype("int64")))
+    assert_close(score(network, valid).nats / len(valid), float(plain), rtol=1e-3, atol=0)
+
+
+def test_training_agrees_with_plain_pytorch_on_wikitext_2(data_folder, tmp_path):
+    config = compose(
+        "train",
+        [
+            *SMALL,
+            "dataset=wikitext2",
+            f"dataset.path={data_folder}",
+            "model.dropout=0",
+            "training.batch_size=4",
+            f"runs={tmp_path}",
+        ],
+    )
+    corpus = run_module.make(config.dataset).load()
+    assert corpus.types == 33278
+    network, _ = build(config, corpus)
+    reference = PlainModel.like(network)
+    windows = Windows(corpus.splits["train"], 4, 10)
+    ours, theirs = (
+        torch.optim.SGD(network.parameters(), lr=20.0),
+        torch.optim.SGD(reference.parameters(), lr=20.0),
+    )
+    state, plain_state = network.initial_state(4), None
+    for number in range(60):
+        x, y = windows.window(number)
+        ours.zero_grad()
+        nats, state = network.loss(x, y, state)
+        (nats / y.numel()).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 0.25)
+        ours.step()
+        state = loop.detach(state)
+        loss, plain_state = plain_step(reference, theirs, x, y, plain_state, 0.25)
+        assert nats.item() / y.numel() == pytest.approx(loss, rel=1e-3)
+
+
+def test_a_run_leaves_a_record_and_is_not_run_again(small, monkeypatch):
+    config = small()
+    record = run(config)
+    assert record.status == "finished"
+    assert read_record(folder(config)) == record
+    assert record.data["tokens"] == {"train": 3000, "valid": 500, "test": 700}
+    assert record.metrics["test"]["tokens"] == 700
+    assert record.progress["epochs"] == 2.0
+    monkeypatch.setattr(run_module, "build", lambda *_: pytest.fail("trained twice"))
+    assert run(config) == record
+
+
+def test_nothing_of_this_machine_is_in_a_record(small, tmp_path):
+    config = small()
+    run(config)
+    assert str(tmp_path) not in (folder(config) / "record.json").read_text()
+    assert str(ROOT) not in (folder(config) / "record.json").read_text()
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("approximation", APPROXIMATIONS, ids=["recurrent", "feedforward"])
+@pytest.mark.parametrize(("model", "optimizer"), [("rnn", "sgd"), ("lstm", "sgd"), ("lstm", "adam")])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    model, optimizer, approximation, small, monkeypatch, tmp_path
+):
+    options = [
+        f"model={model}",
+        f"optimizer={optimizer}",
+        "stability=stable",
+        "model.dropout=0.3",
+        "training.log_every=3",
+        *approximation,
+    ]
+    whole = run(small(*options, f"runs={tmp_path / 'whole'}"))
+    config = small(*options, "training.checkpoint_seconds=0")
+    step = loop.Trainer.step
+    for allowed in (1, 3, 4):
+
+        def limited(self, left=[allowed]):  # noqa: B006 (a fresh list for each definition)
+            if not left[0]:
+                raise Stop
+            left[0] -= 1
+            return step(self)
+
+        monkeypatch.setattr(loop.Trainer, "step", limited)
+        with pytest.raises(Stop):
+            run(config)
+    monkeypatch.setattr(loop.Trainer, "step", step)
+    assert comparable(run(config)) == comparable(whole)
+
+
+def test_kill_9_in_the_middle_of_a_run_loses_nothing(small, tmp_path):
+    options = [
+        "training.epochs=60",
+        "training.checkpoint_seconds=0",
+        "training.early_stop=100",
+        "model.dropout=0.2",
+    ]
+    arguments = [*SMALL, *options, f"runs={tmp_path / 'runs'}"]
+    config = small(*options)
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder(config) / checkpoint.LAST).exists():
+            assert process.poll() is None, "the run was over before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (folder(config) / "record.json").exists()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    subprocess.run(
+        [*command, f"runs={tmp_path / 'whole'}"], check=True, stderr=subprocess.DEVNULL, timeout=120
+    )
+    assert comparable(read_record(folder(config))) == comparable(
+        read_record(tmp_path / "whole" / run_id(config))
+    )
+    assert not list(folder(config).glob(".*.part"))
+
+
+def test_ctrl_c_writes_a_checkpoint_between_two_updates(small, monkeypatch):
+    config = small("training.epochs=50")
+    step = loop.Trainer.step
+
+    def interrupted(self):
+        if self.counters.update == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self)
+
+    monkeypatch.setattr(loop.Trainer, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    _, values = checkpoint.load(folder(config) / checkpoint.LAST)
+    assert values["counters"]["update"] == 4
+
+
+def test_a_step_that_is_not_finite_is_refused_and_the_run_recorded_as_diverged(small):
+    config = small("model=rnn", "optimizer.lr=1e38", "training.clip=1e38")
+    record = run(config)
+    assert record.status == "diverged"
+    saved, _ = checkpoint.load(folder(config) / checkpoint.LAST)
+    assert all(torch.isfinite(value).all() for name, value in saved.items() if name.startswith("model."))
+    assert run(config) == record  # recorded, hence not tried again
+
+
+def test_the_learning_rate_falls_on_a_plateau_and_the_best_weights_are_scored(small, monkeypatch):
+    config = small("training.epochs=20", "training.early_stop=3", "training.annealing=4", "optimizer.lr=1.0")
+    scores = iter([100.0, 90.0, 95.0, 80.0, 85.0, 85.0, 85.0, 70.0])
+
+    def scripted(model, split):
+        return (
+            Score(math.log(next(scores)) * len(split), len(split))
+            if len(split) == 500
+            else score(model, split)
+        )
+
+    monkeypatch.setattr(loop, "score", scripted)
+    record = run(config)
+    evaluations = [row for row in record.history if "valid_perplexity" in row]
+    assert [row["lr"] for row in evaluations] == [1.0, 1.0, 1.0, 0.25, 0.25, 0.0625, 0.015625]
+    assert record.metrics["valid"]["perplexity"] == pytest.approx(80.0)
+    assert record.progress["best_update"] == evaluations[3]["update"]
+
+
+def test_a_checkpoint_of_other_data_or_a_damaged_one_is_refused(small, monkeypatch):
+    config = small("training.checkpoint_seconds=0")
+    original = loop.Trainer.score_best
+    monkeypatch.setattr(loop.Trainer, "score_best", lambda *_: (_ for _ in ()).throw(Stop))
+    with pytest.raises(Stop):
+        run(config)
+    monkeypatch.setattr(loop.Trainer, "score_best", original)
+    path = folder(config) / checkpoint.LAST
+    whole = path.read_bytes()
+    tensors, values = checkpoint.load(path)
+    checkpoint.save(path, tensors, values | {"identity": "another"})
+    with pytest.raises(CheckpointError, match="of another run or of other data"):
+        run(config)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="is damaged"):
+        run(config)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_seed_decides_everything_zero_included(seed, small, tmp_path):
+    first = run(small(f"seed={seed}", "model.dropout=0.3"))
+    again = run(small(f"seed={seed}", "model.dropout=0.3", f"runs={tmp_path / 'again'}"))
+    other = run(small("seed=7", "model.dropout=0.3"))
+    assert comparable(first) == comparable(again)
+    assert first.metrics != other.metrics
+
+
+def test_a_model_on_the_embedded_corpus_comes_near_the_optimum_and_never_beats_it(small):
+    config = compose(
+        "train",
+        [
+            *SMALL,
+            f"runs={small().runs}",
+            "dataset.max_tokens={train: 60000, valid: 4000, test: 8000}",
+            "dataset.types=64",
+            "model.hidden_size=32",
+            "model.embedding_size=32",
+            "model.dropout=0",
+            "training.epochs=8",
+            "training.clip=1",
+            "optimizer.lr=5",
+        ],
+    )
+    record = run(config)
+    best = record.metrics["optimal"]["test"]
+    assert best < record.metrics["test"]["perplexity"] < 1.1 * best
+    short = run(
+        compose(
+            "train",
+            [
+                *SMALL,
+                f"runs={config.runs}",
+                "approximation=feedforward",
+                "truncation.k=2",
+                "training.epochs=4",
+            ],
+        )
+    )
+    assert short.metrics["optimal"]["context"] == 2
+    assert short.metrics["test"]["perplexity"] > short.metrics["optimal"]["test"]
+    assert short.metrics["optimal"]["test"] == pytest.approx(short.metrics["optimal"]["test_by_context"][1])
+
+
+def test_wandb_offline_gets_the_curves(small):
+    wandb = pytest.importorskip("wandb", reason="tracking is optional")
+    config = small("tracking=offline")
+    run(config)
+    (log,) = (Path(config.runs) / "wandb").glob("offline-run-*/run-*.wandb")
+    assert log.stat().st_size > 0
+    assert wandb.run is None  # closed, so that the next run of a sweep starts afresh
+
+
+def test_the_gpu_is_not_silently_replaced_by_the_cpu(small):
+    if torch.cuda.is_available():
+        assert run_module.pick_device("auto").type == "cuda"
+    else:
+        with pytest.raises(ConfigurationError, match="device=cuda"):
+            run(small("device=cuda"))
+
+
+def test_history_rows_are_json_lines(small):
+    config = small()
+    run(config)
+    rows = [json.loads(line) for line in (folder(config) / "history.jsonl").read_text().splitlines()]
+    assert {"update", "train_perplexity"} <= set(rows[0])
+    assert [row["epoch"] for row in rows if "epoch" in row] == [1.0, 2.0]
