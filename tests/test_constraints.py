@@ -69,9 +69,7 @@ def test_no_feasible_matrix_is_nearer_than_the_spectral_projection(seed, size, s
     for _ in range(20):
         other = torch.randn(size, size, dtype=torch.float64)
         other = other * (0.9 / spectral_norm(other)) * torch.rand(())
-        mixed = torch.lerp(
-            cell.weight_hh.double(), other, 0.01
-        )  # near the projection, and feasible by convexity
+        mixed = torch.lerp(cell.weight_hh.double(), other, 0.01)  # near the projection, and feasible by convexity
         assert (mixed.detach() - before).norm() >= distance * (1 - 1e-5)
 
 
@@ -92,9 +90,7 @@ def forget_bound(cell, inputs):
     reach = inputs.detach().double().abs().max() if inputs is not None else 1.0
     return float(
         torch.sigmoid(
-            infinity_norm(cell.recurrent_blocks()["W_f"])
-            + infinity_norm(cell.input_blocks()["U_f"]) * reach
-            + bias
+            infinity_norm(cell.recurrent_blocks()["W_f"]) + infinity_norm(cell.input_blocks()["U_f"]) * reach + bias
         )
     )
 

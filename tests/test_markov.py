@@ -14,9 +14,7 @@ from stablernn.errors import ConfigurationError
 
 
 def random_model(rng: np.random.Generator, states: int, types: int) -> HiddenMarkovModel:
-    return HiddenMarkovModel(
-        rng.dirichlet(np.ones(states), size=states), rng.dirichlet(np.ones(types), size=states)
-    )
+    return HiddenMarkovModel(rng.dirichlet(np.ones(states), size=states), rng.dirichlet(np.ones(types), size=states))
 
 
 def probability(model: HiddenMarkovModel, words) -> float:
@@ -41,9 +39,7 @@ def test_the_optimum_is_bayes_rule_over_all_paths(seed, k):
     expected = []
     for t in range(len(split)):
         context = split.inputs[max(0, t - k + 1) : t + 1]
-        expected.append(
-            np.log(probability(model, [*context, split.targets[t]]) / probability(model, context))
-        )
+        expected.append(np.log(probability(model, [*context, split.targets[t]]) / probability(model, context)))
     np.testing.assert_allclose(model.log_probabilities(split, k), expected, rtol=1e-9)
 
 
@@ -53,9 +49,7 @@ def test_a_context_as_long_as_the_text_is_the_whole_past(seed, tokens):
     rng = np.random.default_rng(seed)
     model = random_model(rng, 4, 5)
     split = Split(rng.integers(0, 5, size=tokens + 1).astype(np.int32))
-    np.testing.assert_allclose(
-        model.log_probabilities(split, tokens), model.log_probabilities(split, None), rtol=1e-9
-    )
+    np.testing.assert_allclose(model.log_probabilities(split, tokens), model.log_probabilities(split, None), rtol=1e-9)
     np.testing.assert_allclose(model.perplexities(split, 3)[1], model.perplexity(split, 2), rtol=1e-12)
 
 

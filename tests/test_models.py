@@ -1,5 +1,7 @@
 """Cells, unrolling, the truncated network, the softmax."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -63,11 +65,7 @@ def test_the_gradient_of_a_step_is_that_of_finite_differences(kind):
 def test_a_stack_of_cells_is_pytorchs_stack(kind):
     cells = [kind(3, 5), kind(5, 5)]
     reference = (nn.RNN if kind is RNNCell else nn.LSTM)(3, 5, num_layers=2)
-    names = {
-        f"{name}_l{layer}": value
-        for layer, cell in enumerate(cells)
-        for name, value in cell.state_dict().items()
-    }
+    names = {f"{name}_l{layer}": value for layer, cell in enumerate(cells) for name, value in cell.state_dict().items()}
     reference.load_state_dict(names)
     x = torch.randn(7, 2, 3)
     backbone = Recurrent(cells)
@@ -95,7 +93,7 @@ def test_the_layered_network_is_every_window_run_from_zero(kind, shape, k, layer
     torch.manual_seed(seed)
     time, batch, inputs, hidden = shape
     sizes = [inputs] + [hidden] * layers
-    cells = [kind(a, b).double() for a, b in zip(sizes, sizes[1:], strict=False)]
+    cells = [kind(a, b).double() for a, b in itertools.pairwise(sizes)]
     x = torch.randn(time, batch, inputs, dtype=torch.float64, requires_grad=True)
     backbone = FeedForward(cells, k=k).double()
     fast, slow = backbone(x, backbone.initial_state(batch))[0], cut_windows(cells, x, k)
@@ -109,9 +107,7 @@ def test_the_layered_network_is_every_window_run_from_zero(kind, shape, k, layer
 
 
 @pytest.mark.parametrize("kind", CELLS)
-@pytest.mark.parametrize(
-    "make", [Recurrent, lambda cells: FeedForward(cells, k=4)], ids=["recurrent", "feedforward"]
-)
+@pytest.mark.parametrize("make", [Recurrent, lambda cells: FeedForward(cells, k=4)], ids=["recurrent", "feedforward"])
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(1, 6), min_size=1, max_size=5), seed=st.integers(0, 1000))
 def test_split_windows_give_what_the_whole_gives(kind, make, cuts, seed):
@@ -140,9 +136,7 @@ def test_a_word_more_than_k_steps_back_changes_nothing():
     x = torch.randn(12, 1, 3)
     other = x.clone()
     other[3] += 1
-    same = (backbone(x, backbone.initial_state(1))[0] == backbone(other, backbone.initial_state(1))[0]).all(
-        -1
-    )[:, 0]
+    same = (backbone(x, backbone.initial_state(1))[0] == backbone(other, backbone.initial_state(1))[0]).all(-1)[:, 0]
     assert same.tolist() == [True] * 3 + [False] * 5 + [True] * 4
 
 

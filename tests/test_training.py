@@ -64,10 +64,7 @@ def test_every_token_is_scored_once_whatever_the_chunks(model, approximation, sm
     with torch.no_grad():
         for x, y in zip(split.inputs[:50], split.targets[:50], strict=True):
             features, state = network(torch.tensor([[int(x)]]), state)
-            logits = (
-                features[0, 0].double() @ network.objective.weight.double().T
-                + network.objective.bias.double()
-            )
+            logits = features[0, 0].double() @ network.objective.weight.double().T + network.objective.bias.double()
             nats -= float(torch.log_softmax(logits, 0)[int(y)])
     assert_close(score(network, split.first(50)).nats, nats, rtol=1e-5, atol=0)
 
@@ -89,7 +86,7 @@ def test_a_perplexity_that_overflows_is_infinite():
 
 @pytest.mark.parametrize("model", ["rnn", "lstm"])
 def test_training_and_scoring_agree_with_plain_pytorch(model, small):
-    """300 updates: loss and validation score within 0.1 % of the loop that everybody writes (lr = 1, not chaotic)."""
+    """300 updates: loss and validation score within 0.1 % of the loop that everybody writes (lr 1: not chaotic)."""
     config = small(
         f"model={model}",
         "model.dropout=0",
@@ -243,12 +240,8 @@ def test_kill_9_in_the_middle_of_a_run_loses_nothing(small, tmp_path):
         process.wait()
     assert not (folder(config) / "record.json").exists()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
-    subprocess.run(
-        [*command, f"runs={tmp_path / 'whole'}"], check=True, stderr=subprocess.DEVNULL, timeout=120
-    )
-    assert comparable(read_record(folder(config))) == comparable(
-        read_record(tmp_path / "whole" / run_id(config))
-    )
+    subprocess.run([*command, f"runs={tmp_path / 'whole'}"], check=True, stderr=subprocess.DEVNULL, timeout=120)
+    assert comparable(read_record(folder(config))) == comparable(read_record(tmp_path / "whole" / run_id(config)))
     assert not list(folder(config).glob(".*.part"))
 
 
@@ -282,11 +275,7 @@ def test_the_learning_rate_falls_on_a_plateau_and_the_best_weights_are_scored(sm
     scores = iter([100.0, 90.0, 95.0, 80.0, 85.0, 85.0, 85.0, 70.0])
 
     def scripted(model, split):
-        return (
-            Score(math.log(next(scores)) * len(split), len(split))
-            if len(split) == 500
-            else score(model, split)
-        )
+        return Score(math.log(next(scores)) * len(split), len(split)) if len(split) == 500 else score(model, split)
 
     monkeypatch.setattr(loop, "score", scripted)
     record = run(config)

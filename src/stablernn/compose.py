@@ -73,11 +73,7 @@ def _options(config_name: str) -> list[str]:
 
     def walk(node: object, path: str) -> list[str]:
         if isinstance(node, dict):
-            return [
-                name
-                for key, value in node.items()
-                for name in walk(value, f"{path}.{key}" if path else str(key))
-            ]
+            return [name for key, value in node.items() for name in walk(value, f"{path}.{key}" if path else str(key))]
         return [path]
 
     return walk(OmegaConf.to_container(config, resolve=False), "")

@@ -142,7 +142,8 @@ def check(config: DictConfig) -> None:
         raise ConfigurationError(f"{missing[0]} is not set: give it a value, as in {missing[0]}=...")
     if config.truncation.k is None:
         raise ConfigurationError(
-            f"truncation.k is not set: approximation={config.approximation.name} needs a whole number >= 1, as in truncation.k=35"
+            f"truncation.k is not set: approximation={config.approximation.name} needs a whole number >= 1, "
+            "as in truncation.k=35"
         )
     for option in _AT_LEAST_ONE:
         value = OmegaConf.select(config, option)

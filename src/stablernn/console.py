@@ -23,9 +23,7 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else None
-        line = Text(time.strftime("%H:%M:%S "), style="dim").append(
-            self.format(record), style=style or "not dim"
-        )
+        line = Text(time.strftime("%H:%M:%S "), style="dim").append(self.format(record), style=style or "not dim")
         console.print(line, soft_wrap=True)
 
 

@@ -79,9 +79,7 @@ def read_record(folder: Path) -> Record:
         lines = history_path.read_text(encoding="utf-8").splitlines() if history_path.is_file() else []
         return Record(**values, history=[json.loads(line) for line in lines])
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RecordError(
-            f"{path} is not a readable run record ({error}); delete its folder to run it again"
-        ) from None
+        raise RecordError(f"{path} is not a readable run record ({error}); delete its folder to run it again") from None
 
 
 def _finite(value: Any) -> Any:
@@ -95,9 +93,7 @@ def _finite(value: Any) -> Any:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    packages = {
-        name: metadata.version(name).split("+")[0] for name in ("stablernn", "torch", "numpy", "hydra-core")
-    }
+    packages = {name: metadata.version(name).split("+")[0] for name in ("stablernn", "torch", "numpy", "hydra-core")}
     return {"python": platform.python_version(), **packages}
 
 

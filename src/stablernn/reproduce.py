@@ -44,9 +44,7 @@ def reproduce(options: DictConfig) -> None:
     if profile == "auto":
         profile = "paper" if torch.cuda.is_available() else "quick"
     if profile not in options.plans:
-        raise ConfigurationError(
-            f"profile={profile} does not exist: choose {', '.join(('auto', *options.plans))}"
-        )
+        raise ConfigurationError(f"profile={profile} does not exist: choose {', '.join(('auto', *options.plans))}")
     parts = [Part(part.sweep, part.side_by_side, options.runs) for part in options.plans[profile]]
     parts = _on_dataset(parts, options.dataset, options.plans[profile], options.runs)
     for part in parts:
@@ -62,9 +60,7 @@ def reproduce(options: DictConfig) -> None:
     records = [read_record(Path(c.runs) / run_id(c)) for part in parts for c in part.configs if finished(c)]
     results = Path(options.results)
     _publish(records, Path(options.runs), results / "records" / profile, {part.data for part in parts})
-    files = write_report(
-        load_records(results / "records"), results, Path(options.readme) if options.readme else None
-    )
+    files = write_report(load_records(results / "records"), results, Path(options.readme) if options.readme else None)
     print_tables(records)
     console.print(
         f"written: {files[0]} (.csv, .tex) and {len(files) - 3} figure files in {results / 'figures'}",
@@ -98,7 +94,7 @@ def _available(parts: list[Part], asked: bool) -> list[Part]:
     missing: set[str] = set()
     for part in parts:
         source = make(part.configs[0].dataset)
-        if source.available():
+        if not part.to_do or source.available():
             kept.append(part)
         elif asked or part.configs[0].dataset.get("path"):
             source.load()  # says what is missing
@@ -131,7 +127,9 @@ def _print_plan(profile: str, options: DictConfig, parts: list[Part]) -> None:
             torch.set_num_threads(max(1, threads // part.jobs))
             part.seconds = sum(estimate_seconds(part.to_do)) / part.jobs
         torch.set_num_threads(threads)
-    shown = RichTable(box=None, pad_edge=False)
+    for data in dict.fromkeys(part.data for part in parts):
+        console.print(f"  {data}: {_why(data, parts)}", soft_wrap=True, highlight=False)
+    shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for head, justify in (
         ("corpus", "left"),
         ("sweep", "left"),
@@ -142,17 +140,20 @@ def _print_plan(profile: str, options: DictConfig, parts: list[Part]) -> None:
         shown.add_column(head, justify=justify)  # type: ignore[arg-type]
     for part in parts:
         done = len(part.configs) - len(part.to_do)
-        shown.add_row(
-            part.data, " ".join(part.sweep), str(len(part.configs)), str(done), _duration(part.seconds)
-        )
+        shown.add_row(part.data, " ".join(part.sweep), str(len(part.configs)), str(done), _duration(part.seconds))
     console.print(shown)
     if to_do:
-        console.print(
-            f"{len(to_do)} runs to do, about {_duration(sum(part.seconds for part in parts))} (measured on this machine)",
-            highlight=False,
-        )
+        total = _duration(sum(part.seconds for part in parts))
+        console.print(f"{len(to_do)} runs to do, about {total} (measured on this machine)", highlight=False)
     else:
         console.print("Every run of this plan is done: nothing to train, only the report is written anew.")
+
+
+def _why(data: str, parts: Sequence[Part]) -> str:
+    if data == "embedded":
+        return "made here from a seed; its best possible perplexity is known, which shows whether the harness is right"
+    path = next(part.configs[0].dataset.path for part in parts if part.data == data)
+    return f"real text, read from {path}" if path else "real text, from the hub"
 
 
 def _duration(seconds: float) -> str:

@@ -23,11 +23,7 @@ class PlainModel(nn.Module):
         kind = nn.LSTM if isinstance(cells[0], LSTMCell) else nn.RNN
         recurrent = kind(cells[0].input_size, cells[0].hidden_size, num_layers=len(cells))
         recurrent.load_state_dict(
-            {
-                f"{name}_l{layer}": value
-                for layer, cell in enumerate(cells)
-                for name, value in cell.state_dict().items()
-            }
+            {f"{name}_l{layer}": value for layer, cell in enumerate(cells) for name, value in cell.state_dict().items()}
         )
         types, size = model.inputs.weight.shape
         embedding, decoder = nn.Embedding(types, size), nn.Linear(cells[-1].hidden_size, types)

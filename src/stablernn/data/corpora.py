@@ -28,14 +28,10 @@ def _lines(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8", newline="\n") as text:
             for line in text:
                 if "\0" in line:
-                    raise DataError(
-                        f"{path} is not a text file (it holds NUL bytes); replace it by the published file"
-                    )
+                    raise DataError(f"{path} is not a text file (it holds NUL bytes); replace it by the published file")
                 yield line
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text ({error.reason}); replace it by the published file"
-        ) from None
+        raise DataError(f"{path} is not UTF-8 text ({error.reason}); replace it by the published file") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from None
 
@@ -95,9 +91,7 @@ class WordCorpus:
         counts = json.loads((folder / "counts.json").read_text())
         self._check(counts)
         splits = {
-            split: Split(np.memmap(folder / f"{split}.i32", dtype="<i4", mode="r")).first(
-                self.max_tokens.get(split)
-            )
+            split: Split(np.memmap(folder / f"{split}.i32", dtype="<i4", mode="r")).first(self.max_tokens.get(split))
             for split in SPLITS
         }
         return Corpus(self.name, counts["types"], splits)

@@ -52,12 +52,12 @@ def text_lines(name: str, repository: str, configuration: str | None) -> dict[st
         # The library retries for half a minute before it gives up; offline it answers at once.
         os.environ["HF_HUB_OFFLINE"] = "1"
         os.environ["HF_DATASETS_OFFLINE"] = "1"
-    import datasets
+    from datasets import config, load_dataset
 
     if not online:
-        datasets.config.HF_HUB_OFFLINE = True
+        config.HF_HUB_OFFLINE = True  # read from the environment when first imported, which may be long ago
     try:
-        rows = datasets.load_dataset(repository, configuration)
+        rows = load_dataset(repository, configuration)
     except Exception as error:
         why = "the hub does not answer" if not online else f"the hub refused ({str(error).splitlines()[0]})"
         raise DataError(

@@ -6,8 +6,8 @@ Parameters have the names, shapes and gate order of ``torch.nn.RNNCell`` and ``t
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,10 @@ class LSTMState(NamedTuple):
     c: Tensor
 
 
-State = TypeVar("State", RNNState, LSTMState)
-AnyState = RNNState | LSTMState
+State = RNNState | LSTMState
 
 
-def map_state(function, state: State) -> State:
+def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
     """The state with ``function`` applied to each of its tensors."""
     return type(state)(*map(function, state))
 
@@ -54,11 +53,11 @@ class Cell(nn.Module, ABC):
             nn.init.uniform_(parameter, -1 / math.sqrt(hidden_size), 1 / math.sqrt(hidden_size))
 
     @abstractmethod
-    def zeros(self, *axes: int) -> AnyState:
+    def zeros(self, *axes: int) -> State:
         """The initial state h_0 = 0, tensors of shape (*axes, D)."""
 
     @abstractmethod
-    def step(self, projected: Tensor, state) -> AnyState:
+    def step(self, projected: Tensor, state) -> State:
         """φ(state, x), given ``projected = project_inputs(x)`` (..., G) and a state of (..., D)."""
 
     @abstractmethod
@@ -101,10 +100,8 @@ class RNNCell(Cell):
         return {"W": self.weight_hh}
 
     def sequence(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
-        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        y, h = torch.rnn_tanh(
-            x, state.h[None].contiguous(), weights, True, 1, 0.0, self.training, False, False
-        )
+        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        y, h = torch.rnn_tanh(x, state.h[None].contiguous(), weights, True, 1, 0.0, self.training, False, False)
         return y, RNNState(h[0])
 
 
@@ -139,7 +136,7 @@ class LSTMCell(Cell):
         return {f"U_{gate}": block for gate, block in zip(self.GATES, self.weight_ih.chunk(4), strict=True)}
 
     def sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         initial = [part[None].contiguous() for part in state]
         y, h, c = torch.lstm(x, initial, weights, True, 1, 0.0, self.training, False, False)
         return y, LSTMState(h[0], c[0])

@@ -18,9 +18,7 @@ class SequenceModel(nn.Module):
     ``forward`` follows the one contract of every model: (x, state) -> (features, state), time first.
     """
 
-    def __init__(
-        self, inputs: nn.Embedding, backbone: Backbone, objective: FullSoftmax, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, inputs: nn.Embedding, backbone: Backbone, objective: FullSoftmax, dropout: float = 0.0) -> None:
         super().__init__()
         self.inputs = inputs
         self.backbone = backbone
@@ -76,7 +74,7 @@ def build_language_model(
     nn.init.uniform_(inputs.weight, -INITIAL_RANGE, INITIAL_RANGE)
     sizes = [embedding_size] + [hidden_size] * num_layers
     cells = [cell(sizes[layer], sizes[layer + 1]) for layer in range(num_layers)]
-    objective = FullSoftmax(types, hidden_size, inputs.weight if tied else None)
+    objective = FullSoftmax(types, hidden_size, tied_to=inputs if tied else None)
     if not tied:
         nn.init.uniform_(objective.weight, -INITIAL_RANGE, INITIAL_RANGE)
     return SequenceModel(inputs, backbone(cells, dropout), objective, dropout)

@@ -54,12 +54,12 @@ class FullSoftmax(nn.Module):
     Args:
         types: vocabulary size V.
         hidden_size: feature size D.
-        tied_to: use this (V, D) matrix, the embedding, as the decoder's weight.
+        tied_to: use the (V, D) matrix of this embedding as the decoder's weight.
     """
 
-    def __init__(self, types: int, hidden_size: int, tied_to: nn.Parameter | None = None) -> None:
+    def __init__(self, types: int, hidden_size: int, tied_to: nn.Embedding | None = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(types, hidden_size)) if tied_to is None else tied_to
+        self.weight = nn.Parameter(torch.empty(types, hidden_size)) if tied_to is None else tied_to.weight
         self.bias = nn.Parameter(torch.zeros(types))
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from stablernn.errors import ConfigurationError
-from stablernn.models.cells import AnyState, Cell, map_state
+from stablernn.models.cells import Cell, State, map_state
 from stablernn.models.unroll import Backbone
 
-States = tuple[AnyState, ...]
+States = tuple[State, ...]
 
 
 def truncated_states(
@@ -50,9 +50,7 @@ def truncated_states(
         finished.append(_slice(states, slice(None, 1)))
         states = layer(number, _slice(states, slice(None, -1)))
     return tuple(
-        type(last)(
-            *(torch.cat(parts) for parts in zip(*(first[depth] for first in finished), last, strict=True))
-        )
+        type(last)(*(torch.cat(parts) for parts in zip(*(first[depth] for first in finished), last, strict=True)))
         for depth, last in enumerate(states)
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stablernn.models.cells import AnyState, Cell
+from stablernn.models.cells import Cell, State
 
 CellFactory = Callable[[int, int], Cell]
 
@@ -30,10 +30,10 @@ class Backbone(nn.Module):
 class Recurrent(Backbone):
     """Truncated backpropagation through time: the state is the hidden state of every layer."""
 
-    def initial_state(self, batch: int) -> tuple[AnyState, ...]:
+    def initial_state(self, batch: int) -> tuple[State, ...]:
         return tuple(cell.zeros(batch) for cell in self.cells)
 
-    def forward(self, x: Tensor, state: tuple[AnyState, ...]) -> tuple[Tensor, tuple[AnyState, ...]]:
+    def forward(self, x: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
         final = []
         for layer, (cell, before) in enumerate(zip(self.cells, state, strict=True)):
             x, after = cell.sequence(self.dropout(x) if layer else x, before)

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -19,7 +20,7 @@ from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, Row, rows
 # Okabe & Ito 2008: told apart by readers with any colour vision.
 COLOURS = {"unstable": "#D55E00", "stable": "#0072B2"}
 MARKERS = {"recurrent": "o", "feedforward": "s"}
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "stablernn",
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -48,9 +49,7 @@ def _panels(section: Section, draw: Callable[[Axes, list[Row]], None]) -> Figure
     """A panel for each model, one legend for all."""
     body = rows(section)
     models = list(dict.fromkeys(row.model for row in body))
-    figure, axes = plt.subplots(
-        1, len(models), figsize=(4.2 * len(models) + 1.2, 3.6), sharey=True, squeeze=False
-    )
+    figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models) + 1.2, 3.6), sharey=True, squeeze=False)
     for axis, model in zip(axes[0], models, strict=True):
         draw(axis, [row for row in body if row.model == model])
         axis.set_title(MODEL_NAMES.get(model, model))
@@ -128,9 +127,7 @@ def _by_k(axis: Axes, body: list[Row]) -> None:
     ks = sorted({row.k for row in body})
     if optimal:
         curve = optimal["test_by_context"]
-        axis.plot(
-            range(1, len(curve) + 1), curve, color="black", linewidth=1, label="best possible with k words"
-        )
+        axis.plot(range(1, len(curve) + 1), curve, color="black", linewidth=1, label="best possible with k words")
         ks = [1, *ks]
     axis.set_xscale("log")
     axis.set_xticks(ks, [str(k) for k in ks])

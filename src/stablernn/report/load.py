@@ -50,25 +50,17 @@ class Section:
         tokens = self.records[0].data["tokens"]
         limits = self.records[0].config["dataset"].get("max_tokens", {})
         cut = {
-            split: count
-            for split, count in tokens.items()
-            if limits.get(split) is not None and self.data != "embedded"
+            split: count for split, count in tokens.items() if limits.get(split) is not None and self.data != "embedded"
         }
         text = f"{TITLES.get(self.data, self.data)}, profile `{self.profile}`"
         if cut:
-            text += (
-                " (only the first "
-                + ", ".join(f"{count:,} {split}" for split, count in cut.items())
-                + " tokens)"
-            )
+            text += " (only the first " + ", ".join(f"{count:,} {split}" for split, count in cut.items()) + " tokens)"
         return text
 
     @property
     def whole(self) -> bool:
         """Whether the text is all of the corpus."""
-        return all(
-            limit is None for limit in self.records[0].config["dataset"].get("max_tokens", {}).values()
-        )
+        return all(limit is None for limit in self.records[0].config["dataset"].get("max_tokens", {}).values())
 
 
 TITLES = {

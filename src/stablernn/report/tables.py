@@ -47,9 +47,7 @@ class Cell:
         if len(values) == 1:
             parts.append(f"{values[0]:.1f}")
         elif values:
-            parts.append(
-                f"{statistics.mean(values):.1f} {plus_minus} {statistics.stdev(values):.1f} ({len(values)})"
-            )
+            parts.append(f"{statistics.mean(values):.1f} {plus_minus} {statistics.stdev(values):.1f} ({len(values)})")
         diverged = len(self.runs) - len(values)
         if diverged:
             parts.append("diverged" if not values else f"{diverged} of {len(self.runs)} diverged")
@@ -97,9 +95,7 @@ def rows(section: Section) -> list[Row]:
     found: dict[tuple, Row] = {}
     settings = {record.id: _settings(record) for record in section.records}
     for record in section.records:
-        model, approximation, k = (
-            setting(record, o) for o in ("model.name", "approximation.name", "truncation.k")
-        )
+        model, approximation, k = (setting(record, o) for o in ("model.name", "approximation.name", "truncation.k"))
         alike = [
             settings[other.id]
             for other in section.records
@@ -141,9 +137,7 @@ def _settings(record: Record) -> dict[str, Any]:
             yield path, node
 
     config = {
-        key: value
-        for key, value in record.config.items()
-        if key not in ("seed", "stability", "dataset", "profile")
+        key: value for key, value in record.config.items() if key not in ("seed", "stability", "dataset", "profile")
     }
     return dict(walk(config, ""))
 
@@ -161,9 +155,7 @@ class Table:
 def table(section: Section) -> Table:
     """Lay the rows out; columns that would be empty are left out."""
     body = rows(section)
-    stabilities = sorted(
-        {name for row in body for name in row.cells}, key=lambda name: (name != "unstable", name)
-    )
+    stabilities = sorted({name for row in body for name in row.cells}, key=lambda name: (name != "unstable", name))
     optimal = any(row.optimal for row in body)
     # The published numbers are of the whole test split at the study's protocol, so only such runs stand beside them.
     published = section.data == "wikitext2" and section.profile == "paper" and section.whole
@@ -179,11 +171,7 @@ def table(section: Section) -> Table:
             *(row.cells.get(name, Cell(())).text() for name in stabilities),
         ]
         line += [f"{row.optimal:.1f}" if row.optimal else "–"] * optimal
-        line += [
-            f"{row.published[name]:.1f}" if name in row.published else "–"
-            for name in stabilities
-            if published
-        ]
+        line += [f"{row.published[name]:.1f}" if name in row.published else "–" for name in stabilities if published]
         lines.append([*line, f"{row.any_run.model['parameters']:,}", row.epochs])
     seeds = sorted({setting(record, "seed") for record in section.records})
     hardware = sorted({record.hardware["device"] for record in section.records})
@@ -232,7 +220,27 @@ def comma_separated(parts: list[Section]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["profile", "data", "fingerprint", "model", "approximation", "k", "note", "stability", "mean", "standard_deviation", "seeds", "diverged", "optimal", "published", "parameters", "epochs", "test_tokens", "hardware", "runs"]
+        [
+            "profile",
+            "data",
+            "fingerprint",
+            "model",
+            "approximation",
+            "k",
+            "note",
+            "stability",
+            "mean",
+            "standard_deviation",
+            "seeds",
+            "diverged",
+            "optimal",
+            "published",
+            "parameters",
+            "epochs",
+            "test_tokens",
+            "hardware",
+            "runs",
+        ]
     )
     for section in parts:
         published = section.data == "wikitext2" and section.profile == "paper" and section.whole

@@ -140,9 +140,7 @@ class LSTMStated(Constraint):
         ):
             if limits[option] <= 0:
                 raise ConfigurationError(f"stability.constraint.{option}={limits[option]} must be positive")
-        forget = float(
-            torch.sigmoid(torch.tensor(recurrent_forget + input_forget + bias_forget, dtype=torch.float64))
-        )
+        forget = float(torch.sigmoid(torch.tensor(recurrent_forget + input_forget + bias_forget, dtype=torch.float64)))
         for option, bound, text in (
             ("recurrent_gates", 1 - forget, "1 - f_∞"),
             ("recurrent_update", (1 - forget) / 4, "(1 - f_∞) / 4"),
@@ -178,8 +176,8 @@ class LSTMStated(Constraint):
             inputs.clamp_(-reach, reach)
         d = cell.hidden_size
         biases = cell.bias_ih[d : 2 * d], cell.bias_hh[d : 2 * d]
-        excess = sum(bias.double() for bias in biases) - self.bias_forget
-        margin = torch.finfo(cell.bias_ih.dtype).eps * (1 + sum(bias.abs() for bias in biases))
+        excess = biases[0].double() + biases[1].double() - self.bias_forget
+        margin = torch.finfo(cell.bias_ih.dtype).eps * (1 + biases[0].abs() + biases[1].abs())
         # Only the sum of the two biases matters; halving the excess is the nearest point.
         half = torch.where(excess > 0, (excess + margin) / 2, 0.0)
         for bias in biases:

@@ -22,8 +22,7 @@ BEST = "best.safetensors"
 def save(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Write named tensors and JSON values in one step."""
     whole = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     with replacing(path) as temporary:
         save_file(whole, temporary, metadata={"values": json.dumps(values)})
@@ -76,13 +75,9 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
     return tensors, values
 
 
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]
-) -> None:
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Restore what ``optimizer_state`` gave."""
-    state: dict[int, dict[str, Any]] = {
-        int(number): dict(entries) for number, entries in values["state"].items()
-    }
+    state: dict[int, dict[str, Any]] = {int(number): dict(entries) for number, entries in values["state"].items()}
     for key, tensor in tensors.items():
         if key.startswith("optimizer."):
             _, number, name = key.split(".", 2)

@@ -18,7 +18,7 @@ from stablernn.training.tracking import SilentRun
 _WARM_UP_UPDATES = 2
 _SECONDS_A_KIND = 0.5
 _SCORED_TOKENS = 2048
-_START_SECONDS = 1.0
+_START_SECONDS = 1.5
 
 
 def estimate_seconds(configs: Sequence[DictConfig]) -> list[float]:

@@ -186,9 +186,7 @@ class Trainer:
         )
         if now.best is None or valid.nats < now.best["nats"]:
             now.best, now.best_update, now.evaluations_without_gain = valid.as_dict(), now.update, 0
-            checkpoint.save(
-                self.folder / checkpoint.BEST, checkpoint.model_tensors(self.model), {"update": now.update}
-            )
+            checkpoint.save(self.folder / checkpoint.BEST, checkpoint.model_tensors(self.model), {"update": now.update})
         else:
             now.evaluations_without_gain += 1
             for group in self.optimizer.param_groups:
@@ -217,16 +215,12 @@ class Trainer:
             return
         saved, values = checkpoint.load(path)
         if values["identity"] != self.identity:
-            raise CheckpointError(
-                f"{path} is of another run or of other data; delete {self.folder} to start it anew"
-            )
+            raise CheckpointError(f"{path} is of another run or of other data; delete {self.folder} to start it anew")
         checkpoint.load_model(self.model, saved)
         checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
         self.counters = Counters(**values["counters"])
         count = sum(1 for _ in tensors(self.state))
-        self.state = rebuild(
-            self.state, (saved[f"state.{number}"].to(self.device) for number in range(count))
-        )
+        self.state = rebuild(self.state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
         checkpoint.load_generator_state(saved)
 
 

@@ -23,18 +23,14 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigurationError(
-            f"device={name}: this machine has no CUDA GPU that PyTorch can use; choose device=cpu"
-        )
+        raise ConfigurationError(f"device={name}: this machine has no CUDA GPU that PyTorch can use; choose device=cpu")
     return torch.device(name)
 
 
 def build(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint]:
     """The model at its initial weights, made from the seed and already on the constraint's set."""
     torch.manual_seed(config.seed)
-    options = {
-        key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")
-    }
+    options = {key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")}
     model = build_language_model(
         types=corpus.types,
         cell=make(config.model.cell),
@@ -110,16 +106,14 @@ def run(config: DictConfig) -> Record:
             bar.close()
         tracked.summary({f"final/{key}": value for key, value in _summary(record).items()})
         record.write(folder)
-    log.info(
-        f"{name}: {record.status}, "
-        + ", ".join(f"{key} {value:.2f}" for key, value in _summary(record).items())
-    )
+    log.info(f"{name}: {record.status}, " + ", ".join(f"{key} {value:.2f}" for key, value in _summary(record).items()))
     return record
 
 
 def describe(config: DictConfig) -> str:
     """A run in a few words."""
-    return f"{config.model.name} {config.stability.name} {config.approximation.name} k={config.truncation.k} seed={config.seed}"
+    kind = f"{config.model.name} {config.stability.name} {config.approximation.name}"
+    return f"{kind} k={config.truncation.k} seed={config.seed}"
 
 
 def _note(now: Counters, loss: float) -> str:
@@ -180,9 +174,7 @@ def _record(
         },
         speed={
             "seconds": round(counters.seconds, 2),
-            "train_tokens_per_second": round(
-                counters.trained_tokens / max(counters.training_seconds, 1e-9), 1
-            ),
+            "train_tokens_per_second": round(counters.trained_tokens / max(counters.training_seconds, 1e-9), 1),
         },
         hardware={
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),

@@ -2,7 +2,8 @@
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import joblib
 import torch
@@ -28,7 +29,8 @@ def expand(arguments: Sequence[str]) -> list[DictConfig]:
     overrides = OverridesParser.create().parse_overrides(
         [f"{key}={value}" for key, value in sweep.items()] + list(arguments)
     )
-    (batch,) = BasicSweeper.split_arguments(overrides, None)
+    # Hydra's own expansion, so that a plan means what the command line means.
+    (batch,) = cast(list, BasicSweeper.split_arguments(overrides, None))
     return [compose("train", list(job)) for job in batch]
 
 
@@ -57,7 +59,7 @@ def run_all(configs: Sequence[DictConfig], jobs: int) -> tuple[list[Record], lis
     return records, failures
 
 
-def _outcomes(configs: Sequence[DictConfig], jobs: int):
+def _outcomes(configs: Sequence[DictConfig], jobs: int) -> Iterator[tuple[Record | None, str]]:
     if jobs <= 1:
         yield from (_attempt(config) for config in configs)
         return
@@ -65,8 +67,10 @@ def _outcomes(configs: Sequence[DictConfig], jobs: int):
     with multiprocessing.Manager() as manager:
         queue = manager.Queue()
         with listening(queue):
-            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-            yield from parallel(joblib.delayed(_in_worker)(config, queue, threads) for config in configs)
+            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+            yield from cast(
+                Iterator, parallel(joblib.delayed(_in_worker)(config, queue, threads) for config in configs)
+            )
 
 
 def _in_worker(config: DictConfig, queue, threads: int) -> tuple[Record | None, str]:

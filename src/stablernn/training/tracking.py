@@ -57,9 +57,7 @@ class WandbTracking:
 
     def __init__(self, mode: str, project: str, entity: str | None = None) -> None:
         if mode not in ("online", "offline"):
-            raise ConfigurationError(
-                f"tracking.mode={mode} is unknown: choose tracking=online, offline or none"
-            )
+            raise ConfigurationError(f"tracking.mode={mode} is unknown: choose tracking=online, offline or none")
         self.mode = mode
         self.project = project
         self.entity = entity
@@ -70,13 +68,14 @@ class WandbTracking:
             return
         try:
             import wandb
+            from wandb.errors import UsageError
         except ImportError:
             raise ConfigurationError(
                 "tracking=online needs the package wandb: pip install wandb, or choose tracking=none"
             ) from None
         try:
             known = bool(os.environ.get("WANDB_API_KEY") or wandb.Api().api_key)
-        except wandb.errors.UsageError:
+        except UsageError:
             known = False
         if not known:
             raise ConfigurationError(
@@ -89,9 +88,7 @@ class WandbTracking:
         try:
             import wandb
         except ImportError:
-            log.warning(
-                "The package wandb is not installed: this run is not tracked (tracking=none says so at once)"
-            )
+            log.warning("The package wandb is not installed: this run is not tracked (tracking=none says so at once)")
             return nullcontext(SilentRun())
         return _WandbRun(
             wandb,

@@ -1,0 +1,204 @@
+"""Configurations: every file composes, every mistake is one line, the id is what changes the result."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, SMALL
+from omegaconf import OmegaConf
+
+from stablernn.compose import CONFIG_FOLDER, compose
+from stablernn.config import check, make, run_id
+from stablernn.errors import ConfigurationError
+from stablernn.training.run import build, run
+from stablernn.training.sweep import expand
+
+GROUPS = [
+    f"{path.parent.relative_to(CONFIG_FOLDER)}={path.stem}"
+    for group in ("dataset", "model", "stability", "approximation", "optimizer", "tracking", "profile")
+    for path in sorted((CONFIG_FOLDER / group).glob("*.yaml"))
+]
+EXPERIMENTS = [path.stem for path in sorted((CONFIG_FOLDER / "experiment").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("choice", GROUPS)
+@pytest.mark.parametrize("model", ["rnn", "lstm"])
+def test_every_choice_composes_and_instantiates(choice, model):
+    config = compose("train", [f"model={model}", choice])
+    check(config)
+    for node in (config.dataset, config.stability.constraint, config.tracking, config.model.cell, config.optimizer):
+        make(node)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_at_smoke(experiment, tmp_path):
+    shrunk = [*SMALL, "dataset=embedded", "training.max_updates=2", "truncation.k=3", "seed=0", f"runs={tmp_path}"]
+    configs = expand([f"experiment={experiment}", *(option for option in shrunk if option != "profile=smoke")])
+    assert len({run_id(config) for config in configs}) == len(configs) >= 4
+    assert all(run(config).status == "finished" for config in configs)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_names_the_command_that_runs_it(experiment):
+    text = (CONFIG_FOLDER / "experiment" / f"{experiment}.yaml").read_text()
+    assert f"python scripts/train.py -m experiment={experiment}" in text
+
+
+def test_every_plan_of_reproduce_expands():
+    plans = compose("reproduce/plan", []).plans
+    assert set(plans) == {"smoke", "quick", "cpu", "paper"}
+    for profile, parts in plans.items():
+        for part in parts:
+            configs = expand(part.sweep)
+            assert {config.profile.name for config in configs} == {profile}
+            assert {config.model.name for config in configs} == {"rnn", "lstm"}
+            assert {config.stability.name for config in configs} == {"unstable", "stable"}
+
+
+def test_the_paper_profile_is_the_protocol():
+    config = compose("train", ["profile=paper", "dataset=wikitext2"])
+    assert (config.training.batch_size, config.approximation.window, config.training.annealing) == (20, 35, 4)
+    assert config.training.epochs == 40
+    assert all(limit is None for limit in config.dataset.max_tokens.values())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "truncation.k=7",
+        "model.dropout=0.1",
+        "optimizer.lr=3",
+        "stability=stable",
+        "training.epochs=3",
+        "dataset.seed=9",
+    ],
+)
+def test_what_changes_the_result_changes_the_id(override):
+    assert run_id(compose("train", [override])) != run_id(compose("train", []))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "runs=elsewhere",
+        "device=cpu",
+        "threads=1",
+        "tracking=none",
+        "progress=false",
+        "experiment_name=x",
+        "training.log_every=7",
+    ],
+)
+def test_what_does_not_change_the_result_does_not_change_the_id(override):
+    assert run_id(compose("train", [override])) == run_id(compose("train", []))
+
+
+def test_where_the_data_lie_does_not_change_the_id():
+    ids = {run_id(compose("train", ["dataset=wikitext2", f"dataset.path={path}"])) for path in ("/a", "/b", "null")}
+    assert len(ids) == 1
+
+
+MISTAKES = [
+    (["model=rnnn"], "model=rnnn does not exist: choose model=lstm|rnn; did you mean rnn?"),
+    (["truncation.kk=3"], "truncation.kk is not an option; did you mean truncation.k?"),
+    (["truncation.k=three"], "truncation.k=three: Value 'three' of type 'str' could not be converted to Integer"),
+    (["truncation.k=0"], "truncation.k=0 must be a whole number >= 1"),
+    (["truncation.k=-5"], "truncation.k=-5 must be a whole number >= 1"),
+    (["approximation=feedforward", "truncation.k=null"], "truncation.k is not set"),
+    (["+nonsense=1"], "nonsense is not an option"),
+    (["+truncation.nonsense=1"], "truncation.nonsense is not an option"),
+    (["+stability.constraint.limit=1"], "Unconstrained takes no options"),
+    (
+        ["stability=stable", "stability.constraint.input_bound=wide"],
+        "input_bound=wide is not of the type that it takes, float",
+    ),
+    (
+        ["model=rnn", "stability=stable", "stability.constraint.limit=2"],
+        "stability.constraint.limit=2 must lie in (0, 1)",
+    ),
+    (["model.dropout=1.0"], "model.dropout=1.0 must lie in [0, 1)"),
+    (["optimizer.lr=-1"], "optimizer.lr=-1 must be a positive number"),
+    (["optimizer.lr=fast"], "optimizer.lr=fast must be a positive number"),
+    (["seed=-1"], "seed=-1 must lie in"),
+    (["device=tpu"], "device=tpu is unknown"),
+    (["model.tied=true", "model.hidden_size=7"], "model.tied=true needs"),
+    (["dataset=wikitext2", "dataset.path=/nowhere"], "no such data in /nowhere"),
+    (["dataset=wikitext2"], "the hub does not answer"),
+    (["dataset.persistence=1.0"], "dataset.persistence=1.0 must lie in [0, 1)"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
+def test_a_mistake_is_a_configuration_or_data_error_that_says_so_and_leaves_nothing(overrides, message, tmp_path):
+    from stablernn.errors import StableRNNError
+
+    with pytest.raises(StableRNNError) as caught:
+        run(compose("train", ["tracking=none", f"runs={tmp_path / 'runs'}", *overrides]))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def train(*arguments: str, cwd, timeout=120) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["model=rnnn"], ["truncation.k=0"], ["dataset=wikitext2", "dataset.path=/nowhere"]],
+    ids=["composition", "value", "data"],
+)
+def test_the_command_line_prints_one_line_exits_with_2_and_writes_nothing(overrides, tmp_path):
+    answer = train(*overrides, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("error: ")
+    assert answer.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
+
+
+def test_a_sweep_goes_on_after_a_run_that_cannot_be_made_and_skips_what_is_done(tmp_path):
+    sweep = ["-m", *SMALL, "truncation.k=0,3,4", "training.max_updates=2", "runs=runs"]
+    answer = train(*sweep, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "truncation.k=0 must be a whole number >= 1" in answer.stderr
+    assert len(list(tmp_path.glob("runs/*/record.json"))) == 2
+    again = train(*sweep[:-3], "truncation.k=3,4", *sweep[-2:], cwd=tmp_path)
+    assert again.returncode == 0
+    assert again.stderr.count("skipped") == 2
+
+
+def test_several_runs_at_once_through_hydras_joblib_launcher(tmp_path):
+    answer = train(
+        "-m",
+        *SMALL,
+        "training.max_updates=2",
+        "seed=0,1,2",
+        "runs=runs",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        cwd=tmp_path,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert len(list(tmp_path.glob("runs/*/record.json"))) == 3
+
+
+def test_an_online_tracker_without_an_account_is_refused_before_it_can_ask(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="tracking=online needs an account"):
+        run(compose("train", ["profile=smoke", "tracking=online", f"runs={tmp_path / 'runs'}"]))
+
+
+def test_the_model_is_on_its_constraint_before_the_first_update():
+    config = compose("train", [*SMALL, "stability=stable", "model=lstm", "model.hidden_size=64"])
+    model, constraint = build(config, make(config.dataset).load())
+    norms = constraint.norms(model.backbone.cells[0])
+    assert norms["‖W_z‖_∞"] <= 0.09
+    assert model.inputs.weight.abs().max() <= 0.75
+
+
+def test_the_resolved_configuration_has_no_open_ends():
+    assert "${" not in OmegaConf.to_yaml(compose("train", ["approximation=feedforward"]), resolve=True)

@@ -1,0 +1,197 @@
+"""The report: tables, figures and what they may say, made from records alone."""
+
+import copy
+import csv
+import io
+
+import pytest
+
+from stablernn.compose import compose
+from stablernn.errors import RecordError
+from stablernn.record import Record, read_record
+from stablernn.report.load import load_records, sections
+from stablernn.report.tables import comma_separated, latex, markdown, rows, table
+from stablernn.report.write import write_report
+from stablernn.reproduce import reproduce
+
+BASE = {
+    "seed": 0,
+    "truncation": {"k": 35},
+    "dataset": {"name": "wikitext2", "max_tokens": {"train": None, "valid": None, "test": None}},
+    "model": {"name": "lstm", "hidden_size": 200},
+    "stability": {"name": "unstable"},
+    "approximation": {"name": "recurrent"},
+    "profile": {"name": "paper"},
+    "optimizer": {"lr": 20.0},
+}
+
+
+def record(perplexity: float | None, **changes) -> Record:
+    config = copy.deepcopy(BASE)
+    data, optimal = changes.pop("data", "wikitext2"), changes.pop("optimal", None)
+    config["dataset"]["name"] = data
+    for option, value in changes.items():
+        group, key = option.split("__") if "__" in option else (option, "name")
+        if group == "seed":
+            config["seed"] = value
+        else:
+            config[group][key] = value
+    name = f"{data}-" + "-".join(f"{k}{v}" for k, v in sorted(changes.items()))
+    metrics: dict = (
+        {} if perplexity is None else {"test": {"perplexity": perplexity}, "valid": {"perplexity": perplexity}}
+    )
+    if optimal:
+        metrics["optimal"] = {"context": None, "test": optimal, "test_by_context": [optimal + 3, optimal + 1, optimal]}
+    return Record(
+        id=name,
+        status="diverged" if perplexity is None else "finished",
+        experiment="test",
+        config=config,
+        data={"name": data, "fingerprint": "f", "types": 9, "tokens": {"train": 90, "valid": 10, "test": 20}},
+        model={"parameters": 1234, "norms": []},
+        metrics=metrics,
+        progress={"updates": 10, "epochs": 2.0, "best_update": 10},
+        speed={"seconds": 1.0, "train_tokens_per_second": 5.0},
+        hardware={"device": "a processor", "threads": 2},
+        versions={},
+        commit="abc",
+        finished_at="2026-01-01T00:00:00+00:00",
+        history=[
+            {"update": 5, "epoch": e, "valid_perplexity": 100.0 / e, "train_perplexity": 1.0, "lr": 1.0}
+            for e in (1.0, 2.0)
+        ],
+    )
+
+
+def only_section(records):
+    (section,) = sections(records)
+    return section
+
+
+def test_a_cell_is_mean_and_standard_deviation_over_seeds():
+    shown = table(only_section([record(90.0, seed=0), record(92.0, seed=1), record(94.0, seed=2)]))
+    assert shown.lines[0][3] == "92.0 ± 2.0 (3)"
+    assert "3 seeds a cell" in shown.notes[0]
+
+
+def test_one_seed_has_no_spread():
+    assert table(only_section([record(90.04)])).lines[0][3] == "90.0"
+
+
+def test_a_diverged_run_is_shown_as_such():
+    assert table(only_section([record(None)])).lines[0][3] == "diverged"
+    mixed = table(only_section([record(90.0, seed=0), record(None, seed=1)]))
+    assert mixed.lines[0][3] == "90.0, 1 of 2 diverged"
+
+
+def test_a_missing_cell_is_a_dash():
+    shown = table(only_section([record(90.0, model="rnn"), record(95.0, model="lstm", stability="stable")]))
+    assert [line[3:5] for line in shown.lines] == [["90.0", "–"], ["–", "95.0"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "beside"),
+    [
+        ({}, True),
+        ({"profile": "cpu"}, False),
+        ({"profile": "quick"}, False),
+        ({"data": "ptb"}, False),
+        ({"data": "embedded", "optimal": 40.0}, False),
+        ({"dataset__max_tokens": {"train": None, "valid": None, "test": 50}}, False),
+    ],
+)
+def test_published_numbers_stand_only_beside_whole_wikitext_2_at_the_papers_protocol(changes, beside):
+    section = only_section([record(90.0, **changes)])
+    shown = table(section)
+    assert ("published unstable" in shown.heads) == beside
+    for text in (markdown(shown), latex(shown), comma_separated([section])):
+        assert ("92.3" in text) == beside
+
+
+def test_published_numbers_are_of_recurrent_models_only():
+    shown = table(only_section([record(90.0), record(91.0, approximation="feedforward")]))
+    assert [line[shown.heads.index("published unstable")] for line in shown.lines] == ["92.3", "–"]
+
+
+def test_the_optimum_has_its_column_and_a_cut_corpus_says_so():
+    shown = table(only_section([record(44.0, data="embedded", optimal=40.1)]))
+    assert shown.lines[0][shown.heads.index("best possible")] == "40.1"
+    cut = record(44.0, dataset__max_tokens={"train": None, "valid": None, "test": 20})
+    assert "only the first 20 test tokens" in table(only_section([cut])).title
+
+
+def test_runs_with_other_settings_are_not_averaged_but_named():
+    section = only_section([record(90.0), record(80.0, model__hidden_size=650)])
+    assert [(row.note, row.cells["unstable"].values) for row in rows(section)] == [
+        ("model.hidden_size=200", [90.0]),
+        ("model.hidden_size=650", [80.0]),
+    ]
+
+
+def test_texts_and_profiles_are_never_mixed_in_a_table():
+    records = [record(90.0), record(1.0, data="embedded", optimal=0.9), record(2.0, profile="quick")]
+    expected = [("paper", "wikitext2"), ("paper", "embedded"), ("quick", "wikitext2")]
+    assert [(section.profile, section.data) for section in sections(records)] == expected
+
+
+def test_the_csv_names_the_runs_of_every_cell():
+    records = [record(90.0, seed=0), record(92.0, seed=1), record(95.0, stability="stable")]
+    lines = list(csv.DictReader(io.StringIO(comma_separated(list(sections(records))))))
+    by_name = {line["stability"]: line for line in lines}
+    assert by_name["unstable"]["runs"].split() == sorted(r.id for r in records[:2])
+    assert float(by_name["unstable"]["mean"]) == 91.0
+    assert by_name["stable"]["published"] == "95.1"
+
+
+def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_path):
+    records = [
+        record(44.0, data="embedded", optimal=40.0),
+        record(45.0, data="embedded", optimal=40.0, approximation="feedforward"),
+    ]
+    for entry in records:
+        entry.write(tmp_path / "results" / "records" / entry.id)
+    loaded = load_records(tmp_path / "results" / "records")
+    assert loaded == sorted(records, key=lambda r: r.id)
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "top\n<!-- perplexity table: written by make report -->\nold\n<!-- end of the perplexity table -->\nend\n"
+    )
+    files = write_report(loaded, tmp_path / "results", readme)
+    first = {path: path.read_bytes() for path in files}
+    assert {path.suffix for path in files} == {".md", ".csv", ".tex", ".svg", ".png"}
+    assert first == {path: path.read_bytes() for path in write_report(loaded, tmp_path / "results", readme)}
+    text = readme.read_text()
+    assert text.startswith("top\n")
+    assert text.endswith("end\n")
+    assert "old" not in text
+    assert "| LSTM | recurrent | 35 | 44.0 | 40.0 |" in text
+
+
+def test_a_damaged_record_is_left_out_and_named(tmp_path, caplog):
+    record(90.0).write(tmp_path / "good")
+    record(91.0).write(tmp_path / "bad")
+    (tmp_path / "bad" / "record.json").write_text("{")
+    with pytest.raises(RecordError, match="not a readable run record"):
+        read_record(tmp_path / "bad")
+    assert len(load_records(tmp_path)) == 1
+
+
+def test_no_records_is_an_error_with_a_remedy(tmp_path):
+    with pytest.raises(RecordError, match="make reproduce"):
+        write_report([], tmp_path, None)
+
+
+def test_reproduce_runs_reports_and_does_nothing_the_second_time(tmp_path, capfd):
+    options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", f"results={tmp_path / 'results'}", "readme=null"])
+    options.profile = "smoke"
+    sweep = ["experiment=perplexity_smoke", "model=rnn", "training.max_updates=2", "tracking=none"]
+    options.plans.smoke = [{"side_by_side": True, "sweep": sweep}]
+    reproduce(options)
+    first = capfd.readouterr().err
+    assert "4 runs to do, about" in first
+    table_before = (tmp_path / "results" / "tables" / "perplexity.md").read_bytes()
+    assert len(list((tmp_path / "results" / "records" / "smoke").glob("*/record.json"))) == 4
+    reproduce(options)
+    again = capfd.readouterr().err
+    assert "nothing to train" in again
+    assert (tmp_path / "results" / "tables" / "perplexity.md").read_bytes() == table_before
