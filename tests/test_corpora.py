@@ -91,7 +91,6 @@ def test_without_a_network_the_hub_is_given_up_at_once_and_the_message_helps():
     source = WordCorpus(
         "tiny", None, "tiny-folder", FILES, repository="Salesforce/wikitext", configuration="wikitext-2-v1"
     )
-    assert not source.available()
     with pytest.raises(DataError, match=r"the hub does not answer .* dataset=embedded"):
         source.load()
 

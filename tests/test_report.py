@@ -7,7 +7,7 @@ import io
 import pytest
 
 from stablernn.compose import compose
-from stablernn.errors import RecordError
+from stablernn.errors import ConfigurationError, DataError, RecordError
 from stablernn.record import Record, read_record
 from stablernn.report.load import load_records, sections
 from stablernn.report.tables import comma_separated, latex, markdown, rows, table
@@ -181,17 +181,43 @@ def test_no_records_is_an_error_with_a_remedy(tmp_path):
         write_report([], tmp_path, None)
 
 
-def test_reproduce_runs_reports_and_does_nothing_the_second_time(tmp_path, capfd):
+ONE_RUN = ["model=rnn", "stability=unstable", "approximation=recurrent", "training.max_updates=2", "tracking=none"]
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """The options of `make reproduce` with a plan of a few seconds."""
     options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", f"results={tmp_path / 'results'}", "readme=null"])
     options.profile = "smoke"
-    sweep = ["experiment=perplexity_smoke", "model=rnn", "training.max_updates=2", "tracking=none"]
-    options.plans.smoke = [{"side_by_side": True, "sweep": sweep}]
-    reproduce(options)
-    first = capfd.readouterr().err
-    assert "4 runs to do, about" in first
+    options.plans.smoke = [{"side_by_side": True, "sweep": ["experiment=perplexity_smoke", "seed=0,1", *ONE_RUN]}]
+    return options
+
+
+def test_reproduce_runs_reports_and_does_nothing_the_second_time(plan, tmp_path, capfd):
+    reproduce(plan)
+    assert "2 runs to do, about" in capfd.readouterr().err
     table_before = (tmp_path / "results" / "tables" / "perplexity.md").read_bytes()
-    assert len(list((tmp_path / "results" / "records" / "smoke").glob("*/record.json"))) == 4
-    reproduce(options)
-    again = capfd.readouterr().err
-    assert "nothing to train" in again
+    assert b"(2)" in table_before
+    assert len(list((tmp_path / "results" / "records" / "smoke").glob("*/record.json"))) == 2
+    reproduce(plan)
+    assert "nothing to train" in capfd.readouterr().err
     assert (tmp_path / "results" / "tables" / "perplexity.md").read_bytes() == table_before
+
+
+def test_reproduce_leaves_out_data_that_cannot_be_had_and_says_so(plan, tmp_path, capfd):
+    plan.plans.smoke = [
+        {"side_by_side": False, "sweep": ["experiment=perplexity_smoke", *ONE_RUN]},
+        {"side_by_side": False, "sweep": ["experiment=perplexity_text", "profile=smoke", *ONE_RUN]},
+    ]
+    reproduce(plan)
+    assert "Left out: wikitext2. wikitext2: the hub does not answer" in capfd.readouterr().err
+    assert "WikiText-2" not in (tmp_path / "results" / "tables" / "perplexity.md").read_text()
+    plan.dataset = "wikitext2"
+    with pytest.raises(DataError, match="dataset=embedded"):
+        reproduce(plan)
+
+
+def test_reproduce_refuses_a_profile_that_does_not_exist(plan):
+    plan.profile = "fast"
+    with pytest.raises(ConfigurationError, match="choose auto, smoke, quick, cpu, paper"):
+        reproduce(plan)

@@ -84,84 +84,73 @@ def test_a_perplexity_that_overflows_is_infinite():
     assert Score(1e6, 1).perplexity == math.inf
 
 
-@pytest.mark.parametrize("model", ["rnn", "lstm"])
-def test_training_and_scoring_agree_with_plain_pytorch(model, small):
-    """300 updates: loss and validation score within 0.1 % of the loop that everybody writes (lr 1: not chaotic)."""
-    config = small(
-        f"model={model}",
-        "model.dropout=0",
-        "optimizer.lr=1",
-        "dataset.max_tokens={train: 40000, valid: 3000, test: 100}",
-        "truncation.k=10",
-    )
+def difference_from_plain_pytorch(config, updates: int, scored: int) -> tuple[float, float]:
+    """Largest relative difference of the training loss over ``updates``, and of the validation score, from the loop
+    that everybody writes, started from the same weights."""
     corpus = run_module.make(config.dataset).load()
     network, constraint = build(config, corpus)
     reference = PlainModel.like(network)
-    lr = config.optimizer.lr
-    trainer = loop.Trainer(
-        network,
-        constraint,
-        torch.optim.SGD(network.parameters(), lr=lr),
-        corpus,
-        10,
-        run_module.OmegaConf.to_object(config.training),
-        folder(config),
-        "",
-        SilentRun(),
-    )
+    options = run_module.OmegaConf.to_object(config.training)
+    steps, lr = config.approximation.window, config.optimizer.lr
+    sgd = torch.optim.SGD(network.parameters(), lr=lr)
+    trainer = loop.Trainer(network, constraint, sgd, corpus, steps, options, folder(config), "", SilentRun())
     ours: list[float] = []
     trainer.on_update = lambda now, loss: ours.append(loss)
-    windows = Windows(corpus.splits["train"], config.training.batch_size, 10)
+    windows = Windows(corpus.splits["train"], config.training.batch_size, steps)
     optimizer = torch.optim.SGD(reference.parameters(), lr=lr)
-    theirs, state = [], None
-    for number in range(300):
+    theirs: list[float] = []
+    state = None
+    for number in range(updates):
         assert trainer.step()
         if number % len(windows) == 0:
             state = None
-        x, y = windows.window(number % len(windows))
-        loss, state = plain_step(reference, optimizer, x, y, state, config.training.clip)
+        loss, state = plain_step(
+            reference, optimizer, *windows.window(number % len(windows)), state, config.training.clip
+        )
         theirs.append(loss)
-    assert len(windows) < 300  # a second pass has begun
-    assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-3, atol=0)
-    valid = corpus.splits["valid"]
+    valid = corpus.splits["valid"].first(scored)
+    inputs, targets = (torch.from_numpy(ids.astype("int64")) for ids in (valid.inputs, valid.targets))
     with torch.no_grad():
-        logits, _ = reference(torch.from_numpy(valid.inputs.astype("int64"))[:, None], None)
-        plain = nn.functional.cross_entropy(logits[:, 0], torch.from_numpy(valid.targets.astype("int64")))
-    assert_close(score(network, valid).nats / len(valid), float(plain), rtol=1e-3, atol=0)
+        logits, _ = reference(inputs[:, None], None)
+        plain_score = nn.functional.cross_entropy(logits[:, 0], targets).item()
+    our_score = score(network, valid).nats / len(valid)
+    return (
+        max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True)),
+        abs(our_score - plain_score) / plain_score,
+    )
 
 
-def test_training_agrees_with_plain_pytorch_on_wikitext_2(data_folder, tmp_path):
-    config = compose(
-        "train",
-        [
-            *SMALL,
-            "dataset=wikitext2",
-            f"dataset.path={data_folder}",
-            "model.dropout=0",
-            "training.batch_size=4",
-            f"runs={tmp_path}",
-        ],
-    )
-    corpus = run_module.make(config.dataset).load()
-    assert corpus.types == 33278
-    network, _ = build(config, corpus)
-    reference = PlainModel.like(network)
-    windows = Windows(corpus.splits["train"], 4, 10)
-    ours, theirs = (
-        torch.optim.SGD(network.parameters(), lr=20.0),
-        torch.optim.SGD(reference.parameters(), lr=20.0),
-    )
-    state, plain_state = network.initial_state(4), None
-    for number in range(60):
-        x, y = windows.window(number)
-        ours.zero_grad()
-        nats, state = network.loss(x, y, state)
-        (nats / y.numel()).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 0.25)
-        ours.step()
-        state = loop.detach(state)
-        loss, plain_state = plain_step(reference, theirs, x, y, plain_state, 0.25)
-        assert nats.item() / y.numel() == pytest.approx(loss, rel=1e-3)
+# At a learning rate of 20 training is chaotic, rounding alone moves it; at 1 the two must stay together.
+@pytest.mark.parametrize("model", ["rnn", "lstm"])
+def test_300_updates_and_a_score_agree_with_plain_pytorch(model, small):
+    tokens = "dataset.max_tokens={train: 40000, valid: 3000, test: 100}"  # 300 updates are a pass and a half
+    config = small(f"model={model}", "model.dropout=0", "optimizer.lr=1", tokens, "truncation.k=10")
+    assert max(difference_from_plain_pytorch(config, 300, 3000)) < 1e-3
+
+
+def test_updates_and_a_score_on_wikitext_2_agree_with_plain_pytorch(data_folder, small):
+    data = [
+        "dataset=wikitext2",
+        f"dataset.path={data_folder}",
+        "dataset.max_tokens={train: null, valid: null, test: null}",
+    ]
+    config = small(*data, "model.dropout=0", "training.batch_size=4", "truncation.k=10", "optimizer.lr=1")
+    assert max(difference_from_plain_pytorch(config, 60, 1000)) < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["rnn", "lstm"])
+def test_300_updates_on_wikitext_2_at_the_studys_batch_agree_with_plain_pytorch(model, data_folder, small, capsys):
+    data = [
+        "dataset=wikitext2",
+        f"dataset.path={data_folder}",
+        "dataset.max_tokens={train: null, valid: null, test: null}",
+    ]
+    sizes = ["model.hidden_size=200", "model.embedding_size=200", "model.dropout=0", "optimizer.lr=1"]
+    loss, valid = difference_from_plain_pytorch(small(f"model={model}", *data, *sizes), 300, 5000)
+    with capsys.disabled():
+        print(f"\n{model}: training loss differs by at most {loss:.1e}, validation score by {valid:.1e} (relative)")
+    assert max(loss, valid) < 1e-3
 
 
 def test_a_run_leaves_a_record_and_is_not_run_again(small, monkeypatch):

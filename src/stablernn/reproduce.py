@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 
 from stablernn.config import check, make, run_id
 from stablernn.console import console
-from stablernn.errors import ConfigurationError, StableRNNError
+from stablernn.errors import ConfigurationError, DataError, StableRNNError
 from stablernn.record import HISTORY_FILE, RECORD_FILE, Record, read_record
 from stablernn.report.load import load_records
 from stablernn.report.write import print_tables, write_report
@@ -88,29 +88,25 @@ def _available(parts: list[Part], asked: bool) -> list[Part]:
     """The parts whose data can be had; says what is left out and why.
 
     Raises:
-        DataError: a data set that was asked for, or a folder that was named, is not there.
+        DataError: a data set that was asked for by name, or a folder that was named, is not there.
     """
-    kept = []
-    missing: set[str] = set()
+    kept: list[Part] = []
+    missing: dict[str, str] = {}
     for part in parts:
-        source = make(part.configs[0].dataset)
-        if not part.to_do or source.available():
+        config = part.configs[0].dataset
+        if part.to_do and part.data not in {p.data for p in kept} | missing.keys():
+            try:
+                make(config).load()
+            except DataError as error:
+                if asked or config.get("path"):
+                    raise
+                missing[part.data] = str(error)
+        if part.data not in missing:
             kept.append(part)
-        elif asked or part.configs[0].dataset.get("path"):
-            source.load()  # says what is missing
-            kept.append(part)
-        else:
-            missing.add(part.data)
-    for data in sorted(missing):
-        console.print(
-            f"[yellow]{data} cannot be had here[/]: no network to fetch it and no local copy. Its runs are left out. "
-            "To include them set STABLERNN_DATA to a folder with its token files.",
-            soft_wrap=True,
-        )
+    for data, why in missing.items():
+        console.print(f"[yellow]Left out: {data}[/]. {why}", soft_wrap=True, highlight=False)
     if not kept:
-        raise ConfigurationError(
-            "nothing of this plan can be run here: connect to a network, set STABLERNN_DATA, or add DATASET=embedded"
-        )
+        raise ConfigurationError("nothing of this plan can be run here; add DATASET=embedded for what needs no data")
     return kept
 
 

@@ -96,15 +96,6 @@ class WordCorpus:
         }
         return Corpus(self.name, counts["types"], splits)
 
-    def available(self) -> bool:
-        """Whether ``load`` has somewhere to read from: local files, an encoded copy, or a hub that answers."""
-        try:
-            files = self.local_files()
-        except DataError:
-            return False
-        encoded = (cache_root() / f"{self.name}-hub" / "counts.json").is_file()
-        return bool(files) or encoded or (self.repository is not None and hub.reachable())
-
     def local_files(self) -> dict[str, Path] | None:
         """The three files, or None if no local folder was named.
 

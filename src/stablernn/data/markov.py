@@ -136,9 +136,6 @@ class EmbeddedCorpus:
         self.concentration = concentration
         self.max_tokens = dict(max_tokens)
 
-    def available(self) -> bool:
-        return True
-
     def model(self) -> HiddenMarkovModel:
         rng = np.random.default_rng(self.seed)
         syntax = rng.dirichlet(np.full(self.syntax, 0.2), size=self.syntax)
