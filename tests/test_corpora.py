@@ -1,5 +1,8 @@
 """Word corpora: reading, counting, caching, refusing."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -138,3 +141,31 @@ def test_the_windows_of_the_docstring():
     assert y1.tolist() == [[1, 4], [2, 5]]
     assert x2.tolist() == [[2, 5]]
     assert y2.tolist() == [[3, 6]]
+
+
+_ENCODE = """
+import random, resource, sys
+from pathlib import Path
+from stablernn.data.vocabulary import Vocabulary
+
+words = [f"word{number}" for number in range(267_735)]
+lines = (" ".join(random.choices(words, k=1000)) for _ in range(int(sys.argv[1]) // 1001))
+base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+tokens = Vocabulary().encode(lines, Path(sys.argv[2]))
+print(tokens, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_encoding_103_million_tokens_would_stay_far_below_2_gb(tmp_path):
+    """The memory is that of the vocabulary and one buffer: ten times the text needs no more."""
+
+    def peak_megabytes(tokens: int) -> float:
+        command = [sys.executable, "-c", _ENCODE, str(tokens), str(tmp_path / "ids")]
+        counted, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        assert int(counted) > 0.99 * tokens
+        return float(peak)
+
+    short, long = peak_megabytes(2_000_000), peak_megabytes(20_000_000)
+    assert long < 500
+    assert long < short + 50

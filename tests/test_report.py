@@ -115,7 +115,7 @@ def test_published_numbers_are_of_recurrent_models_only():
 
 def test_the_optimum_has_its_column_and_a_cut_corpus_says_so():
     shown = table(only_section([record(44.0, data="embedded", optimal=40.1)]))
-    assert shown.lines[0][shown.heads.index("best possible")] == "40.1"
+    assert shown.lines[0][shown.heads.index("optimum")] == "40.1"
     cut = record(44.0, dataset__max_tokens={"train": None, "valid": None, "test": 20})
     assert "only the first 20 test tokens" in table(only_section([cut])).title
 

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from stablernn.files import replacing
 from stablernn.report.load import Section
@@ -54,8 +54,12 @@ def _panels(section: Section, draw: Callable[[Axes, list[Row]], None]) -> Figure
         draw(axis, [row for row in body if row.model == model])
         axis.set_title(MODEL_NAMES.get(model, model))
         axis.set_yscale("log")
+        # Perplexities rarely span a decade: round numbers label the axis better than powers of ten.
+        axis.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
         axis.yaxis.set_major_formatter(ScalarFormatter())
-        axis.yaxis.set_minor_formatter(ScalarFormatter() if _narrow(axis) else NullFormatter())
+        axis.yaxis.set_minor_locator(NullLocator())
+        if axis is not axes[0][0]:
+            axis.set_ylabel("")
     handles: dict[str, object] = {}
     for axis in axes[0]:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -64,12 +68,6 @@ def _panels(section: Section, draw: Callable[[Axes, list[Row]], None]) -> Figure
     figure.legend(list(handles.values()), list(handles), loc="center left", bbox_to_anchor=(1.0, 0.5))  # type: ignore[arg-type]
     figure.tight_layout()
     return figure
-
-
-def _narrow(axis: Axes) -> bool:
-    """Less than a decade: the minor ticks must carry the labels."""
-    low, high = axis.get_ylim()
-    return high < 12 * low
 
 
 def _learning_curve(axis: Axes, body: list[Row]) -> None:

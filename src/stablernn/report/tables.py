@@ -160,7 +160,7 @@ def table(section: Section) -> Table:
     # The published numbers are of the whole test split at the study's protocol, so only such runs stand beside them.
     published = section.data == "wikitext2" and section.profile == "paper" and section.whole
     heads = ["model", "approximation", "k", *stabilities]
-    heads += ["best possible"] * optimal + [f"published {name}" for name in stabilities if published]
+    heads += ["optimum"] * optimal + [f"published {name}" for name in stabilities if published]
     heads += ["parameters", "epochs"]
     lines = []
     for row in body:
@@ -175,13 +175,12 @@ def table(section: Section) -> Table:
         lines.append([*line, f"{row.any_run.model['parameters']:,}", row.epochs])
     seeds = sorted({setting(record, "seed") for record in section.records})
     hardware = sorted({record.hardware["device"] for record in section.records})
-    notes = [
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} a cell"
-        + (": mean ± standard deviation (seeds)" if len(seeds) > 1 else "")
-    ]
+    notes = [f"{len(seeds)} seeds a cell: mean ± standard deviation (seeds)"]
+    if len(seeds) == 1:
+        notes = ["1 seed a cell: how far seeds spread is not known, so small differences mean nothing"]
     notes.append("on " + ", ".join(hardware))
     if optimal:
-        notes.append("best possible: exact, for the words of context that the model may use")
+        notes.append("optimum: exact, for the words of context that the model may use")
     return Table(f"Test perplexity on {section.caption}", heads, lines, notes)
 
 

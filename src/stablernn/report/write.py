@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 
 from stablernn.console import console
@@ -57,13 +58,14 @@ def print_tables(records: Sequence[Record]) -> None:
 
 def _rich(shown: Table) -> RichTable:
     out = RichTable(
+        box=SIMPLE_HEAD,
         title=shown.title.replace("`", ""),
         caption="; ".join(shown.notes),
         title_justify="left",
         caption_justify="left",
     )
     for index, head in enumerate(shown.heads):
-        out.add_column(head, justify="left" if index < 2 else "right", no_wrap=index > 0)
+        out.add_column(head, justify="left" if index < 2 else "right", no_wrap=index < 3)
     for line in shown.lines:
         out.add_row(*line)
     return out
