@@ -59,6 +59,7 @@ def print_tables(records: Sequence[Record]) -> None:
 def _rich(shown: Table) -> RichTable:
     out = RichTable(
         box=SIMPLE_HEAD,
+        pad_edge=False,
         title=shown.title.replace("`", ""),
         caption="; ".join(shown.notes),
         title_justify="left",
