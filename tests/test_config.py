@@ -49,7 +49,7 @@ def test_every_plan_of_reproduce_expands():
     assert set(plans) == {"smoke", "quick", "cpu", "paper"}
     for profile, parts in plans.items():
         for part in parts:
-            configs = expand(part.sweep)
+            configs = expand([*part.sweep, "seed=0"])
             assert {config.profile.name for config in configs} == {profile}
             assert {config.model.name for config in configs} == {"rnn", "lstm"}
             assert {config.stability.name for config in configs} == {"unstable", "stable"}

@@ -209,7 +209,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 
 def test_kill_9_in_the_middle_of_a_run_loses_nothing(small, tmp_path):
     options = [
-        "training.epochs=60",
+        "training.epochs=20",
         "training.checkpoint_seconds=0",
         "training.early_stop=100",
         "model.dropout=0.2",
