@@ -7,12 +7,13 @@ import io
 import pytest
 
 from stablernn.compose import compose
-from stablernn.errors import ConfigurationError, DataError, RecordError
+from stablernn.errors import ConfigurationError, DataError, RecordError, StableRNNError
 from stablernn.record import Record, read_record
 from stablernn.report.load import load_records, sections
 from stablernn.report.tables import comma_separated, latex, markdown, rows, table
 from stablernn.report.write import write_report
 from stablernn.reproduce import reproduce
+from stablernn.training.run import run
 
 BASE = {
     "seed": 0,
@@ -215,6 +216,21 @@ def test_reproduce_leaves_out_data_that_cannot_be_had_and_says_so(plan, tmp_path
     plan.dataset = "wikitext2"
     with pytest.raises(DataError, match="dataset=embedded"):
         reproduce(plan)
+
+
+def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkeypatch):
+    from stablernn.training import sweep
+
+    def broken(config):
+        if config.seed == 0:
+            raise OSError("no space left on device")
+        return run(config)
+
+    monkeypatch.setattr(sweep, "run", broken)
+    plan.plans.smoke[0].side_by_side = False
+    with pytest.raises(StableRNNError, match="1 runs failed"):
+        reproduce(plan)
+    assert len(list((tmp_path / "results" / "records" / "smoke").glob("*/record.json"))) == 1
 
 
 def test_reproduce_refuses_a_profile_that_does_not_exist(plan):

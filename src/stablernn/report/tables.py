@@ -142,6 +142,11 @@ def _settings(record: Record) -> dict[str, Any]:
     return dict(walk(config, ""))
 
 
+def _comparable(section: Section) -> bool:
+    """The published numbers are of the whole test split at the study's protocol: only such runs stand beside them."""
+    return section.data == "wikitext2" and section.profile == "paper" and section.whole
+
+
 @dataclass(frozen=True)
 class Table:
     """A section's table as text: heads and a line of cells a row."""
@@ -157,8 +162,7 @@ def table(section: Section) -> Table:
     body = rows(section)
     stabilities = sorted({name for row in body for name in row.cells}, key=lambda name: (name != "unstable", name))
     optimal = any(row.optimal for row in body)
-    # The published numbers are of the whole test split at the study's protocol, so only such runs stand beside them.
-    published = section.data == "wikitext2" and section.profile == "paper" and section.whole
+    published = _comparable(section)
     heads = ["model", "approximation", "k", *stabilities]
     heads += ["optimum"] * optimal + [f"published {name}" for name in stabilities if published]
     heads += ["parameters", "epochs"]
@@ -242,7 +246,7 @@ def comma_separated(parts: list[Section]) -> str:
         ]
     )
     for section in parts:
-        published = section.data == "wikitext2" and section.profile == "paper" and section.whole
+        published = _comparable(section)
         for row in rows(section):
             for stability, cell in sorted(row.cells.items()):
                 values = cell.values

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from stablernn.allocator import keep_freed_memory
 from stablernn.compose import compose
+from stablernn.config import run_id
 from stablernn.console import display, listening, log, open_bar, speak_through
 from stablernn.errors import StableRNNError
 from stablernn.record import Record
@@ -84,5 +85,8 @@ def _attempt(config: DictConfig) -> tuple[Record | None, str]:
     try:
         return run(config), ""
     except StableRNNError as error:
-        log.error(f"failed: {error}")
+        log.error(f"{run_id(config)} failed: {error}")
         return None, str(error)
+    except Exception as error:  # a bug or a full disk: the other runs have a right to go on
+        log.exception(f"{run_id(config)} failed")
+        return None, repr(error)
