@@ -10,7 +10,7 @@ READY  := $(VENV)/.ready
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  options: PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb  SWEEP=folder of runs"
+	@echo "  options: PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb"
 
 setup: $(READY)  ## virtual environment with the pinned packages
 
