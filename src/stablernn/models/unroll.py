@@ -1,5 +1,6 @@
 """The recurrent backbone: a stack of cells, unrolled through time with its state carried on."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from stablernn.models.cells import Cell, State
 CellFactory = Callable[[int, int], Cell]
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """What every backbone keeps to: ``forward(x, state) -> (y, state)``, time first.
 
     x (T, B, E), y (T, B, D). The state is a tensor or a nest of tuples of tensors; whoever carries it on need
@@ -22,9 +23,9 @@ class Backbone(nn.Module):
         self.cells: Sequence[Cell] = nn.ModuleList(cells)  # type: ignore[assignment]
         self.dropout = nn.Dropout(dropout)
 
+    @abstractmethod
     def initial_state(self, batch: int) -> Any:
         """The state before the first input of B streams."""
-        raise NotImplementedError
 
 
 class Recurrent(Backbone):
