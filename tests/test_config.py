@@ -21,8 +21,13 @@ GROUPS = [
 EXPERIMENTS = [path.stem for path in sorted((CONFIG_FOLDER / "experiment").glob("*.yaml"))]
 
 
-@pytest.mark.parametrize("choice", GROUPS)
-@pytest.mark.parametrize("model", ["rnn", "lstm"])
+# Only what stability means depends on the model.
+CHOICES = [
+    (choice, model) for choice in GROUPS for model in ("lstm", "rnn") if model == "lstm" or "stability" in choice
+]
+
+
+@pytest.mark.parametrize(("choice", "model"), CHOICES)
 def test_every_choice_composes_and_instantiates(choice, model):
     config = compose("train", [f"model={model}", choice])
     check(config)
@@ -49,7 +54,7 @@ def test_every_plan_of_reproduce_expands():
     assert set(plans) == {"smoke", "quick", "cpu", "paper"}
     for profile, parts in plans.items():
         for part in parts:
-            configs = expand([*part.sweep, "seed=0"])
+            configs = expand([*part.sweep, "seed=0", "truncation.k=3"])
             assert {config.profile.name for config in configs} == {profile}
             assert {config.model.name for config in configs} == {"rnn", "lstm"}
             assert {config.stability.name for config in configs} == {"unstable", "stable"}
@@ -147,8 +152,8 @@ def train(*arguments: str, cwd, timeout=120) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize(
     "overrides",
-    [["model=rnnn"], ["truncation.k=0"], ["dataset=wikitext2", "dataset.path=/nowhere"]],
-    ids=["composition", "value", "data"],
+    [["model=rnnn"], ["dataset=wikitext2", "dataset.path=/nowhere"]],
+    ids=["refused by Hydra", "refused by the run"],
 )
 def test_the_command_line_prints_one_line_exits_with_2_and_writes_nothing(overrides, tmp_path):
     answer = train(*overrides, cwd=tmp_path)
