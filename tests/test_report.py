@@ -12,7 +12,7 @@ from stablernn.record import Record, read_record
 from stablernn.report.load import load_records, sections
 from stablernn.report.tables import comma_separated, latex, markdown, rows, table
 from stablernn.report.write import write_report
-from stablernn.reproduce import reproduce
+from stablernn.reproduce import Part, _on_dataset, reproduce
 from stablernn.training.run import run
 
 BASE = {
@@ -231,6 +231,23 @@ def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkey
     with pytest.raises(StableRNNError, match="1 runs failed"):
         reproduce(plan)
     assert len(list((tmp_path / "results" / "records" / "smoke").glob("*/record.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("plan_data", "asked", "run"),
+    [
+        (["embedded", "wikitext2"], "auto", ["embedded", "wikitext2"]),
+        (["embedded", "wikitext2"], "embedded", ["embedded"]),
+        (["embedded", "wikitext2"], "ptb", ["ptb"]),
+        (["wikitext2"], "embedded", ["embedded"]),
+        (["embedded"], "wikitext2", ["wikitext2"]),
+    ],
+)
+def test_the_data_set_that_is_asked_for_is_the_one_that_runs(plan_data, asked, run):
+    parts = [Part(["experiment=perplexity_smoke", f"dataset={d}", *ONE_RUN], False, "runs") for d in plan_data]
+    chosen = _on_dataset(parts, asked)
+    assert [part.data for part in chosen] == run
+    assert [config.dataset.name for part in chosen for config in part.configs] == run
 
 
 def test_reproduce_refuses_a_profile_that_does_not_exist(plan):

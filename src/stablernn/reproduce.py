@@ -24,6 +24,8 @@ class Part:
 
     def __init__(self, sweep: Sequence[str], side_by_side: bool, runs: str) -> None:
         self.sweep = list(sweep)
+        self.side_by_side = side_by_side
+        self.runs = runs
         self.configs = expand([*sweep, f"runs={runs}"])
         self.jobs = cores() if side_by_side and not torch.cuda.is_available() else 1
         self.to_do = [config for config in self.configs if not finished(config)]
@@ -46,7 +48,7 @@ def reproduce(options: DictConfig) -> None:
     if profile not in options.plans:
         raise ConfigurationError(f"profile={profile} does not exist: choose {', '.join(('auto', *options.plans))}")
     parts = [Part(part.sweep, part.side_by_side, options.runs) for part in options.plans[profile]]
-    parts = _on_dataset(parts, options.dataset, options.plans[profile], options.runs)
+    parts = _on_dataset(parts, options.dataset)
     for part in parts:
         for config in part.configs:
             check(config)
@@ -70,18 +72,13 @@ def reproduce(options: DictConfig) -> None:
         raise StableRNNError(f"{len(failures)} runs failed (see above); the same command tries them again")
 
 
-def _on_dataset(parts: list[Part], dataset: str, plan: Sequence[DictConfig], runs: str) -> list[Part]:
-    """The plan's parts for one data set; a text that the plan does not name takes the place of the one it does."""
+def _on_dataset(parts: list[Part], dataset: str) -> list[Part]:
+    """The plan's parts for one data set; one that the plan does not name takes the place of the text that it does."""
     if dataset == "auto":
         return parts
-    kept = [part for part in parts if part.data == dataset]
-    if kept or dataset == "embedded":
-        return kept or parts
-    return [
-        Part([*p.sweep, f"dataset={dataset}"], p.side_by_side, runs)
-        for p, q in zip(plan, parts, strict=True)
-        if q.data != "embedded"
-    ]
+    named = [part for part in parts if part.data == dataset]
+    replaced = [part for part in parts if part.data != "embedded"] or parts
+    return named or [Part([*p.sweep, f"dataset={dataset}"], p.side_by_side, p.runs) for p in replaced]
 
 
 def _available(parts: list[Part], asked: bool) -> list[Part]:
