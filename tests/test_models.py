@@ -1,6 +1,7 @@
 """Cells, unrolling, the truncated network, the softmax."""
 
 import itertools
+from unittest import mock
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from stablernn.errors import ConfigurationError
+from stablernn.models import softmax
 from stablernn.models.cells import Cell, LSTMCell, LSTMState, RNNCell, RNNState
 from stablernn.models.language_model import build_language_model
+from stablernn.models.precision import Precision
 from stablernn.models.softmax import FullSoftmax
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Recurrent, detach, rebuild, tensors
@@ -154,8 +157,18 @@ def test_states_are_rebuilt_and_detached():
 
 
 @settings(max_examples=15, deadline=None)
-@given(positions=st.integers(1, 600), types=st.integers(2, 1500), seed=st.integers(0, 1000))
-def test_the_softmax_in_chunks_is_cross_entropy(positions, types, seed):
+@given(
+    positions=st.integers(1, 600),
+    types=st.integers(2, 1500),
+    chunk=st.sampled_from([1, 5000, 2**25]),
+    seed=st.integers(0, 1000),
+)
+def test_the_softmax_in_chunks_is_cross_entropy(positions, types, chunk, seed):
+    with mock.patch.object(softmax, "_LOGITS_A_CHUNK", chunk):
+        the_softmax_is_cross_entropy(positions, types, seed)
+
+
+def the_softmax_is_cross_entropy(positions, types, seed):
     torch.manual_seed(seed)
     head = FullSoftmax(types, 6).double()
     nn.init.normal_(head.weight, std=3)
@@ -171,12 +184,47 @@ def test_the_softmax_in_chunks_is_cross_entropy(positions, types, seed):
         assert_close(head(features, targets), wanted.detach())
 
 
-def test_the_softmax_survives_huge_logits():
-    head = FullSoftmax(5, 1)
-    nn.init.constant_(head.weight, 0.0)
-    head.weight.data[2] = 1e4
-    assert_close(head(torch.ones(1, 1), torch.tensor([2])).float(), torch.tensor(0.0))
-    assert torch.isfinite(head(torch.ones(1, 1), torch.tensor([0])))
+@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("logit", [1e4, 200.0, 95.0, -95.0, -200.0, -1e4])
+def test_the_softmax_survives_huge_logits(logit, precision):
+    """Where exp(z) overflows, or every one of them vanishes, loss and gradient are still those of cross-entropy."""
+    head = FullSoftmax(3, 2)
+    head.precision = precision
+    head.weight.data = torch.tensor([[1.0, 0.0], [1.0, 0.25], [1.0, -0.5]])
+    features = torch.tensor([[logit, 1.0], [0.5, 1.0]], requires_grad=True)  # one row far off, one as usual
+    exact = features.detach().double().requires_grad_()
+    targets = torch.tensor([2, 0])
+    wanted = nn.functional.cross_entropy(exact @ head.weight.double().T, targets, reduction="sum")
+    found = head(features, targets)
+    if precision is Precision.BF16 and abs(logit) > 1000:  # of so large a logit bfloat16 keeps no fraction
+        assert torch.isfinite(found)
+        return
+    tolerance = {Precision.FLOAT32: 1e-3, Precision.MIXED: 1e-2, Precision.BF16: 1.0}[precision]
+    assert_close(found, wanted, rtol=tolerance, atol=0)
+    gradient = torch.autograd.grad(found, features)[0]
+    assert_close(gradient.double(), torch.autograd.grad(wanted, exact)[0], rtol=tolerance, atol=tolerance)
+    with torch.no_grad():
+        assert_close(head(features, targets), wanted.detach(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("precision", "loss", "gradient"),
+    [(Precision.FLOAT32, 1e-7, 1e-6), (Precision.MIXED, 1e-6, 4e-3), (Precision.BF16, 1e-4, 5e-3)],
+)
+def test_the_softmax_is_as_exact_as_its_precision_says(precision, loss, gradient):
+    torch.manual_seed(0)
+    head = FullSoftmax(5000, 64)
+    head.precision = precision
+    nn.init.normal_(head.weight, std=0.3)
+    nn.init.normal_(head.bias)
+    features, targets = torch.randn(200, 64, requires_grad=True), torch.randint(5000, (200,))
+    learned = [features, head.weight, head.bias]
+    exact = [tensor.detach().double().requires_grad_() for tensor in learned]
+    wanted = nn.functional.cross_entropy(exact[0] @ exact[1].T + exact[2], targets, reduction="sum")
+    found = head(features, targets)
+    assert abs(found - wanted) / wanted < loss
+    for ours, theirs in zip(torch.autograd.grad(found, learned), torch.autograd.grad(wanted, exact), strict=True):
+        assert (ours - theirs).norm() / theirs.norm() < gradient
 
 
 def test_a_tied_decoder_is_the_embedding_and_gets_both_gradients():

@@ -84,9 +84,18 @@ def test_a_perplexity_that_overflows_is_infinite():
     assert Score(1e6, 1).perplexity == math.inf
 
 
-def difference_from_plain_pytorch(config, updates: int, scored: int) -> tuple[float, float]:
-    """Largest relative difference of the training loss over ``updates``, and of the validation score, from the loop
-    that everybody writes, started from the same weights."""
+def exact_clipping(parameters, clip: float) -> None:
+    """clip_grad_norm_ with the norm in float64; PyTorch's is off in the fourth digit, and 60 updates at a learning rate
+    of 0.5 then differ by 1e-4, where ours is right."""
+    gradients = [parameter.grad for parameter in parameters]
+    norm = float(sum(gradient.double().square().sum() for gradient in gradients)) ** 0.5
+    for gradient in gradients:
+        gradient.mul_(min(1.0, clip / (norm + 1e-6)))
+
+
+def beside_plain_pytorch(config, updates: int, scored: int) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """The losses of ``updates`` of ours and of the loop that everybody writes, started from the same weights, and the
+    relative difference of their scores of ``scored`` validation tokens at the end."""
     corpus = run_module.make(config.dataset).load()
     network, constraint = build(config, corpus)
     reference = PlainModel.like(network)
@@ -105,7 +114,7 @@ def difference_from_plain_pytorch(config, updates: int, scored: int) -> tuple[fl
         if number % len(windows) == 0:
             state = None
         loss, state = plain_step(
-            reference, optimizer, *windows.window(number % len(windows)), state, config.training.clip
+            reference, optimizer, *windows.window(number % len(windows)), state, config.training.clip, exact_clipping
         )
         theirs.append(loss)
     valid = corpus.splits["valid"].first(scored)
@@ -114,43 +123,74 @@ def difference_from_plain_pytorch(config, updates: int, scored: int) -> tuple[fl
         logits, _ = reference(inputs[:, None], None)
         plain_score = nn.functional.cross_entropy(logits[:, 0], targets).item()
     our_score = score(network, valid).nats / len(valid)
-    return (
-        max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True)),
-        abs(our_score - plain_score) / plain_score,
-    )
+    return torch.tensor(ours), torch.tensor(theirs), abs(our_score - plain_score) / plain_score
 
 
-# At a learning rate of 20 training is chaotic, rounding alone moves it; at 1 the two must stay together.
+def largest_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float(((ours - theirs).abs() / theirs).max())
+
+
+AGREEMENT = [("float32", 1e-5), ("mixed", 2e-4), ("bf16", 2e-4)]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), AGREEMENT)
 @pytest.mark.parametrize("model", ["rnn", "lstm"])
-def test_300_updates_and_a_score_agree_with_plain_pytorch(model, small):
+def test_300_updates_and_a_score_agree_with_plain_pytorch(model, precision, tolerance, small):
     tokens = "dataset.max_tokens={train: 40000, valid: 3000, test: 100}"  # 300 updates are a pass and a half
-    config = small(f"model={model}", "model.dropout=0", "optimizer.lr=1", tokens, "truncation.k=10")
-    assert max(difference_from_plain_pytorch(config, 300, 3000)) < 1e-3
+    options = ["model.dropout=0", "optimizer.lr=0.5", tokens, "truncation.k=10"]
+    ours, theirs, valid = beside_plain_pytorch(small(f"model={model}", f"precision={precision}", *options), 300, 3000)
+    assert max(largest_difference(ours, theirs), valid) < tolerance
+    if precision != "float32":
+        assert not torch.equal(ours, theirs), "nothing was rounded"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_chaotic_training_agrees_with_plain_pytorch_on_average(precision, small):
+    """At a learning rate of 20 rounding alone moves single losses; their means it must not."""
+    tokens = "dataset.max_tokens={train: 40000, valid: 100, test: 100}"
+    options = ["model.dropout=0", "optimizer.lr=20", tokens, "truncation.k=10", "training.batch_size=10"]
+    ours, theirs, _ = beside_plain_pytorch(small("model=lstm", f"precision={precision}", *options), 300, 100)
+    ours, theirs = (losses.view(-1, 50).mean(1) for losses in (ours, theirs))
+    assert largest_difference(ours, theirs) < 1e-2
 
 
 def test_updates_and_a_score_on_wikitext_2_agree_with_plain_pytorch(data_folder, small):
-    data = [
+    options = ["model.dropout=0", "training.batch_size=4", "truncation.k=10", "optimizer.lr=0.5", "precision=float32"]
+    ours, theirs, valid = beside_plain_pytorch(small(*wikitext_2(data_folder), *options), 60, 1000)
+    assert max(largest_difference(ours, theirs), valid) < 1e-5
+
+
+def wikitext_2(data_folder) -> list[str]:
+    return [
         "dataset=wikitext2",
         f"dataset.path={data_folder}",
         "dataset.max_tokens={train: null, valid: null, test: null}",
     ]
-    config = small(*data, "model.dropout=0", "training.batch_size=4", "truncation.k=10", "optimizer.lr=1")
-    assert max(difference_from_plain_pytorch(config, 60, 1000)) < 1e-3
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("precision", "tolerance"), AGREEMENT)
 @pytest.mark.parametrize("model", ["rnn", "lstm"])
-def test_300_updates_on_wikitext_2_at_the_studys_batch_agree_with_plain_pytorch(model, data_folder, small, capsys):
-    data = [
-        "dataset=wikitext2",
-        f"dataset.path={data_folder}",
-        "dataset.max_tokens={train: null, valid: null, test: null}",
-    ]
-    sizes = ["model.hidden_size=200", "model.embedding_size=200", "model.dropout=0", "optimizer.lr=1"]
-    loss, valid = difference_from_plain_pytorch(small(f"model={model}", *data, *sizes), 300, 5000)
+def test_300_updates_on_wikitext_2_agree_with_plain_pytorch(model, precision, tolerance, data_folder, small, capsys):
+    sizes = ["model.hidden_size=200", "model.embedding_size=200", "model.dropout=0", "optimizer.lr=0.5"]
+    config = small(f"model={model}", f"precision={precision}", *wikitext_2(data_folder), *sizes)
+    ours, theirs, valid = beside_plain_pytorch(config, 300, 5000)
+    loss = largest_difference(ours, theirs)
     with capsys.disabled():
-        print(f"\n{model}: training loss differs by at most {loss:.1e}, validation score by {valid:.1e} (relative)")
-    assert max(loss, valid) < 1e-3
+        print(f"\n{model} {precision}: training loss differs by at most {loss:.1e}, validation score by {valid:.1e}")
+    assert max(loss, valid) < tolerance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_chaotic_training_on_wikitext_2_agrees_with_plain_pytorch_on_average(precision, data_folder, small, capsys):
+    sizes = ["model.hidden_size=200", "model.embedding_size=200", "model.dropout=0", "optimizer.lr=20"]
+    config = small("model=lstm", f"precision={precision}", *wikitext_2(data_folder), *sizes)
+    ours, theirs, _ = beside_plain_pytorch(config, 200, 100)
+    ours, theirs = (losses.view(-1, 50).mean(1) for losses in (ours, theirs))
+    with capsys.disabled():
+        print(f"\n{precision} at lr 20, means over 50 updates: {ours.tolist()} against {theirs.tolist()}")
+    assert largest_difference(ours, theirs) < 1e-2
 
 
 def test_a_run_leaves_a_record_and_is_not_run_again(small, monkeypatch):

@@ -3,7 +3,8 @@
 import ctypes
 import platform
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # malloc.h
+_LARGEST_DYNAMIC_THRESHOLD = 32 * 2**20  # up to here glibc itself comes to keep what a process frees often
 
 
 def keep_freed_memory() -> None:
@@ -12,7 +13,22 @@ def keep_freed_memory() -> None:
     A step over a large vocabulary allocates and frees blocks of tens of megabytes; by default each comes fresh
     from the kernel and costs a page fault every 4 KiB.
     """
+    _mallopt((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def return_freed_memory() -> None:
+    """Undo it for large blocks: they come from the kernel and go back to it, as in a process that asked for nothing."""
+    _mallopt((_M_MMAP_MAX, 65536), (_M_MMAP_THRESHOLD, _LARGEST_DYNAMIC_THRESHOLD))
+
+
+def release_free_memory() -> None:
+    """Hand back what is free now, so that the memory a process holds is what it uses."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _mallopt(*options: tuple[int, int]) -> None:
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        for option, value in options:
+            libc.mallopt(option, value)

@@ -84,6 +84,7 @@ class Config:
     experiment_name: str = MISSING
     runs: str = MISSING
     device: str = MISSING
+    precision: str = MISSING
     threads: int | None = None
     progress: bool = MISSING
 
@@ -158,10 +159,13 @@ def check(config: DictConfig) -> None:
         raise ConfigurationError(f"optimizer.lr={lr} must be a positive number")
     if config.device not in ("auto", "cpu") and not config.device.startswith("cuda"):
         raise ConfigurationError(f"device={config.device} is unknown: choose auto, cpu, cuda or cuda:N")
+    if config.precision not in _PRECISIONS:
+        raise ConfigurationError(f"precision={config.precision} is unknown: choose {', '.join(_PRECISIONS)}")
     for option, node in _targets(config, ""):
         _check_target(option, node)
 
 
+_PRECISIONS = ("auto", "float32", "mixed", "bf16")
 _AT_LEAST_ONE = (
     "truncation.k",
     "approximation.window",

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stablernn.models.recurrence import tanh_recurrence
+
 
 class RNNState(NamedTuple):
     """h: (..., D)."""
@@ -100,9 +102,8 @@ class RNNCell(Cell):
         return {"W": self.weight_hh}
 
     def sequence(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
-        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        y, h = torch.rnn_tanh(x, state.h[None].contiguous(), weights, True, 1, 0.0, self.training, False, False)
-        return y, RNNState(h[0])
+        y = tanh_recurrence(self.project_inputs(x), state.h, self.weight_hh)
+        return y, RNNState(y[-1])
 
 
 class LSTMCell(Cell):

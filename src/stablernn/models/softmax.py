@@ -1,51 +1,107 @@
-"""The full softmax over the vocabulary, in row chunks: the logits are never all in memory.
+"""The full softmax over the vocabulary: a bounded number of logits in memory, gradients in the forward sweep.
 
 Axes: N positions, D features, V types.
 """
+
+from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_ROWS_A_CHUNK = 256
-_TYPES_A_CHUNK = 1024
+from stablernn.models.precision import Precision, product
+
+_LOGITS_A_CHUNK = 2**25  # 128 MiB of float32
+_SCORED_TYPES_A_CHUNK = 1024
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
     """Σ_n -log softmax(V h_n + c)[target_n], with its gradients found in the same sweep over the logits.
 
-    A chunk's logits are overwritten by their own gradient, softmax(z) - onehot(target), which is used and
-    dropped before the next chunk: the memory is that of one chunk, forward and backward.
+    With e_n = exp(z_n) and s_n = Σ_v e_nv the gradient by the logits is e_n / s_n - onehot(target_n). Neither the
+    division nor the one-hot rows are carried out on the N x V matrix. Small matrices are scaled instead, and the words
+    that came are added exactly, however the products are rounded:
+
+        ∂/∂h_n = (Σ_v e_nv V_v) / s_n - V_target,    ∂/∂V = Σ_n e_n (h_n / s_n)^T - Σ_n onehot(target_n) h_n^T.
+
+    So between the three products that any method needs lie one exponential and one sum. Rows go in chunks.
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, precision: Precision) -> Tensor:
         total = torch.zeros((), dtype=torch.float64, device=features.device)
         grad_features = torch.empty_like(features)
         grad_weight = torch.zeros_like(weight)
         grad_bias = torch.zeros_like(bias)
-        for start in range(0, len(features), _ROWS_A_CHUNK):
-            rows = slice(start, start + _ROWS_A_CHUNK)
-            h, target = features[rows], targets[rows, None]
-            logits = torch.addmm(bias, h, weight.T)
-            maximum = logits.amax(1, keepdim=True)
-            picked = logits.gather(1, target) - maximum
-            gradient = logits.sub_(maximum).exp_()
-            mass = gradient.sum(1, keepdim=True)
-            total += (mass.log() - picked).sum(dtype=torch.float64)
-            gradient.div_(mass).scatter_add_(1, target, gradient.new_full((len(h), 1), -1.0))
-            torch.mm(gradient, weight, out=grad_features[rows])
-            grad_weight.addmm_(gradient.T, h)
-            grad_bias += gradient.sum(0)
+        rounded = weight if precision is Precision.FLOAT32 else weight.bfloat16()
+        chunks = -(-len(features) * len(weight) // _LOGITS_A_CHUNK)
+        for h, target, grad_h in zip(
+            features.chunk(chunks), targets.chunk(chunks), grad_features.chunk(chunks), strict=True
+        ):
+            exponentials, mass, shift = _exponentials(h, weight, bias, rounded, precision)
+            picked_weight = weight[target]
+            picked = torch.linalg.vecdot(h, picked_weight) + bias[target]
+            total += (mass.log() + shift - picked).sum(dtype=torch.float64)
+            share = 1 / mass
+            scaled = h * share[:, None]
+            grad_bias.addmv_(exponentials.T, share)
+            if precision is Precision.FLOAT32:
+                torch.mm(exponentials, weight, out=grad_h)
+                grad_weight.addmm_(exponentials.T, scaled)
+            else:
+                exponentials = exponentials.bfloat16()
+                grad_h.copy_(product(exponentials, rounded))
+                grad_weight += product(exponentials.T, scaled.bfloat16())
+            grad_h.mul_(share[:, None]).sub_(picked_weight)
+        grad_weight.index_add_(0, targets, features, alpha=-1)
+        grad_bias.index_add_(0, targets, torch.ones_like(features[:, 0]), alpha=-1)
         ctx.save_for_backward(grad_features, grad_weight, grad_bias)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads: Tensor):
-        scale = grads[0].float()
-        grad_features, grad_weight, grad_bias = ctx.saved_tensors
-        return grad_features * scale, grad_weight.mul_(scale), grad_bias * scale, None
+        gradients = ctx.saved_tensors
+        scale = grads[0].to(gradients[0].dtype)
+        if scale.is_cuda or scale != 1:  # saves a pass over the decoder's gradient where asking costs nothing
+            gradients = [gradient * scale for gradient in gradients]
+        return *gradients, None, None
+
+
+# Between these the sum of exponentials is as exact without a shift as with one: no exponential has overflowed, and
+# none that matters has underflowed.
+_SAFE_MASS = (1e-25, 1e30)
+
+
+def _is_safe(mass: Tensor) -> bool:
+    return bool(((mass > _SAFE_MASS[0]) & (mass < _SAFE_MASS[1])).all())
+
+
+def _exponentials(
+    h: Tensor, weight: Tensor, bias: Tensor, rounded: Tensor, precision: Precision
+) -> tuple[Tensor, Tensor, Tensor]:
+    """exp(z - shift) (N, V), its row sums (N), and the shift (N).
+
+    The shift is 0, or the row maximum where exp(z) leaves the range of float32 (or where finding that out
+    would let a GPU wait).
+    """
+
+    def attempt(shifted: bool) -> tuple[Tensor, Tensor, Tensor]:
+        if precision is Precision.BF16:
+            logits = product(h.bfloat16(), rounded.T) + bias  # the sum is float32, whatever the product
+        else:
+            logits = torch.addmm(bias, h, weight.T)
+        shift = logits.amax(1) if shifted else h.new_zeros(len(h))
+        if shifted:
+            logits.sub_(shift[:, None])
+        exponentials = logits.exp_()
+        return exponentials, exponentials.sum(1), shift
+
+    if h.is_cuda:
+        return attempt(shifted=True)
+    found = attempt(shifted=False)
+    return found if _is_safe(found[1]) else attempt(shifted=True)
 
 
 class FullSoftmax(nn.Module):
@@ -55,33 +111,52 @@ class FullSoftmax(nn.Module):
         types: vocabulary size V.
         hidden_size: feature size D.
         tied_to: use the (V, D) matrix of this embedding as the decoder's weight.
+
+    ``precision`` is that of the products in training; scores are always float32.
     """
 
     def __init__(self, types: int, hidden_size: int, tied_to: nn.Embedding | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(types, hidden_size)) if tied_to is None else tied_to.weight
         self.bias = nn.Parameter(torch.zeros(types))
+        self.precision = Precision.FLOAT32
+
+    def logits(self, features: Tensor) -> Tensor:
+        """z = V h + c: (..., D) -> (..., V), all of them in memory."""
+        return nn.functional.linear(features, self.weight, self.bias)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Summed loss in nats, a float64 scalar: features (..., D), targets (...)."""
         flat = features.reshape(-1, features.shape[-1])
         if torch.is_grad_enabled():
-            return _SummedCrossEntropy.apply(flat, self.weight, self.bias, targets.reshape(-1))  # type: ignore[return-value]
+            return cast(
+                Tensor,
+                _SummedCrossEntropy.apply(flat, self.weight, self.bias, targets.reshape(-1), self.precision),
+            )
         return -self.log_probabilities(flat, targets.reshape(-1)).sum(dtype=torch.float64)
 
     @torch.no_grad()
     def log_probabilities(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Log-probability in nats of each target: features (N, D), targets (N) -> (N).
+        """Log-probability in nats of each target: features (N, D), targets (N) -> (N)."""
+        picked = torch.linalg.vecdot(features, self.weight[targets]) + self.bias[targets]
+        mass = self._mass(features)
+        if _is_safe(mass):
+            return picked - mass.log()
+        maximum = torch.stack([logits.amax(1) for logits in self._sweep(features)]).amax(0)
+        return picked - maximum - self._mass(features, maximum).log()
 
-        Sweeps over the vocabulary with a running maximum and sum, so a chunk of logits stays in the cache.
-        """
-        picked = torch.einsum("nd,nd->n", features, self.weight[targets]) + self.bias[targets]
-        maximum = features.new_full((len(features), 1), -torch.inf)
-        total = torch.zeros_like(maximum)
-        for start in range(0, len(self.bias), _TYPES_A_CHUNK):
-            types = slice(start, start + _TYPES_A_CHUNK)
-            logits = torch.addmm(self.bias[types], features, self.weight[types].T)
-            larger = torch.maximum(maximum, logits.amax(1, keepdim=True))
-            total = total * (maximum - larger).exp_() + logits.sub_(larger).exp_().sum(1, keepdim=True)
-            maximum = larger
-        return picked - (maximum + total.log_())[:, 0]
+    def _mass(self, features: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Σ_v exp(z_nv - shift_n), (N)."""
+        mass = features.new_zeros(len(features))
+        for logits in self._sweep(features):
+            if shift is not None:
+                logits.sub_(shift[:, None])
+            mass += logits.exp_().sum(1)
+        return mass
+
+    def _sweep(self, features: Tensor) -> Iterator[Tensor]:
+        """The logits (N, ...) of a chunk of types at a time, which stays in the cache."""
+        for weight, bias in zip(
+            self.weight.split(_SCORED_TYPES_A_CHUNK), self.bias.split(_SCORED_TYPES_A_CHUNK), strict=True
+        ):
+            yield torch.addmm(bias, features, weight.T)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from stablernn.config import Training
 from stablernn.data.splits import Corpus
 from stablernn.data.windows import Windows
 from stablernn.errors import CheckpointError
 from stablernn.models.language_model import SequenceModel
-from stablernn.models.unroll import detach, rebuild, tensors
+from stablernn.models.unroll import rebuild, tensors
 from stablernn.record import write_history
-from stablernn.stability.constraints import Constraint, project
+from stablernn.stability.constraints import Constraint
 from stablernn.training import checkpoint
 from stablernn.training.evaluate import Score, score
+from stablernn.training.graph import make_step
 from stablernn.training.interrupt import Interruption
 from stablernn.training.tracking import Run
 
@@ -84,12 +84,15 @@ class Trainer:
         self.identity = identity
         self.tracker = tracker
         self.on_update = on_update
-        self.windows = Windows(corpus.splits["train"], options.batch_size, window)
+        self.device = model.inputs.weight.device
+        self.windows = Windows(corpus.splits["train"], options.batch_size, window, self.device)
         passes = options.epochs * len(self.windows)
         self.total_updates = min(passes, options.max_updates or passes)
         self.counters = Counters()
-        self.device = model.inputs.weight.device
         self.state = model.initial_state(options.batch_size)
+        self.update = make_step(model, constraint, optimizer, options.clip)
+        self._issued: list[int] = []  # tokens of each update whose loss was not collected yet
+        self._reports_every_update = self.device.type == "cpu"
 
     def fit(self) -> Counters:
         """Train to the end, from the last checkpoint if there is one.
@@ -120,39 +123,49 @@ class Trainer:
         return now
 
     def step(self) -> bool:
-        """One step of SGD on the next window; False, and nothing changed, if it is not finite."""
+        """One update on the next window; False if one since the last report was not finite (it changed nothing).
+
+        On a CPU every update is reported, on a GPU those before a row of the history: asking more often
+        would let the device wait for the host.
+        """
         began = time.monotonic()
         now = self.counters
         number = now.update % len(self.windows)
         if number == 0:
             self.state = self.model.initial_state(self.options.batch_size)
-        x, y = (ids.to(self.device) for ids in self.windows.window(number))
-
-        self.optimizer.zero_grad(set_to_none=True)
-        nats, state = self.model.loss(x, y, self.state)
-        (nats / y.numel()).backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
-        loss = nats.item() / y.numel()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            return False
-        self.optimizer.step()
-        project(self.constraint, self.model)
-        self.state = detach(state)
-
+        x, y = self.windows.window(number)
+        self.state = self.update(x, y, self.state)
         now.update += 1
-        now.trained_tokens += y.numel()
+        self._issued.append(y.numel())
+        finite = True
+        if self._reports_every_update or now.update % self.options.log_every == 0 or self._evaluation_is_due():
+            finite = self.collect()
         now.training_seconds += time.monotonic() - began
-        now.nats += loss * y.numel()
-        now.tokens += y.numel()
-        now.recent_nats += loss * y.numel()
-        now.recent_tokens += y.numel()
-        if now.update % self.options.log_every == 0:
-            row = {"update": now.update, "train_perplexity": _perplexity(now.recent_nats, now.recent_tokens)}
-            now.history.append(row)
-            now.recent_nats, now.recent_tokens = 0.0, 0
-            self.tracker.log({"update": now.update, "train/perplexity": row["train_perplexity"]})
-        self.on_update(now, loss)
-        return True
+        return finite
+
+    def collect(self) -> bool:
+        """Take the losses since the last report into the counters; False if an update was not finite."""
+        now = self.counters
+        if not self._issued:
+            return True
+        nats, done = self.update.collect()
+        finite = done == len(self._issued)
+        now.update -= len(self._issued) - done
+        tokens = sum(self._issued[:done])
+        self._issued.clear()
+        now.trained_tokens += tokens
+        now.nats += nats
+        now.tokens += tokens
+        now.recent_nats += nats
+        now.recent_tokens += tokens
+        if finite:
+            if now.update % self.options.log_every == 0:
+                row = {"update": now.update, "train_perplexity": _perplexity(now.recent_nats, now.recent_tokens)}
+                now.history.append(row)
+                now.recent_nats, now.recent_tokens = 0.0, 0
+                self.tracker.log({"update": now.update, "train/perplexity": row["train_perplexity"]})
+            self.on_update(now, nats / tokens)
+        return finite
 
     def _finished(self) -> bool:
         now = self.counters
@@ -201,6 +214,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint that ``fit`` resumes from."""
+        self.collect()
         optimizer_tensors, optimizer_values = checkpoint.optimizer_state(self.optimizer)
         state = {f"state.{number}": tensor for number, tensor in enumerate(tensors(self.state))}
         checkpoint.save(

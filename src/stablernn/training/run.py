@@ -10,7 +10,9 @@ from stablernn.config import Training, check, identity, make, run_id
 from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
 from stablernn.errors import ConfigurationError
+from stablernn.files import remove_leftovers
 from stablernn.models.language_model import SequenceModel, build_language_model
+from stablernn.models.precision import choose_precision, set_up_products
 from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, processor, read_record, versions
 from stablernn.stability.constraints import Constraint, constrained_cells, project
 from stablernn.training.loop import Counters, Trainer
@@ -41,7 +43,11 @@ def build(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint
     for cell, _ in constrained_cells(model):
         constraint.check(cell)
     project(constraint, model)
-    return model.to(pick_device(config.device)), constraint
+    device = pick_device(config.device)
+    precision = choose_precision(config.precision, device)
+    set_up_products(precision, device)
+    model.objective.precision = precision
+    return model.to(device), constraint
 
 
 def finished(config: DictConfig) -> bool:
@@ -72,6 +78,7 @@ def run(config: DictConfig) -> Record:
     model, constraint = build(config, corpus)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     tags = [
         config.model.name,
         config.stability.name,
@@ -179,6 +186,7 @@ def _record(
         hardware={
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
             "threads": torch.get_num_threads(),
+            "precision": str(trainer.model.objective.precision),
         },
         versions=versions(),
         commit=commit(),

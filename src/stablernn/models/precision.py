@@ -1,0 +1,94 @@
+"""The precision of matrix products: what is asked for, and what the machine does in hardware.
+
+``float32``: operands and results in float32. ``bf16``: the operands of the softmax layer's three products are
+rounded to bfloat16 (8 bits of precision); softmax, sums and weights stay float32. ``mixed``: its logits in float32,
+its two gradients with bfloat16 operands. The recurrence is float32 in all of them.
+"""
+
+import enum
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stablernn.errors import ConfigurationError
+
+
+class Precision(enum.StrEnum):
+    FLOAT32 = "float32"
+    MIXED = "mixed"
+    BF16 = "bf16"
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision of a name; ``auto`` is bf16 where the device multiplies it in hardware, float32 elsewhere.
+
+    A rule, not a race: the same machine always answers the same, so a resumed run goes on as it began.
+
+    Raises:
+        ConfigurationError: the name is unknown.
+    """
+    if name == "auto":
+        return Precision.BF16 if multiplies_bf16(device) else Precision.FLOAT32
+    try:
+        return Precision(name)
+    except ValueError:
+        raise ConfigurationError(f"precision={name} is unknown: choose auto, {', '.join(Precision)}") from None
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for products of bfloat16 numbers."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def set_up_products(precision: Precision, device: torch.device) -> None:
+    """Choose the library that multiplies float32 matrices in this process; accuracy decides before speed.
+
+    CPU: PyTorch multiplies by MKL, which is slow on AMD processors; there oneDNN takes its place. The switch for
+    it is named after bfloat16, to which oneDNN may round operands where a processor has tile instructions (AMX), so the
+    result is checked, and a rounded one turns the switch back.
+
+    CUDA: ``float32`` means float32; the other precisions let the float32 products of the recurrence run as TF32.
+    """
+    if device.type == "cuda":
+        tf32 = precision is not Precision.FLOAT32
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
+    elif _is_amd() and torch.cpu._is_avx512_supported():
+        use_onednn(True)
+
+
+def use_onednn(on: bool) -> bool:
+    """Multiply float32 matrices by oneDNN (or by PyTorch's default); says whether oneDNN is in use.
+
+    It is not where it would round the operands.
+    """
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    matmul.fp32_precision = "bf16" if on else "none"
+    if on and not _is_float32():
+        matmul.fp32_precision = "none"
+        return False
+    return on
+
+
+def _is_float32() -> bool:
+    """Whether a product of float32 matrices is accurate to float32; a bfloat16 one is off by some 1e-3."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 256, 256, generator=generator)
+    exact = a.double() @ b.double()
+    return all(float((product.double() - exact).norm() / exact.norm()) < 1e-6 for product in (a @ b, (b.T @ a.T).T))
+
+
+def _is_amd() -> bool:
+    information = Path("/proc/cpuinfo")
+    return information.is_file() and "AuthenticAMD" in information.read_text(encoding="utf-8")
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b, summed in float32. Of bfloat16 matrices the result is float32 on a GPU and bfloat16 on a CPU.
+
+    (PyTorch has no CPU product of bfloat16 matrices with a float32 result.)
+    """
+    return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda and a.dtype is torch.bfloat16 else torch.mm(a, b)

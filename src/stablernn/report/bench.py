@@ -1,0 +1,145 @@
+"""The table of step times, from the JSON that a benchmark leaves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from stablernn.console import console
+
+_HEADS = (
+    "model",
+    "stability",
+    "approximation",
+    "d",
+    "batch",
+    "ours ms",
+    "tokens/s",
+    "plain ms",
+    "plain / ours",
+    "at most",
+    "plain oneDNN / ours",
+    "head %",
+    "recurrence %",
+    "update %",
+    "projection %",
+    "GFLOP/s",
+    "of ceiling %",
+    "memory MB",
+    "plain MB",
+)
+_LEFT = 3
+
+
+def print_bench(measured: Mapping[str, Any]) -> None:
+    """What fits a terminal: case, times and ratio."""
+    heads, *rows = bench_rows(measured)
+    shown = [heads.index(head) for head in ("ours ms", "plain ms", "plain / ours", "at most", "projection %")]
+    table = Table(title=f"One training step on {measured['hardware']}", box=None, padding=(0, 2, 0, 0))
+    table.add_column("case", no_wrap=True)
+    for column in shown:
+        table.add_column(heads[column], justify="right")
+    names = [
+        name + ("" if contender == "auto" else f" ({contender})")
+        for name, case in measured["cases"].items()
+        for contender in _contenders(case)
+    ]
+    for name, row in zip(names, rows, strict=True):
+        table.add_row(name, *(row[column] for column in shown))
+    console.print(table)
+
+
+def _contenders(case: Mapping[str, Any]) -> list[str]:
+    return [name for name in ("auto", "float32") if name in case["seconds"]]
+
+
+def bench_rows(measured: Mapping[str, Any]) -> list[list[str]]:
+    """One row a case and precision; the first is the heads."""
+    rows: list[list[str]] = [list(_HEADS)]
+    for case in measured["cases"].values():
+        rows += [_row(case, name, measured["ceiling"]) for name in _contenders(case)]
+    return rows
+
+
+def _row(case: Mapping[str, Any], contender: str, ceilings: Mapping[str, float]) -> list[str]:
+    seconds = case["seconds"]
+    ours, plain = seconds[contender], seconds["plain"]
+    precision = case["precision"] if contender == "auto" else contender
+    ceiling = ceilings["bfloat16"] if precision != "float32" and "bfloat16" in ceilings else ceilings["float32"]
+    reached = case["products"] / ours
+    parts = case["parts"] if contender == "auto" else {}
+    whole = sum(parts.values())
+    shares = [f"{100 * parts[part] / whole:.1f}" if parts else "" for part in _PARTS]
+    tokens = case["batch"] * 35
+    onednn = seconds.get("plain_onednn")
+    return [
+        case["model"] + ("" if contender == "auto" and precision == "float32" else f" ({precision})"),
+        case["stability"],
+        "recurrent" if case["k"] is None else f"feed-forward k={case['k']}",
+        str(case["size"]),
+        str(case["batch"]),
+        f"{ours * 1e3:.3g}",
+        f"{tokens / ours:,.0f}",
+        f"{plain * 1e3:.3g}",
+        f"{plain / ours:.2f}",
+        f"{plain / (case['products'] / ceiling):.2f}",
+        f"{onednn / ours:.2f}" if onednn else "",
+        *shares,
+        f"{reached / 1e9:.0f}",
+        f"{100 * reached / ceiling:.0f}",
+        f"{case['memory'][contender] / 1e6:.0f}",
+        f"{case['memory']['plain'] / 1e6:.0f}",
+    ]
+
+
+_PARTS = ("head", "recurrence", "update", "projection")
+
+
+def bench_markdown(measured: Mapping[str, Any], goals: Sequence[Mapping[str, Any]]) -> str:
+    """Table, how to read it, and what became of the goals."""
+    heads, *rows = bench_rows(measured)
+    lines = [
+        f"# One training step on {measured['hardware']}",
+        "",
+        "| " + " | ".join(heads) + " |",
+        "|" + "|".join(" --- " if column < _LEFT else " ---: " for column in range(len(heads))) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        "33,278 types, windows of 35 steps. *plain*: the loop that everybody writes (`nn.LSTM`, `nn.Linear`, "
+        "`CrossEntropyLoss`, `clip_grad_norm_`, dense SGD; a stable RNN clips its singular values by an SVD a step; a "
+        "feed-forward model cuts a window for every position), in a process with the C library's own memory settings. "
+        "Medians of alternating steps in one process. *at most*: plain / ours if the step were nothing but its matrix "
+        f"products at the highest rate measured here ({_rates(measured['ceiling'])}). *memory*: what a step takes at "
+        "its peak beyond the weights.",
+        "",
+        *(_verdict(measured, goal) for goal in goals),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _rates(ceilings: Mapping[str, float]) -> str:
+    return ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in ceilings.items())
+
+
+def _verdict(measured: Mapping[str, Any], goal: Mapping[str, Any]) -> str:
+    """What was aimed at and what was measured; where it was missed, how much of the step is products."""
+    case = measured["cases"].get(goal["case"])
+    if case is None:
+        return f"- {goal['case']}: not measured here"
+    if "projection_share" in goal:
+        share = case["parts"]["projection"] / sum(case["parts"].values())
+        met = "met" if share <= goal["projection_share"] else "missed"
+        return f"- {goal['case']}: projection {share:.1%} of the step, goal {goal['projection_share']:.0%}: {met}"
+    seconds = case["seconds"]
+    contender = "float32" if goal["precision"] == "float32" and "float32" in seconds else "auto"
+    ratio = seconds["plain"] / seconds[contender]
+    text = f"- {goal['case']}, precision={goal['precision']}: {ratio:.2f}, goal {goal['ratio']}"
+    if ratio >= goal["ratio"]:
+        return f"{text}: met"
+    rate = measured["ceiling"]["float32" if case["precision"] == "float32" else "bfloat16"]
+    products = case["products"] / rate
+    return (
+        f"{text}: missed by {goal['ratio'] - ratio:.2f}. auto is {case['precision']} on this processor, and the step's "
+        f"products alone take {products * 1e3:.0f} ms at the highest measured rate: the most that can be reached here "
+        f"is {seconds['plain'] / products:.2f}"
+    )

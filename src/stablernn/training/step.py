@@ -1,0 +1,159 @@
+"""One update: loss, gradient, clipping by the exact global norm, SGD, projection onto the constraint's set."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stablernn.models.language_model import SequenceModel
+from stablernn.models.unroll import detach
+from stablernn.stability.constraints import Constraint, project
+
+_CLIP_EPSILON = 1e-6  # that of torch.nn.utils.clip_grad_norm_
+
+
+def readable_step(
+    model: SequenceModel,
+    constraint: Constraint,
+    optimizer: torch.optim.Optimizer,
+    clip: float,
+    x: Tensor,
+    y: Tensor,
+    state: Any,
+) -> tuple[float, Any]:
+    """What ``Step`` computes, in the plainest way; tests hold the two against each other.
+
+    Returns:
+        The loss before the update in nats a token, and the state to go on with.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    features, state = model(x, state)
+    logits = model.objective.logits(features)
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    project(constraint, model)
+    return loss.item(), detach(state)
+
+
+class Step:
+    """The same, fast.
+
+    The gradient is that of the summed loss; its mean over tokens, the clipping and the learning rate are one factor,
+    so a plain SGD update is one pass over each matrix. A step that is not finite changes nothing, and neither does
+    any after it.
+
+    Where looking at a number costs nothing (``waits``), the embedding's gradient stays sparse: the rows of the window's
+    words. Elsewhere plain SGD never looks at one: the sums stay on the device until ``collect`` asks for them.
+
+    Args:
+        model, constraint, optimizer: trained, projected on, taken the learning rate from.
+        clip: largest global norm of the gradient of the mean loss.
+        waits: whether to look at numbers on the way; by default on a CPU.
+    """
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        constraint: Constraint,
+        optimizer: torch.optim.Optimizer,
+        clip: float,
+        waits: bool | None = None,
+    ) -> None:
+        self.model = model
+        self.constraint = constraint
+        self.optimizer = optimizer
+        self.clip = clip
+        self.parameters = list(model.parameters())
+        self.device = model.inputs.weight.device
+        self.plain_sgd = is_plain_sgd(optimizer)
+        self.waits = self.device.type == "cpu" if waits is None else waits
+        model.inputs.sparse = self.plain_sgd and self.waits
+        self.lr = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.nats = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.done = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.finite = torch.ones((), dtype=torch.bool, device=self.device)
+
+    def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
+        """One update on x and y, both (T, B), from a state; the state to go on with."""
+        self.set_lr()
+        after = self.descend(x, y, state)
+        project(self.constraint, self.model)
+        return after
+
+    def set_lr(self) -> None:
+        self.lr.fill_(self.optimizer.param_groups[0]["lr"])
+
+    def descend(self, x: Tensor, y: Tensor, state: Any) -> Any:
+        """All of the step but the projection; on a GPU no operation of it waits, so it can be captured in a graph."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        nats, after = self.model.loss(x, y, state)
+        nats.backward()
+        self.apply(nats.detach(), y.numel())
+        return detach(after)
+
+    @torch.no_grad()
+    def apply(self, nats: Tensor, tokens: int) -> None:
+        """Clip, count and update, given the gradients of a summed loss ``nats`` over ``tokens``."""
+        norm = global_norm(self.parameters) / tokens
+        self.finite &= nats.isfinite() & norm.isfinite()
+        self.nats += torch.where(self.finite, nats, 0.0)
+        self.done += self.finite
+        self._update((self.clip / (norm + _CLIP_EPSILON)).clamp_max(1) / tokens)
+
+    def _update(self, factor: Tensor) -> None:
+        """Step along the gradient times ``factor``, unless a step was not finite."""
+        learned = [(parameter, parameter.grad) for parameter in self.parameters if parameter.grad is not None]
+        if self.plain_sgd and not self.waits:
+            for parameter, gradient in learned:
+                parameter.add_((gradient * (-self.lr * factor).float()).masked_fill_(~self.finite, 0.0))
+        elif not self.finite:
+            return
+        elif self.plain_sgd:
+            for parameter, gradient in learned:
+                parameter.add_(gradient, alpha=-float(self.lr * factor))
+        else:
+            for _, gradient in learned:
+                gradient.mul_(factor)
+            self.optimizer.step()
+
+    def collect(self) -> tuple[float, int]:
+        """Summed loss in nats and number of the updates since the last call; waits for the device."""
+        nats, done = float(self.nats), int(self.done)
+        self.nats.zero_()
+        self.done.zero_()
+        return nats, done
+
+
+def global_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """2-norm of all gradients together, a float64 scalar.
+
+    Row by row: one float32 sum over the millions of entries of a decoder is off in the fourth digit.
+    A sparse gradient is left with its repeated rows summed.
+    """
+    total: Tensor | None = None
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        if gradient.is_sparse:
+            parameter.grad = gradient.coalesce()
+            gradient = parameter.grad.values()
+        rows = torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1).double()
+        squares = rows.dot(rows)
+        total = squares if total is None else total + squares
+    assert total is not None, "no parameter has a gradient"
+    return total.sqrt()
+
+
+def is_plain_sgd(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the update is -lr times the gradient, and nothing else."""
+    extras = ("momentum", "weight_decay", "nesterov", "maximize")
+    return (
+        isinstance(optimizer, torch.optim.SGD)
+        and len(optimizer.param_groups) == 1
+        and not any(optimizer.param_groups[0][extra] for extra in extras)
+    )

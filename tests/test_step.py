@@ -1,0 +1,156 @@
+"""The fast step against the readable one, and what it must not lose on the way."""
+
+import copy
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from stablernn.errors import ConfigurationError
+from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, use_onednn
+from stablernn.models.unroll import tensors
+from stablernn.training import run as run_module
+from stablernn.training.graph import GraphedStep
+from stablernn.training.loop import Trainer
+from stablernn.training.run import build, run
+from stablernn.training.step import Step, global_norm, readable_step
+
+TYPES = 40  # of the embedded corpus of a test
+APPROXIMATIONS = [["approximation=recurrent"], ["approximation=feedforward", "truncation.k=4"]]
+OPTIMIZERS = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=2.0),
+    "momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.5, momentum=0.9, weight_decay=1e-3),
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-2),
+}
+
+
+def network(small, *overrides: str):
+    config = small("model.hidden_size=12", "model.embedding_size=12", "precision=float32", *overrides)
+    return build(config, run_module.make(config.dataset).load())
+
+
+def windows(types: int, updates: int = 6, steps: int = 7, batch: int = 3):
+    generator = torch.Generator().manual_seed(5)
+    return torch.randint(types, (updates, 2, steps, batch), generator=generator)
+
+
+def trained(step, model, data):
+    """Losses and weights after one update a window."""
+    torch.manual_seed(3)  # dropout draws the same
+    model.train()
+    state, losses = model.initial_state(data.shape[-1]), []
+    for x, y in data:
+        loss, state = step(x, y, state)
+        losses.append(loss)
+    return losses, dict(model.named_parameters()), list(tensors(state))
+
+
+def fast(step, data):
+    def call(x, y, state):
+        state = step(x, y, state)
+        nats, done = step.collect()
+        assert done == 1
+        return nats / y.numel(), state
+
+    return trained(call, step.model, data)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("tied", ["true", "false"])
+@pytest.mark.parametrize("approximation", APPROXIMATIONS, ids=["recurrent", "feedforward"])
+@pytest.mark.parametrize("model", ["rnn", "lstm"])
+@pytest.mark.parametrize("stability", ["unstable", "stable"])
+def test_the_fast_step_is_the_readable_one(model, stability, approximation, tied, optimizer, small):
+    options = [f"model={model}", f"stability={stability}", f"model.tied={tied}", "model.dropout=0.3", *approximation]
+    ours, constraint = network(small, *options)
+    reference = copy.deepcopy(ours)
+    data = windows(len(ours.inputs.weight))
+    sgd = OPTIMIZERS[optimizer](reference.parameters())
+    wanted = trained(lambda *window: readable_step(reference, constraint, sgd, 0.25, *window), reference, data)
+    found = fast(Step(ours, constraint, OPTIMIZERS[optimizer](ours.parameters()), 0.25), data)
+    assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_global_norm_of_a_large_matrix_is_exact():
+    torch.manual_seed(0)
+    decoder, embedding, unused = (torch.nn.Parameter(torch.empty(33278, 200)) for _ in range(3))
+    decoder.grad = torch.randn(33278, 200) * torch.logspace(-4, 2, 33278)[:, None]
+    rows = torch.tensor([5, 5, 7])
+    embedding.grad = torch.sparse_coo_tensor(rows[None], torch.ones(3, 200), (33278, 200))
+    exact = (decoder.grad.double().square().sum() + 200 * (2**2 + 1)).sqrt()  # row 5 counts as the sum of its two parts
+    assert_close(global_norm([decoder, embedding, unused]), exact, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_step_that_is_not_finite_changes_nothing_and_neither_does_one_after_it(waits, small):
+    model, constraint = network(small, "model=lstm")
+    step = Step(model, constraint, torch.optim.SGD(model.parameters(), lr=1.0), 0.25, waits=waits)
+    data = windows(len(model.inputs.weight))
+    state = step(*data[0], model.initial_state(3))
+    before = copy.deepcopy(dict(model.named_parameters()))
+    poisoned = type(state)(type(part)(*(tensor * torch.nan for tensor in part)) for part in state)
+    for window in (poisoned, state):
+        step(*data[1], window)
+        assert_close(dict(model.named_parameters()), before, rtol=0, atol=0)
+    nats, done = step.collect()
+    assert done == 1
+    assert torch.isfinite(torch.tensor(nats))
+
+
+class _Replayed(GraphedStep):
+    """A captured step whose graph is the function itself."""
+
+    def _record(self, work):
+        return work
+
+
+@pytest.mark.parametrize("approximation", APPROXIMATIONS, ids=["recurrent", "feedforward"])
+def test_a_captured_step_is_the_same_step(approximation, small):
+    """Buffers that are written again and again, a state handed on inside, a window of another shape in between."""
+    ours, constraint = network(small, "model=lstm", "model.dropout=0", "stability=stable", *approximation)
+    reference = copy.deepcopy(ours)
+    data = [*windows(len(ours.inputs.weight), 5), windows(len(ours.inputs.weight), 1, steps=4)[0]]
+    data += list(windows(len(ours.inputs.weight), 4))
+    losses = {}
+    for model, kind in ((ours, _Replayed), (reference, Step)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        step = kind(model, constraint, optimizer, 0.25)
+        state, losses[kind] = model.initial_state(3), []
+        for number, (x, y) in enumerate(data):
+            optimizer.param_groups[0]["lr"] = 1.0 if number < 7 else 0.25
+            state = step(x, y, state)
+            losses[kind].append(step.collect())
+    assert_close(losses[_Replayed], losses[Step])
+    assert_close(dict(ours.named_parameters()), dict(reference.named_parameters()))
+
+
+def test_a_trainer_that_asks_seldom_counts_what_one_that_asks_always_counts(small, monkeypatch, tmp_path):
+    options = ["training.log_every=7", "training.evaluate_every=20", "training.epochs=2"]
+    always = run(small(*options))
+    monkeypatch.setattr(Trainer, "_reports_every_update", property(lambda _: False, lambda *_: None), raising=False)
+    seldom = run(
+        small("training.log_every=7", "training.evaluate_every=20", "training.epochs=2", f"runs={tmp_path}/seldom")
+    )
+    assert seldom.metrics == always.metrics
+    assert seldom.progress == always.progress
+    for ours, theirs in zip(seldom.history, always.history, strict=True):
+        assert_close(ours, theirs, rtol=1e-12, atol=0)
+
+
+def test_precisions_are_named_and_auto_is_what_the_hardware_does():
+    cpu = torch.device("cpu")
+    assert choose_precision("auto", cpu) is (Precision.BF16 if multiplies_bf16(cpu) else Precision.FLOAT32)
+    assert choose_precision("mixed", cpu) is Precision.MIXED
+    with pytest.raises(ConfigurationError, match="choose auto, float32, mixed, bf16"):
+        choose_precision("fp8", cpu)
+
+
+def test_products_are_float32_whichever_library_makes_them():
+    a, b = torch.randn(2, 300, 300)
+    exact = a.double() @ b.double()
+    try:
+        for wanted in (True, False):
+            use_onednn(wanted)
+            assert ((a @ b).double() - exact).norm() / exact.norm() < 1e-6
+    finally:
+        use_onednn(False)
