@@ -1,14 +1,17 @@
 """The fast step against the readable one, and what it must not lose on the way."""
 
 import copy
+import json
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from stablernn.analysis import contenders, speed
 from stablernn.errors import ConfigurationError
 from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, use_onednn
 from stablernn.models.unroll import tensors
+from stablernn.report.bench import bench_markdown, print_bench
 from stablernn.training import run as run_module
 from stablernn.training.graph import GraphedStep
 from stablernn.training.loop import Trainer
@@ -154,3 +157,46 @@ def test_products_are_float32_whichever_library_makes_them():
             assert ((a @ b).double() - exact).norm() / exact.norm() < 1e-6
     finally:
         use_onednn(False)
+
+
+@pytest.mark.parametrize("k", [None, 3])
+@pytest.mark.parametrize("model", ["rnn", "lstm"])
+def test_the_plain_contender_of_a_benchmark_computes_the_same(model, k, monkeypatch):
+    monkeypatch.setattr(contenders, "TYPES", 50)
+    case = contenders.Case(model, "unstable", size=6, batch=2, k=k)
+    ours, plain = (contenders.contenders(case, torch.device("cpu"))[name] for name in ("auto", "plain"))
+    if k is not None:  # what the k - 1 words before the window were
+        ours.state = ours.model.inputs(plain.window[: k - 1]).detach()
+    first = [ours.model(ours.x, ours.state)[0], ours.model.objective.weight]
+    logits = plain.model.forward_windows(plain.window, k) if k else plain.model(plain.x, None)[0]
+    assert_close(first[0] @ first[1].T, logits)
+
+
+def test_a_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(contenders, "TYPES", 50)
+    monkeypatch.setattr(speed, "ceiling", lambda device: {"float32": 1e11, "bfloat16": 3e11})
+    device, path = torch.device("cpu"), tmp_path / "step.json"
+    todo = speed.cases(["rnn", "lstm"], [8], [20], [None, 2])
+    names = list(speed.benchmark(path, todo, [], device, 0.01, fresh=False))
+    assert names == [case.name for case in todo]
+    measured = json.loads(path.read_text())
+    monkeypatch.setattr(speed, "measure", lambda *_: pytest.fail("measured twice"))
+    list(speed.benchmark(path, todo, [], device, 0.01, fresh=False))
+    goals = [
+        {"case": "rnn-stable-recurrent-d8-b20", "precision": "auto", "ratio": 1e6},
+        {"case": "rnn-stable-recurrent-d8-b20", "projection_share": 1.0},
+        {"case": "rnn-stable-recurrent-d9-b20", "precision": "auto", "ratio": 1},
+    ]
+    text = bench_markdown(measured, goals)
+    assert "missed by" in text
+    assert "goal 100%: met" in text
+    assert "d9-b20: not measured here" in text
+    assert text.count("| feed-forward k=2 |") == 4 * (1 + ("float32" in measured["cases"][todo[0].name]["seconds"]))
+    print_bench(measured)
+    assert "rnn-unstable-recurrent-d8-b20" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_several_runs_at_once_are_counted_together():
+    case = contenders.Case("rnn", "unstable", size=8, batch=20, k=None)
+    assert speed.packed(case, torch.device("cpu"), jobs=2, seconds=1.0) > 0

@@ -52,6 +52,9 @@ def set_up_products(precision: Precision, device: torch.device) -> None:
 
     CUDA: ``float32`` means float32; the other precisions let the float32 products of the recurrence run as TF32.
     """
+    # MKL's vector exponential chooses its kernel in its first call. Where two threads make that call together, one
+    # may compute with another kernel, and a run would differ in the last bit from the same run started again.
+    torch.ones(64).exp_()
     if device.type == "cuda":
         tf32 = precision is not Precision.FLOAT32
         torch.backends.cuda.matmul.allow_tf32 = tf32

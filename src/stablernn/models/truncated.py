@@ -8,7 +8,7 @@ so k batched cell steps give h^(k) at every position at once, where cutting out 
 zero would take k steps a position.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -20,21 +20,22 @@ from stablernn.models.unroll import Backbone
 States = tuple[State, ...]
 
 
-def truncated_states(
-    cells: Sequence[Cell], x: Tensor, k: int, between: Callable[[Tensor], Tensor] = lambda x: x
-) -> States:
-    """h_t^(k) of every layer of a stack of cells at every position of x.
+def truncations(
+    cells: Sequence[Cell], x: Tensor, lengths: Iterable[int], between: Callable[[Tensor], Tensor] = lambda x: x
+) -> Iterator[tuple[int, States]]:
+    """h_t^(k) of every layer of a stack of cells at every position of x, for several k in one pass.
 
     Args:
         cells: the stack; φ is one step of all of it.
         x: inputs, (N, B, E); nothing precedes position 0, so position t < k sees its t + 1 inputs.
-        k: number of inputs that a position sees, itself included.
+        lengths: the k: numbers of inputs that a position sees, itself included.
         between: applied to what one layer hands to the next (dropout).
 
-    Returns:
-        One state a layer, tensors of shape (N, B, D).
+    Yields:
+        k in ascending order, and one state a layer, tensors of shape (N, B, D).
     """
     projected = cells[0].project_inputs(x)
+    positions, batch = x.shape[:2]
 
     def layer(number: int, before: States) -> States:
         after = []
@@ -43,16 +44,29 @@ def truncated_states(
             after.append(cell.step(inputs, state))
         return tuple(after)
 
-    positions, batch = x.shape[:2]
+    def whole() -> States:
+        return tuple(
+            type(last)(*(torch.cat(parts) for parts in zip(*(first[depth] for first in finished), last, strict=True)))
+            for depth, last in enumerate(states)
+        )
+
     states = layer(0, tuple(cell.zeros(positions, batch) for cell in cells))
     finished: list[States] = []  # position j - 1 has all its inputs after layer j
-    for number in range(1, min(k, positions)):
-        finished.append(_slice(states, slice(None, 1)))
-        states = layer(number, _slice(states, slice(None, -1)))
-    return tuple(
-        type(last)(*(torch.cat(parts) for parts in zip(*(first[depth] for first in finished), last, strict=True)))
-        for depth, last in enumerate(states)
-    )
+    reached = 1
+    for k in sorted(set(lengths)):
+        while reached < min(k, positions):
+            finished.append(_slice(states, slice(None, 1)))
+            states = layer(reached, _slice(states, slice(None, -1)))
+            reached += 1
+        yield k, whole()
+
+
+def truncated_states(
+    cells: Sequence[Cell], x: Tensor, k: int, between: Callable[[Tensor], Tensor] = lambda x: x
+) -> States:
+    """``truncations`` for one k."""
+    ((_, states),) = truncations(cells, x, [k], between)
+    return states
 
 
 def _slice(states: States, positions: slice) -> States:

@@ -112,13 +112,22 @@ def bench_markdown(measured: Mapping[str, Any], goals: Sequence[Mapping[str, Any
         f"products at the highest rate measured here ({_rates(measured['ceiling'])}). *memory*: what a step takes at "
         "its peak beyond the weights.",
         "",
-        *(_verdict(measured, goal) for goal in goals),
+        *(_verdict(measured, goal) for goal in goals if goal.get("device", "") in measured["hardware"]),
+        *(_packed(measured, name, rates) for name, rates in measured.get("packed", {}).items()),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _rates(ceilings: Mapping[str, float]) -> str:
     return ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in ceilings.items())
+
+
+def _packed(measured: Mapping[str, Any], name: str, rates: Mapping[str, float]) -> str:
+    """Throughput of several runs at once."""
+    case = measured["cases"][name]
+    plain = case["batch"] * 35 / case["seconds"]["plain"]
+    shown = ", ".join(f"{jobs}: {rate:,.0f} ({rate / plain:.1f})" for jobs, rate in rates.items())
+    return f"- {name}, tokens/s of so many runs at once (times plain): {shown}"
 
 
 def _verdict(measured: Mapping[str, Any], goal: Mapping[str, Any]) -> str:
@@ -131,6 +140,11 @@ def _verdict(measured: Mapping[str, Any], goal: Mapping[str, Any]) -> str:
         met = "met" if share <= goal["projection_share"] else "missed"
         return f"- {goal['case']}: projection {share:.1%} of the step, goal {goal['projection_share']:.0%}: {met}"
     seconds = case["seconds"]
+    if "packed" in goal:
+        best = max(measured["packed"].get(goal["case"], {"1": 0.0}).values())
+        ratio = best * seconds["plain"] / (case["batch"] * 35)
+        met = "met" if ratio >= goal["packed"] else "missed"
+        return f"- {goal['case']}, runs at once: {ratio:.2f} times plain's throughput, goal {goal['packed']}: {met}"
     contender = "float32" if goal["precision"] == "float32" and "float32" in seconds else "auto"
     ratio = seconds["plain"] / seconds[contender]
     text = f"- {goal['case']}, precision={goal['precision']}: {ratio:.2f}, goal {goal['ratio']}"

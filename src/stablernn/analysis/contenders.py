@@ -1,0 +1,181 @@
+"""What a benchmark holds against each other: a training step of this package, and the loop that everybody writes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stablernn.allocator import keep_freed_memory, return_freed_memory
+from stablernn.analysis.plain import PlainModel, plain_projection, plain_step, plain_window_step
+from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.models.language_model import SequenceModel, build_language_model
+from stablernn.models.precision import Precision, choose_precision, set_up_products, use_onednn
+from stablernn.models.truncated import FeedForward
+from stablernn.models.unroll import Backbone, Recurrent, detach
+from stablernn.stability.constraints import Constraint, LSTMStated, SpectralNormBall, Unconstrained, project
+from stablernn.training.graph import make_step
+
+TYPES, STEPS, CLIP, LR = 33278, 35, 0.25, 1.0
+_CELLS = {"rnn": RNNCell, "lstm": LSTMCell}
+_STABLE: dict[str, Callable[[], Constraint]] = {"rnn": SpectralNormBall, "lstm": LSTMStated}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One configuration of a training step. ``k`` is None for the recurrent model, else the words of context."""
+
+    model: str
+    stability: str
+    size: int
+    batch: int
+    k: int | None
+
+    @property
+    def name(self) -> str:
+        kind = "recurrent" if self.k is None else f"feedforward-k{self.k}"
+        return f"{self.model}-{self.stability}-{kind}-d{self.size}-b{self.batch}"
+
+    @property
+    def tokens(self) -> int:
+        return STEPS * self.batch
+
+    def products(self) -> int:
+        """Floating-point operations of the matrix products of a step: forward, and twice as many backward."""
+        gates = 4 if self.model == "lstm" else 1
+        carried = 0 if self.k is None else (self.k - 1) * self.batch
+        recurrent = self.tokens if self.k is None else (self.k - 1) * (self.tokens + carried)
+        inputs = self.tokens + carried
+        return 6 * self.size * (self.tokens * TYPES + gates * self.size * (recurrent + inputs))
+
+
+class Environment:
+    """Float32 products by oneDNN or by PyTorch's default, and freed memory kept or returned, for a while."""
+
+    def __init__(self, device: torch.device, *, ours: bool, onednn: bool = False, precision=Precision.FLOAT32) -> None:
+        self.device, self.ours, self.onednn, self.precision = device, ours, onednn, precision
+
+    def __enter__(self) -> None:
+        if self.device.type == "cpu":
+            use_onednn(self.onednn)
+        if self.ours:
+            set_up_products(self.precision, self.device)
+            keep_freed_memory()
+        else:
+            return_freed_memory()
+
+    def __exit__(self, *_: object) -> None:
+        keep_freed_memory()
+
+
+class Ours:
+    def __init__(self, case: Case, device: torch.device, precision: Precision) -> None:
+        self.model, self.constraint = _network(case, device)
+        self.model.objective.precision = precision
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
+        self.update = make_step(self.model, self.constraint, optimizer, CLIP)
+        self.x, self.y, _ = _words(case, device)
+        self.state = self.model.initial_state(case.batch)
+        self.device, self.precision = device, precision
+
+    def environment(self) -> Environment:
+        return Environment(self.device, ours=True, precision=self.precision)
+
+    def step(self) -> None:
+        self.state = self.update(self.x, self.y, self.state)
+        if self.device.type == "cpu":
+            self.update.collect()
+
+    def parts(self) -> dict[str, float]:
+        """Seconds of the parts of one step: softmax layer, embedding and recurrence, update, projection."""
+        step = self.update
+        step.set_lr()
+        for parameter in step.parameters:
+            parameter.grad = None
+        features, after = self.model(self.x, self.state)
+        leaf = features.detach().requires_grad_()
+        losses = []
+
+        def head() -> None:
+            losses.append(self.model.objective(leaf, self.y))
+            losses[-1].backward()
+
+        def recurrence() -> None:
+            features, _ = self.model(self.x, self.state)
+            features.backward(leaf.grad)
+
+        work = {
+            "head": head,
+            "recurrence": recurrence,
+            "update": lambda: step.apply(losses[-1].detach(), self.y.numel()),
+            "projection": lambda: project(self.constraint, self.model),
+        }
+        seconds = {name: seconds_of(part, self.device) for name, part in work.items()}
+        step.collect()
+        self.state = detach(after)
+        return seconds
+
+
+class Plain:
+    def __init__(self, case: Case, device: torch.device, onednn: bool = False) -> None:
+        network, _ = _network(case, device)
+        self.model = PlainModel.like(network)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
+        self.x, self.y, before = _words(case, device)
+        self.window = torch.cat([before, self.x])
+        self.state: object = None
+        self.case, self.device, self.onednn = case, device, onednn
+
+    def environment(self) -> Environment:
+        return Environment(self.device, ours=False, onednn=self.onednn)
+
+    def step(self) -> None:
+        if self.case.k is None:
+            _, self.state = plain_step(self.model, self.optimizer, self.x, self.y, self.state, CLIP)
+        else:
+            plain_window_step(self.model, self.optimizer, self.window, self.y, self.case.k, CLIP)
+        if self.case.stability == "stable":
+            plain_projection(self.model)
+
+
+def contenders(case: Case, device: torch.device) -> dict[str, "Ours | Plain"]:
+    precision = choose_precision("auto", device)
+    found: dict[str, Ours | Plain] = {"auto": Ours(case, device, precision)}
+    if precision is not Precision.FLOAT32:
+        found["float32"] = Ours(case, device, Precision.FLOAT32)
+    found["plain"] = Plain(case, device)
+    if device.type == "cpu" and case.k is None and use_onednn(True):
+        found["plain_onednn"] = Plain(case, device, onednn=True)
+    return found
+
+
+def _network(case: Case, device: torch.device) -> tuple[SequenceModel, Constraint]:
+    torch.manual_seed(0)
+
+    def backbone(cells, dropout) -> Backbone:
+        return Recurrent(cells, dropout) if case.k is None else FeedForward(cells, dropout, k=case.k)
+
+    network = build_language_model(TYPES, _CELLS[case.model], backbone, case.size, case.size)
+    constraint = _STABLE[case.model]() if case.stability == "stable" else Unconstrained()
+    project(constraint, network)
+    return network.to(device), constraint
+
+
+def _words(case: Case, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """x and y (T, B), and the k - 1 words before x."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (2 * STEPS + (case.k or 1) - 1, case.batch)
+    words = torch.randint(TYPES, shape, generator=generator).to(device)
+    return words[:STEPS], words[STEPS : 2 * STEPS], words[2 * STEPS :]
+
+
+def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
