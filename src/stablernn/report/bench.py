@@ -41,7 +41,7 @@ def print_bench(measured: Mapping[str, Any]) -> None:
         table.add_column(heads[column], justify="right")
     names = [
         name + ("" if contender == "auto" else f" ({contender})")
-        for name, case in measured["cases"].items()
+        for name, case in _cases(measured)
         for contender in _contenders(case)
     ]
     for name, row in zip(names, rows, strict=True):
@@ -53,10 +53,16 @@ def _contenders(case: Mapping[str, Any]) -> list[str]:
     return [name for name in ("auto", "float32") if name in case["seconds"]]
 
 
+def _cases(measured: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Name and case, recurrent before feed-forward, small before large."""
+    keys = ("batch", "size", "model", "stability")
+    return sorted(measured["cases"].items(), key=lambda item: (item[1]["k"] or 0, *(item[1][key] for key in keys)))
+
+
 def bench_rows(measured: Mapping[str, Any]) -> list[list[str]]:
     """One row a case and precision; the first is the heads."""
     rows: list[list[str]] = [list(_HEADS)]
-    for case in measured["cases"].values():
+    for _, case in _cases(measured):
         rows += [_row(case, name, measured["ceiling"]) for name in _contenders(case)]
     return rows
 
@@ -78,9 +84,9 @@ def _row(case: Mapping[str, Any], contender: str, ceilings: Mapping[str, float])
         "recurrent" if case["k"] is None else f"feed-forward k={case['k']}",
         str(case["size"]),
         str(case["batch"]),
-        f"{ours * 1e3:.3g}",
+        _milliseconds(ours),
         f"{tokens / ours:,.0f}",
-        f"{plain * 1e3:.3g}",
+        _milliseconds(plain),
         f"{plain / ours:.2f}",
         f"{plain / (case['products'] / ceiling):.2f}",
         f"{onednn / ours:.2f}" if onednn else "",
@@ -90,6 +96,10 @@ def _row(case: Mapping[str, Any], contender: str, ceilings: Mapping[str, float])
         f"{case['memory'][contender] / 1e6:.0f}",
         f"{case['memory']['plain'] / 1e6:.0f}",
     ]
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:,.0f}" if seconds >= 0.1 else f"{seconds * 1e3:.2f}"
 
 
 _PARTS = ("head", "recurrence", "update", "projection")
