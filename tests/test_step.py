@@ -79,7 +79,7 @@ def test_the_global_norm_of_a_large_matrix_is_exact():
     decoder, embedding, unused = (torch.nn.Parameter(torch.empty(33278, 200)) for _ in range(3))
     decoder.grad = torch.randn(33278, 200) * torch.logspace(-4, 2, 33278)[:, None]
     rows = torch.tensor([5, 5, 7])
-    embedding.grad = torch.sparse_coo_tensor(rows[None], torch.ones(3, 200), (33278, 200))
+    embedding.grad = torch.sparse_coo_tensor(rows[None], torch.ones(3, 200), (33278, 200), check_invariants=True)
     exact = (decoder.grad.double().square().sum() + 200 * (2**2 + 1)).sqrt()  # row 5 counts as the sum of its two parts
     assert_close(global_norm([decoder, embedding, unused]), exact, rtol=1e-9, atol=0)
 

@@ -60,6 +60,9 @@ class Environment:
     def __enter__(self) -> None:
         if self.device.type == "cpu":
             use_onednn(self.onednn)
+        else:  # PyTorch's own choice
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = True
         if self.ours:
             set_up_products(self.precision, self.device)
             keep_freed_memory()
