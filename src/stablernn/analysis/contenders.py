@@ -147,7 +147,7 @@ def contenders(case: Case, device: torch.device) -> dict[str, "Ours | Plain"]:
     precision = choose_precision("auto", device)
     found: dict[str, Ours | Plain] = {"auto": Ours(case, device, precision)}
     if precision is not Precision.FLOAT32:
-        found["float32"] = Ours(case, device, Precision.FLOAT32)
+        found |= {str(other): Ours(case, device, other) for other in (Precision.FLOAT32, Precision.BF16)}
     found["plain"] = Plain(case, device)
     if device.type == "cpu" and case.k is None and use_onednn(True):
         found["plain_onednn"] = Plain(case, device, onednn=True)

@@ -21,15 +21,16 @@ class Precision(enum.StrEnum):
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """The precision of a name; ``auto`` is bf16 where the device multiplies it in hardware, float32 elsewhere.
+    """The precision of a name; ``auto`` is mixed where the device multiplies bfloat16 in hardware, float32 elsewhere.
 
-    A rule, not a race: the same machine always answers the same, so a resumed run goes on as it began.
+    bf16 would be faster still, but bfloat16 logits move single losses by up to 3e-4 within 300 updates, mixed by less
+    than 1e-4. A rule, not a race: the same machine always answers the same, so a resumed run goes on as it began.
 
     Raises:
         ConfigurationError: the name is unknown.
     """
     if name == "auto":
-        return Precision.BF16 if multiplies_bf16(device) else Precision.FLOAT32
+        return Precision.MIXED if multiplies_bf16(device) else Precision.FLOAT32
     try:
         return Precision(name)
     except ValueError:

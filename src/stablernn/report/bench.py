@@ -50,7 +50,7 @@ def print_bench(measured: Mapping[str, Any]) -> None:
 
 
 def _contenders(case: Mapping[str, Any]) -> list[str]:
-    return [name for name in ("auto", "float32") if name in case["seconds"]]
+    return [name for name in ("auto", "float32", "bf16") if name in case["seconds"]]
 
 
 def _cases(measured: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
