@@ -10,7 +10,7 @@ READY  := $(VENV)/.ready
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  options: PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb"
+	@echo "  options: STUDY=perplexity|price_of_stability  PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb"
 
 setup: $(READY)  ## virtual environment with the pinned packages
 
@@ -33,7 +33,7 @@ format: $(READY)  ## let ruff mend what it can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 reproduce: $(READY)  ## the plan, the runs, the perplexity tables
-	@$(BIN)/python scripts/reproduce.py $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET))
+	@$(BIN)/python scripts/reproduce.py $(if $(STUDY),study=$(STUDY)) $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET))
 
 report: $(READY)  ## tables and figures from the committed run records
 	@$(BIN)/python scripts/report.py

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from stablernn.analysis.constraint_cost import benchmark_constraints
 from stablernn.analysis.speed import benchmark, cases, device_name
 from stablernn.cli import main
-from stablernn.console import console, display, open_bar
+from stablernn.console import console, display, log, open_bar
 from stablernn.files import write_text
 from stablernn.report.bench import bench_markdown, print_bench
 from stablernn.training.run import pick_device
@@ -25,7 +26,9 @@ def bench(options: DictConfig) -> None:
         for number, name in enumerate(benchmark(path, todo, jobs, device, options.seconds, options.fresh)):
             bar.update(min(number, len(todo)), name)
         bar.close()
-    measured = json.loads(path.read_text(encoding="utf-8"))
+        measured = json.loads(path.read_text(encoding="utf-8"))
+        for name in benchmark_constraints(path, measured, options.constraints, options.sizes, device, options.seconds):
+            log.info(f"constraint {name}")
     write_text(path.with_suffix(".md"), bench_markdown(measured, OmegaConf.to_container(options.goals)))  # type: ignore[arg-type]
     print_bench(measured)
     console.print(f"written: {path}, and as a table {path.with_suffix('.md').name}", highlight=False)

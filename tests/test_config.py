@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 from stablernn.compose import CONFIG_FOLDER, compose
 from stablernn.config import check, make, run_id
 from stablernn.errors import ConfigurationError
+from stablernn.reproduce import _at
+from stablernn.stability.constraints import Constraint
 from stablernn.training.run import build, run
 from stablernn.training.sweep import expand
 
@@ -50,14 +52,28 @@ def test_every_experiment_names_the_command_that_runs_it(experiment):
 
 
 def test_every_plan_of_reproduce_expands():
-    plans = compose("reproduce/plan", []).plans
-    assert set(plans) == {"smoke", "quick", "cpu", "paper"}
-    for profile, parts in plans.items():
-        for part in parts:
-            configs = expand([*part.sweep, "seed=0", "truncation.k=3"])
-            assert {config.profile.name for config in configs} == {profile}
-            assert {config.model.name for config in configs} == {"rnn", "lstm"}
-            assert {config.stability.name for config in configs} == {"unstable", "stable"}
+    options = compose("reproduce/plan", [])
+    assert set(options.plans) == set(options.analyses) == {"perplexity", "price_of_stability"}
+    for study, plans in options.plans.items():
+        assert set(plans) == {"smoke", "quick", "cpu", "paper"}
+        for profile, parts in plans.items():
+            every = [config for part in parts for config in expand([*_at(part.sweep, profile), "seed=0"])]
+            assert {config.profile.name for config in every} == {profile}
+            assert {config.model.name for config in every} == {"rnn", "lstm"}
+            assert {config.stability.name for config in every} >= {"unstable"}
+            for config in every:
+                check(config)
+                assert issubclass(type(make(config.stability.constraint)), Constraint)
+            if study == "perplexity":
+                assert {config.stability.name for config in every} == {"unstable", "stable"}
+
+
+def test_every_analysis_that_a_plan_names_exists():
+    for entries in compose("reproduce/plan", []).analyses.values():
+        for entry in entries:
+            options = compose("analyze", [f"analysis={entry.analysis}"])
+            assert make(options.analysis).name == entry.analysis
+            assert callable(make(options.table))
 
 
 def test_the_paper_profile_is_the_protocol():
@@ -199,7 +215,7 @@ def test_an_online_tracker_without_an_account_is_refused_before_it_can_ask(tmp_p
 
 def test_the_model_is_on_its_constraint_before_the_first_update():
     config = compose("train", [*SMALL, "stability=stable", "model=lstm", "model.hidden_size=64"])
-    model, constraint = build(config, make(config.dataset).load())
+    model, constraint = build(config, make(config.dataset).load().types)
     norms = constraint.norms(model.backbone.cells[0])
     assert norms["‖W_z‖_∞"] <= 0.09
     assert model.inputs.weight.abs().max() <= 0.75

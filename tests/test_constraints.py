@@ -1,23 +1,32 @@
 """Constraints: feasible, idempotent, nearest, and the identity on what is feasible already."""
 
+import numpy as np
 import pytest
+import scipy.optimize
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablernn.errors import ConfigurationError
 from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.language_model import build_language_model
 from stablernn.models.unroll import Recurrent
-from stablernn.stability.constraints import (
-    LSTMStated,
-    SpectralNormBall,
-    Unconstrained,
-    infinity_norm,
-    project,
-    spectral_norm,
+from stablernn.stability import certify
+from stablernn.stability.comparison import (
+    LSTMComparison,
+    LSTMGatedLinear,
+    LSTMRowwise,
+    LSTMSpectral,
+    cap_forget_gates,
+    loop_weights,
+    open_gates,
+    project_rows,
 )
+from stablernn.stability.constraints import Unconstrained, infinity_norm, project, spectral_norm
+from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall, clip_singular_values
 
 seeds = st.integers(0, 2**31)
 scales = st.floats(1e-3, 1e3)
@@ -174,3 +183,221 @@ def test_a_model_is_projected_layer_by_layer():
     assert forget_bound(model.backbone.cells[0], model.inputs.weight) < 0.64
     assert forget_bound(model.backbone.cells[1], None) < 0.64
     assert set(LSTMStated().norms(model.backbone.cells[0])) >= {"‖W_f‖_∞", "‖U_f‖_∞", "max b_f"}
+
+
+LOOP_GAINS = [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, size=st.integers(1, 24), scale=st.floats(0.5, 20))
+def test_the_spectral_projection_meets_the_condition_of_the_nearest_point(seed, size, scale):
+    """P is nearest to W just if <W - P, Z - P> <= 0 for all Z of the ball, and <W - P, Z> reaches a nuclear norm."""
+    cell = random_rnn(seed, size, scale)
+    before = cell.weight_hh.detach().double()
+    SpectralNormBall(0.9).project(cell, None)
+    projected = cell.weight_hh.detach().double()
+    moved = before - projected
+    greatest = 0.9 * float(torch.linalg.matrix_norm(moved, ord="nuc"))
+    assert greatest - float((moved * projected).sum()) <= 1e-4 * (1e-3 + greatest)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds, scale=st.floats(0.1, 10))
+def test_rows_go_to_the_nearest_point_of_a_weighted_l1_ball(seed, scale):
+    torch.manual_seed(seed)
+    rows = torch.randn(3, 5, dtype=torch.float64) * scale
+    costs = torch.rand(3, 5, dtype=torch.float64) * 3 + 0.05
+    limits = torch.rand(3, dtype=torch.float64) + 0.1
+    ours = project_rows(rows, costs, limits)
+    assert ((ours.abs() * costs).sum(1) <= limits * (1 + 1e-9)).all()
+    for row, cost, limit, mine in zip(rows.numpy(), costs.numpy(), limits.numpy(), ours.numpy(), strict=True):
+        # a general solver, on x = p - q with p, q >= 0, where the problem is smooth
+        theirs = scipy.optimize.minimize(
+            lambda pq, row=row: ((pq[:5] - pq[5:] - row) ** 2).sum(),
+            np.concatenate([row.clip(0), (-row).clip(0)]) * 0.1,
+            bounds=[(0, None)] * 10,
+            constraints=[
+                {"type": "ineq", "fun": lambda pq, cost=cost, limit=limit: limit - ((pq[:5] + pq[5:]) * cost).sum()}
+            ],
+            method="SLSQP",
+            options={"ftol": 1e-12, "maxiter": 300},
+        )
+        assert (np.abs(theirs.x[:5] - theirs.x[5:]) * cost).sum() <= limit * (1 + 1e-3)
+        found = theirs.x[:5] - theirs.x[5:]
+        assert np.linalg.norm(mine - row) <= np.linalg.norm(found - row) * (1 + 1e-3) + 1e-9
+
+
+def test_long_rows_reach_the_nearest_point_in_the_fixed_number_of_rounds():
+    torch.manual_seed(0)
+    rows, costs = torch.randn(50, 2600, dtype=torch.float64), torch.rand(50, 2600, dtype=torch.float64) ** 4 + 1e-3
+    for limit in (1e-3, 1.0, 100.0):
+        ours = project_rows(rows, costs, torch.full((50,), limit, dtype=torch.float64))
+        low, high = torch.zeros(50, 1, dtype=torch.float64), (rows.abs() / costs).amax(1, keepdim=True)
+        for _ in range(100):  # bisection for the threshold
+            tau = (low + high) / 2
+            beyond = ((rows.abs() - tau * costs).clamp_min(0) * costs).sum(1, keepdim=True) > limit
+            low, high = torch.where(beyond, tau, low), torch.where(beyond, high, tau)
+        exact = rows.sign() * (rows.abs() - high * costs).clamp_min(0)
+        assert_close((ours - rows).norm(dim=1), (exact - rows).norm(dim=1), rtol=1e-4, atol=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, size=st.integers(1, 24), scale=st.floats(1e-2, 5), limit=st.floats(0.3, 0.999))
+def test_clipping_by_products_alone_is_the_clipped_svd(seed, size, scale, limit):
+    cell = random_rnn(seed, size, scale)
+    weight = cell.weight_hh.detach()
+    u, s, vt = torch.linalg.svd(weight.double())
+    clip_singular_values(weight, limit, waits=False)
+    assert_close(weight.double(), (u * s.clamp_max(limit)) @ vt, rtol=1e-5, atol=4e-5)
+    assert spectral_norm(weight) <= limit
+    once = weight.clone()
+    clip_singular_values(weight, limit, waits=False)
+    assert_close(weight, once, rtol=0, atol=0)
+
+
+class NoLooking(TorchDispatchMode):
+    """Fails where a number is read from a tensor: on a GPU the host would wait for it."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function is not torch.ops.aten._local_scalar_dense.default, "the host looks at a number"
+        return function(*args, **(kwargs or {}))
+
+
+def test_clipping_by_products_never_looks_at_a_number():
+    weight = random_rnn(0, 12, 3.0).weight_hh.detach()
+    with NoLooking():
+        clip_singular_values(weight, 0.9, waits=False)
+    with pytest.raises(AssertionError, match="looks at a number"), NoLooking():
+        clip_singular_values(weight * 3, 0.9, waits=True)
+
+
+@pytest.mark.parametrize("constraint", LOOP_GAINS)
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(1e-2, 5), first=st.booleans())
+def test_the_loop_gain_constraints_are_idempotent(constraint, seed, size, scale, first):
+    cell, table = random_lstm(seed, size, scale)
+    inputs = table if first else None
+    constraint(0.95).project(cell, inputs)
+    once, table_once = weights(cell), table.clone()
+    constraint(0.95).project(cell, inputs)
+    assert_close(weights(cell), once, rtol=0, atol=0)
+    assert_close(table, table_once, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("constraint", LOOP_GAINS)
+def test_a_feasible_lstm_is_left_as_it_is(constraint):
+    cell, table = random_lstm(1, 6, 1e-3)
+    if constraint is LSTMGatedLinear:
+        cell.weight_hh.detach().zero_()
+    cell.bias_ih.detach()[6:12] = -1.0
+    before, table_before = weights(cell), table.clone()
+    constraint(0.95).project(cell, table)
+    assert_close(weights(cell), before, rtol=0, atol=0)
+    assert_close(table, table_before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("constraint", LOOP_GAINS[:3])
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(0.1, 10), limit=st.sampled_from([0.9, 0.99]))
+def test_the_loop_gain_is_at_the_limit_and_not_far_below(constraint, seed, size, scale, limit):
+    cell, table = random_lstm(seed, size, scale)
+    before = cell.weight_hh.detach().clone()
+    set_of_cells = constraint(limit)
+    set_of_cells.project(cell, table)
+    costs = loop_weights(open_gates(set_of_cells.caps(size)), limit)
+    blocks = cell.weight_hh.detach().double().view(4, size, size) * costs[:, :, None]
+    if constraint is LSTMComparison:
+        gain = (cell.weight_hh.detach().double().view(4, size, size).abs().sum(2).amax(1) * costs.amax(1)).sum()
+    elif constraint is LSTMRowwise:
+        gain = blocks.abs().sum((0, 2)).max()
+    else:
+        gain = sum(torch.linalg.matrix_norm(block, ord=2) for block in blocks)
+    assert gain <= limit * (1 + 1e-4)
+    if constraint is not LSTMSpectral and not torch.equal(before, cell.weight_hh):  # its shares may lie idle
+        assert gain >= limit * (1 - 1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(0.1, 5), first=st.booleans())
+def test_no_word_and_no_state_opens_a_forget_gate_beyond_its_cap(seed, size, scale, first):
+    cell, table = random_lstm(seed, size, scale)
+    cell.requires_grad_(False)
+    cell.recurrent_blocks()["W_f"].mul_(0.01)
+    caps = torch.linspace(0.6, 0.95, size)
+    cap_forget_gates(cell, table if first else None, caps)
+    d = size
+    bias = (cell.bias_ih.double() + cell.bias_hh.double())[d : 2 * d]
+    drive = cell.input_blocks()["U_f"].double()
+    reach = (table.double() @ drive.T).amax(0) if first else drive.abs().sum(1)
+    highest = reach + bias + cell.recurrent_blocks()["W_f"].double().abs().sum(1)
+    assert (torch.sigmoid(highest) <= caps).all()
+
+
+def test_only_the_words_that_open_a_gate_too_far_give_way():
+    cell, table = random_lstm(0, 4, 0.1)
+    cell.requires_grad_(False)
+    drive = cell.input_blocks()["U_f"].clone()
+    table[3] = drive[2] * 1e4
+    before = table.clone()
+    cap_forget_gates(cell, table, torch.full((4,), 0.9))
+    kept = torch.arange(len(table)) != 3
+    assert_close(table[kept], before[kept], rtol=0, atol=0)
+    assert table[3].norm() < 0.5 * before[3].norm()
+    assert_close(cell.input_blocks()["U_f"], drive, rtol=0, atol=0)
+
+
+def test_the_caps_run_evenly_in_the_logarithm_of_what_is_forgotten():
+    caps = LSTMSpectral(0.99).caps(5)
+    assert_close(caps[[0, -1]], torch.tensor([0.7, 0.99**2], dtype=torch.float64))
+    assert_close((1 - caps[1:]) / (1 - caps[:-1]), ((1 - caps[-1]) / (1 - caps[0])).pow(0.25).expand(4))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(1e-2, 30))
+def test_the_coded_rescaling_fixes_the_column_sums_also_from_below(seed, size, scale):
+    cell, table = random_lstm(seed, size, scale)
+    LSTMAsCoded().project(cell, table)
+    for name, total in (("W_i", 0.395), ("W_f", 0.155), ("W_z", 0.099), ("W_o", 0.395)):
+        assert_close(cell.recurrent_blocks()[name].abs().sum(0), torch.full((size,), total), rtol=1e-5, atol=0)
+    assert_close(cell.input_blocks()["U_f"].abs().sum(0), torch.full((3,), 0.25), rtol=1e-5, atol=0)
+    assert table.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("constraint", "options", "name"),
+    [
+        (LSTMRowwise, {"limit": 1.0}, "limit"),
+        (LSTMRowwise, {"forget_high": 0.995}, "forget_high"),
+        (LSTMRowwise, {"forget_low": 0.99, "forget_high": 0.9}, "forget_low"),
+        (LSTMComparison, {"every": 0}, "every"),
+        (LSTMSpectral, {"shares": {"i": 1.0}}, "shares"),
+        (LSTMAsCoded, {"input_bound": 0.0}, "input_bound"),
+    ],
+)
+def test_options_that_make_no_set_are_refused_by_name(constraint, options, name):
+    with pytest.raises(ConfigurationError, match=rf"stability\.constraint\.{name}"):
+        constraint(**options)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(0.05, 20), units=st.floats(0, 3))
+def test_the_diagonal_constraint_is_feasible_idempotent_and_certified(seed, size, scale, units):
+    model = build_language_model(5, RNNCell, Recurrent, 3, size)
+    torch.manual_seed(seed)
+    cell = model.backbone.cells[0]
+    with torch.no_grad():
+        change = torch.logspace(-units, units, size)
+        cell.weight_hh.mul_(scale * change[:, None] / change)
+    RNNDiagonal(0.95).project(cell, None)
+    once = weights(cell)
+    RNNDiagonal(0.95).project(cell, None)
+    assert_close(weights(cell), once, rtol=0, atol=0)
+    assert certify(model).rate <= 0.95 * (1 + 1e-8)
+
+
+def test_the_diagonal_constraint_allows_what_the_ball_does_not():
+    cell = RNNCell(3, 6).requires_grad_(False)
+    cell.weight_hh.copy_(torch.triu(torch.full((6, 6), 0.9)))  # a chain of units, nothing comes back: ‖W‖_2 > 3
+    before = weights(cell)
+    RNNDiagonal(0.95).project(cell, None)
+    assert_close(weights(cell), before, rtol=0, atol=0)

@@ -9,7 +9,9 @@ import pytest
 from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, DataError, RecordError, StableRNNError
 from stablernn.record import Record, read_record
-from stablernn.report.load import load_records, sections
+from stablernn.report.certificate import rate
+from stablernn.report.load import load_analyses, load_records, sections
+from stablernn.report.price import price_table
 from stablernn.report.tables import comma_separated, latex, markdown, rows, table
 from stablernn.report.write import write_report
 from stablernn.reproduce import Part, _on_dataset, reproduce
@@ -20,7 +22,7 @@ BASE = {
     "truncation": {"k": 35},
     "dataset": {"name": "wikitext2", "max_tokens": {"train": None, "valid": None, "test": None}},
     "model": {"name": "lstm", "hidden_size": 200},
-    "stability": {"name": "unstable"},
+    "stability": {"name": "unstable", "constraint": {}},
     "approximation": {"name": "recurrent"},
     "profile": {"name": "paper"},
     "optimizer": {"lr": 20.0},
@@ -151,16 +153,17 @@ def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_pat
     ]
     for entry in records:
         entry.write(tmp_path / "results" / "records" / entry.id)
-    loaded = load_records(tmp_path / "results" / "records")
+    source = tmp_path / "results" / "records"
+    loaded = load_records(source)
     assert loaded == sorted(records, key=lambda r: r.id)
     readme = tmp_path / "README.md"
     readme.write_text(
         "top\n<!-- perplexity table: written by make report -->\nold\n<!-- end of the perplexity table -->\nend\n"
     )
-    files = write_report(loaded, tmp_path / "results", readme)
+    files = write_report(source, tmp_path / "results", readme)
     first = {path: path.read_bytes() for path in files}
     assert {path.suffix for path in files} == {".md", ".csv", ".tex", ".svg", ".png"}
-    assert first == {path: path.read_bytes() for path in write_report(loaded, tmp_path / "results", readme)}
+    assert first == {path: path.read_bytes() for path in write_report(source, tmp_path / "results", readme)}
     text = readme.read_text()
     assert text.startswith("top\n")
     assert text.endswith("end\n")
@@ -179,7 +182,7 @@ def test_a_damaged_record_is_left_out_and_named(tmp_path, caplog):
 
 def test_no_records_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(RecordError, match="make reproduce"):
-        write_report([], tmp_path, None)
+        write_report(tmp_path / "records", tmp_path, None)
 
 
 ONE_RUN = ["model=rnn", "stability=unstable", "approximation=recurrent", "training.max_updates=2", "tracking=none"]
@@ -190,7 +193,10 @@ def plan(tmp_path):
     """The options of `make reproduce` with a plan of a few seconds."""
     options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", f"results={tmp_path / 'results'}", "readme=null"])
     options.profile = "smoke"
-    options.plans.smoke = [{"side_by_side": True, "sweep": ["experiment=perplexity_smoke", "seed=0,1", *ONE_RUN]}]
+    options.analyses.perplexity = [{"analysis": "certificate", "run": "*"}]
+    options.plans.perplexity.smoke = [
+        {"side_by_side": True, "sweep": ["experiment=perplexity_smoke", "seed=0,1", *ONE_RUN]}
+    ]
     return options
 
 
@@ -199,14 +205,14 @@ def test_reproduce_runs_reports_and_does_nothing_the_second_time(plan, tmp_path,
     assert "2 runs to do, about" in capfd.readouterr().err
     table_before = (tmp_path / "results" / "tables" / "perplexity.md").read_bytes()
     assert b"(2)" in table_before
-    assert len(list((tmp_path / "results" / "records" / "smoke").glob("*/record.json"))) == 2
+    assert len(list((tmp_path / "results" / "records" / "smoke" / "perplexity").glob("*/record.json"))) == 2
     reproduce(plan)
     assert "nothing to train" in capfd.readouterr().err
     assert (tmp_path / "results" / "tables" / "perplexity.md").read_bytes() == table_before
 
 
 def test_reproduce_leaves_out_data_that_cannot_be_had_and_says_so(plan, tmp_path, capfd):
-    plan.plans.smoke = [
+    plan.plans.perplexity.smoke = [
         {"side_by_side": False, "sweep": ["experiment=perplexity_smoke", *ONE_RUN]},
         {"side_by_side": False, "sweep": ["experiment=perplexity_text", "profile=smoke", *ONE_RUN]},
     ]
@@ -227,10 +233,10 @@ def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkey
         return run(config)
 
     monkeypatch.setattr(sweep, "run", broken)
-    plan.plans.smoke[0].side_by_side = False
+    plan.plans.perplexity.smoke[0].side_by_side = False
     with pytest.raises(StableRNNError, match="1 runs failed"):
         reproduce(plan)
-    assert len(list((tmp_path / "results" / "records" / "smoke").glob("*/record.json"))) == 1
+    assert len(list((tmp_path / "results" / "records" / "smoke" / "perplexity").glob("*/record.json"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -254,3 +260,62 @@ def test_reproduce_refuses_a_profile_that_does_not_exist(plan):
     plan.profile = "fast"
     with pytest.raises(ConfigurationError, match="choose auto, smoke, quick, cpu, paper"):
         reproduce(plan)
+
+
+def certified(entry, rate, k):
+    entry.certificate = {"certified": rate is not None, "rate": rate}
+    result = {
+        "options": {"epsilon": 0.01, "tokens": 50, "split": "valid", "k_max": 256, "lengths": [10, 35]},
+        "k": k,
+        "measured_at": None if k is None else min(k, 256),
+        "measured": {} if k is None else {str(min(k, 256)): {"largest": 2e-5, "log_perplexity": 0.0}},
+    }
+    return entry, result
+
+
+def test_the_price_of_stability_is_told_against_the_unstable_model():
+    found = [
+        certified(record(100.0), None, None),
+        certified(record(103.0, stability="stable"), 0.7, 20),
+        certified(record(101.0, stability="lstm_spectral", stability__constraint={"limit": 0.99}), 0.988, 1000),
+        certified(record(99.0, stability="lstm_as_coded"), None, None),
+        certified(record(500.0, model__hidden_size=9), None, None),  # other settings: not to be compared
+    ]
+    section = only_section([entry for entry, _ in found])
+    shown = price_table(section, found)
+    cells = {line[1]: line[2:] for line in shown.lines}
+    assert len(shown.lines) == 4
+    assert cells["unstable"][1:4] == ["not certified", "100.0", "–"]
+    assert cells["the study's condition"] == ["–", "0.700", "103.0", "+3.0 %", "20", "2e-05"]
+    assert cells["comparison, in the 2-norm"] == ["0.99", "0.988", "101.0", "+1.0 %", "1,000", "2e-05"]
+    assert cells["as coded in 2018"] == ["–", "not certified", "99.0", "-1.0 %", "–", "–"]
+    assert any("prove nothing" in note for note in shown.notes)
+    assert len(rows(section)) == 2  # the tables of the study know its own two constraints alone
+    assert price_table(only_section([found[0][0], found[1][0]]), found) is None
+
+
+def test_rates_near_one_are_told_from_one():
+    assert [rate(value) for value in (0.5, 0.98, 0.999, 0.99995, 1 - 1e-7)] == [
+        "0.500",
+        "0.980",
+        "0.99900",
+        "0.9999500",
+        "0.999999900",
+    ]
+
+
+def test_an_analysis_that_is_unreadable_is_named_and_left_out(tmp_path, caplog):
+    entry = record(90.0)
+    entry.write(tmp_path / entry.id)
+    assert load_analyses(tmp_path, "certificate") == []
+    (tmp_path / entry.id / "certificate.json").write_text("{")
+    assert load_analyses(tmp_path, "certificate") == []
+    (tmp_path / entry.id / "certificate.json").write_text('{"k": 3}')
+    assert load_analyses(tmp_path, "certificate")[0][1] == {"k": 3}
+
+
+def test_a_run_published_by_two_studies_counts_once(tmp_path):
+    for study in ("perplexity", "price_of_stability"):
+        entry = record(90.0)
+        entry.write(tmp_path / study / entry.id)
+    assert len(load_records(tmp_path)) == 1

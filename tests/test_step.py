@@ -29,7 +29,7 @@ OPTIMIZERS = {
 
 def network(small, *overrides: str):
     config = small("model.hidden_size=12", "model.embedding_size=12", "precision=float32", *overrides)
-    return build(config, run_module.make(config.dataset).load())
+    return build(config, run_module.make(config.dataset).load().types)
 
 
 def windows(types: int, updates: int = 6, steps: int = 7, batch: int = 3):

@@ -52,7 +52,7 @@ APPROXIMATIONS = [["approximation=recurrent"], ["approximation=feedforward", "tr
 def test_every_token_is_scored_once_whatever_the_chunks(model, approximation, small, monkeypatch):
     config = small(f"model={model}", "model.dropout=0.5", *approximation)
     corpus = run_module.make(config.dataset).load()
-    network, _ = build(config, corpus)
+    network, _ = build(config, corpus.types)
     split = corpus.splits["test"]
     whole = score(network, split)
     assert whole.tokens == len(split) == 700
@@ -72,7 +72,7 @@ def test_every_token_is_scored_once_whatever_the_chunks(model, approximation, sm
 def test_scoring_draws_no_random_numbers_and_keeps_the_mode(small):
     config = small("model.dropout=0.5")
     corpus = run_module.make(config.dataset).load()
-    network, _ = build(config, corpus)
+    network, _ = build(config, corpus.types)
     network.train()
     before = torch.get_rng_state()
     assert score(network, corpus.splits["valid"]) == score(network, corpus.splits["valid"])
@@ -97,7 +97,7 @@ def beside_plain_pytorch(config, updates: int, scored: int) -> tuple[torch.Tenso
     """The losses of ``updates`` of ours and of the loop that everybody writes, started from the same weights, and the
     relative difference of their scores of ``scored`` validation tokens at the end."""
     corpus = run_module.make(config.dataset).load()
-    network, constraint = build(config, corpus)
+    network, constraint = build(config, corpus.types)
     reference = PlainModel.like(network)
     options = run_module.OmegaConf.to_object(config.training)
     steps, lr = config.approximation.window, config.optimizer.lr
@@ -130,7 +130,7 @@ def largest_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float(((ours - theirs).abs() / theirs).max())
 
 
-AGREEMENT = [("float32", 1e-5), ("mixed", 2e-4), ("bf16", 2e-4)]
+AGREEMENT = [("float32", 1e-5), ("mixed", 2e-4), ("bf16", 5e-4)]
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), AGREEMENT)
@@ -171,7 +171,7 @@ def wikitext_2(data_folder) -> list[str]:
 
 # bfloat16 logits differ by up to 2.8e-4 (LSTM), more than the 2e-4 aimed at: so precision=auto takes mixed.
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "tolerance"), [*AGREEMENT[:2], ("bf16", 5e-4)])
+@pytest.mark.parametrize(("precision", "tolerance"), AGREEMENT)
 @pytest.mark.parametrize("model", ["rnn", "lstm"])
 def test_300_updates_on_wikitext_2_agree_with_plain_pytorch(model, precision, tolerance, data_folder, small, capsys):
     sizes = ["model.hidden_size=200", "model.embedding_size=200", "model.dropout=0", "optimizer.lr=0.5"]

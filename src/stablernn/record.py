@@ -30,6 +30,7 @@ class Record:
         config: the resolved configuration as far as it changes the result.
         data: name, fingerprint, number of types, tokens of each split.
         model: parameter count and the norms that a constraint bounds, at the best evaluation.
+        certificate: what is proven about the same weights (``stability.certificates``).
         metrics: perplexity (and nats, tokens) on valid and test; the optimal perplexity where it is known.
         progress: epochs, updates, and the update at which validation was best.
         speed: seconds and training tokens per second.
@@ -50,6 +51,7 @@ class Record:
     commit: str
     finished_at: str
     schema: int = SCHEMA
+    certificate: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
     def write(self, folder: Path) -> None:

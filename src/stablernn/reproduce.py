@@ -2,21 +2,25 @@
 
 import shutil
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 from rich.table import Table as RichTable
 
+from stablernn.analysis.analyse import analyse
+from stablernn.compose import CONFIG_FOLDER, compose
 from stablernn.config import check, make, run_id
-from stablernn.console import console
+from stablernn.console import console, display, log, open_bar
 from stablernn.errors import ConfigurationError, DataError, StableRNNError
-from stablernn.record import HISTORY_FILE, RECORD_FILE, Record, read_record
+from stablernn.record import HISTORY_FILE, read_record
 from stablernn.report.load import load_records
-from stablernn.report.write import print_tables, write_report
+from stablernn.report.write import print_report, write_report
 from stablernn.training.estimate import estimate_seconds
-from stablernn.training.run import finished
+from stablernn.training.run import finished, pick_device
 from stablernn.training.sweep import cores, expand, run_all
+from stablernn.training.trained import Trained
 
 
 class Part:
@@ -35,6 +39,19 @@ class Part:
     def data(self) -> str:
         return self.configs[0].dataset.name
 
+    def trained(self) -> list[Trained]:
+        """Its finished runs."""
+        return [
+            Trained(
+                Path(config.runs) / run_id(config),
+                read_record(Path(config.runs) / run_id(config)),
+                config.dataset.get("path"),
+                pick_device(config.device),
+            )
+            for config in self.configs
+            if finished(config)
+        ]
+
 
 def reproduce(options: DictConfig) -> None:
     """Print the plan, carry it out, publish the records, write and print the report.
@@ -45,9 +62,13 @@ def reproduce(options: DictConfig) -> None:
     profile = options.profile
     if profile == "auto":
         profile = "paper" if torch.cuda.is_available() else "quick"
-    if profile not in options.plans:
-        raise ConfigurationError(f"profile={profile} does not exist: choose {', '.join(('auto', *options.plans))}")
-    parts = [Part(part.sweep, part.side_by_side, options.runs) for part in options.plans[profile]]
+    study = options.study
+    if study not in options.plans:
+        raise ConfigurationError(f"study={study} does not exist: choose {', '.join(options.plans)}")
+    plans = options.plans[study]
+    if profile not in plans:
+        raise ConfigurationError(f"profile={profile} does not exist: choose {', '.join(('auto', *plans))}")
+    parts = [Part(_at(part.sweep, profile), part.side_by_side, options.runs) for part in plans[profile]]
     parts = _on_dataset(parts, options.dataset)
     for part in parts:
         for config in part.configs:
@@ -59,17 +80,50 @@ def reproduce(options: DictConfig) -> None:
     for part in parts:
         if part.to_do:
             failures += run_all(part.to_do, part.jobs)[1]
-    records = [read_record(Path(c.runs) / run_id(c)) for part in parts for c in part.configs if finished(c)]
+    runs = [trained for part in parts for trained in part.trained()]
+    failures += _analyse(options.analyses[study], runs)
     results = Path(options.results)
-    _publish(records, Path(options.runs), results / "records" / profile, {part.data for part in parts})
-    files = write_report(load_records(results / "records"), results, Path(options.readme) if options.readme else None)
-    print_tables(records)
+    _publish(runs, results / "records" / profile / study, {part.data for part in parts})
+    files = write_report(results / "records", results, Path(options.readme) if options.readme else None)
+    print_report(results / "records" / profile / study)
+    tables = [path for path in files if path.suffix == ".md"]
     console.print(
-        f"written: {files[0]} (.csv, .tex) and {len(files) - 3} figure files in {results / 'figures'}",
+        f"written: {', '.join(map(str, tables))} (and .csv, .tex) and the figures in {results / 'figures'}",
         highlight=False,
+        soft_wrap=True,
     )
     if failures:
         raise StableRNNError(f"{len(failures)} runs failed (see above); the same command tries them again")
+
+
+def _at(sweep: Sequence[str], profile: str) -> list[str]:
+    """A sweep with its experiment's variant for a profile, where there is one: experiment=x -> experiment=x_cpu."""
+
+    def variant(option: str) -> str:
+        name = f"{option}_{profile}"
+        exists = (CONFIG_FOLDER / "experiment" / f"{name.removeprefix('experiment=')}.yaml").is_file()
+        return name if option.startswith("experiment=") and exists else option
+
+    return [variant(option) for option in sweep]
+
+
+def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained]) -> list[str]:
+    """Carry out a study's analyses; the ids of the runs whose analysis failed."""
+    failed = []
+    with display():
+        for entry in entries:
+            analysis = make(compose("analyze", [f"analysis={entry.analysis}"]).analysis)
+            chosen = [trained for trained in runs if fnmatch(trained.record.id, entry.run)]
+            bar = open_bar(f"{analysis.name}s", len(chosen))
+            for number, trained in enumerate(chosen):
+                bar.update(number)
+                try:
+                    list(analyse(analysis, [trained]))
+                except StableRNNError as error:
+                    log.error(f"{analysis.name} of {trained.record.id} failed: {error}")
+                    failed.append(trained.record.id)
+            bar.close()
+    return failed
 
 
 def _on_dataset(parts: list[Part], dataset: str) -> list[Part]:
@@ -156,12 +210,13 @@ def _duration(seconds: float) -> str:
     return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(minutes, 0.1):.1f} min"
 
 
-def _publish(records: Sequence[Record], runs: Path, folder: Path, data: set[str]) -> None:
-    """Copy the plan's records to where reports read them; older ones of the same data make room."""
+def _publish(runs: Sequence[Trained], folder: Path, data: set[str]) -> None:
+    """Copy the study's records and analyses to where reports read them; older ones of the same data make room."""
     for old in load_records(folder) if folder.is_dir() else []:
         if old.data["name"] in data:
             shutil.rmtree(folder / old.id, ignore_errors=True)
-    for record in records:
-        (folder / record.id).mkdir(parents=True, exist_ok=True)
-        for name in (RECORD_FILE, HISTORY_FILE):
-            shutil.copyfile(runs / record.id / name, folder / record.id / name)
+    for trained in runs:
+        target = folder / trained.record.id
+        target.mkdir(parents=True, exist_ok=True)
+        for path in (*trained.folder.glob("*.json"), trained.folder / HISTORY_FILE):
+            shutil.copyfile(path, target / path.name)

@@ -15,7 +15,9 @@ from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import Precision, choose_precision, set_up_products, use_onednn
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Backbone, Recurrent, detach
-from stablernn.stability.constraints import Constraint, LSTMStated, SpectralNormBall, Unconstrained, project
+from stablernn.stability.constraints import Constraint, Unconstrained, project
+from stablernn.stability.lstm import LSTMStated
+from stablernn.stability.spectral import SpectralNormBall
 from stablernn.training.graph import make_step
 
 TYPES, STEPS, CLIP, LR = 33278, 35, 0.25, 1.0

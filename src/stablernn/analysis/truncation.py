@@ -1,12 +1,15 @@
 """What a recurrent model loses when it sees the last k words alone."""
 
+import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from stablernn.data.splits import Split
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.truncated import truncations
+from stablernn.models.unroll import Recurrent
 from stablernn.training.evaluate import Score
 
 _ROWS_A_CHUNK = 8192  # feature vectors that the softmax scores at once
@@ -40,3 +43,41 @@ def score_truncations(model: SequenceModel, split: Split, lengths: Sequence[int]
         nats -= found.view(len(wanted), -1).sum(1, dtype=torch.float64)
     model.train(was_training)
     return {k: Score(float(value), len(split)) for k, value in zip(wanted, nats, strict=True)}
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What truncation to k changes, in nats.
+
+    Attributes:
+        log_perplexity: its change, truncated minus recurrent; negative where the truncated model predicts better.
+        largest: the largest change of the log-probability of any one of the words.
+    """
+
+    log_perplexity: float
+    largest: float
+
+
+@torch.no_grad()
+def measure_gaps(model: SequenceModel, split: Split, lengths: Sequence[int]) -> dict[int, Gap]:
+    """The gaps between the recurrent model of these cells and its k-truncated models, on all words of a split.
+
+    Args:
+        model: its weights count; in float64, so that differences far below float32's rounding are seen.
+        split: as short as its states of depth max k fit into memory.
+        lengths: the k.
+    """
+    double = copy.deepcopy(model).double().eval()
+    device = double.inputs.weight.device
+    inputs, targets = (torch.as_tensor(ids.astype("int64"), device=device) for ids in (split.inputs, split.targets))
+    x = double.inputs(inputs[:, None])
+    cells = list(double.backbone.cells)
+    backbone = Recurrent(cells)
+    whole, _ = backbone(x, backbone.initial_state(1))
+    features = [whole[:, 0]] + [states[-1].h[:, 0] for _, states in truncations(cells, x, lengths)]
+    found = double.objective.log_probabilities(torch.cat(features), targets.repeat(len(features)))
+    recurrent, *truncated = found.view(len(features), -1)
+    return {
+        k: Gap(float((recurrent - values).mean()), float((recurrent - values).abs().max()))
+        for k, values in zip(sorted(set(lengths)), truncated, strict=True)
+    }

@@ -47,6 +47,25 @@ def print_bench(measured: Mapping[str, Any]) -> None:
     for name, row in zip(names, rows, strict=True):
         table.add_row(name, *(row[column] for column in shown))
     console.print(table)
+    heads, *rows = constraint_rows(measured)
+    table = Table(title="With and without each constraint", box=None, padding=(0, 2, 0, 0))
+    for column, head in enumerate(heads):
+        table.add_column(head, justify="left" if column < 2 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def constraint_rows(measured: Mapping[str, Any]) -> list[list[str]]:
+    """One row a constraint and size; the first is the heads."""
+    rows = [["model", "stability", "d", "without ms", "projecting ms", "every", "with / without"]]
+    for case in sorted(measured.get("constraints", {}).values(), key=lambda case: (case["model"], case["size"])):
+        seconds = case["seconds"]
+        times = [_milliseconds(seconds["without"]), _milliseconds(seconds["with"])]
+        rows.append(
+            [case["model"], case["stability"], str(case["size"]), *times, str(case["every"]), f"{case['ratio']:.3f}"]
+        )
+    return rows
 
 
 def _contenders(case: Mapping[str, Any]) -> list[str]:
@@ -125,6 +144,20 @@ def bench_markdown(measured: Mapping[str, Any], goals: Sequence[Mapping[str, Any
         *(_verdict(measured, goal) for goal in goals if goal.get("device", "") in measured["hardware"]),
         *(_packed(measured, name, rates) for name, rates in measured.get("packed", {}).items()),
     ]
+    heads, *rows = constraint_rows(measured)
+    if rows:
+        lines += [
+            "",
+            "## With and without each constraint",
+            "",
+            "| " + " | ".join(heads) + " |",
+            "|" + "|".join(" --- " if column < 2 else " ---: " for column in range(len(heads))) + "|",
+            *("| " + " | ".join(row) + " |" for row in rows),
+            "",
+            "Recurrent models, batch 20, alternating steps in one process. *projecting*: an update with a "
+            "projection behind it, which is one update in *every*; *with / without*: the average update against one "
+            "without.",
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 

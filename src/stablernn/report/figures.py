@@ -1,7 +1,7 @@
 """Learning curves and perplexity against k, as SVG and PNG, the same bytes from the same records."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,26 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from stablernn.files import replacing
-from stablernn.report.load import Section
+from stablernn.record import Record
+from stablernn.report.contraction import STAGE_NAMES
+from stablernn.report.load import Section, setting
+from stablernn.report.price import CONSTRAINTS, prices
 from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, Row, rows
 
 # Okabe & Ito 2008: told apart by readers with any colour vision.
 COLOURS = {"unstable": "#D55E00", "stable": "#0072B2"}
 MARKERS = {"recurrent": "o", "feedforward": "s"}
+_PRICE_COLOURS = {
+    "stable": "#0072B2",
+    "rnn_spectral": "#56B4E9",
+    "rnn_diagonal": "#009E73",
+    "lstm_as_coded": "#D55E00",
+    "lstm_comparison": "#E69F00",
+    "lstm_rowwise": "#CC79A7",
+    "lstm_spectral": "#009E73",
+    "lstm_gated_linear": "#999999",
+}
+_STAGE_LINES = {"initial": ":", "best": "-", "last": "--"}
 _STYLE: Any = {
     "svg.hashsalt": "stablernn",
     "svg.fonttype": "none",
@@ -34,15 +48,103 @@ _STYLE: Any = {
 }
 
 
-def draw_all(section: Section, folder: Path) -> list[Path]:
-    """Every figure of a section; returns the files."""
+def draw_all(section: Section, contractions: Sequence[tuple[Record, dict[str, Any]]], folder: Path) -> list[Path]:
+    """Every figure of a section that its records can fill; returns the files."""
+    ids = {record.id for record in section.records}
+    contractions = [(record, result) for record, result in contractions if record.id in ids]
     written = []
     with plt.rc_context(_STYLE):
-        for name, draw in (("learning_curves", _learning_curve), ("perplexity_by_k", _by_k)):
-            figure = _panels(section, draw)
+        figures: list[tuple[str, Figure]] = []
+        if rows(section):
+            figures += [("learning_curves", _panels(section, _learning_curve))]
+            figures += [("perplexity_by_k", _panels(section, _by_k))]
+        if prices(section):
+            figures.append(("price_of_stability", _price(section)))
+        if contractions:
+            figures.append(("contraction", _contraction(section, contractions)))
+        for name, figure in figures:
             written += _save(figure, folder / f"{name}_{section.name}")
             plt.close(figure)
     return written
+
+
+def _legend_for_all(figure: Figure, axes: Sequence[Axes]) -> None:
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(list(handles.values()), list(handles), loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _price(section: Section) -> Figure:
+    """Test perplexity against 1 - λ, with the unstable model as a line and what is not certified at the margin."""
+    found = prices(section)
+    models = list(dict.fromkeys(price.model for price in found))
+    figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models) + 1.6, 3.8), squeeze=False)
+    for axis, model in zip(axes[0], models, strict=True):
+        here = [price for price in found if price.model == model and price.cell.values]
+        certified = [1 - max(price.rates) for price in here if price.rates]
+        margin = min(certified, default=1e-4) / 3
+        for constraint in dict.fromkeys(price.constraint for price in here):
+            chosen = [price for price in here if price.constraint == constraint]
+            means = [statistics.mean(price.cell.values) for price in chosen]
+            if constraint == "unstable":
+                axis.axhline(means[0], color="black", linewidth=1, label="unstable")
+                continue
+            x = [1 - max(price.rates) if price.rates else margin for price in chosen]
+            axis.plot(
+                *zip(*sorted(zip(x, means, strict=True)), strict=True),
+                color=_PRICE_COLOURS.get(constraint),
+                marker="o" if all(price.rates for price in chosen) else "x",
+                linestyle="-",
+                markersize=5,
+                label=CONSTRAINTS.get(constraint, constraint) + ("" if chosen[0].rates else " (not certified)"),
+            )
+        axis.set_title(MODEL_NAMES.get(model, model))
+        axis.set_xscale("log")
+        axis.invert_xaxis()
+        axis.set_xlabel("1 - λ, certified (longer memory to the right)")
+        axis.set_ylabel("test perplexity")
+        axis.legend(fontsize=7, loc="best")
+    figure.suptitle(section.caption.replace("`", ""), fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def _contraction(section: Section, found: Sequence[tuple[Record, dict[str, Any]]]) -> Figure:
+    """λ_r against r: colours for stability, lines for the stage of training."""
+    models = list(dict.fromkeys(setting(record, "model.name") for record, _ in found))
+    models.sort(key=lambda model: list(MODEL_NAMES).index(model) if model in MODEL_NAMES else 99)
+    figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models) + 1.6, 3.6), sharey=True, squeeze=False)
+    for axis, model in zip(axes[0], models, strict=True):
+        for record, result in found:
+            if setting(record, "model.name") != model:
+                continue
+            stability = setting(record, "stability.name")
+            for stage, values in result["stages"].items():
+                if stage == "last" and values["largest"] == result["stages"]["best"]["largest"]:
+                    continue  # the best epoch was the last
+                r, growth = zip(*((r, v) for r, v in enumerate(values["largest"], 1) if v > 1e-11), strict=True)
+                axis.plot(
+                    r,
+                    growth,
+                    color=COLOURS.get(stability),
+                    linestyle=_STAGE_LINES[stage],
+                    linewidth=1.6 if stage == "best" else 1.0,
+                    label=f"{stability}, {STAGE_NAMES[stage]}",
+                )
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set_title(MODEL_NAMES.get(model, model))
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.set_yscale("log")
+        axis.set_ylim(bottom=1e-6)
+        axis.set_xlabel("r (words)")
+    axes[0][0].set_ylabel("λ_r, largest growth found in r words")
+    _legend_for_all(figure, axes[0])
+    figure.suptitle(section.caption.replace("`", ""), fontsize=10)
+    figure.tight_layout()
+    return figure
 
 
 def _panels(section: Section, draw: Callable[[Axes, list[Row]], None]) -> Figure:
@@ -60,12 +162,8 @@ def _panels(section: Section, draw: Callable[[Axes, list[Row]], None]) -> Figure
         axis.yaxis.set_minor_locator(NullLocator())
         if axis is not axes[0][0]:
             axis.set_ylabel("")
-    handles: dict[str, object] = {}
-    for axis in axes[0]:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
+    _legend_for_all(figure, axes[0])
     figure.suptitle(section.caption.replace("`", ""), fontsize=10)
-    figure.legend(list(handles.values()), list(handles), loc="center left", bbox_to_anchor=(1.0, 0.5))  # type: ignore[arg-type]
     figure.tight_layout()
     return figure
 

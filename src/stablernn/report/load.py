@@ -1,5 +1,6 @@
 """Run records from a folder, and what of them belongs together."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,32 @@ PROFILES = ("paper", "cpu", "quick", "smoke")
 
 
 def load_records(folder: Path) -> list[Record]:
-    """Every readable record below ``folder``, by id; an unreadable one is named and left out."""
-    records = []
+    """Every readable record below ``folder``, each id once and in order; an unreadable one is named and left out."""
+    return [record for record, _ in _load(folder)]
+
+
+def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]]:
+    """The records below ``folder`` that an analysis was made of, with its result."""
+    found = []
+    for record, path in _load(folder):
+        try:
+            found.append((record, json.loads((path / f"{name}.json").read_text(encoding="utf-8"))))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            log.warning(f"left out: {path / name}.json is not readable ({error}); delete it to make it again")
+    return found
+
+
+def _load(folder: Path) -> list[tuple[Record, Path]]:
+    found: dict[str, tuple[Record, Path]] = {}
     for path in sorted(folder.rglob(RECORD_FILE)):
         try:
-            records.append(read_record(path.parent))
+            record = read_record(path.parent)
+            found.setdefault(record.id, (record, path.parent))
         except RecordError as error:
             log.warning(f"left out: {error}")
-    return sorted(records, key=lambda record: record.id)
+    return [found[name] for name in sorted(found)]
 
 
 def setting(record: Record, option: str) -> Any:

@@ -5,7 +5,7 @@ import io
 import json
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stablernn.record import DIVERGED, Record
@@ -90,10 +90,15 @@ class Row:
         }
 
 
+STABILITIES = ("unstable", "stable")
+
+
 def rows(section: Section) -> list[Row]:
-    """The table's rows, RNN before LSTM, recurrent before feed-forward, small k first."""
+    """The rows of the study's two constraints, RNN before LSTM, recurrent before feed-forward, small k first."""
     found: dict[tuple, Row] = {}
-    settings = {record.id: _settings(record) for record in section.records}
+    kept = tuple(record for record in section.records if setting(record, "stability.name") in STABILITIES)
+    section = replace(section, records=kept)
+    settings = {record.id: settings_of(record) for record in section.records}
     for record in section.records:
         model, approximation, k = (setting(record, o) for o in ("model.name", "approximation.name", "truncation.k"))
         alike = [
@@ -126,7 +131,7 @@ def rows(section: Section) -> list[Row]:
     return [found[key] for key in sorted(found, key=order)]
 
 
-def _settings(record: Record) -> dict[str, Any]:
+def settings_of(record: Record) -> dict[str, Any]:
     """What may set two runs of one model apart: everything but the seed and the constraint."""
 
     def walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,7 @@
 """The whole report: records in, tables and figures out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -10,37 +11,72 @@ from stablernn.console import console
 from stablernn.errors import RecordError
 from stablernn.files import write_text
 from stablernn.record import Record
+from stablernn.report.certificate import certificate_table
+from stablernn.report.contraction import contraction_table
 from stablernn.report.figures import draw_all
-from stablernn.report.load import sections
-from stablernn.report.tables import Table, comma_separated, latex, markdown, table
+from stablernn.report.load import Section, load_analyses, load_records, sections
+from stablernn.report.price import price_table
+from stablernn.report.tables import Table, comma_separated, latex, markdown, rows, table
 
 _BEGIN, _END = "<!-- perplexity table: written by make report -->", "<!-- end of the perplexity table -->"
 
 
-def write_report(records: Sequence[Record], results: Path, readme: Path | None) -> list[Path]:
+def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]:
     """Write tables and figures below ``results`` and renew the README's table; returns the files.
+
+    Args:
+        source: every record below it is read, and the analyses beside it.
+        results: the folder of ``tables/`` and ``figures/``.
+        readme: its table is renewed.
 
     Raises:
         RecordError: there are no records.
     """
-    parts = list(sections(records))
+    parts = list(sections(load_records(source)))
     if not parts:
         raise RecordError(
-            f"no run records below {results / 'records'}: run `make reproduce` first, or name a folder with records=..."
+            f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )
-    tables = results / "tables"
-    text = "\n".join(markdown(table(part)) for part in parts)
-    written = {
-        tables / "perplexity.md": text,
-        tables / "perplexity.tex": "\n".join(latex(table(part)) for part in parts),
-        tables / "perplexity.csv": comma_separated(parts),
+    contractions = load_analyses(source, "contraction")
+    perplexity = [table(part) for part in parts if rows(part)]
+    shown = {
+        "perplexity": perplexity,
+        "price_of_stability": _price_tables(parts, source),
+        "certificates": _analysis_tables(certificate_table, parts, load_analyses(source, "certificate")),
+        "contraction": _analysis_tables(contraction_table, parts, contractions),
     }
+    written = {
+        results / "tables" / f"{name}.{kind}": "\n".join(write(table) for table in found)
+        for name, found in shown.items()
+        for kind, write in (("md", markdown), ("tex", latex))
+        if found
+    }
+    written[results / "tables" / "perplexity.csv"] = comma_separated(parts)
     for path, content in written.items():
         write_text(path, content)
-    figures = [path for part in parts for path in draw_all(part, results / "figures")]
+    figures = [path for part in parts for path in draw_all(part, contractions, results / "figures")]
     if readme is not None and readme.is_file():
-        _renew(readme, text)
+        _renew(readme, "\n".join(markdown(found) for found in perplexity))
     return [*written, *figures]
+
+
+def _price_tables(parts: Sequence[Section], source: Path) -> list[Table]:
+    found = load_analyses(source, "certificate")
+    return [made for part in parts if (made := price_table(part, found)) is not None]
+
+
+def _analysis_tables(
+    make: Callable[..., Table], parts: Sequence[Section], found: Sequence[tuple[Record, dict]]
+) -> list[Table]:
+    """One table a section, in the order of its records; the section stands in the title."""
+    tables = []
+    for part in parts:
+        ids = {record.id for record in part.records}
+        here = [(record, result) for record, result in found if record.id in ids]
+        if here:
+            made = make(here)
+            tables.append(replace(made, title=f"{made.title}: {part.caption}"))
+    return tables
 
 
 def _renew(readme: Path, tables: str) -> None:
@@ -50,18 +86,23 @@ def _renew(readme: Path, tables: str) -> None:
         write_text(readme, f"{before}{begin}\n{tables}{end}{after}")
 
 
-def print_tables(records: Sequence[Record]) -> None:
-    """The tables in the terminal."""
-    for part in sections(records):
-        console.print(_rich(table(part)))
+def print_report(source: Path) -> None:
+    """The tables of the records below ``source`` in the terminal."""
+    for part in sections(load_records(source)):
+        if rows(part):
+            console.print(rich_table(table(part)))
+        price = price_table(part, load_analyses(source, "certificate"))
+        if price is not None:
+            console.print(rich_table(price))
 
 
-def _rich(shown: Table) -> RichTable:
+def rich_table(shown: Table) -> RichTable:
+    """A table for the terminal."""
     out = RichTable(
         box=SIMPLE_HEAD,
         pad_edge=False,
         title=shown.title.replace("`", ""),
-        caption="; ".join(shown.notes),
+        caption="\n".join(shown.notes),
         title_justify="left",
         caption_justify="left",
     )

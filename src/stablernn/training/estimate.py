@@ -50,7 +50,7 @@ def _kind(config: DictConfig) -> str:
 
 
 def _measure(config: DictConfig, corpus: Corpus) -> float:
-    model, constraint = build(config, corpus)
+    model, constraint = build(config, corpus.types)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     optimizer = make(config.optimizer)(model.parameters())
     trainer = Trainer(

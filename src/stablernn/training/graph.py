@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.unroll import rebuild, tensors
-from stablernn.stability.constraints import Constraint, project
+from stablernn.stability.constraints import Constraint
 from stablernn.training.step import Step, is_plain_sgd
 
 
@@ -44,7 +44,7 @@ class GraphedStep(Step):
         self._y.copy_(y)
         self._write_state(state)
         self._replay()
-        project(self.constraint, self.model)
+        self.project()
         return self._state
 
     def _work(self) -> None:

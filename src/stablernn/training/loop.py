@@ -16,7 +16,7 @@ from stablernn.errors import CheckpointError
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.unroll import rebuild, tensors
 from stablernn.record import write_history
-from stablernn.stability.constraints import Constraint
+from stablernn.stability.constraints import Constraint, project
 from stablernn.training import checkpoint
 from stablernn.training.evaluate import Score, score
 from stablernn.training.graph import make_step
@@ -178,6 +178,7 @@ class Trainer:
     def _evaluate(self) -> None:
         """Score valid; keep the best weights, divide the learning rate if there was no gain."""
         now = self.counters
+        project(self.constraint, self.model)
         valid = score(self.model, self.corpus.splits["valid"])
         lr = self.optimizer.param_groups[0]["lr"]
         row = {
@@ -233,6 +234,7 @@ class Trainer:
         checkpoint.load_model(self.model, saved)
         checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
         self.counters = Counters(**values["counters"])
+        self.update.number = self.counters.update
         count = sum(1 for _ in tensors(self.state))
         self.state = rebuild(self.state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
         checkpoint.load_generator_state(saved)

@@ -1,6 +1,7 @@
 """One run: from its configuration to its record."""
 
 import datetime
+import math
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from stablernn.files import remove_leftovers
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, set_up_products
 from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, processor, read_record, versions
+from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints import Constraint, constrained_cells, project
 from stablernn.training.loop import Counters, Trainer
 
@@ -29,12 +31,12 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def build(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint]:
+def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
     """The model at its initial weights, made from the seed and already on the constraint's set."""
     torch.manual_seed(config.seed)
     options = {key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")}
     model = build_language_model(
-        types=corpus.types,
+        types=types,
         cell=make(config.model.cell),
         backbone=make(config.approximation.backbone),
         **options,
@@ -75,7 +77,7 @@ def run(config: DictConfig) -> Record:
     if config.threads:
         torch.set_num_threads(config.threads)
     corpus: Corpus = make(config.dataset).load()
-    model, constraint = build(config, corpus)
+    model, constraint = build(config, corpus.types)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
@@ -112,6 +114,8 @@ def run(config: DictConfig) -> Record:
         finally:
             bar.close()
         tracked.summary({f"final/{key}": value for key, value in _summary(record).items()})
+        proven = ("certified", "rate", "norm", "context")
+        tracked.summary({f"certificate/{key}": record.certificate.get(key) for key in proven})
         record.write(folder)
     log.info(f"{name}: {record.status}, " + ", ".join(f"{key} {value:.2f}" for key, value in _summary(record).items()))
     return record
@@ -158,6 +162,9 @@ def _record(
             "test": corpus.source.perplexity(test, context),
             "test_by_context": corpus.source.perplexities(test, _OPTIMAL_CONTEXTS),
         }
+    certificate = summarise(trainer.model)
+    if constraint.rate is not None and (certificate["rate"] or math.inf) > constraint.rate * (1 + 1e-6):
+        log.warning(f"{trainer.folder.name}: λ is certified as {certificate['rate']}, not as {constraint.rate}")
     return Record(
         id=trainer.folder.name,
         status=DIVERGED if counters.diverged else FINISHED,
@@ -191,5 +198,6 @@ def _record(
         versions=versions(),
         commit=commit(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        certificate=certificate,
         history=counters.history,
     )

@@ -72,6 +72,7 @@ class Step:
         self.waits = self.device.type == "cpu" if waits is None else waits
         model.inputs.sparse = self.plain_sgd and self.waits
         self.lr = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.number = 0  # updates so far; a run that is resumed sets it, as a constraint may count them
         self.nats = torch.zeros((), dtype=torch.float64, device=self.device)
         self.done = torch.zeros((), dtype=torch.int64, device=self.device)
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
@@ -80,8 +81,14 @@ class Step:
         """One update on x and y, both (T, B), from a state; the state to go on with."""
         self.set_lr()
         after = self.descend(x, y, state)
-        project(self.constraint, self.model)
+        self.project()
         return after
+
+    def project(self) -> None:
+        """Back onto the constraint's set, if it is time."""
+        self.number += 1
+        if self.number % self.constraint.every == 0:
+            project(self.constraint, self.model)
 
     def set_lr(self) -> None:
         self.lr.fill_(self.optimizer.param_groups[0]["lr"])

@@ -1,0 +1,26 @@
+"""Analyse trained runs: python scripts/analyze.py --help"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from stablernn.analysis.analyse import analyse
+from stablernn.cli import main
+from stablernn.config import make
+from stablernn.console import console, display
+from stablernn.report.write import rich_table
+from stablernn.training.run import pick_device
+from stablernn.training.trained import find_runs
+
+
+def analyze(options: DictConfig) -> None:
+    runs = find_runs(options.run, Path(options.runs), options.data, pick_device(options.device))
+    analysis = make(options.analysis)
+    with display(options.progress):
+        found = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
+    if found:
+        console.print(rich_table(make(options.table)(found)))
+
+
+if __name__ == "__main__":
+    main(analyze, "analyze")

@@ -1,0 +1,56 @@
+"""Analyses of trained runs: each once, its result as JSON beside the run's record."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from stablernn.console import log
+from stablernn.files import write_json
+from stablernn.record import DIVERGED, commit, versions
+from stablernn.training.trained import Trained
+
+
+class Analysis(Protocol):
+    """What `analysis=` chooses.
+
+    Attributes:
+        name: the result is ``<name>.json`` in the run's folder.
+        options: all that changes the result; with others it is computed anew.
+    """
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]: ...
+
+    def __call__(self, trained: Trained) -> dict[str, Any]: ...
+
+
+def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) -> Iterator[tuple[Trained, dict]]:
+    """The result of an analysis for each run, read where it is there already; diverged runs are left out.
+
+    Args:
+        analysis: to be carried out.
+        runs: finished ones.
+        fresh: compute again what is there.
+    """
+    for trained in runs:
+        if trained.record.status == DIVERGED:
+            log.info(f"{trained.record.id}: diverged, not analysed")
+            continue
+        path = trained.folder / f"{analysis.name}.json"
+        result = None if fresh else _read(path, analysis.options)
+        if result is None:
+            result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
+            write_json(path, result | {"versions": versions(), "commit": commit()})
+        yield trained, result
+
+
+def _read(path: Path, options: dict[str, Any]) -> dict[str, Any] | None:
+    """The result that is there, unless it was computed with other options or is unreadable."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        return result if result["options"] == json.loads(json.dumps(options)) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,55 @@
+"""analysis=certificate: what is proven about a run's model, and beside it what truncation changes."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from stablernn.analysis.truncation import measure_gaps
+from stablernn.errors import ConfigurationError
+from stablernn.stability.certificates import certify, summarise
+from stablernn.training.trained import Trained
+
+
+@dataclass(frozen=True)
+class CertificateAnalysis:
+    """The certificate of the best weights, and the gap measured at the k that it asks for.
+
+    Args:
+        epsilon: nats; k(ε) is the least k for which no log-probability can change by more.
+        split: measured on it,
+        tokens: on its first so many words,
+        lengths: at these k and at k(ε),
+        k_max: but at no k beyond this.
+    """
+
+    epsilon: float = 0.01
+    split: str = "valid"
+    tokens: int = 2000
+    lengths: tuple[int, ...] = (10, 35)
+    k_max: int = 256
+    name: ClassVar[str] = "certificate"
+
+    def __post_init__(self) -> None:
+        if not self.epsilon > 0:
+            raise ConfigurationError(f"analysis.epsilon={self.epsilon} must be a positive number of nats")
+        for option in ("tokens", "k_max"):
+            if getattr(self, option) < 1:
+                raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= 1")
+        object.__setattr__(self, "lengths", tuple(self.lengths))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return asdict(self) | {"lengths": list(self.lengths)}
+
+    def __call__(self, trained: Trained) -> dict[str, Any]:
+        model = trained.model("best")
+        certificate = certify(model)
+        k = certificate.context(self.epsilon)
+        at = min(k or self.k_max, self.k_max)
+        gaps = measure_gaps(model, trained.corpus.splits[self.split].first(self.tokens), [*self.lengths, at])
+        return {
+            "certificate": summarise(model),
+            "k": k,
+            "measured_at": at if k is not None else None,
+            "measured": {str(length): asdict(gap) for length, gap in gaps.items()},
+            "certified": {str(length): certificate.gap(length) for length in gaps},
+        }

@@ -1,0 +1,225 @@
+"""Certificates: what is proven about a trained model, whatever it was trained under.
+
+Let every cell be λ-contractive in a norm of its state, and H bound that norm over the states reached from zero. The
+true state and the truncated one, h_t^(k), come from states at time t - k that differ by at most H, and see the same k
+inputs:
+
+    ‖h_t - h_t^(k)‖ <= λ^k H          (Miller & Hardt 2018, section 3)
+
+With logits z = V h + c any log-probability moves by at most max_{i,j} |(V_i - V_j) δh| <= D_V ‖δh‖, where D_V is the
+largest distance of two rows of V in the dual norm. So D_V λ^k H bounds the change of the log-perplexity, in nats. In a
+stack the input of a layer moves too, and the bounds of the layers follow each other:
+
+    e_l(0) = H_l,    e_l(j) = λ_l e_l(j-1) + L_l e_{l-1}(j)        L_l: how far an input of the layer moves its state
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stablernn.models.language_model import SequenceModel
+from stablernn.stability.constraints import constrained_cells
+from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction, prove
+
+EPSILONS = (1.0, 0.1, 0.01, 0.001)  # nats
+CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+_MOST_CONTEXT = 10_000_000
+_EXACT_PAIRS = 2048  # among so few rows all distances are computed
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proven of a model.
+
+    Attributes:
+        layers: for each cell the proof with which the gap is bounded, or the best attempt. Its rate may be above the
+            least that is proven: some room makes the norm's weights, and so H, far smaller.
+        proofs: all attempts, by layer.
+        decoder: D_V in the dual norm of the last layer's; infinite where nothing is proven.
+    """
+
+    layers: tuple[Contraction, ...]
+    proofs: tuple[CellProofs, ...]
+    decoder: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether stability is proven."""
+        return all(layer.holds for layer in self.layers)
+
+    @property
+    def rate(self) -> float:
+        """λ: the least rate that is proven, of the layer where it is largest."""
+        return max(min(attempt.rate for attempt in proofs.attempts) for proofs in self.proofs)
+
+    def state_gaps(self) -> Iterator[float]:
+        """Bounds of ‖h_t - h_t^(k)‖ of the last layer, in its norm, for k = 0, 1, 2, ..."""
+        gaps = [layer.radius for layer in self.layers]
+        gains = [0.0] + [
+            layer.input_gain(1 / below.norm.weights.h) if below.norm else math.inf
+            for below, layer in zip(self.layers, self.layers[1:], strict=False)
+        ]
+        while True:
+            yield gaps[-1]
+            below = 0.0
+            for number, layer in enumerate(self.layers):
+                gaps[number] = layer.rate * gaps[number] + (gains[number] * below if number else 0.0)
+                below = gaps[number]
+
+    def gap(self, k: int) -> float:
+        """Bound of the change of any log-probability, and so of the log-perplexity, under truncation to k; nats."""
+        if not self.holds:
+            return math.inf
+        if len(self.layers) == 1:
+            state = self.layers[0].radius * self.layers[0].rate ** k
+        else:
+            state = next(islice(self.state_gaps(), k, None))
+        return self.decoder * state * (1 + OUTWARD)
+
+    def context(self, epsilon: float) -> int | None:
+        """k(ε): the least k for which ``gap`` is at most ε nats; None if it is not proven or above ten million."""
+        if not self.holds:
+            return None
+        low, high = -1, 1
+        if len(self.layers) > 1:
+            scale = self.decoder * (1 + OUTWARD)
+            steps = (k for k, state in enumerate(islice(self.state_gaps(), _MOST_CONTEXT)) if state * scale <= epsilon)
+            return next(steps, None)
+        while self.gap(high) > epsilon:
+            low, high = high, 2 * high
+            if high > 2 * _MOST_CONTEXT:
+                return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.gap(middle) <= epsilon else (middle, high)
+        return high
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON: for run records and tables."""
+        best = self.layers[-1]
+        result: dict[str, Any] = {
+            "certified": self.holds,
+            "norm": " / ".join(layer.name for layer in self.layers),
+            "rate": _finite(self.rate),
+            "bounds": [{name: _finite(bound) for name, bound in proofs.bounds.items()} for proofs in self.proofs],
+            "attempts": [
+                [
+                    {
+                        "norm": attempt.name,
+                        "rate": _finite(attempt.rate),
+                        "certified": attempt.holds,
+                        "reason": attempt.reason,
+                    }
+                    for attempt in _least_of_each(proofs.attempts)
+                ]
+                for proofs in self.proofs
+            ],
+        }
+        if self.holds:
+            result |= {
+                "gap_rate": max(layer.rate for layer in self.layers),
+                "radius": best.radius,
+                "decoder": self.decoder,
+                "context": {f"{epsilon:g}": self.context(epsilon) for epsilon in EPSILONS},
+                "gap": {str(k): self.gap(k) for k in CONTEXTS},
+            }
+        else:
+            result["reason"] = "; ".join(
+                f"layer {number}: {layer.reason}" if len(self.layers) > 1 else layer.reason
+                for number, layer in enumerate(self.layers, 1)
+                if not layer.holds
+            )
+        return result
+
+
+def summarise(model: SequenceModel) -> dict[str, Any]:
+    """``certify``'s summary, and with dropout also what holds for the inputs of training."""
+    summary = certify(model).summary()
+    if model.dropout.p or (len(model.backbone.cells) > 1 and model.backbone.dropout.p):
+        training = certify(model, dropout=True)
+        summary["training"] = {"certified": training.holds, "rate": _finite(training.rate)}
+    return summary
+
+
+@torch.no_grad()
+def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
+    """The best certificate that can be proven for a model.
+
+    Args:
+        model: a language model; the rows of its embedding are the inputs that the first cell can see.
+        dropout: for the inputs that training shows to the cell, with entries removed and the others multiplied by
+            1 / (1 - p), instead of those at inference.
+    """
+    proofs = []
+    for number, (cell, inputs) in enumerate(constrained_cells(model)):
+        rate = (model.backbone.dropout.p if number else model.dropout.p) if dropout else 0.0
+        proofs.append(prove(cell, inputs, rate))
+    rows = model.objective.weight.detach().double()
+    layers, decoder = [], math.inf
+    for number, proven in enumerate(proofs, 1):
+        chosen, spread = _best(proven.attempts, rows if number == len(proofs) else None)
+        layers.append(chosen)
+        decoder = spread
+    return Certificate(tuple(layers), tuple(proofs), decoder)
+
+
+def _best(attempts: Sequence[Contraction], rows: Tensor | None) -> tuple[Contraction, float]:
+    """The contraction that needs the fewest steps to a hundredth of a nat, and its D_V."""
+    proven = [attempt for attempt in attempts if attempt.holds]
+    if not proven:
+        return min(attempts, key=lambda attempt: attempt.rate), math.inf
+
+    def spread(attempt: Contraction, exact: bool) -> float:
+        assert attempt.norm is not None
+        if rows is None:
+            return 1.0
+        return diameter(attempt.norm.readout(rows), attempt.norm.dual, exact) * (1 + OUTWARD)
+
+    def steps(attempt: Contraction) -> float:
+        start = attempt.radius * spread(attempt, exact=False) / 0.01
+        return math.log(max(start, 1.0)) / -math.log(attempt.rate)
+
+    best = min(proven, key=steps)
+    return best, spread(best, exact=True)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _least_of_each(attempts: Sequence[Contraction]) -> list[Contraction]:
+    """Of each kind of norm the attempt with the least rate."""
+    least: dict[str, Contraction] = {}
+    for attempt in attempts:
+        if attempt.name not in least or attempt.rate < least[attempt.name].rate:
+            least[attempt.name] = attempt
+    return list(least.values())
+
+
+def diameter(rows: Tensor, p: float, exact: bool = True) -> float:
+    """A bound of the largest distance of two rows (N, D) in the p-norm; ``exact`` tries to find it itself.
+
+    Two rows lie apart by no more than their distances from the middle add up to. So with a pair that lies apart by d,
+    no row nearer to the middle than d - (the largest such distance) can belong to a pair farther apart, and those left
+    are few. Where they are not, the sum of the two largest distances from the middle stands.
+    """
+    radii = torch.linalg.vector_norm(rows - rows.mean(0), ord=p, dim=1)
+    if len(rows) < 2:
+        return 0.0
+    first, second = (float(value) for value in radii.topk(2).values)
+    if not exact:
+        return first + second
+    far, found = int(radii.argmax()), 0.0
+    for _ in range(3):
+        distances = torch.linalg.vector_norm(rows - rows[far], ord=p, dim=1)
+        found, far = max(found, float(distances.max())), int(distances.argmax())
+    outer = rows[radii >= found - first]
+    if len(outer) > _EXACT_PAIRS:
+        return first + second
+    pairs = torch.cdist(outer, outer, p=p, compute_mode="donot_use_mm_for_euclid_dist")
+    return max(found, float(pairs.max()))

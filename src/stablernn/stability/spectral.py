@@ -1,0 +1,189 @@
+"""Constraints on the 2-norm of a recurrent matrix, and clipping of singular values without an SVD."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from stablernn.errors import ConfigurationError
+from stablernn.models.cells import Cell, RNNCell
+from stablernn.stability.constraints import Constraint
+
+# Weights are float32, and float32 knows singular values to some 1e-6. So they are put this little inside the limit. It
+# is squared where they are put and not where they are tested: what was projected passes the test with as much to spare
+# on either side, and the bound holds in exact arithmetic on the weights as they are stored.
+_INSIDE = 1 - 6e-6
+# The same where products alone must do, as on a GPU.
+_INSIDE_BY_PRODUCTS = 1 - 2e-5
+_SIGN_FROM = 1e-5  # the sign of an eigenvalue is known from this part of the largest on; below it does not matter
+_ROOT_ROUNDS = 12
+_BALANCINGS = 200
+
+
+class SpectralNormBall(Constraint):
+    """‖W‖_2 <= limit: then the tanh-RNN is limit-contractive in the 2-norm, as tanh is 1-Lipschitz.
+
+    The projection is the Euclidean one: singular values are clipped at the limit, singular vectors kept.
+
+    Args:
+        limit: λ, in (0, 1).
+    """
+
+    cell_type = RNNCell
+
+    def __init__(self, limit: float = 0.999) -> None:
+        if not 0 < limit < 1:
+            raise ConfigurationError(f"stability.constraint.limit={limit} must lie in (0, 1)")
+        self.limit = self.rate = limit
+
+    @torch.no_grad()
+    def project(self, cell: Cell, inputs: Tensor | None) -> None:
+        weight = cell.recurrent_blocks()["W"]
+        clip_singular_values(weight, self.limit)
+
+
+class RNNDiagonal(Constraint):
+    """‖D W D⁻¹‖_2 <= limit for the diagonal D that balances W: the tanh-RNN is limit-contractive in the norm ‖D h‖_2.
+
+    tanh acts on each unit alone, so any positive diagonal D will do, and the set is larger than the spectral-norm
+    ball: units may drive others strongly if little comes back. The singular values of D W D⁻¹ are clipped (the nearest
+    point in the norm ‖D ΔW D⁻¹‖_F); where the clipped matrix is not quite balanced and its own D would say more than
+    the limit, it is scaled. D does not change with the scale of W, so what was projected is left alone.
+
+    Args:
+        limit: λ, in (0, 1).
+    """
+
+    cell_type = RNNCell
+
+    def __init__(self, limit: float = 0.999) -> None:
+        if not 0 < limit < 1:
+            raise ConfigurationError(f"stability.constraint.limit={limit} must lie in (0, 1)")
+        self.limit = self.rate = limit
+
+    @torch.no_grad()
+    def project(self, cell: Cell, inputs: Tensor | None) -> None:
+        weight = cell.recurrent_blocks()["W"]
+        exact = weight.double()
+        units = balance(exact)
+        balanced = units[:, None] * exact / units
+        if float(torch.linalg.matrix_norm(balanced, ord=2)) <= self.limit:
+            return
+        clip_singular_values(balanced, self.limit)
+        exact = balanced / units[:, None] * units
+        units = balance(exact)
+        norm = torch.linalg.matrix_norm(units[:, None] * exact / units, ord=2)
+        weight.copy_(exact * (self.limit * _INSIDE / norm).clamp_max(1))
+
+
+def clip_singular_values(
+    matrix: Tensor, limit: float, row_scale: Tensor | None = None, waits: bool | None = None
+) -> None:
+    """Clip the singular values of diag(r) M at ``limit``, by changing M in place.
+
+    With diag(r) M = P Σ Qᵀ it is multiplied by Q min(1, limit / Σ) Qᵀ. That is the nearest point of the ball
+    ‖diag(r) M‖_2 <= limit in the norm ‖diag(r) ΔM‖_F, for r = 1 the Euclidean projection. The Gram matrix tells all
+    that is needed.
+
+    Args:
+        matrix: M (N, D).
+        limit: of the singular values.
+        row_scale: r (N,), positive; None: 1.
+        waits: whether to look at numbers on the way and do no more than is needed; by default on a CPU.
+    """
+    gram = _gram(matrix, row_scale)
+    # b² I - G is positive definite exactly when ‖scaled‖_2 < b, and a Cholesky factorisation, ten times cheaper
+    # than an eigendecomposition, tells.
+    margin = -gram
+    margin.diagonal().add_(limit**2 * _INSIDE)
+    info = torch.linalg.cholesky_ex(margin).info
+    if not (matrix.device.type == "cpu" if waits is None else waits):
+        factor = clip_factor(gram, limit * _INSIDE_BY_PRODUCTS)
+        matrix.copy_(torch.where(info == 0, matrix, matrix @ factor))
+        return
+    if int(info) == 0:
+        return
+    exact = matrix
+    eigenvalues, vectors = torch.linalg.eigh(gram)
+    if eigenvalues[-1] > 1.5 * limit**2:
+        # So far outside that float32 would lose the values near the limit beside the largest.
+        exact = matrix.double()
+        eigenvalues, vectors = torch.linalg.eigh(_gram(exact, None if row_scale is None else row_scale.double()))
+    bound = limit * _INSIDE
+    singular = eigenvalues.clamp_min(0).sqrt()
+    vectors = vectors[:, singular > bound]
+    shrink = bound / singular[singular > bound] - 1
+    matrix.copy_(exact + (exact @ vectors * shrink) @ vectors.T)
+
+
+def _gram(matrix: Tensor, row_scale: Tensor | None) -> Tensor:
+    scaled = matrix if row_scale is None else matrix * row_scale[:, None]
+    return scaled.T @ scaled
+
+
+def clip_factor(gram: Tensor, bound: float) -> Tensor:
+    """X = bound · max(G, bound²)^(-1/2), by products alone: nothing of it waits for the device.
+
+    max(G, b²) = b² + (Y + |Y|) / 2 with Y = G - b² and |Y| = Y sign(Y). The sign comes from Newton's and Schulz's
+    iteration with the scaling of Chen & Chow (2014); an eigenvalue so near to zero that its sign stays open adds no
+    more than itself to the error. The inverse root is the coupled iteration of the same name (Higham 2008, section
+    6.7).
+
+    Args:
+        gram: symmetric positive semidefinite, (D, D) float32.
+        bound: of the square roots of its eigenvalues.
+
+    Returns:
+        X (D, D), symmetric.
+    """
+    with _full_precision(gram):
+        identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        square = gram @ gram
+        largest = torch.linalg.matrix_norm(square @ square) ** 0.25  # at least ‖G‖_2
+        scale = torch.clamp(largest - bound**2, min=bound**2)
+        difference = gram - bound**2 * identity
+        sign = difference / scale
+        low = _SIGN_FROM
+        while low < 1 - 1e-4:
+            step = (3 / (1 + low + low**2)) ** 0.5
+            sign = 1.5 * step * sign - (0.5 * step**3) * (sign @ (sign @ sign))
+            low = 0.5 * step * low * (3 - (step * low) ** 2)
+        positive = (difference + difference @ sign) / 2
+        positive = (positive + positive.T) / 2
+        # Z / (largest + b²) has its eigenvalues in (0, 1], where the iteration converges.
+        total = torch.clamp(largest, min=bound**2) + bound**2 * 1e-3
+        y, z = (bound**2 * identity + positive) / total, identity
+        for _ in range(_ROOT_ROUNDS):
+            correction = 1.5 * identity - 0.5 * (z @ y)
+            y, z = y @ correction, correction @ z
+        return bound / total.sqrt() * z
+
+
+@contextmanager
+def _full_precision(matrix: Tensor) -> Iterator[None]:
+    """No TF32: the factor has to be right to 1e-5."""
+    if not matrix.is_cuda:
+        yield
+        return
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def balance(matrix: Tensor) -> Tensor:
+    """d > 0 (D,) for which row j and column j of diag(d) W diag(d)⁻¹ have about the same 2-norm (Osborne 1960).
+
+    That makes its Frobenius norm least. It depends on the pattern of W alone and not on its size.
+    """
+    squares = (matrix**2).fill_diagonal_(0)  # no D changes it
+    squares = squares / squares.max().clamp_min(1e-300) + 1e-24
+    weights = squares.new_ones(len(squares))  # d²
+    for _ in range(_BALANCINGS):
+        out, into = weights * (squares @ (1 / weights)), (squares.T @ weights) / weights
+        weights = weights * (into / out) ** 0.25
+        weights = weights / weights.log().mean().exp()
+    return weights.sqrt()

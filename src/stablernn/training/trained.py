@@ -1,0 +1,84 @@
+"""Finished runs as analyses read them: the configuration, the corpus, and the model at chosen weights."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from stablernn.config import make
+from stablernn.data.splits import Corpus
+from stablernn.errors import RecordError
+from stablernn.models.language_model import SequenceModel
+from stablernn.record import RECORD_FILE, Record, read_record
+from stablernn.training import checkpoint
+from stablernn.training.run import build
+
+STAGES = ("initial", "best", "last")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        folder: where its record and weights are.
+        record: its record.
+        data: folder of the data sets; None: as the data set itself finds them.
+        device: where the model goes.
+    """
+
+    folder: Path
+    record: Record
+    data: str | None
+    device: torch.device
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """The configuration that the run was trained with, made to run here."""
+        config = OmegaConf.create(self.record.config)
+        config.device = str(self.device)
+        if self.record.data["name"] != "embedded":
+            config.dataset.path = self.data
+        return config
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """Raises RecordError if the data here are not those that it was trained on."""
+        corpus: Corpus = make(self.config.dataset).load()
+        if corpus.fingerprint != self.record.data["fingerprint"]:
+            raise RecordError(
+                f"{self.record.id} was trained on data with the fingerprint {self.record.data['fingerprint']}, "
+                f"and those here have {corpus.fingerprint}"
+            )
+        return corpus
+
+    def model(self, stage: str = "best") -> SequenceModel:
+        """The model before training (``initial``), at the best evaluation (``best``) or at the end (``last``).
+
+        Raises:
+            RecordError: its weights are not here.
+        """
+        model, _ = build(self.config, self.record.data["types"])
+        if stage != "initial":
+            path = self.folder / {"best": checkpoint.BEST, "last": checkpoint.LAST}[stage]
+            if not path.is_file():
+                raise RecordError(f"{path} is missing (weights are not committed): delete record.json and train again")
+            saved, _ = checkpoint.load(path)
+            checkpoint.load_model(model, saved)
+        return model.eval()
+
+
+def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) -> list[Trained]:
+    """The finished runs below ``runs`` whose id begins with ``pattern`` or matches it as a shell pattern.
+
+    Raises:
+        RecordError: there is none.
+    """
+    folders = [path.parent for path in sorted(runs.glob(f"*/{RECORD_FILE}"))]
+    chosen = [folder for folder in folders if folder.name.startswith(pattern) or folder.match(pattern)]
+    if not chosen:
+        known = "\n".join(f"  {folder.name}" for folder in folders) or "  none: run `make reproduce` first"
+        raise RecordError(f"run={pattern}: no finished run below {runs} has this id; there are\n{known}")
+    return [Trained(folder, read_record(folder), data, device) for folder in chosen]

@@ -1,0 +1,322 @@
+"""Certificates: attacked by random and by gradient-found states, inputs and masks; refused where nothing is proven."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from stablernn.models.cells import Cell, LSTMCell, LSTMState, RNNCell, State, map_state
+from stablernn.models.language_model import build_language_model
+from stablernn.models.truncated import truncated_states
+from stablernn.models.unroll import Recurrent
+from stablernn.stability import certify
+from stablernn.stability.certificates import diameter, summarise
+from stablernn.stability.comparison import LSTMComparison, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
+from stablernn.stability.constraints import project
+from stablernn.stability.contractions import Contraction, balance, prove
+from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.spectral import SpectralNormBall
+
+seeds = st.integers(0, 2**31)
+_TOLERANCE = 1 + 1e-7  # the attack computes in float64, and its own differences round
+
+
+def double(cell: Cell) -> Cell:
+    return cell.double().requires_grad_(False)
+
+
+def random_cell(kind, seed, size, recurrent, bias):
+    """A cell whose recurrent part, forget bias and so λ vary over all that can and cannot be certified."""
+    torch.manual_seed(seed)
+    cell = kind(3, size)
+    with torch.no_grad():
+        cell.weight_hh.mul_(recurrent)
+        if kind is LSTMCell:
+            cell.bias_ih[size : 2 * size] += bias
+    return cell, torch.randn(9, 3)
+
+
+def pairs(box: State, count: int) -> State:
+    """Pairs of states anywhere in the box, half of them near each other: (2, count, D)."""
+
+    def draw(bound):
+        first = (2 * torch.rand(count, len(bound), dtype=torch.float64) - 1) * bound
+        second = (2 * torch.rand(count, len(bound), dtype=torch.float64) - 1) * bound
+        near = (torch.rand(count, 1) < 0.5).double() * 0.999
+        return torch.stack([first, near * first + (1 - near) * second])
+
+    return map_state(draw, box)
+
+
+def ratio(cell, norm, pair: State, x) -> torch.Tensor:
+    after = cell(x, pair)
+    return norm(map_state(lambda part: part[0] - part[1], after)) / norm(
+        map_state(lambda part: part[0] - part[1], pair)
+    )
+
+
+def attack(cell, box: State, proof: Contraction, inputs, steps: int) -> float:
+    """The worst one-step ratio that gradient ascent finds in the box."""
+    words = inputs.repeat_interleave(12, 0)
+    state = pairs(box, len(words))
+    parts = [part.clone().requires_grad_() for part in state]
+    adam = torch.optim.Adam(parts, lr=0.05)
+    worst = 0.0
+    for _ in range(steps):
+        found = ratio(cell, proof.norm, type(state)(*parts), words)
+        worst = max(worst, float(found.detach().max()))
+        gradients = torch.autograd.grad(-found.log().sum(), parts)
+        for part, gradient in zip(parts, gradients, strict=True):
+            part.grad = gradient
+        adam.step()
+        with torch.no_grad():
+            for part, bound in zip(parts, box, strict=True):
+                torch.minimum(torch.maximum(part, -bound), bound, out=part)
+    return worst
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=seeds,
+    kind=st.sampled_from([RNNCell, LSTMCell]),
+    size=st.integers(1, 6),
+    recurrent=st.floats(0.05, 1.2),
+    bias=st.floats(-3, 4),
+)
+def test_no_pair_of_states_contracts_slower_than_certified(seed, kind, size, recurrent, bias):
+    cell, inputs = random_cell(kind, seed, size, recurrent, bias)
+    proven = prove(cell, inputs, 0.0)
+    double(cell)
+    for proof in proven.attempts:
+        if proof.holds:
+            assert attack(cell, proven.box, proof, inputs.double(), steps=25) <= proof.rate * _TOLERANCE
+
+
+def test_the_certified_rate_of_an_rnn_is_attained():
+    cell, inputs = random_cell(RNNCell, 0, 5, 0.8, 0)
+    with torch.no_grad():
+        cell.bias_ih.zero_()
+        cell.bias_hh.zero_()
+        inputs[0] = 0  # tanh has slope 1 at the state zero
+    proven = prove(cell, inputs, 0.0)
+    double(cell)
+    best = next(proof for proof in proven.attempts if proof.name == "2-norm")
+    direction = torch.linalg.svd(cell.weight_hh).Vh[0] * 1e-5
+    pair = type(proven.box)(torch.stack([direction, -direction])[:, None])
+    assert float(ratio(cell, best.norm, pair, inputs[:1].double())) >= best.rate * (1 - 1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, kind=st.sampled_from([RNNCell, LSTMCell]), recurrent=st.floats(0.05, 3), bias=st.floats(-2, 6))
+def test_no_input_leads_out_of_the_certified_box_and_radius(seed, kind, recurrent, bias):
+    cell, inputs = random_cell(kind, seed, 5, recurrent, bias)
+    proven = prove(cell, inputs, 0.0)
+    double(cell)
+    state = cell.zeros(16)
+    for step in range(60):
+        # random words, and in half of the streams the word that moves the state farthest
+        word = inputs.double()[torch.randint(len(inputs), (16,))]
+        if step % 2:
+            every = [cell(x.double().expand(16, -1), state) for x in inputs]
+            far = torch.stack([torch.cat(list(s), 1).abs().sum(1) for s in every]).argmax(0)
+            word[:8] = inputs.double()[far[:8]]
+        state = cell(word, state)
+        for part, bound in zip(state, proven.box, strict=True):
+            assert bool((part.abs() <= bound).all())
+        for proof in proven.attempts:
+            if proof.holds:
+                assert float(proof.norm(state).max()) <= proof.radius
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=seeds,
+    kind=st.sampled_from([RNNCell, LSTMCell]),
+    layers=st.integers(1, 2),
+    recurrent=st.floats(0.05, 0.8),
+    decoder=st.floats(0.1, 10),
+)
+def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, layers, recurrent, decoder):
+    torch.manual_seed(seed)
+    model = build_language_model(17, kind, Recurrent, 4, 5, num_layers=layers).eval()
+    with torch.no_grad():
+        model.inputs.weight.mul_(10)
+        model.objective.weight.mul_(decoder)
+        for cell in model.backbone.cells:
+            cell.weight_hh.mul_(recurrent)
+    certificate = certify(model)
+    model.double()
+    words = torch.randint(17, (60, 1))
+    with torch.no_grad():
+        x = model.inputs(words)
+        features, _ = model.backbone(x, model.backbone.initial_state(1))
+        whole = model.objective.logits(features).log_softmax(-1)
+        for k in (1, 2, 3, 5, 8, 13, 21):
+            states = truncated_states(list(model.backbone.cells), x, k)
+            cut = model.objective.logits(states[-1].h).log_softmax(-1)
+            assert float((whole - cut).abs().max()) <= certificate.gap(k) + 1e-12
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds, kind=st.sampled_from([RNNCell, LSTMCell]), rate=st.floats(0.1, 0.7))
+def test_the_certificate_for_training_holds_under_every_dropout_mask(seed, kind, rate):
+    cell, inputs = random_cell(kind, seed, 4, 0.15, 0)
+    proven = prove(cell, inputs, rate)
+    double(cell)
+    masks = torch.tensor(list(itertools.product([0.0, 1.0], repeat=3)), dtype=torch.float64) / (1 - rate)
+    masked = (inputs.double()[:, None] * masks).flatten(0, 1)
+    state = cell.zeros(len(masked))
+    for _ in range(30):
+        state = cell(masked, state)
+        assert all(bool((part.abs() <= bound).all()) for part, bound in zip(state, proven.box, strict=True))
+    for proof in proven.attempts:
+        if proof.holds:
+            assert attack(cell, proven.box, proof, masked, steps=3) <= proof.rate * _TOLERANCE
+
+
+def as_coded_and_saturated(size=4):
+    """An LSTM on the as-coded set whose state zero repels its neighbours."""
+    torch.manual_seed(0)
+    model = build_language_model(7, LSTMCell, Recurrent, 3, size).eval()
+    cell = model.backbone.cells[0]
+    with torch.no_grad():
+        cell.weight_hh.fill_(1e-6)
+        cell.weight_hh.view(4, size, size)[2] += torch.eye(size)  # W_z, columns of equal signs
+        cell.bias_ih.zero_()
+        cell.bias_hh.zero_()
+        for gate in (0, 1, 3):
+            cell.bias_ih[gate * size : (gate + 1) * size] = 8  # i, f and o open: the biases are free
+        model.inputs.weight.mul_(1e-3)
+    project(LSTMAsCoded(), model)
+    return model
+
+
+def test_the_as_coded_condition_bounds_columns_and_not_rows():
+    cell = LSTMCell(6, 6)
+    with torch.no_grad():
+        cell.weight_hh.fill_(1e-9)
+        cell.weight_hh[0] = 1.0  # all of W_i in one row: each column as long as it may be, the row d times as long
+    LSTMAsCoded().project(cell, None)
+    rows, columns = (cell.recurrent_blocks()["W_i"].abs().sum(axis) for axis in (1, 0))
+    assert_close(columns, torch.full((6,), 0.395))
+    assert float(rows.max()) == pytest.approx(6 * 0.395, rel=1e-4)
+
+
+def test_an_as_coded_lstm_is_refused_and_does_expand():
+    model = as_coded_and_saturated()
+    certificate = certify(model)
+    assert not certificate.holds
+    assert certificate.gap(1000) == math.inf
+    assert certificate.context(1.0) is None
+    assert "loop gain" in certificate.summary()["reason"]
+
+    cell = double(model.backbone.cells[0])
+    size = cell.hidden_size
+    x = torch.zeros(1, 3, dtype=torch.float64)
+    start = torch.zeros(1, 2 * size, dtype=torch.float64)
+
+    def step(flat):
+        return torch.cat(list(cell(x, LSTMState(*flat.split(size, 1)))), 1)
+
+    jacobian = torch.autograd.functional.jacobian(step, start)[0, :, 0]
+    assert float(torch.linalg.eigvals(jacobian).abs().max()) > 1.05  # expands whatever the norm, and however many steps
+    near, far = start, start + 1e-6
+    for _ in range(400):
+        near, far = step(near), step(far)
+    assert float((near - far).norm()) > 1  # and never forgets the difference
+
+
+def test_unstable_models_are_refused_with_the_reason():
+    torch.manual_seed(0)
+    for kind, scale in ((RNNCell, 3.0), (LSTMCell, 3.0)):
+        model = build_language_model(7, kind, Recurrent, 3, 8)
+        with torch.no_grad():
+            model.backbone.cells[0].weight_hh.mul_(scale)
+        summary = certify(model).summary()
+        assert not summary["certified"]
+        assert "below 1" in summary["reason"]
+
+
+def test_a_forget_gate_that_rounds_to_one_is_refused():
+    model = build_language_model(7, LSTMCell, Recurrent, 3, 8)
+    with torch.no_grad():
+        model.backbone.cells[0].bias_ih[8:16] = 60
+    assert "never forgets" in certify(model).summary()["reason"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, size=st.integers(1, 12), scale=st.floats(0.1, 30), stack=st.booleans())
+@pytest.mark.parametrize("constraint", [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear])
+@pytest.mark.parametrize("limit", [0.9, 0.999])
+def test_what_is_projected_is_certified_at_its_limit(constraint, limit, seed, size, scale, stack):
+    torch.manual_seed(seed)
+    model = build_language_model(23, LSTMCell, Recurrent, 5, size, num_layers=2 if stack else 1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(scale)
+    project(constraint(limit), model)
+    certificate = certify(model)
+    assert certificate.holds
+    assert certificate.rate <= limit * (1 + 1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, size=st.integers(1, 12), scale=st.floats(0.1, 30))
+def test_the_papers_conditions_are_certified(seed, size, scale):
+    torch.manual_seed(seed)
+    for kind, constraint in ((RNNCell, SpectralNormBall(0.99)), (LSTMCell, LSTMStated())):
+        model = build_language_model(23, kind, Recurrent, 5, size)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(scale)
+        project(constraint, model)
+        certificate = certify(model)
+        assert certificate.holds
+        if kind is RNNCell:
+            assert certificate.rate <= 0.99 * (1 + 1e-8)
+
+
+def test_k_of_epsilon_is_the_least_k_whose_gap_is_below_it():
+    torch.manual_seed(0)
+    for layers in (1, 2):
+        model = build_language_model(50, RNNCell, Recurrent, 6, 8, num_layers=layers)
+        project(SpectralNormBall(0.9), model)
+        certificate = certify(model)
+        for epsilon in (1.0, 0.1, 1e-3):
+            k = certificate.context(epsilon)
+            assert certificate.gap(k) <= epsilon
+            assert k == 0 or certificate.gap(k - 1) > epsilon
+
+
+def test_the_summary_says_what_holds_with_dropout():
+    model = build_language_model(50, LSTMCell, Recurrent, 6, 8, dropout=0.5)
+    project(LSTMStated(), model)
+    summary = summarise(model)
+    assert summary["training"]["rate"] > summary["rate"]
+    assert "training" not in summarise(build_language_model(5, RNNCell, Recurrent, 2, 2))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, count=st.integers(2, 60), size=st.integers(1, 6), p=st.sampled_from([1.0, 2.0]), tail=st.booleans())
+def test_the_diameter_is_the_largest_distance(seed, count, size, p, tail):
+    torch.manual_seed(seed)
+    rows = torch.randn(count, size, dtype=torch.float64)
+    if tail:
+        rows = rows**3
+    truth = float(torch.stack([(rows - row).norm(p=p, dim=1) for row in rows]).max())
+    assert diameter(rows, p) == pytest.approx(truth, rel=1e-12)
+    assert truth * (1 - 1e-12) <= diameter(rows, p, exact=False) <= 2 * truth + 1e-12
+
+
+def test_balancing_shrinks_what_a_change_of_units_blew_up():
+    torch.manual_seed(0)
+    matrix = torch.randn(8, 8, dtype=torch.float64)
+    units = torch.logspace(-2, 2, 8, dtype=torch.float64)
+    scaled = units[:, None] * matrix / units
+    weights = balance(scaled)
+    assert (weights[:, None] * scaled / weights).norm() == pytest.approx(float(matrix.norm()), rel=0.1)
+    assert scaled.norm() > 100 * matrix.norm()
