@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from stablernn.analysis.analyse import analyse
 from stablernn.cli import main
-from stablernn.config import make
+from stablernn.config import check_targets, make
 from stablernn.console import console, display
 from stablernn.report.write import rich_table
 from stablernn.training.run import pick_device
@@ -14,6 +14,7 @@ from stablernn.training.trained import find_runs
 
 
 def analyze(options: DictConfig) -> None:
+    check_targets(options.analysis, "analysis")
     runs = find_runs(options.run, Path(options.runs), options.data, pick_device(options.device))
     analysis = make(options.analysis)
     with display(options.progress):

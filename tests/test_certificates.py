@@ -15,7 +15,7 @@ from stablernn.models.truncated import truncated_states
 from stablernn.models.unroll import Recurrent
 from stablernn.stability import certify
 from stablernn.stability.certificates import diameter, summarise
-from stablernn.stability.comparison import LSTMComparison, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
+from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
 from stablernn.stability.constraints import project
 from stablernn.stability.contractions import Contraction, balance, prove
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
@@ -94,6 +94,36 @@ def test_no_pair_of_states_contracts_slower_than_certified(seed, kind, size, rec
     for proof in proven.attempts:
         if proof.holds:
             assert attack(cell, proven.box, proof, inputs.double(), steps=25) <= proof.rate * _TOLERANCE
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, size=st.integers(1, 6), recurrent=st.floats(0.05, 1.2), bias=st.floats(-3, 4))
+def test_no_pair_of_states_of_coupled_gates_contracts_slower_than_certified(seed, size, recurrent, bias):
+    cell, inputs = random_cell(LSTMCell, seed, size, recurrent, bias)
+    with torch.no_grad():
+        for part in cell.parameters():
+            part[:size] = -part[size : 2 * size]
+    proven = prove(cell, inputs, 0.0)
+    assert float(proven.box.c.max()) <= 1 + 1e-6
+    double(cell)
+    for proof in proven.attempts:
+        if proof.holds:
+            assert attack(cell, proven.box, proof, inputs.double(), steps=25) <= proof.rate * _TOLERANCE
+
+
+def test_coupled_gates_are_certified_where_others_with_as_long_a_memory_are_not():
+    torch.manual_seed(0)
+    model = build_language_model(9, LSTMCell, Recurrent, 3, 8)
+    cell = model.backbone.cells[0]
+    with torch.no_grad():
+        cell.weight_hh.mul_(0.1)
+        cell.bias_ih[8:16] += 5.0
+        assert not certify(model).holds
+        for part in cell.parameters():
+            part[:8] = -part[8:16]
+    certificate = certify(model)
+    assert certificate.holds
+    assert certificate.proofs[0].bounds["f_∞"] > 0.99
 
 
 def test_the_certified_rate_of_an_rnn_is_attained():
@@ -250,7 +280,7 @@ def test_a_forget_gate_that_rounds_to_one_is_refused():
 
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, size=st.integers(1, 12), scale=st.floats(0.1, 30), stack=st.booleans())
-@pytest.mark.parametrize("constraint", [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear])
+@pytest.mark.parametrize("constraint", [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled])
 @pytest.mark.parametrize("limit", [0.9, 0.999])
 def test_what_is_projected_is_certified_at_its_limit(constraint, limit, seed, size, scale, stack):
     torch.manual_seed(seed)

@@ -16,6 +16,7 @@ from stablernn.models.unroll import Recurrent
 from stablernn.stability import certify
 from stablernn.stability.comparison import (
     LSTMComparison,
+    LSTMCoupled,
     LSTMGatedLinear,
     LSTMRowwise,
     LSTMSpectral,
@@ -185,7 +186,7 @@ def test_a_model_is_projected_layer_by_layer():
     assert set(LSTMStated().norms(model.backbone.cells[0])) >= {"‖W_f‖_∞", "‖U_f‖_∞", "max b_f"}
 
 
-LOOP_GAINS = [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear]
+LOOP_GAINS = [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled]
 
 
 @settings(max_examples=30, deadline=None)
@@ -290,6 +291,9 @@ def test_a_feasible_lstm_is_left_as_it_is(constraint):
     if constraint is LSTMGatedLinear:
         cell.weight_hh.detach().zero_()
     cell.bias_ih.detach()[6:12] = -1.0
+    if constraint is LSTMCoupled:
+        for part in cell.parameters():
+            part.detach()[:6] = -part.detach()[6:12]
     before, table_before = weights(cell), table.clone()
     constraint(0.95).project(cell, table)
     assert_close(weights(cell), before, rtol=0, atol=0)

@@ -127,5 +127,8 @@ def test_options_that_do_not_fit_are_refused_by_name(trained):
         ContractionAnalysis(steps=0)
     with pytest.raises(ConfigurationError, match=r"analysis\.epsilon"):
         CertificateAnalysis(epsilon=0.0)
+    for make in (CertificateAnalysis, ContractionAnalysis):
+        with pytest.raises(ConfigurationError, match=r"analysis\.split=tst"):
+            make(split="tst")
     with pytest.raises(ConfigurationError, match="fewer streams"):
         ContractionAnalysis(streams=400)(trained)

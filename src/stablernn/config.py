@@ -161,8 +161,7 @@ def check(config: DictConfig) -> None:
         raise ConfigurationError(f"device={config.device} is unknown: choose auto, cpu, cuda or cuda:N")
     if config.precision not in _PRECISIONS:
         raise ConfigurationError(f"precision={config.precision} is unknown: choose {', '.join(_PRECISIONS)}")
-    for option, node in _targets(config, ""):
-        _check_target(option, node)
+    check_targets(config)
 
 
 _PRECISIONS = ("auto", "float32", "mixed", "bf16")
@@ -210,6 +209,16 @@ def _check_known(node: DictConfig, kind: type, path: str) -> None:
             raise ConfigurationError(f"{path}{name} is not an option{hint}")
         if dataclasses.is_dataclass(known[name]):
             _check_known(node[name], typing.cast(type, known[name]), f"{path}{name}.")
+
+
+def check_targets(node: DictConfig, path: str = "") -> None:
+    """Refuse options of a ``_target_`` that it does not take, or of another type.
+
+    Raises:
+        ConfigurationError: names the option and what it takes.
+    """
+    for option, target in _targets(node, path):
+        _check_target(option, target)
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:

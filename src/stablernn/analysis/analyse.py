@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stablernn.console import log
+from stablernn.errors import ConfigurationError
 from stablernn.files import write_json
 from stablernn.record import DIVERGED, commit, versions
 from stablernn.training.trained import Trained
@@ -45,6 +46,12 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
             result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
             write_json(path, result | {"versions": versions(), "commit": commit()})
         yield trained, result
+
+
+def check_split(split: str) -> None:
+    """Raises ConfigurationError for a split that no corpus has."""
+    if split not in ("train", "valid", "test"):
+        raise ConfigurationError(f"analysis.split={split} does not exist: choose train, valid or test")
 
 
 def _read(path: Path, options: dict[str, Any]) -> dict[str, Any] | None:

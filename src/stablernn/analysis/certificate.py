@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from stablernn.analysis.analyse import check_split
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.errors import ConfigurationError
 from stablernn.stability.certificates import certify, summarise
@@ -29,6 +30,7 @@ class CertificateAnalysis:
     name: ClassVar[str] = "certificate"
 
     def __post_init__(self) -> None:
+        check_split(self.split)
         if not self.epsilon > 0:
             raise ConfigurationError(f"analysis.epsilon={self.epsilon} must be a positive number of nats")
         for option in ("tokens", "k_max"):

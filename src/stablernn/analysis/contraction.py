@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from stablernn.analysis.analyse import check_split
 from stablernn.console import open_bar
 from stablernn.errors import ConfigurationError
 from stablernn.stability.contraction import largest_expansion, lyapunov_exponent
@@ -34,6 +35,7 @@ class ContractionAnalysis:
     name: ClassVar[str] = "contraction"
 
     def __post_init__(self) -> None:
+        check_split(self.split)
         for option in ("streams", "lead", "longest", "steps", "words"):
             if getattr(self, option) < 1:
                 raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= 1")

@@ -13,13 +13,14 @@ from stablernn.report.tables import MODEL_NAMES, Cell, Table, settings_of
 # Constraints in the order of the table, with the names that readers know them by.
 CONSTRAINTS = {
     "unstable": "unstable",
-    "stable": "the study's condition",
+    "stable": "as stated",
     "rnn_spectral": "‖W‖₂ ≤ λ",
     "rnn_diagonal": "‖D W D⁻¹‖₂ ≤ λ",
-    "lstm_as_coded": "as coded in 2018",
-    "lstm_comparison": "comparison",
-    "lstm_rowwise": "comparison, unit by unit",
-    "lstm_spectral": "comparison, in the 2-norm",
+    "lstm_as_coded": "as coded",
+    "lstm_comparison": "scalar",
+    "lstm_rowwise": "row-wise",
+    "lstm_spectral": "2-norm",
+    "lstm_coupled": "i = 1 - f",
     "lstm_gated_linear": "W = 0",
 }
 STUDY_ONLY = ("unstable", "stable")
@@ -74,8 +75,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         return None
     analysed = {record.id: result for record, result in certificates}
     epsilon = next(iter(analysed.values()))["options"]["epsilon"] if analysed else 0.01
-    heads = ["model", "constraint", "limit", "certified λ", "test perplexity", "against unstable"]
-    heads += [f"k({epsilon:g} nats)", "measured gap there"]
+    heads = ["model", "constraint", "limit", "λ", "perplexity", "± %", f"k({epsilon:g})", "gap"]
     unstable = {
         price.model: statistics.mean(price.cell.values)
         for price in found
@@ -97,9 +97,9 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
                 MODEL_NAMES.get(price.model, price.model),
                 CONSTRAINTS.get(price.constraint, price.constraint),
                 f"{price.limit:g}" if price.limit is not None else "–",
-                rate(max(rates)) if rates else "not certified",
+                rate(max(rates)) if rates else "none",
                 price.cell.text(),
-                f"{100 * ratio:+.1f} %" if ratio is not None and price.constraint != "unstable" else "–",
+                f"{100 * ratio:+.1f}" if ratio is not None and price.constraint != "unstable" else "–",
                 f"{max(ks):,}" if len(ks) == len(price.runs) else "–",
                 f"{max(gaps):.1g}" if gaps else "–",
             ]
@@ -110,10 +110,14 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
         else f"{seeds} seeds: mean ± standard deviation (seeds); λ and k of the seed where they are largest",
-        f"k({epsilon:g} nats): words of context that provably change no log-probability by more than that",
-        f"measured: the largest change on {options['tokens']:,} {options['split']} words"
+        "λ: certified rate of contraction; perplexity: on test; ± %: against the unstable model",
+        f"k({epsilon:g}): words of context that provably change no log-probability by more than {epsilon:g} nats",
+        f"gap: the largest change measured on {options['tokens']:,} {options['split']} words"
         f" (at k = {options['k_max']} where k is larger), nats",
-        "as coded: rescales columns, so its limits prove nothing" if _has(found, "lstm_as_coded") else "",
+        "as coded: its limits prove nothing, λ is what is found for these weights"
+        if _has(found, "lstm_as_coded")
+        else "",
+        "as stated: the study's condition; scalar, row-wise, 2-norm, i = 1 - f, W = 0: conditions of this project",
         "on " + ", ".join(sorted({record.hardware["device"] for price in found for record in price.runs})),
     ]
     return Table(f"What stability costs on {section.caption}", heads, lines, [note for note in notes if note])

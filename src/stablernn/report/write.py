@@ -89,11 +89,8 @@ def _renew(readme: Path, tables: str) -> None:
 def print_report(source: Path) -> None:
     """The tables of the records below ``source`` in the terminal."""
     for part in sections(load_records(source)):
-        if rows(part):
-            console.print(rich_table(table(part)))
         price = price_table(part, load_analyses(source, "certificate"))
-        if price is not None:
-            console.print(rich_table(price))
+        console.print(rich_table(price or table(part)))
 
 
 def rich_table(shown: Table) -> RichTable:
@@ -107,7 +104,7 @@ def rich_table(shown: Table) -> RichTable:
         caption_justify="left",
     )
     for index, head in enumerate(shown.heads):
-        out.add_column(head, justify="left" if index < 2 else "right", no_wrap=index < 3)
+        out.add_column(head, justify="left" if index < 2 else "right", no_wrap=True)
     for line in shown.lines:
         out.add_row(*line)
     return out

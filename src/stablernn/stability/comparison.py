@@ -31,7 +31,7 @@ from torch import Tensor
 from stablernn.errors import ConfigurationError
 from stablernn.models.cells import Cell, LSTMCell
 from stablernn.stability.constraints import Constraint
-from stablernn.stability.gates import GateBounds
+from stablernn.stability.gates import GateBounds, coupled
 from stablernn.stability.spectral import clip_singular_values
 
 _ROOM = 1.0  # between the pre-activation at which a forget gate is at its cap, and its bias
@@ -90,7 +90,7 @@ class LSTMLoopGain(Constraint):
 
     @abstractmethod
     def shrink(self, blocks: Tensor, weights: Tensor) -> None:
-        """Bring the gain of ``weights`` (4, D) times ``blocks`` (4, D, D) to the limit, in place."""
+        """Bring the gain of ``weights`` (gates, D) times ``blocks`` (gates, D, D) to the limit, in place."""
 
     def caps(self, units: int, device: torch.device | None = None) -> Tensor:
         """φ (D,), float64."""
@@ -167,12 +167,12 @@ class LSTMRowwise(LSTMLoopGain):
     """
 
     def shrink(self, blocks: Tensor, weights: Tensor) -> None:
-        d = blocks.shape[1]
+        gates, d, _ = blocks.shape
         rows = blocks.transpose(0, 1).reshape(d, -1)
-        costs = weights.T[:, :, None].expand(d, 4, d).reshape(d, -1)
+        costs = weights.T[:, :, None].expand(d, gates, d).reshape(d, -1)
         nearest = project_rows(rows, costs, rows.new_full((d,), self.limit * _INSIDE))
         inside = ((rows.abs() * costs).sum(1) <= self.limit)[:, None]
-        blocks.copy_(torch.where(inside, rows, nearest).view(d, 4, d).transpose(0, 1))
+        blocks.copy_(torch.where(inside, rows, nearest).view(d, gates, d).transpose(0, 1))
 
 
 class LSTMSpectral(LSTMLoopGain):
@@ -205,6 +205,40 @@ class LSTMSpectral(LSTMLoopGain):
     def shrink(self, blocks: Tensor, weights: Tensor) -> None:
         for block, scale, share in zip(blocks, weights, self.shares, strict=True):
             clip_singular_values(block, self.limit * share * _INSIDE, scale)
+
+
+class LSTMCoupled(LSTMRowwise):
+    """Coupled gates, i = 1 - f (W_i = -W_f, U_i = -U_f, b_i = -b_f), and the condition unit by unit.
+
+    Where what is written is what is forgotten, c' = f c + (1 - f) z, a long memory has a small drive: the weights of
+    the loop gain (``gates.coupled``) stay bounded as f -> 1, and the recurrent matrices need not vanish for units that
+    remember. This is the coupled input and forget gate of Greff et al. (2017), a subspace of the LSTM's weights; the
+    projection on it is the mean of the two gates' rows, one negated, and then the rows of f, z and o are moved to
+    the nearest point of the condition.
+
+    Args:
+        limit, every: see ``LSTMLoopGain``.
+        forget: cap of every f_j; None: 1 - 4 (1 - λ), where the drive weighs a third more than at any smaller f.
+    """
+
+    def __init__(self, limit: float = 0.99, forget: float | None = None, every: int = 10) -> None:
+        cap = max(1 - 4 * (1 - limit), limit / 2) if forget is None else forget
+        super().__init__(limit, cap, cap, every)
+
+    @torch.no_grad()
+    def project(self, cell: Cell, inputs: Tensor | None) -> None:
+        assert isinstance(cell, LSTMCell)
+        d = cell.hidden_size
+        caps = self.caps(d, cell.weight_hh.device)
+        for part in cell.parameters(recurse=False):
+            write, keep, *_ = part.chunk(4)
+            keep.sub_(write).div_(2)
+        weights = loop_weights(coupled(open_gates(caps)), self.limit).to(cell.weight_hh)
+        self.shrink(cell.weight_hh.view(4, d, d)[1:], weights[1:])
+        cap_forget_gates(cell, inputs, caps.to(cell.weight_hh))
+        for part in cell.parameters(recurse=False):
+            write, keep, *_ = part.chunk(4)
+            write.copy_(-keep)
 
 
 class LSTMGatedLinear(LSTMLoopGain):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stablernn.models.cells import Cell, LSTMCell, LSTMState, RNNCell, RNNState, State
 from stablernn.stability.comparison import loop_weights
-from stablernn.stability.gates import GateBounds, Reach, gate_bounds, input_reach
+from stablernn.stability.gates import GateBounds, Reach, coupled, gate_bounds, input_reach, is_coupled
 from stablernn.stability.spectral import balance
 
 OUTWARD = 1e-9
@@ -162,27 +162,29 @@ def _(cell: LSTMCell, inputs: Tensor | None, dropout: float) -> CellProofs:
     reach = _outward(input_reach(cell, inputs, dropout))
     bounds = gate_bounds(cell, reach, rounds=_ROUNDS, words=inputs, dropout=dropout)
     bounds = GateBounds(*(bound * (1 + OUTWARD) for bound in bounds))
+    by_rows = GateBounds(*(bound * (1 + OUTWARD) for bound in coupled(bounds))) if is_coupled(cell) else bounds
+    bounds = bounds._replace(c=by_rows.c, h=by_rows.h)
     d = cell.hidden_size
     recurrent = cell.weight_hh.detach().double().view(4, d, d)
     drive = cell.weight_ih.detach().double().abs().view(4, d, -1)
     longest = float(bounds.f.max())
     attempts: list[Contraction] = []
-    for name, find, norm_of in (
-        ("2-norm", _spectral_shares, _spectral_norm_of_state),
-        ("weighted ∞-norm", _row_weights, _row_norm_of_state),
+    for name, rests_on, find, norm_of in (
+        ("2-norm", bounds, _spectral_shares, _spectral_norm_of_state),
+        ("weighted ∞-norm", by_rows, _row_weights, _row_norm_of_state),
     ):
 
-        def holds(rate: float, find=find) -> bool:
-            return find(recurrent, loop_weights(bounds, rate), rate) is not None
+        def holds(rate: float, find=find, rests_on=rests_on) -> bool:
+            return find(recurrent, loop_weights(rests_on, rate), rate) is not None
 
         least = _least_rate(longest, holds)
         if least is None:
-            attempts.append(Contraction(name, math.inf, _why_not(name, recurrent, bounds, longest)))
+            attempts.append(Contraction(name, math.inf, _why_not(name, recurrent, rests_on, longest)))
             continue
         for rate in _rates(least):
-            found = find(recurrent, loop_weights(bounds, rate), rate)
+            found = find(recurrent, loop_weights(rests_on, rate), rate)
             assert found is not None, "the loop gain falls as the rate grows"
-            norm = norm_of(recurrent, bounds, found, rate)
+            norm = norm_of(recurrent, rests_on, found, rate)
             attempts.append(
                 Contraction(
                     name,

@@ -129,6 +129,34 @@ def _bounds(
     return GateBounds(i, f, z, o, c, o * squashed, z * slope_i, c * slope_f, i * slope_z, squashed * slope_o)
 
 
+def is_coupled(cell: LSTMCell) -> bool:
+    """Whether i = 1 - f whatever the state and the input: the rows of the two gates are each other's negatives."""
+    return all(
+        torch.equal(rows[0], -rows[1]) for rows in (part.detach().chunk(4) for part in cell.parameters(recurse=False))
+    )
+
+
+def coupled(bounds: GateBounds) -> GateBounds:
+    """The bounds for i = 1 - f, where c' = f c + (1 - f) z lies between c and z: so C_j = max |z_j|.
+
+    ``by_f`` and ``by_z`` stand for the moment at which the gate is as far open as it ever is. With p the
+    pre-activations, c' changes by at most f |δc| + f (1 - f) (C + |z|) |δp_f| + (1 - f) |δp_z|, and the weights of the
+    loop gain, (1 - f) / (λ - f) and f (1 - f) / (λ - f), grow with f below λ. So where each unit has its own bound (the
+    ∞-norm), what holds at its largest f holds at all of them: the drive is damped as much as the memory is long.
+    """
+    slope_z, slope_o = bounds.by_z / bounds.i, bounds.by_o / torch.tanh(bounds.c)
+    c, left = bounds.z, 1 - bounds.f
+    squashed = torch.tanh(c)
+    return bounds._replace(
+        c=c,
+        h=bounds.o * squashed,
+        by_i=torch.zeros_like(c),
+        by_f=bounds.f * left * (c + bounds.z),
+        by_z=left * slope_z,
+        by_o=squashed * slope_o,
+    )
+
+
 def _memory(cell: LSTMCell, words: Tensor, spread: Tensor, dropout: float) -> Tensor:
     """C (D,): the greatest i |z| / (1 - f) of a word, with W h anywhere within ±spread (4D,)."""
     weight = cell.weight_ih.detach().to(spread.dtype)
