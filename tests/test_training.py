@@ -23,6 +23,7 @@ from stablernn.errors import CheckpointError, ConfigurationError
 from stablernn.record import read_record
 from stablernn.training import checkpoint, evaluate, loop
 from stablernn.training import run as run_module
+from stablernn.training import step as step_module
 from stablernn.training.evaluate import Score, score
 from stablernn.training.run import build, run
 from stablernn.training.tracking import SilentRun
@@ -219,14 +220,19 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize("approximation", APPROXIMATIONS, ids=["recurrent", "feedforward"])
-@pytest.mark.parametrize(("model", "optimizer"), [("rnn", "sgd"), ("lstm", "sgd"), ("lstm", "adam")])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    model, optimizer, approximation, small, monkeypatch, tmp_path
-):
+@pytest.mark.parametrize(
+    "choices",
+    [
+        ["model=rnn", "stability=stable"],
+        ["model=lstm", "stability=stable"],
+        ["model=lstm", "stability=stable", "optimizer=adam"],
+        ["model=lstm", "stability=lstm_coupled", "stability.constraint.every=3"],
+    ],
+    ids=lambda choices: "-".join(choice.split("=")[1] for choice in choices),
+)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(choices, approximation, small, monkeypatch, tmp_path):
     options = [
-        f"model={model}",
-        f"optimizer={optimizer}",
-        "stability=stable",
+        *choices,
         "model.dropout=0.3",
         "training.log_every=3",
         *approximation,
@@ -247,6 +253,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
             run(config)
     monkeypatch.setattr(loop.Trainer, "step", step)
     assert comparable(run(config)) == comparable(whole)
+
+
+def test_a_constraint_that_projects_now_and_then_is_met_where_it_is_scored(small, monkeypatch):
+    projected = []
+    original = step_module.project
+    monkeypatch.setattr(step_module, "project", lambda *args: (projected.append(args), original(*args)))
+    record = run(
+        small("stability=lstm_rowwise", "stability.constraint.every=3", "training.max_updates=8", "truncation.k=3")
+    )
+    assert len(projected) == 2  # after updates 3 and 6; the score after update 8 has its own
+    assert record.certificate["rate"] <= 0.99 * (1 + 1e-6)
 
 
 def test_kill_9_in_the_middle_of_a_run_loses_nothing(small, tmp_path):
