@@ -29,14 +29,21 @@ def double(cell: Cell) -> Cell:
     return cell.double().requires_grad_(False)
 
 
-def random_cell(kind, seed, size, recurrent, bias):
-    """A cell whose recurrent part, forget bias and so λ vary over all that can and cannot be certified."""
+def random_cell(kind, seed, size, recurrent, bias, strongest=None):
+    """A cell whose recurrent part, forget bias and so λ vary over all that can and cannot be certified.
+
+    With ``strongest`` the loop goes through the recurrent weights of one gate alone.
+    """
     torch.manual_seed(seed)
     cell = kind(3, size)
     with torch.no_grad():
         cell.weight_hh.mul_(recurrent)
         if kind is LSTMCell:
             cell.bias_ih[size : 2 * size] += bias
+            if strongest is not None:
+                factors = torch.full((4,), 1e-3)
+                factors[strongest] = 3.0
+                cell.weight_hh.view(4, size, size).mul_(factors[:, None, None])
     return cell, torch.randn(9, 3)
 
 
@@ -79,16 +86,17 @@ def attack(cell, box: State, proof: Contraction, inputs, steps: int) -> float:
     return worst
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=seeds,
-    kind=st.sampled_from([RNNCell, LSTMCell]),
+    kind=st.sampled_from([RNNCell, LSTMCell, LSTMCell]),
     size=st.integers(1, 6),
     recurrent=st.floats(0.05, 1.2),
     bias=st.floats(-3, 4),
+    strongest=st.sampled_from([None, 0, 1, 2, 3]),
 )
-def test_no_pair_of_states_contracts_slower_than_certified(seed, kind, size, recurrent, bias):
-    cell, inputs = random_cell(kind, seed, size, recurrent, bias)
+def test_no_pair_of_states_contracts_slower_than_certified(seed, kind, size, recurrent, bias, strongest):
+    cell, inputs = random_cell(kind, seed, size, recurrent, bias, strongest)
     proven = prove(cell, inputs, 0.0)
     double(cell)
     for proof in proven.attempts:
@@ -189,6 +197,54 @@ def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, 
             states = truncated_states(list(model.backbone.cells), x, k)
             cut = model.objective.logits(states[-1].h).log_softmax(-1)
             assert float((whole - cut).abs().max()) <= certificate.gap(k) + 1e-12
+
+
+def test_the_output_gate_alone_can_close_the_loop():
+    """One unit that forgets at once, whose output gate listens to its own output: λ is what that path is certified for."""
+    cell = LSTMCell(1, 1)
+    with torch.no_grad():
+        for part in cell.parameters():
+            part.zero_()
+        cell.bias_ih.copy_(torch.tensor([9.0, -9.0, 9.0, 0.0]))  # i open, f shut, z = 1: c stays near 1
+        cell.weight_hh[3] = 3.9
+    inputs = torch.zeros(1, 1)
+    proven = prove(cell, inputs, 0.0)
+    double(cell)
+    for proof in proven.attempts:
+        assert proof.holds
+        assert attack(cell, proven.box, proof, inputs.double(), steps=60) <= proof.rate * _TOLERANCE
+    least = min(proof.rate for proof in proven.attempts)
+    pair = LSTMState(torch.tensor([[[1e-6]], [[-1e-6]]]).double(), torch.ones(2, 1, 1).double())
+    h = proven.attempts[0].norm
+    assert float(ratio(cell, h, pair, inputs.double())) >= 0.9 * least
+
+
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
+def test_what_a_lower_layer_still_remembers_moves_the_upper_one(kind):
+    torch.manual_seed(0)
+    model = build_language_model(5, kind, Recurrent, 3, 4, num_layers=2).eval()
+    below, above = model.backbone.cells
+    with torch.no_grad():
+        above.weight_hh.mul_(1e-4)
+        below.weight_hh.mul_(1e-3)
+        if kind is RNNCell:
+            below.weight_hh.copy_(0.95 * torch.eye(4))
+        else:
+            below.bias_ih[4:8] = 4.0
+            above.bias_ih[4:8] = -4.0
+        below.weight_ih.mul_(0.1)
+    certificate = certify(model)
+    model.double()
+    words = torch.randint(5, (120, 1))
+    with torch.no_grad():
+        x = model.inputs(words)
+        features, _ = model.backbone(x, model.backbone.initial_state(1))
+        whole = model.objective.logits(features).log_softmax(-1)
+        for k in (1, 4, 16, 48):
+            cut = model.objective.logits(truncated_states([below, above], x, k)[-1].h).log_softmax(-1)
+            gap = float((whole - cut).abs().max())
+            assert gap <= certificate.gap(k)
+    assert gap > 1e-6  # far more than the upper layer alone could remember
 
 
 @settings(max_examples=10, deadline=None)
