@@ -200,7 +200,7 @@ def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, 
 
 
 def test_the_output_gate_alone_can_close_the_loop():
-    """One unit that forgets at once, whose output gate listens to its own output: λ is what that path is certified for."""
+    """One unit that forgets at once, whose output gate listens to its own output: λ is that of this path."""
     cell = LSTMCell(1, 1)
     with torch.no_grad():
         for part in cell.parameters():
