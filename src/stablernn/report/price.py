@@ -105,7 +105,9 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
             ]
         )
     options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
-    seeds = len({setting(record, "seed") for price in found for record in price.runs})
+    runs = [record for price in found for record in price.runs]
+    seeds = len({setting(record, "seed") for record in runs})
+    epochs = sorted({f"{record.progress['epochs']:.2g}" for record in runs})
     notes = [
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
@@ -118,7 +120,8 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         if _has(found, "lstm_as_coded")
         else "",
         "as stated: the study's condition; scalar, row-wise, 2-norm, i = 1 - f, W = 0: conditions of this project",
-        "on " + ", ".join(sorted({record.hardware["device"] for price in found for record in price.runs})),
+        f"trained for {' to '.join(dict.fromkeys((epochs[0], epochs[-1])))} epochs on "
+        + ", ".join(sorted({record.hardware["device"] for record in runs})),
     ]
     return Table(f"What stability costs on {section.caption}", heads, lines, [note for note in notes if note])
 
