@@ -10,9 +10,10 @@ from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, DataError, RecordError, StableRNNError
 from stablernn.record import Record, read_record
 from stablernn.report.certificate import rate
+from stablernn.report.contraction import contraction_table
 from stablernn.report.load import load_analyses, load_records, sections
 from stablernn.report.price import price_table
-from stablernn.report.tables import comma_separated, latex, markdown, rows, table
+from stablernn.report.tables import Table, comma_separated, latex, markdown, rows, table
 from stablernn.report.write import write_report
 from stablernn.reproduce import Part, _on_dataset, reproduce
 from stablernn.training.run import run
@@ -319,3 +320,22 @@ def test_a_run_published_by_two_studies_counts_once(tmp_path):
         entry = record(90.0)
         entry.write(tmp_path / study / entry.id)
     assert len(load_records(tmp_path)) == 1
+
+
+def test_the_stages_of_training_are_told_in_order_and_the_end_only_where_it_differs():
+    values = {"largest": [0.9, 0.5], "contracts_from": 1, "lyapunov": -0.5, "lyapunov_deviation": 0.1}
+    result = {"options": {"longest": 2, "streams": 4, "split": "valid"}}
+    last = values | {"largest": [1.9, 1.5], "contracts_from": None}
+    for end, told in (
+        (values, ["before training", "best epoch, end"]),
+        (last, ["before training", "best epoch", "end"]),
+    ):
+        stages = {"best": values, "initial": values, "last": end}
+        shown = contraction_table([(record(90.0), result | {"stages": stages})])
+        assert [line[2] for line in shown.lines] == told
+    assert shown.lines[-1][-2] == "never"
+
+
+def test_what_is_not_certified_says_why_on_a_line_of_its_own():
+    shown = Table("t", ["a"], [["b"]], ["note"], ["because"])
+    assert markdown(shown).endswith("note.\n\n- because\n")

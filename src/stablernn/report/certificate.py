@@ -34,7 +34,7 @@ def certificate_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
         f"gap({shown}): the same for k = {shown}; "
         f"measured: the largest change on {options['tokens']:,} {options['split']} words",
     ]
-    return Table("Certificates", heads, lines, notes + reasons)
+    return Table("Certificates", heads, lines, notes, reasons)
 
 
 def describe_run(record: Record) -> str:

@@ -17,13 +17,13 @@ def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     heads = ["model", "stability", "weights", *(f"λ_{r}" for r in shown), "λ_r < 1 from r =", "Lyapunov exponent"]
     lines = []
     for record, result in found:
-        for stage, values in result["stages"].items():
+        for names, values in _stages(result["stages"]):
             start = values["contracts_from"]
             lines.append(
                 [
                     describe_run(record),
                     describe_stability(record),
-                    STAGE_NAMES[stage],
+                    names,
                     *(_growth(values["largest"][r - 1]) for r in shown),
                     str(start) if start is not None else "never",
                     f"{values['lyapunov']:+.3f} ± {values['lyapunov_deviation']:.3f}",
@@ -36,6 +36,14 @@ def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
         "model is stable on the data",
     ]
     return Table("Contraction on the data", heads, lines, notes)
+
+
+def _stages(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Name and values in the order of training; the end is not told twice where it is the best epoch."""
+    ordered = [(STAGE_NAMES[stage], stages[stage]) for stage in STAGE_NAMES if stage in stages]
+    if stages.get("best") == stages.get("last"):
+        return [(name.replace("best epoch", "best epoch, end"), values) for name, values in ordered[:2]]
+    return ordered
 
 
 def _growth(value: float) -> str:

@@ -137,7 +137,7 @@ def _contraction(section: Section, found: Sequence[tuple[Record, dict[str, Any]]
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set_title(MODEL_NAMES.get(model, model))
         axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_major_formatter(lambda r, _: f"{r:g}")
         axis.set_yscale("log")
         axis.set_ylim(bottom=1e-6)
         axis.set_xlabel("r (words)")

@@ -160,6 +160,7 @@ class Table:
     heads: list[str]
     lines: list[list[str]]
     notes: list[str]
+    remarks: list[str] = field(default_factory=list)  # on single lines of the table
 
 
 def table(section: Section) -> Table:
@@ -199,7 +200,8 @@ def markdown(shown: Table) -> str:
 
     aligned = ["---" if index < 2 else "---:" for index in range(len(shown.heads))]
     body = line(shown.heads) + line(aligned) + "".join(line(cells) for cells in shown.lines)
-    return f"**{shown.title}**\n\n{body}\n{'; '.join(shown.notes)}.\n"
+    remarks = "".join(f"- {remark}\n" for remark in shown.remarks)
+    return f"**{shown.title}**\n\n{body}\n{'; '.join(shown.notes)}.\n" + (f"\n{remarks}" if remarks else "")
 
 
 def latex(shown: Table) -> str:

@@ -99,7 +99,7 @@ def rich_table(shown: Table) -> RichTable:
         box=SIMPLE_HEAD,
         pad_edge=False,
         title=shown.title.replace("`", ""),
-        caption="\n".join(shown.notes),
+        caption="\n".join([*shown.notes, *shown.remarks]),
         title_justify="left",
         caption_justify="left",
     )

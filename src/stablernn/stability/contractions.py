@@ -288,7 +288,7 @@ def _gain(recurrent: Tensor, bounds: GateBounds) -> float:
 
 def _why_not(name: str, recurrent: Tensor, bounds: GateBounds, longest: float) -> str:
     if longest >= 1 - _LEAST_MARGIN:
-        return f"a forget gate reaches 1 - {1 - longest:.1g}: its unit never forgets"
+        return f"a forget gate reaches 1 to within {_LEAST_MARGIN:g}: its unit never forgets"
     if name == "2-norm":
         return f"the loop gain is {_gain(recurrent, bounds):.3g} and must be below 1 (f_∞ = {longest:.4f})"
     total = (loop_weights(bounds, 1.0)[:, :, None] * recurrent.abs()).sum(0)
