@@ -332,7 +332,7 @@ def test_the_stages_of_training_are_told_in_order_and_the_end_only_where_it_diff
     ):
         stages = {"best": values, "initial": values, "last": end}
         shown = contraction_table([(record(90.0), result | {"stages": stages})])
-        assert [line[2] for line in shown.lines] == told
+        assert [line[2] for line in shown.lines] == ["before training", *told]
     assert shown.lines[-1][-2] == "never"
 
 

@@ -31,7 +31,7 @@ _PRICE_COLOURS = {
     "lstm_comparison": "#E69F00",
     "lstm_rowwise": "#CC79A7",
     "lstm_spectral": "#009E73",
-    "lstm_coupled": "#000000",
+    "lstm_coupled": "#882255",
     "lstm_gated_linear": "#999999",
 }
 _STAGE_LINES = {"initial": ":", "best": "-", "last": "--"}

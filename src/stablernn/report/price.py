@@ -75,7 +75,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         return None
     analysed = {record.id: result for record, result in certificates}
     epsilon = next(iter(analysed.values()))["options"]["epsilon"] if analysed else 0.01
-    heads = ["model", "constraint", "limit", "λ", "perplexity", "± %", f"k({epsilon:g})", "gap"]
+    heads = ["model", "constraint", "limit", "λ", "test", "± %", f"k({epsilon:g})", "gap"]
     unstable = {
         price.model: statistics.mean(price.cell.values)
         for price in found
@@ -112,7 +112,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
         else f"{seeds} seeds: mean ± standard deviation (seeds); λ and k of the seed where they are largest",
-        "λ: certified rate of contraction; perplexity: on test; ± %: against the unstable model",
+        "λ: certified rate of contraction; test: perplexity; ± %: against the unstable model",
         f"k({epsilon:g}): words of context that provably change no log-probability by more than {epsilon:g} nats",
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} words"
         f" (at k = {options['k_max']} where k is larger), nats",

@@ -86,11 +86,14 @@ def _renew(readme: Path, tables: str) -> None:
         write_text(readme, f"{before}{begin}\n{tables}{end}{after}")
 
 
-def print_report(source: Path) -> None:
-    """The tables of the records below ``source`` in the terminal."""
+def print_report(source: Path, perplexity: bool = True) -> None:
+    """The tables of the records below ``source`` in the terminal; ``perplexity``: also those of the study itself."""
     for part in sections(load_records(source)):
+        if perplexity and rows(part):
+            console.print(rich_table(table(part)))
         price = price_table(part, load_analyses(source, "certificate"))
-        console.print(rich_table(price or table(part)))
+        if price is not None:
+            console.print(rich_table(price))
 
 
 def rich_table(shown: Table) -> RichTable:
