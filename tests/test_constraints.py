@@ -256,6 +256,42 @@ def test_clipping_by_products_alone_is_the_clipped_svd(seed, size, scale, limit)
     assert_close(weight, once, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("outside", [0.0, 1e-4, 1e-2, 0.3, 3.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_of_a_large_matrix_few_singular_values_are_found_and_clipped(outside, weighted, monkeypatch):
+    torch.manual_seed(0)
+    size, limit = 300, 0.95
+    scale = torch.linspace(0.5, 2, size) if weighted else None
+    rows = torch.ones(size) if scale is None else scale
+    u, s, vt = torch.linalg.svd(torch.randn(size, size, dtype=torch.float64))
+    s = limit * torch.linspace(0, 1, size, dtype=torch.float64).flip(0)
+    s[:9] = limit * (1 + outside * torch.linspace(1, 0.1, 9))
+    s = s * (1 if outside else 0.99)
+    start = ((u * s) @ vt).float() / rows[:, None]
+    factored = []
+    eigh = torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: (factored.append(len(matrix)), eigh(matrix))[1])
+    weight = start.clone()
+    clip_singular_values(weight, limit, scale)
+    expected = ((u * s.clamp_max(limit)) @ vt).float() / rows[:, None]
+    assert_close(weight, expected, rtol=0, atol=1e-5)
+    assert spectral_norm(weight * rows[:, None]) <= limit
+    assert (size in factored) == (outside == 3.0)  # so far outside that the block finds only the largest
+    once = weight.clone()
+    clip_singular_values(weight, limit, scale)
+    assert_close(weight, once, rtol=0, atol=0)
+    if not outside:
+        assert_close(weight, start, rtol=0, atol=0)
+
+
+def test_many_singular_values_beyond_the_limit_take_the_long_way():
+    torch.manual_seed(0)
+    weight = torch.linalg.qr(torch.randn(300, 300)).Q * 1.01
+    clip_singular_values(weight, 0.99)
+    assert 0.9899 < spectral_norm(weight) <= 0.99
+    assert float(torch.linalg.svdvals(weight.double()).min()) > 0.9899
+
+
 class NoLooking(TorchDispatchMode):
     """Fails where a number is read from a tensor: on a GPU the host would wait for it."""
 

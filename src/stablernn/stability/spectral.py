@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,6 +20,12 @@ _INSIDE_BY_PRODUCTS = 1 - 2e-5
 _SIGN_FROM = 1e-5  # the sign of an eigenvalue is known from this part of the largest on; below it does not matter
 _ROOT_ROUNDS = 12
 _BALANCINGS = 200
+# From this size on it pays to look for the few singular values beyond the limit: in a block of a fifth of the size, by
+# a polynomial of degree 8 that damps all below three quarters of the squared limit.
+_LARGE = 256
+_BLOCK_SHARE = 5
+_DEGREE = 8
+_DAMPED = 0.75
 
 
 class SpectralNormBall(Constraint):
@@ -93,16 +100,14 @@ def clip_singular_values(
         waits: whether to look at numbers on the way and do no more than is needed; by default on a CPU.
     """
     gram = _gram(matrix, row_scale)
-    # b² I - G is positive definite exactly when ‖scaled‖_2 < b, and a Cholesky factorisation, ten times cheaper
-    # than an eigendecomposition, tells.
-    margin = -gram
-    margin.diagonal().add_(limit**2 * _INSIDE)
-    info = torch.linalg.cholesky_ex(margin).info
     if not (matrix.device.type == "cpu" if waits is None else waits):
+        inside = torch.linalg.cholesky_ex(_margin(gram, limit)).info == 0
         factor = clip_factor(gram, limit * _INSIDE_BY_PRODUCTS)
-        matrix.copy_(torch.where(info == 0, matrix, matrix @ factor))
+        matrix.copy_(torch.where(inside, matrix, matrix @ factor))
         return
-    if int(info) == 0:
+    if len(gram) >= _LARGE and _clip_few(matrix, gram, limit):
+        return
+    if _is_inside(gram, limit):
         return
     exact = matrix
     eigenvalues, vectors = torch.linalg.eigh(gram)
@@ -115,6 +120,58 @@ def clip_singular_values(
     vectors = vectors[:, singular > bound]
     shrink = bound / singular[singular > bound] - 1
     matrix.copy_(exact + (exact @ vectors * shrink) @ vectors.T)
+
+
+def _margin(gram: Tensor, limit: float) -> Tensor:
+    """b² I - G: positive definite exactly when ‖·‖_2 < b, and a Cholesky factorisation, far cheaper than an
+    eigendecomposition, tells."""
+    margin = -gram
+    margin.diagonal().add_(limit**2 * _INSIDE)
+    return margin
+
+
+def _is_inside(gram: Tensor, limit: float) -> bool:
+    return int(torch.linalg.cholesky_ex(_margin(gram, limit)).info) == 0
+
+
+def _clip_few(matrix: Tensor, gram: Tensor, limit: float) -> bool:
+    """Clip where few singular values are beyond the limit; False, and nothing done, where they were not all found.
+
+    A polynomial that is small on [0, ``_DAMPED`` b²] and large above (Chebyshev's) lets a fixed block of vectors turn
+    towards the largest eigenvectors of G, and Rayleigh and Ritz find them in it. An eigenvector near the limit that the
+    block misses would hardly have been moved; any other one shows in the Cholesky factorisation of the new Gram matrix.
+    """
+    bound = limit * _INSIDE
+    centre = 0.5 * _DAMPED * bound**2
+    before = _block(len(gram))
+    block = torch.addmm(before, gram, before, beta=-1, alpha=1 / centre)
+    for _ in range(_DEGREE - 1):
+        before, block = block, torch.addmm(2 * block + before, gram, block, beta=-1, alpha=2 / centre)
+    wide = block.double()
+    root, info = torch.linalg.cholesky_ex(wide.T @ wide)
+    if int(info):
+        return False
+    basis = torch.linalg.solve_triangular(root, wide.T, upper=False).T.to(matrix.dtype)
+    image = gram @ basis
+    eigenvalues, turn = torch.linalg.eigh((basis.T @ image).double())
+    if eigenvalues[-1] <= limit**2 * _INSIDE:  # what was put on the bound may lie a rounding beyond it, but not so far
+        return _is_inside(gram, limit)
+    beyond = eigenvalues > bound**2
+    turn = turn[:, beyond].to(matrix.dtype)
+    vectors, image = basis @ turn, image @ turn
+    shrink = (bound / eigenvalues[beyond].sqrt() - 1).to(matrix.dtype)
+    scaled = vectors * shrink
+    after = gram + scaled @ image.T + image @ scaled.T + scaled @ (vectors.T @ image) @ scaled.T
+    if not _is_inside(after, limit):
+        return False
+    matrix.add_((matrix @ scaled) @ vectors.T)
+    return True
+
+
+@cache
+def _block(size: int) -> Tensor:
+    """Where the search for the largest eigenvectors begins: always the same, so that a run repeats itself."""
+    return torch.randn(size, size // _BLOCK_SHARE, generator=torch.Generator().manual_seed(0))
 
 
 def _gram(matrix: Tensor, row_scale: Tensor | None) -> Tensor:
