@@ -327,8 +327,8 @@ def test_the_stages_of_training_are_told_in_order_and_the_end_only_where_it_diff
     result = {"options": {"longest": 2, "streams": 4, "split": "valid"}}
     last = values | {"largest": [1.9, 1.5], "contracts_from": None}
     for end, told in (
-        (values, ["before training", "best epoch, end"]),
-        (last, ["before training", "best epoch", "end"]),
+        (values, ["best epoch, end"]),
+        (last, ["best epoch", "end"]),
     ):
         stages = {"best": values, "initial": values, "last": end}
         shown = contraction_table([(record(90.0), result | {"stages": stages})])
