@@ -320,6 +320,11 @@ def test_a_run_published_by_two_studies_counts_once(tmp_path):
         entry = record(90.0)
         entry.write(tmp_path / study / entry.id)
     assert len(load_records(tmp_path)) == 1
+    assert len(load_records(tmp_path, without="price_of_stability")) == 1
+    alone = record(91.0, seed=1)
+    alone.write(tmp_path / "price_of_stability" / alone.id)
+    assert len(load_records(tmp_path)) == 2
+    assert len(load_records(tmp_path, without="price_of_stability")) == 1
 
 
 def test_the_stages_of_training_are_told_in_order_and_the_end_only_where_it_differs():

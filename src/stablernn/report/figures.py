@@ -49,23 +49,31 @@ _STYLE: Any = {
 }
 
 
-def draw_all(section: Section, contractions: Sequence[tuple[Record, dict[str, Any]]], folder: Path) -> list[Path]:
-    """Every figure of a section that its records can fill; returns the files."""
+def draw_perplexity(section: Section, folder: Path) -> list[Path]:
+    """Learning curves and perplexity against k; returns the files."""
+    with plt.rc_context(_STYLE):
+        curves = [("learning_curves", _panels(section, _learning_curve)), ("perplexity_by_k", _panels(section, _by_k))]
+        return _save_all(curves, section, folder)
+
+
+def draw_stability(section: Section, contractions: Sequence[tuple[Record, dict[str, Any]]], folder: Path) -> list[Path]:
+    """What stability costs, and contraction on the data, where the section has such runs; returns the files."""
     ids = {record.id for record in section.records}
     contractions = [(record, result) for record, result in contractions if record.id in ids]
-    written = []
+    figures: list[tuple[str, Figure]] = []
     with plt.rc_context(_STYLE):
-        figures: list[tuple[str, Figure]] = []
-        if rows(section):
-            figures += [("learning_curves", _panels(section, _learning_curve))]
-            figures += [("perplexity_by_k", _panels(section, _by_k))]
         if prices(section):
             figures.append(("price_of_stability", _price(section)))
         if contractions:
             figures.append(("contraction", _contraction(section, contractions)))
-        for name, figure in figures:
-            written += _save(figure, folder / f"{name}_{section.name}")
-            plt.close(figure)
+        return _save_all(figures, section, folder)
+
+
+def _save_all(figures: Sequence[tuple[str, Figure]], section: Section, folder: Path) -> list[Path]:
+    written = []
+    for name, figure in figures:
+        written += _save(figure, folder / f"{name}_{section.name}")
+        plt.close(figure)
     return written
 
 

@@ -13,9 +13,12 @@ from stablernn.record import RECORD_FILE, Record, read_record
 PROFILES = ("paper", "cpu", "quick", "smoke")
 
 
-def load_records(folder: Path) -> list[Record]:
-    """Every readable record below ``folder``, each id once and in order; an unreadable one is named and left out."""
-    return [record for record, _ in _load(folder)]
+def load_records(folder: Path, without: str | None = None) -> list[Record]:
+    """Every readable record below ``folder``, each id once and in order; an unreadable one is named and left out.
+
+    Those that lie in a folder named ``without`` alone are left out too.
+    """
+    return [record for record, path in _load(folder) if path.parent.name != without]
 
 
 def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]]:

@@ -13,7 +13,7 @@ from stablernn.files import write_text
 from stablernn.record import Record
 from stablernn.report.certificate import certificate_table
 from stablernn.report.contraction import contraction_table
-from stablernn.report.figures import draw_all
+from stablernn.report.figures import draw_perplexity, draw_stability
 from stablernn.report.load import Section, load_analyses, load_records, sections
 from stablernn.report.price import price_table
 from stablernn.report.tables import Table, comma_separated, latex, markdown, rows, table
@@ -38,7 +38,8 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
             f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )
     contractions = load_analyses(source, "contraction")
-    perplexity = [table(part) for part in parts if rows(part)]
+    of_the_study = [part for part in sections(load_records(source, without="price_of_stability")) if rows(part)]
+    perplexity = [table(part) for part in of_the_study]
     shown = {
         "perplexity": perplexity,
         "price_of_stability": _price_tables(parts, source),
@@ -51,10 +52,11 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         for kind, write in (("md", markdown), ("tex", latex))
         if found
     }
-    written[results / "tables" / "perplexity.csv"] = comma_separated(parts)
+    written[results / "tables" / "perplexity.csv"] = comma_separated(of_the_study)
     for path, content in written.items():
         write_text(path, content)
-    figures = [path for part in parts for path in draw_all(part, contractions, results / "figures")]
+    figures = [path for part in of_the_study for path in draw_perplexity(part, results / "figures")]
+    figures += [path for part in parts for path in draw_stability(part, contractions, results / "figures")]
     if readme is not None and readme.is_file():
         _renew(readme, "\n".join(markdown(found) for found in perplexity))
     return [*written, *figures]
