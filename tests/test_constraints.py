@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -223,8 +223,8 @@ def test_rows_go_to_the_nearest_point_of_a_weighted_l1_ball(seed, scale):
             method="SLSQP",
             options={"ftol": 1e-12, "maxiter": 300},
         )
-        assert (np.abs(theirs.x[:5] - theirs.x[5:]) * cost).sum() <= limit * (1 + 1e-3)
         found = theirs.x[:5] - theirs.x[5:]
+        found *= min(1, limit / (np.abs(found) * cost).sum())  # it may stop a little outside
         assert np.linalg.norm(mine - row) <= np.linalg.norm(found - row) * (1 + 1e-3) + 1e-9
 
 
@@ -421,6 +421,7 @@ def test_options_that_make_no_set_are_refused_by_name(constraint, options, name)
 
 @settings(max_examples=30, deadline=None)
 @given(seed=seeds, size=st.integers(1, 16), scale=st.floats(0.05, 20), units=st.floats(0, 3))
+@example(seed=100, size=9, scale=20.0, units=1.9169062251510498)  # saturated units: their slopes change the balance
 def test_the_diagonal_constraint_is_feasible_idempotent_and_certified(seed, size, scale, units):
     model = build_language_model(5, RNNCell, Recurrent, 3, size)
     torch.manual_seed(seed)

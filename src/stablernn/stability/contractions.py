@@ -131,17 +131,16 @@ def _(cell: RNNCell, inputs: Tensor | None, dropout: float) -> CellProofs:
     plain = StateNorm(2, RNNState(torch.ones_like(hidden)))
     rate = _up(_two_norm(scaled))
     attempts = [contraction("2-norm", rate, plain, f"‖W‖_2 = {rate:.4g} is not below 1")]
-    weights = balance(scaled)
-    rate = _up(_two_norm(weights[:, None] * scaled / weights))
-    attempts.append(
-        contraction(
-            "weighted 2-norm",
-            rate,
-            StateNorm(2, RNNState(weights)),
-            f"‖D W D⁻¹‖_2 = {rate:.4g} is not below 1 for the D that balances W",
+    for weights in (balance(scaled), balance(weight)):
+        rate = _up(_two_norm(weights[:, None] * scaled / weights))
+        attempts.append(
+            contraction(
+                "weighted 2-norm",
+                rate,
+                StateNorm(2, RNNState(weights)),
+                f"‖D W D⁻¹‖_2 = {rate:.4g} is not below 1 for the D that balances W",
+            )
         )
-    )
-
     least = _least_rate(0.0, lambda rate: _perron(scaled.abs(), rate) is not None)
     if least is None:
         radius = float(torch.linalg.eigvals(scaled.abs()).abs().max())
