@@ -410,6 +410,7 @@ def test_the_coded_rescaling_fixes_the_column_sums_also_from_below(seed, size, s
         (LSTMRowwise, {"forget_high": 0.995}, "forget_high"),
         (LSTMRowwise, {"forget_low": 0.99, "forget_high": 0.9}, "forget_low"),
         (LSTMComparison, {"every": 0}, "every"),
+        (LSTMCoupled, {"forget": 0.995}, "forget="),
         (LSTMSpectral, {"shares": {"i": 1.0}}, "shares"),
         (LSTMAsCoded, {"input_bound": 0.0}, "input_bound"),
     ],

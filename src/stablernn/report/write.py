@@ -52,12 +52,13 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         for kind, write in (("md", markdown), ("tex", latex))
         if found
     }
-    written[results / "tables" / "perplexity.csv"] = comma_separated(of_the_study)
+    if perplexity:
+        written[results / "tables" / "perplexity.csv"] = comma_separated(of_the_study)
     for path, content in written.items():
         write_text(path, content)
     figures = [path for part in of_the_study for path in draw_perplexity(part, results / "figures")]
     figures += [path for part in parts for path in draw_stability(part, contractions, results / "figures")]
-    if readme is not None and readme.is_file():
+    if perplexity and readme is not None and readme.is_file():
         _renew(readme, "\n".join(markdown(found) for found in perplexity))
     return [*written, *figures]
 

@@ -218,11 +218,14 @@ class LSTMCoupled(LSTMRowwise):
 
     Args:
         limit, every: see ``LSTMLoopGain``.
-        forget: cap of every f_j; None: 1 - 4 (1 - λ), where the drive weighs a third more than at any smaller f.
+        forget: cap of every f_j, below λ; None: 1 - 4 (1 - λ), where the drive weighs a third more than at f = 0, or
+            λ / 2 if that is more.
     """
 
     def __init__(self, limit: float = 0.99, forget: float | None = None, every: int = 10) -> None:
         cap = max(1 - 4 * (1 - limit), limit / 2) if forget is None else forget
+        if 0 < limit < 1 and not 0 < cap < limit:
+            raise ConfigurationError(f"stability.constraint.forget={forget} must lie in (0, limit={limit})")
         super().__init__(limit, cap, cap, every)
 
     @torch.no_grad()

@@ -50,24 +50,18 @@ class SpectralNormBall(Constraint):
         clip_singular_values(weight, self.limit)
 
 
-class RNNDiagonal(Constraint):
+class RNNDiagonal(SpectralNormBall):
     """‖D W D⁻¹‖_2 <= limit for the diagonal D that balances W: the tanh-RNN is limit-contractive in the norm ‖D h‖_2.
 
     tanh acts on each unit alone, so any positive diagonal D will do, and the set is larger than the spectral-norm
     ball: units may drive others strongly if little comes back. The singular values of D W D⁻¹ are clipped (the nearest
     point in the norm ‖D ΔW D⁻¹‖_F); where the clipped matrix is not quite balanced and its own D would say more than
-    the limit, it is scaled. D does not change with the scale of W, so what was projected is left alone.
+    the limit, it is scaled. D does not change with the scale of W, so what was projected is left alone. It looks at
+    numbers on the way, so a GPU waits for it.
 
     Args:
         limit: λ, in (0, 1).
     """
-
-    cell_type = RNNCell
-
-    def __init__(self, limit: float = 0.999) -> None:
-        if not 0 < limit < 1:
-            raise ConfigurationError(f"stability.constraint.limit={limit} must lie in (0, 1)")
-        self.limit = self.rate = limit
 
     @torch.no_grad()
     def project(self, cell: Cell, inputs: Tensor | None) -> None:
