@@ -21,6 +21,10 @@ def analyze(options: DictConfig) -> None:
         found = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
     if found:
         console.print(rich_table(make(options.table)(found)))
+    if found and options.figure is not None:
+        for record, result in found:
+            files = make(options.figure)([(record, result)], Path(options.runs) / record.id / analysis.name)
+            console.print(f"figure: {files[0]} (and {files[1].suffix})", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

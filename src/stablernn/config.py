@@ -53,6 +53,7 @@ class Approximation:
 class Training:
     epochs: int = MISSING
     max_updates: int | None = None
+    max_tokens: int | None = None
     batch_size: int = MISSING
     clip: float = MISSING
     annealing: float = MISSING
@@ -60,6 +61,7 @@ class Training:
     early_stop: int = MISSING
     log_every: int = MISSING
     checkpoint_seconds: float = MISSING
+    snapshot_every: int | None = None
 
 
 @dataclass
@@ -101,7 +103,9 @@ _NOT_IDENTITY = (
     "model.learning_rate",  # only a default for optimizer.lr, which counts
     "training.log_every",
     "training.checkpoint_seconds",
+    "approximation.backbone.recompute",
 )
+_NOT_IDENTITY_IF_NULL = ("training.max_tokens", "training.snapshot_every")  # as if the option did not exist
 
 
 def register() -> None:
@@ -113,12 +117,13 @@ def identity(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration without what cannot change the result."""
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
-    for option in _NOT_IDENTITY:
+    for option in (*_NOT_IDENTITY, *_NOT_IDENTITY_IF_NULL):
         *parents, last = option.split(".")
         node: Any = resolved
         for parent in parents:
             node = node[parent]
-        node.pop(last, None)
+        if option in _NOT_IDENTITY or node.get(last) is None:
+            node.pop(last, None)
     return typing.cast(dict[str, Any], resolved)
 
 
@@ -173,10 +178,12 @@ _AT_LEAST_ONE = (
     "model.num_layers",
     "training.epochs",
     "training.max_updates",
+    "training.max_tokens",
     "training.batch_size",
     "training.evaluate_every",
     "training.early_stop",
     "training.log_every",
+    "training.snapshot_every",
     "threads",
 )
 _RANGES = (

@@ -85,7 +85,7 @@ def reproduce(options: DictConfig) -> None:
     results = Path(options.results)
     _publish(runs, results / "records" / profile / study, {part.data for part in parts})
     files = write_report(results / "records", results, Path(options.readme) if options.readme else None)
-    print_report(results / "records" / profile / study, perplexity=study == "perplexity")
+    print_report(results / "records" / profile / study, study)
     tables = [path for path in files if path.suffix == ".md"]
     console.print(
         f"written: {', '.join(map(str, tables))} (and .csv, .tex) and the figures in {results / 'figures'}",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stablernn.models.layered import LongShortTerm, Tanh, layered
 from stablernn.models.recurrence import tanh_recurrence
 
 
@@ -85,6 +86,21 @@ class Cell(nn.Module, ABC):
             outputs.append(state.h)
         return torch.stack(outputs), state
 
+    def truncated(self, projected: Tensor, k: int, outputs: int, recompute: bool) -> Tensor:
+        """h^(k) at the last T = ``outputs`` positions of ``projected`` (S, B, G), see ``models.layered``: (T, B, D).
+
+        As with ``sequence``, this plain loop defines the result; ``recompute`` is for those that can.
+        """
+        k = min(k, len(projected))
+        state = self.zeros(0, projected.shape[1])
+        for layer in range(1, k + 1):
+            end = len(projected) - (k - layer)
+            inputs = projected[max(0, end - outputs) : end]
+            starting = self.zeros(len(inputs) - len(state.h), projected.shape[1])
+            before = type(state)(*(torch.cat(parts) for parts in zip(starting, state, strict=True)))
+            state = self.step(inputs, before)
+        return state.h
+
 
 class RNNCell(Cell):
     """h' = tanh(W h + U x + b), λ-contractive with λ = ‖W‖_2, as tanh is 1-Lipschitz."""
@@ -104,6 +120,9 @@ class RNNCell(Cell):
     def sequence(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
         y = tanh_recurrence(self.project_inputs(x), state.h, self.weight_hh)
         return y, RNNState(y[-1])
+
+    def truncated(self, projected: Tensor, k: int, outputs: int, recompute: bool) -> Tensor:
+        return layered(projected, self.weight_hh, k, outputs, Tanh(), recompute)
 
 
 class LSTMCell(Cell):
@@ -141,3 +160,6 @@ class LSTMCell(Cell):
         initial = [part[None].contiguous() for part in state]
         y, h, c = torch.lstm(x, initial, weights, True, 1, 0.0, self.training, False, False)
         return y, LSTMState(h[0], c[0])
+
+    def truncated(self, projected: Tensor, k: int, outputs: int, recompute: bool) -> Tensor:
+        return layered(projected, self.weight_hh, k, outputs, LongShortTerm(), recompute)

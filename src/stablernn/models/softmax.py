@@ -138,12 +138,30 @@ class FullSoftmax(nn.Module):
     @torch.no_grad()
     def log_probabilities(self, features: Tensor, targets: Tensor) -> Tensor:
         """Log-probability in nats of each target: features (N, D), targets (N) -> (N)."""
-        picked = torch.linalg.vecdot(features, self.weight[targets]) + self.bias[targets]
+        return self._picked(features, targets) - self._log_mass(features)
+
+    @torch.no_grad()
+    def log_probabilities_and_means(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the mean row of the decoder under each prediction, Σ_v p_n(v) V_v (N, D).
+
+        The means are the gradients of the log-partition function by the features.
+        """
+        log_mass = self._log_mass(features)
+        means = torch.zeros_like(features)
+        for logits, weight in zip(self._sweep(features), self.weight.split(_SCORED_TYPES_A_CHUNK), strict=True):
+            means.addmm_(logits.sub_(log_mass[:, None]).exp_(), weight)
+        return self._picked(features, targets) - log_mass, means
+
+    def _picked(self, features: Tensor, targets: Tensor) -> Tensor:
+        return torch.linalg.vecdot(features, self.weight[targets]) + self.bias[targets]
+
+    def _log_mass(self, features: Tensor) -> Tensor:
+        """log Σ_v exp(z_nv), (N)."""
         mass = self._mass(features)
         if _is_safe(mass):
-            return picked - mass.log()
+            return mass.log()
         maximum = torch.stack([logits.amax(1) for logits in self._sweep(features)]).amax(0)
-        return picked - maximum - self._mass(features, maximum).log()
+        return maximum + self._mass(features, maximum).log()
 
     def _mass(self, features: Tensor, shift: Tensor | None = None) -> Tensor:
         """Σ_v exp(z_nv - shift_n), (N)."""

@@ -81,16 +81,21 @@ class FeedForward(Backbone):
     of the cell get their gradient through all k steps.
     """
 
-    def __init__(self, cells: Sequence[Cell], dropout: float = 0.0, *, k: int) -> None:
+    def __init__(self, cells: Sequence[Cell], dropout: float = 0.0, *, k: int, recompute: bool = False) -> None:
         super().__init__(cells, dropout)
         if k < 1:
             raise ConfigurationError(f"truncation.k={k}: the feed-forward model needs at least 1 input")
         self.k = k
+        self.recompute = recompute
 
     def initial_state(self, batch: int) -> Tensor:
         return self.cells[0].weight_ih.new_zeros(0, batch, self.cells[0].input_size)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         inputs = torch.cat([state, x])
-        top = truncated_states(self.cells, inputs, self.k, self.dropout)[-1]
-        return top.h[len(state) :], inputs[max(0, len(inputs) - self.k + 1) :]
+        if len(self.cells) == 1:
+            cell = self.cells[0]
+            y = cell.truncated(cell.project_inputs(inputs), self.k, len(x), self.recompute)
+        else:
+            y = truncated_states(self.cells, inputs, self.k, self.dropout)[-1].h[len(state) :]
+        return y, inputs[max(0, len(inputs) - self.k + 1) :]

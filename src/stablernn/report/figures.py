@@ -5,24 +5,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from stablernn.files import replacing
 from stablernn.record import Record
 from stablernn.report.contraction import STAGE_NAMES
+from stablernn.report.drawing import COLOURS, MARKERS, STYLE, legend_for_all, save_all
 from stablernn.report.load import Section, setting
 from stablernn.report.price import CONSTRAINTS, prices
 from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, Row, rows
 
-# Okabe & Ito 2008: told apart by readers with any colour vision.
-COLOURS = {"unstable": "#D55E00", "stable": "#0072B2"}
-MARKERS = {"recurrent": "o", "feedforward": "s"}
 _PRICE_COLOURS = {
     "stable": "#0072B2",
     "rnn_spectral": "#56B4E9",
@@ -35,25 +29,13 @@ _PRICE_COLOURS = {
     "lstm_gated_linear": "#999999",
 }
 _STAGE_LINES = {"initial": ":", "best": "-", "last": "--"}
-_STYLE: Any = {
-    "svg.hashsalt": "stablernn",
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "figure.dpi": 150,
-}
 
 
 def draw_perplexity(section: Section, folder: Path) -> list[Path]:
     """Learning curves and perplexity against k; returns the files."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         curves = [("learning_curves", _panels(section, _learning_curve)), ("perplexity_by_k", _panels(section, _by_k))]
-        return _save_all(curves, section, folder)
+        return save_all(curves, section.name, folder)
 
 
 def draw_stability(section: Section, contractions: Sequence[tuple[Record, dict[str, Any]]], folder: Path) -> list[Path]:
@@ -61,28 +43,12 @@ def draw_stability(section: Section, contractions: Sequence[tuple[Record, dict[s
     ids = {record.id for record in section.records}
     contractions = [(record, result) for record, result in contractions if record.id in ids]
     figures: list[tuple[str, Figure]] = []
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         if prices(section):
             figures.append(("price_of_stability", _price(section)))
         if contractions:
             figures.append(("contraction", _contraction(section, contractions)))
-        return _save_all(figures, section, folder)
-
-
-def _save_all(figures: Sequence[tuple[str, Figure]], section: Section, folder: Path) -> list[Path]:
-    written = []
-    for name, figure in figures:
-        written += _save(figure, folder / f"{name}_{section.name}")
-        plt.close(figure)
-    return written
-
-
-def _legend_for_all(figure: Figure, axes: Sequence[Axes]) -> None:
-    handles: dict[str, Any] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    figure.legend(list(handles.values()), list(handles), loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return save_all(figures, section.name, folder)
 
 
 def _price(section: Section) -> Figure:
@@ -150,7 +116,7 @@ def _contraction(section: Section, found: Sequence[tuple[Record, dict[str, Any]]
         axis.set_ylim(bottom=1e-6)
         axis.set_xlabel("r (words)")
     axes[0][0].set_ylabel("λ_r, largest growth found in r words")
-    _legend_for_all(figure, axes[0])
+    legend_for_all(figure, axes[0])
     figure.suptitle(section.caption.replace("`", ""), fontsize=10)
     figure.tight_layout()
     return figure
@@ -171,7 +137,7 @@ def _panels(section: Section, draw: Callable[[Axes, list[Row]], None]) -> Figure
         axis.yaxis.set_minor_locator(NullLocator())
         if axis is not axes[0][0]:
             axis.set_ylabel("")
-    _legend_for_all(figure, axes[0])
+    legend_for_all(figure, axes[0])
     figure.suptitle(section.caption.replace("`", ""), fontsize=10)
     figure.tight_layout()
     return figure
@@ -239,13 +205,3 @@ def _by_k(axis: Axes, body: list[Row]) -> None:
     axis.set_xticks([], minor=True)
     axis.set_xlabel("k (words of context; steps of backpropagation)")
     axis.set_ylabel("test perplexity")
-
-
-def _save(figure: Figure, stem: Path) -> list[Path]:
-    paths = []
-    for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-        path = stem.with_name(f"{stem.name}.{kind}")
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata=metadata, bbox_inches="tight")
-        paths.append(path)
-    return paths

@@ -10,21 +10,27 @@ from stablernn.console import log
 from stablernn.errors import RecordError
 from stablernn.record import RECORD_FILE, Record, read_record
 
+STUDIES = ("perplexity", "price_of_stability", "truncation_sweep", "weight_distance")
 PROFILES = ("paper", "cpu", "quick", "smoke")
 
 
-def load_records(folder: Path, without: str | None = None) -> list[Record]:
+def load_records(folder: Path, study: str | None = None) -> list[Record]:
     """Every readable record below ``folder``, each id once and in order; an unreadable one is named and left out.
 
-    Those that lie in a folder named ``without`` alone are left out too.
+    Args:
+        folder: of published records, <profile>/<study>/<id>, or of runs.
+        study: only its records; where ``folder`` knows no studies, all.
     """
-    return [record for record, path in _load(folder) if path.parent.name != without]
+    known = {path.parent.parent.name for path in folder.rglob(RECORD_FILE)} & set(STUDIES)
+    if study is None or not known or folder.name in STUDIES:
+        return [record for record, _ in _load(folder.rglob(RECORD_FILE))]
+    return [record for record, _ in _load(folder.glob(f"**/{study}/*/{RECORD_FILE}"))]
 
 
 def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]]:
     """The records below ``folder`` that an analysis was made of, with its result."""
     found = []
-    for record, path in _load(folder):
+    for record, path in _load(folder.rglob(RECORD_FILE)):
         try:
             found.append((record, json.loads((path / f"{name}.json").read_text(encoding="utf-8"))))
         except FileNotFoundError:
@@ -34,9 +40,9 @@ def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]
     return found
 
 
-def _load(folder: Path) -> list[tuple[Record, Path]]:
+def _load(files: Iterable[Path]) -> list[tuple[Record, Path]]:
     found: dict[str, tuple[Record, Path]] = {}
-    for path in sorted(folder.rglob(RECORD_FILE)):
+    for path in sorted(files):
         try:
             record = read_record(path.parent)
             found.setdefault(record.id, (record, path.parent))

@@ -16,7 +16,11 @@ from stablernn.report.contraction import contraction_table
 from stablernn.report.figures import draw_perplexity, draw_stability
 from stablernn.report.load import Section, load_analyses, load_records, sections
 from stablernn.report.price import price_table
+from stablernn.report.sweep import sweep_sections, sweep_table
 from stablernn.report.tables import Table, comma_separated, latex, markdown, rows, table
+from stablernn.report.truncation import truncation_summary
+from stablernn.report.truncation_figures import draw_sweep, draw_truncation, draw_weight_distance
+from stablernn.report.weight_distance import weight_distance_table
 
 _BEGIN, _END = "<!-- perplexity table: written by make report -->", "<!-- end of the perplexity table -->"
 
@@ -38,13 +42,19 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
             f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )
     contractions = load_analyses(source, "contraction")
-    of_the_study = [part for part in sections(load_records(source, without="price_of_stability")) if rows(part)]
+    of_the_study = [part for part in sections(load_records(source, "perplexity")) if rows(part)]
+    swept = sweep_sections(list(sections(load_records(source, "truncation_sweep"))))
+    distances = load_analyses(source, "weight_distance")
+    truncated = load_analyses(source, "truncation")
     perplexity = [table(part) for part in of_the_study]
     shown = {
         "perplexity": perplexity,
         "price_of_stability": _price_tables(parts, source),
         "certificates": _analysis_tables(certificate_table, parts, load_analyses(source, "certificate")),
         "contraction": _analysis_tables(contraction_table, parts, contractions),
+        "truncation": _analysis_tables(truncation_summary, parts, truncated),
+        "truncation_sweep": [made for part in swept if (made := sweep_table(part)) is not None],
+        "weight_distance": _analysis_tables(weight_distance_table, parts, distances),
     }
     written = {
         results / "tables" / f"{name}.{kind}": "\n".join(write(table) for table in found)
@@ -57,7 +67,13 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
     for path, content in written.items():
         write_text(path, content)
     figures = [path for part in of_the_study for path in draw_perplexity(part, results / "figures")]
-    figures += [path for part in parts for path in draw_stability(part, contractions, results / "figures")]
+    for part in parts:
+        figures += draw_stability(part, contractions, results / "figures")
+        if here := _of(part, truncated):
+            figures += draw_truncation(here, results / "figures" / f"truncation_{part.name}", part.caption)
+        if here := _of(part, distances):
+            figures += draw_weight_distance(part, here, results / "figures")
+    figures += [path for part in swept for path in draw_sweep(part, results / "figures")]
     if perplexity and readme is not None and readme.is_file():
         _renew(readme, "\n".join(markdown(found) for found in perplexity))
     return [*written, *figures]
@@ -74,12 +90,16 @@ def _analysis_tables(
     """One table a section, in the order of its records; the section stands in the title."""
     tables = []
     for part in parts:
-        ids = {record.id for record in part.records}
-        here = [(record, result) for record, result in found if record.id in ids]
-        if here:
+        if here := _of(part, found):
             made = make(here)
             tables.append(replace(made, title=f"{made.title}: {part.caption}"))
     return tables
+
+
+def _of(part: Section, found: Sequence[tuple[Record, dict]]) -> list[tuple[Record, dict]]:
+    """The results of a section's runs."""
+    ids = {record.id for record in part.records}
+    return [(record, result) for record, result in found if record.id in ids]
 
 
 def _renew(readme: Path, tables: str) -> None:
@@ -89,14 +109,19 @@ def _renew(readme: Path, tables: str) -> None:
         write_text(readme, f"{before}{begin}\n{tables}{end}{after}")
 
 
-def print_report(source: Path, perplexity: bool = True) -> None:
-    """The tables of the records below ``source`` in the terminal; ``perplexity``: also those of the study itself."""
+def print_report(source: Path, study: str = "perplexity") -> None:
+    """The tables of a study's records below ``source`` in the terminal."""
     for part in sections(load_records(source)):
-        if perplexity and rows(part):
+        if study == "perplexity" and rows(part):
             console.print(rich_table(table(part)))
-        price = price_table(part, load_analyses(source, "certificate"))
-        if price is not None:
-            console.print(rich_table(price))
+        others = [
+            price_table(part, load_analyses(source, "certificate")),
+            sweep_table(part) if study == "truncation_sweep" else None,
+            *_analysis_tables(truncation_summary, [part], load_analyses(source, "truncation")),
+            *_analysis_tables(weight_distance_table, [part], load_analyses(source, "weight_distance")),
+        ]
+        for shown in filter(None, others):
+            console.print(rich_table(shown))
 
 
 def rich_table(shown: Table) -> RichTable:

@@ -73,13 +73,18 @@ class Certificate:
 
     def gap(self, k: int) -> float:
         """Bound of the change of any log-probability, and so of the log-perplexity, under truncation to k; nats."""
-        if not self.holds:
-            return math.inf
+        return self.decoder * self._state_gap(k) * (1 + OUTWARD) if self.holds else math.inf
+
+    def state_gap(self, k: int) -> float:
+        """Bound of ‖h_t - h_t^(k)‖_2 of the last layer."""
+        norm = self.layers[-1].norm
+        return norm.hidden * self._state_gap(k) * (1 + OUTWARD) if self.holds and norm is not None else math.inf
+
+    def _state_gap(self, k: int) -> float:
+        """The k-th of ``state_gaps``."""
         if len(self.layers) == 1:
-            state = self.layers[0].radius * self.layers[0].rate ** k
-        else:
-            state = next(islice(self.state_gaps(), k, None))
-        return self.decoder * state * (1 + OUTWARD)
+            return self.layers[0].radius * self.layers[0].rate ** k
+        return next(islice(self.state_gaps(), k, None))
 
     def context(self, epsilon: float) -> int | None:
         """k(ε): the least k for which ``gap`` is at most ε nats; None if it is not proven or above ten million."""

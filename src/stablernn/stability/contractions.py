@@ -48,6 +48,12 @@ class StateNorm:
         return rows / self.weights.h
 
     @property
+    def hidden(self) -> float:
+        """The largest ‖h‖_2 of a state s with ‖s‖ = 1."""
+        inverse = 1 / self.weights.h
+        return float(torch.linalg.vector_norm(inverse) if self.p == math.inf else inverse.max())
+
+    @property
     def dual(self) -> float:
         """The order of the norm that goes with ``readout``: 1 or 2."""
         return 1.0 if self.p == math.inf else 2.0

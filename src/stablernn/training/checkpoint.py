@@ -4,6 +4,7 @@ Nothing is pickled, so reading a checkpoint cannot run code.
 """
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 
 from stablernn.errors import CheckpointError
 from stablernn.files import replacing
+from stablernn.models.cells import Cell
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
+SNAPSHOTS = "snapshots"
 
 
 def save(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -97,3 +100,19 @@ def load_generator_state(tensors: dict[str, Tensor]) -> None:
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+def save_snapshot(folder: Path, update: int, cells: Sequence[Cell]) -> None:
+    """Write the recurrent matrices of every layer after an update."""
+    matrices = {
+        f"{layer}.{name}": block for layer, cell in enumerate(cells) for name, block in cell.recurrent_blocks().items()
+    }
+    (folder / SNAPSHOTS).mkdir(exist_ok=True)
+    save(folder / SNAPSHOTS / f"{update:08d}.safetensors", matrices, {"update": update})
+
+
+def load_snapshots(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Update and recurrent matrices of each snapshot of a run, in order."""
+    for path in sorted((folder / SNAPSHOTS).glob("*.safetensors")):
+        matrices, values = load(path)
+        yield values["update"], matrices

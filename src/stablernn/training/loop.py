@@ -87,7 +87,8 @@ class Trainer:
         self.device = model.inputs.weight.device
         self.windows = Windows(corpus.splits["train"], options.batch_size, window, self.device)
         passes = options.epochs * len(self.windows)
-        self.total_updates = min(passes, options.max_updates or passes)
+        enough = -(-(options.max_tokens or math.inf) // (options.batch_size * window))
+        self.total_updates = int(min(passes, options.max_updates or passes, enough))
         self.counters = Counters()
         self.state = model.initial_state(options.batch_size)
         self.update = make_step(model, constraint, optimizer, options.clip)
@@ -105,11 +106,14 @@ class Trainer:
         saved = time.monotonic()
         started = saved - now.seconds
         self.model.train()
+        if now.update == 0:
+            self._take_snapshot()
         with Interruption() as interruption:
             while not self._finished():
                 if not self.step():
                     now.diverged = True
                     break
+                self._take_snapshot()
                 now.seconds = time.monotonic() - started
                 if self._evaluation_is_due():
                     self._evaluate()
@@ -174,6 +178,12 @@ class Trainer:
     def _evaluation_is_due(self) -> bool:
         every = self.options.evaluate_every or len(self.windows)
         return self.counters.update % every == 0 or self.counters.update == self.total_updates
+
+    def _take_snapshot(self) -> None:
+        """Copy the recurrent matrices, if it is time; the same update always gives the same file."""
+        every, update = self.options.snapshot_every, self.counters.update
+        if every and (update % every == 0 or update == self.total_updates):
+            checkpoint.save_snapshot(self.folder, update, self.model.backbone.cells)
 
     def _evaluate(self) -> None:
         """Score valid; keep the best weights, divide the learning rate if there was no gain."""

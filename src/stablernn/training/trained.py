@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config import make
-from stablernn.data.splits import Corpus
+from stablernn.data.splits import Corpus, Split
 from stablernn.errors import RecordError
 from stablernn.models.language_model import SequenceModel
 from stablernn.record import RECORD_FILE, Record, read_record
@@ -53,6 +54,22 @@ class Trained:
                 f"and those here have {corpus.fingerprint}"
             )
         return corpus
+
+    def whole_split(self, name: str) -> Split:
+        """All of a split, also of one that training cut short.
+
+        Raises:
+            RecordError: it does not begin as the split that the run knew.
+        """
+        known = self.corpus.splits[name]
+        if self.record.data["name"] == "embedded":
+            return known  # a law has no whole text
+        dataset = self.config.dataset.copy()
+        dataset.max_tokens = None
+        whole: Split = make(dataset).load().splits[name]
+        if not np.array_equal(whole.ids[: len(known.ids)], known.ids):
+            raise RecordError(f"{self.record.id}: the whole {name} split does not begin as the one it was trained on")
+        return whole
 
     def model(self, stage: str = "best") -> SequenceModel:
         """The model before training (``initial``), at the best evaluation (``best``) or at the end (``last``).

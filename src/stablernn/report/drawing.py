@@ -1,0 +1,59 @@
+"""What all figures share: style, colours, legends, saving; the same bytes from the same records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stablernn.files import replacing
+
+# Okabe & Ito 2008: told apart by readers with any colour vision.
+COLOURS = {"unstable": "#D55E00", "stable": "#0072B2"}
+MARKERS = {"recurrent": "o", "feedforward": "s"}
+STYLE: Any = {
+    "svg.hashsalt": "stablernn",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+}
+
+
+def save_all(figures: Sequence[tuple[str, Figure]], suffix: str, folder: Path) -> list[Path]:
+    """Save every named figure as ``<name>_<suffix>`` and close it; returns the files."""
+    written = []
+    for name, figure in figures:
+        written += save(figure, folder / f"{name}_{suffix}")
+    return written
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Save as SVG and PNG, and close; returns the files."""
+    paths = []
+    for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+        path = stem.with_name(f"{stem.name}.{kind}")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=kind, metadata=metadata, bbox_inches="tight")
+        paths.append(path)
+    plt.close(figure)
+    return paths
+
+
+def legend_for_all(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend beside all panels, each label once."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(list(handles.values()), list(handles), loc="center left", bbox_to_anchor=(1.0, 0.5))

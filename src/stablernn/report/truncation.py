@@ -1,0 +1,93 @@
+"""Perplexity and state gap of trained recurrent models against the truncation length k."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stablernn.record import Record
+from stablernn.report.certificate import describe_run, describe_stability
+from stablernn.report.tables import Table
+
+SHOWN = (1, 2, 3, 5, 10, 15, 20, 25, 35, 50, 65, 100)
+EPSILON = 0.01
+
+
+def truncation_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
+    """A line for some k of one run, or a line for each of several runs."""
+    if len(found) > 1:
+        return truncation_summary(found)
+    ((record, result),) = found
+    certified, optimal = result["certified"], result["optimal"]
+    heads = ["k", "perplexity", *["optimum"] * bool(optimal), "nats", "mean", "p99", "max", "gap ≤", "nats ≤"]
+    lines = []
+    for at, k in enumerate(result["k"]):
+        if k in SHOWN or k == result["k"][-1]:
+            lines.append(
+                [
+                    str(k),
+                    f"{result['perplexity'][at]:.2f}",
+                    *([f"{optimal[at]:.2f}"] if optimal else []),
+                    f"{result['log_perplexity'][at]:+.5f}",
+                    *(short(result["state"][name][at]) for name in ("mean", "p99", "largest")),
+                    short(certified["state"][at]) if certified["state"] else "–",
+                    short(certified["nats"][at]) if certified["nats"] else "–",
+                ]
+            )
+    line = ["all", f"{result['recurrent']['perplexity']:.2f}"]
+    line += [f"{result['optimal_whole_past']:.2f}"] if optimal else []
+    lines.append(line + ["–"] * (len(heads) - len(line)))
+    notes = [
+        f"the last k words alone, on {result['words']:,} {result['options']['split']} words; all: the recurrent model",
+        "nats: change of the log-perplexity against it",
+        "mean, p99, max: of the gap ‖h - h⁽ᵏ⁾‖₂ over the positions (float32: some 1e-7 are rounding)",
+        "≤: what is proven, for the gap and for any log-probability"
+        if certified["nats"]
+        else f"nothing is proven: {certified['reason']}",
+        "optimum: exact, for any model that sees k words" if optimal else "",
+    ]
+    title = f"Truncated after training: {describe_run(record)}, {describe_stability(record)}"
+    return Table(title, heads, lines, [note for note in notes if note])
+
+
+def truncation_summary(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
+    """A line for each run."""
+    options = found[0][1]["options"]
+    shown = [k for k in (2, 5, 10, 35) if k in found[0][1]["k"]]
+    heads = ["model", "stability", "all", *(f"k={k}" for k in shown)]
+    heads += [f"k({EPSILON:g})", "proven"]
+    lines = []
+    for record, result in found:
+        values = dict(zip(result["k"], result["perplexity"], strict=True))
+        line = [describe_run(record), describe_stability(record), f"{result['recurrent']['perplexity']:.1f}"]
+        line += [f"{values[k]:.1f}" for k in shown]
+        line += [_or_more(k, result) for k in (measured_context(result), certified_context(result))]
+        lines.append(line)
+    words = " or ".join(f"{count:,}" for count in sorted({result["words"] for _, result in found}))
+    notes = [
+        f"perplexity on {words} {options['split']} words; all: the recurrent model as trained; k=...: the same "
+        "weights, seeing the last k words alone",
+        f"k({EPSILON:g}): from there on the log-perplexity is measured to stay within {EPSILON:g} nats",
+        "proven: from there on no log-probability can change by more",
+    ]
+    return Table("Truncated after training", heads, lines, notes)
+
+
+def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:
+    """The least k from which on the change of the log-perplexity is at most ε nats; None beyond the largest k."""
+    beyond = [k for k, nats in zip(result["k"], result["log_perplexity"], strict=True) if abs(nats) > epsilon]
+    least = beyond[-1] + 1 if beyond else 1
+    return least if least in result["k"] else None
+
+
+def certified_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:
+    """The least k examined for which no log-probability can change by more than ε nats."""
+    bounds = result["certified"]["nats"] or []
+    return next((k for k, nats in zip(result["k"], bounds, strict=False) if nats <= epsilon), None)
+
+
+def _or_more(k: int | None, result: dict[str, Any]) -> str:
+    return str(k) if k is not None else f"> {result['k'][-1]}"
+
+
+def short(value: float) -> str:
+    """Two digits, one where it is small."""
+    return f"{value:.0e}" if value < 0.0095 or value >= 9999 else f"{value:.2g}" if value < 100 else f"{value:.0f}"

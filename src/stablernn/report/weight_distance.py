@@ -1,0 +1,56 @@
+"""The recurrent weights of feed-forward models that differ in k alone: how far they come apart in training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stablernn.record import Record
+from stablernn.report.certificate import describe_stability
+from stablernn.report.load import setting
+from stablernn.report.tables import MODEL_NAMES, Table
+
+Found = Sequence[tuple[Record, dict[str, Any]]]
+
+
+def weight_distance_table(found: Found) -> Table:
+    """A line for each model and constraint, a column for each k; the distance at the end of training."""
+    reference = found[0][1]["options"]["reference"]
+    ks = sorted({setting(record, "truncation.k") for record, _ in found} - {reference})
+    heads = ["model", "stability", *(f"k={k}" for k in ks), "moved", "updates"]
+    lines = []
+    for (name, stability), group in families(found).items():
+        cells: dict[int, list[float]] = {}
+        for record, result in group:
+            cells.setdefault(setting(record, "truncation.k"), []).append(result["distance"][-1])
+        moved = [result["reference_moved"][-1] for _, result in group]
+        lines.append(
+            [
+                MODEL_NAMES.get(name, name),
+                stability,
+                *(f"{sum(cells[k]) / len(cells[k]):.3g}" if k in cells else "–" for k in ks),
+                f"{sum(moved) / len(moved):.3g}",
+                f"{group[0][1]['updates'][-1]:,}",
+            ]
+        )
+    seeds = len({setting(record, "seed") for record, _ in found})
+    notes = [
+        f"k=...: ‖W_k - W_{reference}‖_F of the recurrent matrices at the end, for feed-forward models from the same "
+        "weights on the same batches",
+        f"moved: how far W_{reference} came from its start, ‖W_{reference} - W_initial‖_F",
+        f"mean of {seeds} seeds" if seeds > 1 else "1 seed",
+    ]
+    return Table("Distance of the weights in training", heads, lines, notes)
+
+
+def families(found: Found) -> dict[tuple[str, str], list[tuple[Record, dict[str, Any]]]]:
+    """The runs that differ in k and seed alone, by model and constraint, in the order of the tables."""
+    groups: dict[tuple[str, str], list[tuple[Record, dict[str, Any]]]] = {}
+    for record, result in found:
+        key = (setting(record, "model.name"), describe_stability(record))
+        groups.setdefault(key, []).append((record, result))
+    order = list(MODEL_NAMES)
+    return {
+        key: sorted(groups[key], key=lambda entry: setting(entry[0], "truncation.k"))
+        for key in sorted(
+            groups, key=lambda key: (order.index(key[0]) if key[0] in order else 99, "unstable" not in key[1], key)
+        )
+    }
