@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ from stablernn.training.trained import Trained, find_runs
 
 KINDS = [(RNNCell, 1), (LSTMCell, 1), (RNNCell, 2), (LSTMCell, 2)]
 TYPES, K = 11, 4
+SHORT = ["training.max_updates=3"]
 
 
 def network(cell, layers=1, types=TYPES, gain=1.0, backbone=Recurrent) -> SequenceModel:
@@ -334,9 +336,27 @@ def test_the_script_converts_one_run(trained, tmp_path):
     assert "certified" in answer.stderr
     assert f"written: {out}" in answer.stderr
     assert load_converted(out).backbone.k == json.loads((out / DESCRIPTION).read_text())["k"]
-    refused = command(runs, "run=nothing")
-    assert refused.returncode == 2
-    assert "no finished run" in refused.stderr
+
+
+def test_a_name_that_fits_several_runs_is_refused_with_their_ids(trained, tmp_path):
+    for name in ("twice-a", "twice-b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_bytes((trained.folder / "record.json").read_bytes())
+    convert_script = runpy.run_path(str(ROOT / "scripts" / "convert.py"))["convert"]
+    with pytest.raises(ConfigurationError, match=r"run=twice names 2 runs; give more of one id:\n  \S+\n  \S+"):
+        convert_script(compose("convert", [f"runs={tmp_path}", "run=twice"]))
+    with pytest.raises(ConfigurationError, match="run is not set"):
+        convert_script(compose("convert", [f"runs={tmp_path}"]))
+
+
+def test_a_run_that_is_feed_forward_already_is_exported_as_it_is(tmp_path):
+    run(compose("train", [*SMALL, "approximation=feedforward", "truncation.k=3", *SHORT, f"runs={tmp_path}"]))
+    (found,) = find_runs("*", tmp_path, None, torch.device("cpu"))
+    folder, description = Conversion(seconds=0.0, tokens=100, formats=[])(found)
+    words = torch.randint(description["types"], (9, 2))
+    expected, _ = log_probabilities(found.model("best"), words)
+    assert torch.equal(log_probabilities(load_converted(folder), words)[0], expected)
+    assert "certified gap" not in {line[0] for line in conversion_table(description).lines}
 
 
 def test_on_real_text_the_programs_agree_with_the_model(data_folder, tmp_path):

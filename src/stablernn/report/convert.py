@@ -16,12 +16,16 @@ def conversion_table(found: dict[str, Any]) -> Table:
     """What was chosen, what it changes, and what became of it in each form; ``found``: the folder's description."""
     choice, speed, hardware = found["choice"], found["speed"], found["hardware"]
     proven = choice["certified_gap"]
-    lines = [
-        ["context", f"k = {choice['k']}", choice["how"]],
+    gaps = [
         ["certified k", "–" if choice["certified_k"] is None else f"{choice['certified_k']:,}", "k(ε)"],
         ["certified gap", "–" if proven is None else _nats(proven, "≤ "), "any word of any text"],
         ["measured gap, mean", _nats(choice["gap"]["log_perplexity"]), "log-perplexity"],
         ["measured gap, largest", _nats(choice["gap"]["largest"]), "any word measured on"],
+    ]
+    # A run that was trained feed-forward is exported as it is: there is no gap to tell of.
+    lines = [
+        ["context", f"k = {choice['k']}", choice["how"]],
+        *(gaps if choice["how"] != "own" else []),
         ["parameters", f"{found['parameters']:,}", "as the run's"],
     ]
     for name, parity in found["parity"].items():
@@ -38,7 +42,7 @@ def conversion_table(found: dict[str, Any]) -> Table:
         where = f"{hardware['device']}, exported forms on {where}"
     notes = [
         f"{choice['how']}: {choice['reason']}",
-        f"measured on {choice['tokens']:,} {choice['split']} words",
+        *([f"gaps measured on {choice['tokens']:,} {choice['split']} words"] if choice["how"] != "own" else []),
         f"speed: all log-probabilities of one stream of {speed['tokens']:,} words, in pieces of {speed['piece']:,}; "
         f"medians of {speed['rounds']} alternating rounds, threads: {hardware['threads']}, {where}",
         "a ratio to the recurrent model in PyTorch is also one of runtimes",
