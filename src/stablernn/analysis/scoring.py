@@ -17,6 +17,7 @@ from stablernn.models.unroll import Recurrent
 
 _PIECE = 1024  # words scored at once
 _TIMED = 4 * _PIECE
+_ROUNDS = 7  # at least: on a busy machine the median of three turned the ratio over
 
 
 @torch.no_grad()
@@ -57,7 +58,7 @@ def scoring_speed(
         ours: the feed-forward model, a stream that carries its last k - 1 words.
         programs: the exported ones, which carry nothing: their pieces begin k - 1 words early.
         split: on its first words.
-        seconds: alternate rounds of all of them for about so long, but three rounds at least.
+        seconds: alternate rounds of all of them for about so long, but seven rounds at least.
 
     Returns:
         ``tokens_per_second`` by name, medians of the rounds; ``rounds``, ``tokens`` a round, ``piece``.
@@ -92,7 +93,7 @@ def scoring_speed(
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
     began = time.monotonic()
-    while len(times["recurrent"]) < 3 or time.monotonic() - began < seconds:
+    while len(times["recurrent"]) < _ROUNDS or time.monotonic() - began < seconds:
         for name, run in runs.items():
             times[name].append(seconds_of(run, device))
     return {
