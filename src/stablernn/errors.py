@@ -19,3 +19,7 @@ class CheckpointError(StableRNNError):
 
 class RecordError(StableRNNError):
     """A run record cannot be read."""
+
+
+class ExportError(StableRNNError):
+    """An exported model does not compute what the model that it was made of computes."""

@@ -1,0 +1,104 @@
+"""One job for every form of a model: the log-probabilities of all types along a text. Do the forms agree, how fast?"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stablernn.analysis.contenders import seconds_of
+from stablernn.analysis.export import Program
+from stablernn.data.splits import Split
+from stablernn.models.language_model import SequenceModel
+from stablernn.models.unroll import Recurrent
+
+_PIECE = 1024  # words scored at once
+_TIMED = 4 * _PIECE
+_ROUNDS = 7  # at least: on a busy machine the median of three turned the ratio over
+
+
+@torch.no_grad()
+def log_probabilities(model: SequenceModel, words: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    """Of all V words at every position, in nats: words (T, B) -> (T, B, V), and the state after them."""
+    features, state = model(words, model.initial_state(words.shape[1]) if state is None else state)
+    return model.objective.logits(features).log_softmax(-1), state
+
+
+@torch.no_grad()
+def largest_difference(ours: SequenceModel, program: Program, split: Split, k: int) -> dict[str, Any]:
+    """The largest difference of any of the log-probabilities, in nats, on the first words of a split.
+
+    They are shown as one stream longer than k, as four at once, and as a single word, so that both dynamic axes are
+    tried at their ends too.
+
+    Returns:
+        ``nats``, and ``shapes``: the (T, B) that were compared.
+    """
+    shapes = [(k + 64, 1), (32, 4), (1, 1)]
+    worst = 0.0
+    for steps, batch in shapes:
+        words = torch.from_numpy(np.resize(split.inputs.astype(np.int64), (batch, steps)).T.copy())
+        difference = (program(words) - log_probabilities(ours, words)[0]).abs().max()
+        # max() of Python would pass a NaN over in silence.
+        worst = float(torch.maximum(difference, torch.tensor(worst)))
+    return {"nats": worst, "shapes": shapes}
+
+
+@torch.no_grad()
+def scoring_speed(
+    model: SequenceModel, ours: SequenceModel, programs: Mapping[str, Program], split: Split, seconds: float
+) -> dict[str, Any]:
+    """Tokens a second at which one text is scored from its start to its end, in pieces.
+
+    Args:
+        model: unrolled as a recurrent model, a stream of batch 1 with its state carried on.
+        ours: the feed-forward model, a stream that carries its last k - 1 words.
+        programs: the exported ones, which carry nothing: their pieces begin k - 1 words early.
+        split: on its first words.
+        seconds: alternate rounds of all of them for about so long, but seven rounds at least.
+
+    Returns:
+        ``tokens_per_second`` by name, medians of the rounds; ``rounds``, ``tokens`` a round, ``piece``.
+    """
+    recurrent = SequenceModel(model.inputs, Recurrent(list(model.backbone.cells)), model.objective).eval()
+    overlap = ours.backbone.k - 1  # type: ignore[operator]
+    words = torch.from_numpy(split.first(_TIMED).inputs.astype(np.int64))[:, None]
+    starts = range(0, len(words), _PIECE)
+
+    def streamed(form: SequenceModel) -> Callable[[], None]:
+        here = words.to(form.inputs.weight.device)
+
+        def run() -> None:
+            state = None
+            for start in starts:
+                _, state = log_probabilities(form, here[start : start + _PIECE], state)
+
+        return run
+
+    def overlapping(program: Program) -> Callable[[], None]:
+        def run() -> None:
+            for start in starts:
+                first = max(0, start - overlap)
+                program(words[first : start + _PIECE])[start - first :]
+
+        return run
+
+    runs = {"recurrent": streamed(recurrent), "feedforward": streamed(ours)}
+    runs |= {name: overlapping(program) for name, program in programs.items()}
+    device = model.inputs.weight.device
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    began = time.monotonic()
+    while len(times["recurrent"]) < _ROUNDS or time.monotonic() - began < seconds:
+        for name, run in runs.items():
+            times[name].append(seconds_of(run, device))
+    return {
+        "tokens_per_second": {name: len(words) / statistics.median(values) for name, values in times.items()},
+        "rounds": len(times["recurrent"]),
+        "tokens": len(words),
+        "piece": _PIECE,
+    }

@@ -1,0 +1,370 @@
+"""Converting a run: the choice of k, the exported network, the folder, the script."""
+
+import dataclasses
+import functools
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, SMALL
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from stablernn.analysis import convert, export
+from stablernn.analysis.choice import choose
+from stablernn.analysis.convert import Conversion
+from stablernn.analysis.converted import DESCRIPTION, WEIGHTS, load_converted
+from stablernn.analysis.export import read_program, write_programs
+from stablernn.analysis.scoring import log_probabilities
+from stablernn.analysis.truncation import measure_gaps
+from stablernn.compose import compose
+from stablernn.errors import ConfigurationError, ExportError, RecordError
+from stablernn.files import replacing_folder
+from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.models.language_model import SequenceModel, build_language_model
+from stablernn.models.truncated import FeedForward
+from stablernn.models.unroll import Recurrent
+from stablernn.models.unrolled import Unrolled
+from stablernn.report.convert import conversion_table
+from stablernn.stability.certificates import certify
+from stablernn.training.run import run
+from stablernn.training.trained import Trained, find_runs
+
+KINDS = [(RNNCell, 1), (LSTMCell, 1), (RNNCell, 2), (LSTMCell, 2)]
+TYPES, K = 11, 4
+SHORT = ["training.max_updates=3"]
+
+
+def network(cell, layers=1, types=TYPES, gain=1.0, backbone=Recurrent) -> SequenceModel:
+    """A model whose truncation is felt: large inputs, recurrent weights times ``gain``."""
+    torch.manual_seed(1)
+    model = build_language_model(types, cell, backbone, 5, 6, num_layers=layers).eval()
+    with torch.no_grad():
+        model.inputs.weight.mul_(20)
+        model.objective.weight.mul_(10)
+        for one in model.backbone.cells:
+            one.weight_hh.mul_(gain)
+    return model
+
+
+def feedforward(model: SequenceModel, k: int) -> SequenceModel:
+    return SequenceModel(model.inputs, FeedForward(list(model.backbone.cells), k=k), model.objective).eval()
+
+
+@functools.cache
+def programs(cell, layers, folder: Path):
+    write_programs(Unrolled(network(cell, layers), K), TYPES, folder, ["export", "onnx"])
+    return [read_program(folder, name) for name in ("export", "onnx")]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    base = tmp_path_factory.mktemp("exported")
+
+    def make(cell, layers):
+        folder = base / f"{cell.__name__}{layers}"
+        folder.mkdir(exist_ok=True)
+        return programs(cell, layers, folder)
+
+    return make
+
+
+shapes = st.tuples(st.sampled_from([1, 2, K - 1, K, K + 1, 19]), st.integers(1, 3), st.integers(0, 9))
+
+
+@pytest.mark.parametrize(("cell", "layers"), KINDS)
+def test_the_exported_network_is_the_truncated_model_at_any_time_and_batch(cell, layers, exported):
+    forms = [Unrolled(network(cell, layers), K), *exported(cell, layers)]
+    ours = feedforward(network(cell, layers), K)
+
+    @settings(max_examples=30, deadline=None)
+    @given(shapes)
+    def check(shape):
+        steps, batch, seed = shape
+        words = torch.randint(TYPES, (steps, batch), generator=torch.Generator().manual_seed(seed))
+        expected, _ = log_probabilities(ours, words)
+        with torch.no_grad():
+            for form in forms:
+                assert_close(form(words), expected, rtol=0, atol=2e-5)
+
+    check()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(KINDS), st.integers(1, 7), st.integers(1, 9), st.integers(1, 2))
+def test_every_k_unrolls_to_the_truncated_model(kind, k, steps, batch):
+    model = network(*kind)
+    words = torch.randint(TYPES, (steps, batch), generator=torch.Generator().manual_seed(steps))
+    with torch.no_grad():
+        assert_close(Unrolled(model, k)(words), log_probabilities(feedforward(model, k), words)[0], rtol=0, atol=2e-5)
+
+
+def test_a_stream_scored_in_overlapping_pieces_is_the_stream(exported):
+    words = torch.randint(TYPES, (23, 2))
+    for program in exported(LSTMCell, 2):
+        whole = program(words)
+        pieces = [program(words[max(0, s - K + 1) : s + 5])[min(s, K - 1) :] for s in range(0, 23, 5)]
+        assert_close(torch.cat(pieces), whole, rtol=0, atol=1e-5)
+
+
+def test_a_certified_k_bounds_what_is_measured(corpus):
+    split = corpus.splits["valid"].first(400)
+    model = network(RNNCell, types=corpus.types, gain=0.5)
+    choice = choose(model, split, 0.05, None, "auto")
+    assert (choice.how, choice.k) == ("certified", certify(model).context(0.05))
+    assert choice.certified_gap is not None
+    assert choice.gap.largest <= choice.certified_gap <= 0.05
+    assert abs(choice.gap.log_perplexity) <= choice.gap.largest
+
+
+@pytest.mark.parametrize("epsilon", [0.3, 0.01, 1e-5, 1e-9])
+def test_a_measured_k_is_the_least_that_holds_on(epsilon, corpus):
+    split = corpus.splits["valid"].first(400)
+    model = network(LSTMCell, types=corpus.types, gain=1.5)
+    choice = choose(model, split, epsilon, None, "measured")
+    assert choice.how == "measured"
+    assert choice.k in choice.examined
+    # Measured again by other means: in float64 both, so that the smallest epsilon means something.
+    found = {k: gap.log_perplexity for k, gap in measure_gaps(model, split, list(choice.examined)).items()}
+    assert all(abs(found[k]) <= epsilon for k in found if k >= choice.k)
+    assert choice.k == 1 or abs(found[choice.k - 1]) > epsilon
+    assert choice.examined == pytest.approx(found, abs=1e-12)
+
+
+def test_what_is_not_proven_is_measured_or_refused_with_the_reason(corpus):
+    split = corpus.splits["valid"].first(300)
+    unstable = network(LSTMCell, types=corpus.types, gain=4.0)
+    choice = choose(unstable, split, 0.1, None, "auto")
+    assert (choice.how, choice.certified_gap, choice.certified_k) == ("measured", None, None)
+    assert "nothing is proven" in choice.reason
+    with pytest.raises(ConfigurationError, match=r"guarantee=certified: nothing is proven.*choose guarantee=measured"):
+        choose(unstable, split, 0.1, None, "certified")
+    stable = network(RNNCell, types=corpus.types, gain=0.5)
+    proven = certify(stable).context(1e-3)
+    with pytest.raises(
+        ConfigurationError, match=rf"k\(0\.001\) = {proven} is proven, but above k_max=2; set k_max={proven}"
+    ):
+        choose(stable, split, 1e-3, None, "certified", k_max=2)
+    assert choose(stable, split, 0.1, 3, "auto").how == "given"
+
+
+def test_a_k_max_that_is_too_small_is_refused_with_what_was_measured(corpus):
+    model = network(LSTMCell, types=corpus.types, gain=3.0)
+    with pytest.raises(ConfigurationError, match=r"k_max=1 words .* change the mean log-probability by .*larger k_max"):
+        choose(model, corpus.splits["valid"].first(300), 1e-6, None, "measured", k_max=1)
+
+
+def test_a_feed_forward_model_keeps_its_own_context(corpus):
+    model, split = feedforward(network(RNNCell, types=corpus.types), 3), corpus.splits["valid"].first(50)
+    choice = choose(model, split, 0.01, None, "certified")
+    assert (choice.k, choice.how, choice.gap.largest) == (3, "own", 0.0)
+    with pytest.raises(ConfigurationError, match="k=5: the run was trained as a feed-forward model of 3 words"):
+        choose(model, split, 0.01, 5, "auto")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Trained:
+    """A stable RNN after a few updates."""
+    runs = tmp_path_factory.mktemp("runs")
+    limit = ["model=rnn", "stability=rnn_spectral", "stability.constraint.limit=0.6", "training.max_updates=20"]
+    run(compose("train", [*SMALL, *limit, f"runs={runs}"]))
+    (found,) = find_runs("*", runs, None, torch.device("cpu"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def converted(trained) -> tuple[Path, dict]:
+    return Conversion(seconds=0.1, tokens=300)(trained)
+
+
+def test_the_folder_loads_as_the_truncated_model(trained, converted):
+    folder, description = converted
+    assert {path.name for path in folder.iterdir()} == {DESCRIPTION, WEIGHTS, "model.pt2", "model.onnx"}
+    assert folder == trained.folder / f"feedforward-k{description['k']}"
+    state = torch.get_rng_state()
+    model = load_converted(folder)
+    assert torch.equal(state, torch.get_rng_state())
+    assert isinstance(model.backbone, FeedForward)
+    words = torch.randint(description["types"], (40, 2))
+    expected, _ = log_probabilities(feedforward(trained.model("best"), description["k"]), words)
+    assert torch.equal(log_probabilities(model, words)[0], expected)
+    assert description["choice"]["how"] == "certified"
+    assert all(0 <= found["nats"] <= convert.TOLERANCE for found in description["parity"].values())
+    assert {line[0] for line in conversion_table(description).lines} >= {"certified gap", "onnxruntime", "model.onnx"}
+
+
+def altered(converted, tmp_path: Path, **changes) -> Path:
+    """A copy of the converted folder with options of the configuration changed."""
+    folder = tmp_path / "altered"
+    folder.mkdir()
+    for path in converted[0].iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    values = json.loads((folder / DESCRIPTION).read_text())
+    for option, value in changes.items():
+        *parents, last = option.split("__")
+        node = values
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    (folder / DESCRIPTION).write_text(json.dumps(values))
+    return folder
+
+
+def test_a_damaged_folder_is_refused(converted, tmp_path):
+    folder = altered(converted, tmp_path)
+    load_converted(folder)
+    weights = bytearray((folder / WEIGHTS).read_bytes())
+    weights[-3] ^= 1
+    (folder / WEIGHTS).write_bytes(weights)
+    with pytest.raises(RecordError, match=r"is not the file that .* describes: convert the run again"):
+        load_converted(folder)
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(RecordError, match="is not a whole converted model"):
+        load_converted(folder)
+    for text in ("{", "[]", "{}", '{"schema": 1}'):
+        (folder / DESCRIPTION).write_text(text)
+        with pytest.raises(RecordError, match="is not a whole converted model"):
+            load_converted(folder)
+    with pytest.raises(RecordError, match="is not a whole converted model"):
+        load_converted(tmp_path / "nowhere")
+
+
+BAD = {
+    "another package": ({"config__model__cell___target_": "os.system"}, "lies outside stablernn"),
+    "out of this package": (
+        {"config__model__cell___target_": "stablernn.files.os.system"},
+        "is not a Cell of stablernn",
+    ),
+    "of another kind": ({"config__model__cell___target_": "stablernn.record.Record"}, "is not a Cell of stablernn"),
+    "no such class": ({"config__model__cell___target_": "stablernn.nothing.Here"}, "does not exist"),
+    "no name": ({"config__model__cell___target_": 3}, "lies outside stablernn"),
+    "nested": (
+        {"config__model__cell__input_size": {"_target_": "os.getloadavg"}},
+        "is not an option of a converted model",
+    ),
+    "elsewhere": ({"config__model__name": {"_target_": "os.getloadavg"}}, "is not an option of a converted model"),
+    "positional": ({"config__model__cell___args_": [1]}, "is not an option of a converted model"),
+    "interpolation": ({"config__model__name": "${oc.env:HOME}"}, "is not resolved"),
+    "size": ({"config__model__hidden_size": 0}, "model.hidden_size=0 must be a whole number >= 1"),
+    "other size": ({"config__model__hidden_size": 9}, "of another model"),
+    "types": ({"types": -1}, "types=-1 must be a whole number >= 1"),
+    "schema": ({"schema": 99}, "has schema 99"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_description_that_could_execute_something_or_does_not_fit_is_refused(case, converted, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.system", lambda *_: pytest.fail("executed"))
+    monkeypatch.setattr("os.getloadavg", lambda *_: pytest.fail("executed"))
+    changes, message = BAD[case]
+    with pytest.raises(RecordError, match=message):
+        load_converted(altered(converted, tmp_path, **changes))
+
+
+def test_a_program_that_computes_something_else_is_not_written(trained, tmp_path, monkeypatch):
+    def biased(folder, name):
+        program = read_program(folder, name)
+        return lambda words: program(words) + 2e-4
+
+    monkeypatch.setattr(convert, "read_program", biased)
+    with pytest.raises(ExportError, match=r"export differs from our model by 0\.0002 nats"):
+        Conversion(tokens=100, formats=["export"], k=2, out=str(tmp_path / "out"))(trained)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "folder"
+    for content in ("old", "new"):
+        with replacing_folder(folder) as new:
+            (new / content).touch()
+        assert [path.name for path in folder.iterdir()] == [content]
+    with pytest.raises(RuntimeError), replacing_folder(folder) as new:  # noqa: PT012
+        (new / "half").touch()
+        raise RuntimeError
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_of_something_else_is_left_alone(trained, tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(ConfigurationError, match="exists and is no converted model: choose another folder"):
+        Conversion(out=str(tmp_path))(trained)
+
+
+def test_without_onnx_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'stablernn\[export\]', or choose formats=\[export\]"):
+        Conversion()
+    Conversion(formats=["export"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epsilon=0", "epsilon=0.0 must be a positive number"),
+        ("epsilon=small", "epsilon: Value 'small'"),
+        ("k=0", "k=0 must be a whole number >= 1"),
+        ("guarantee=proven", "guarantee=proven is unknown: choose auto, certified, measured"),
+        ("split=dev", "split=dev is unknown: choose train, valid, test"),
+        ("formats=[tflite]", r"tflite is unknown: choose of \[export,onnx\]"),
+    ],
+)
+def test_a_mistake_names_its_option(override, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Conversion.of(compose("convert", [override]))
+
+
+def test_the_defaults_are_those_of_the_file():
+    assert Conversion.of(compose("convert", [])) == Conversion()
+    assert {field.name for field in dataclasses.fields(Conversion)} <= set(compose("convert", []))
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess:
+    script = [sys.executable, str(ROOT / "scripts" / "convert.py"), *arguments]
+    return subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_script_converts_one_run(trained, tmp_path):
+    runs, out = f"runs={trained.folder.parent}", tmp_path / "out"
+    answer = command(runs, f"run={trained.record.id}", "epsilon=0.1", "tokens=300", "seconds=0.1", f"out={out}")
+    assert answer.returncode == 0, answer.stderr
+    assert "certified" in answer.stderr
+    assert f"written: {out}" in answer.stderr
+    assert load_converted(out).backbone.k == json.loads((out / DESCRIPTION).read_text())["k"]
+
+
+def test_a_name_that_fits_several_runs_is_refused_with_their_ids(trained, tmp_path):
+    for name in ("twice-a", "twice-b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_bytes((trained.folder / "record.json").read_bytes())
+    convert_script = runpy.run_path(str(ROOT / "scripts" / "convert.py"))["convert"]
+    with pytest.raises(ConfigurationError, match=r"run=twice names 2 runs; give more of one id:\n  \S+\n  \S+"):
+        convert_script(compose("convert", [f"runs={tmp_path}", "run=twice"]))
+    with pytest.raises(ConfigurationError, match="run is not set"):
+        convert_script(compose("convert", [f"runs={tmp_path}"]))
+
+
+def test_a_run_that_is_feed_forward_already_is_exported_as_it_is(tmp_path):
+    run(compose("train", [*SMALL, "approximation=feedforward", "truncation.k=3", *SHORT, f"runs={tmp_path}"]))
+    (found,) = find_runs("*", tmp_path, None, torch.device("cpu"))
+    folder, description = Conversion(seconds=0.0, tokens=100, formats=[])(found)
+    words = torch.randint(description["types"], (9, 2))
+    expected, _ = log_probabilities(found.model("best"), words)
+    assert torch.equal(log_probabilities(load_converted(folder), words)[0], expected)
+    assert "certified gap" not in {line[0] for line in conversion_table(description).lines}
+
+
+def test_on_real_text_the_programs_agree_with_the_model(data_folder, tmp_path):
+    options = ["model=rnn", "stability=rnn_spectral", "stability.constraint.limit=0.5", "dataset=ptb", *SMALL[:5]]
+    limits = ["training.max_updates=3", "dataset.max_tokens={train: 3000, valid: 500, test: 500}"]
+    run(compose("train", [*options, *limits, f"dataset.path={data_folder}", f"runs={tmp_path}"]))
+    (found,) = find_runs("*", tmp_path, str(data_folder), torch.device("cpu"))
+    _, description = Conversion(tokens=200, seconds=0.0)(found)
+    assert description["types"] == 10_000
+    assert set(description["parity"]) == {"export", "onnx"}
+    assert all(parity["nats"] <= convert.TOLERANCE for parity in description["parity"].values())
