@@ -71,7 +71,8 @@ def test_the_fast_step_is_the_readable_one(model, stability, approximation, tied
     sgd = OPTIMIZERS[optimizer](reference.parameters())
     wanted = trained(lambda *window: readable_step(reference, constraint, sgd, 0.25, *window), reference, data)
     found = fast(Step(ours, constraint, OPTIMIZERS[optimizer](ours.parameters()), 0.25), data)
-    assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    # Adam divides by the size of a gradient, so the rounding of a tiny one counts as much as a large one.
+    assert_close(found, wanted, rtol=1e-4, atol=1e-4 if optimizer == "adam" else 1e-5)
 
 
 def test_the_global_norm_of_a_large_matrix_is_exact():

@@ -1,36 +1,288 @@
-"""Scores for every truncation length at once."""
+"""Truncation: the layers against cut windows, their gradient, and every length of a trained model at once."""
+
+import math
 
 import pytest
 import torch
+from conftest import SMALL
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from stablernn.analysis import truncation
-from stablernn.analysis.truncation import score_truncations
-from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.analysis.analyse import analyse
+from stablernn.analysis.distribution import Distribution
+from stablernn.analysis.plain import PlainModel
+from stablernn.analysis.truncation import TruncationAnalysis, measure_gaps, truncation_curve
+from stablernn.analysis.weight_distance import WeightDistance
+from stablernn.compose import compose
+from stablernn.errors import ConfigurationError, RecordError
+from stablernn.models.cells import Cell, LSTMCell, RNNCell
 from stablernn.models.language_model import build_language_model
-from stablernn.models.truncated import FeedForward
+from stablernn.models.layered import LongShortTerm, Tanh, layered
+from stablernn.models.truncated import FeedForward, truncated_states
 from stablernn.models.unroll import Recurrent
+from stablernn.stability.certificates import certify
+from stablernn.training import checkpoint
 from stablernn.training.evaluate import score
+from stablernn.training.run import run
+from stablernn.training.trained import find_runs
+
+CELLS = [RNNCell, LSTMCell]
 
 
-@pytest.mark.parametrize("rows", [1, 90, 8192])
-@pytest.mark.parametrize("cell", [RNNCell, LSTMCell])
-def test_all_lengths_at_once_score_what_each_model_alone_scores(cell, rows, corpus, monkeypatch):
-    monkeypatch.setattr(truncation, "_ROWS_A_CHUNK", rows)
-    split = corpus.splits["valid"].first(211)
+def network(cell, types, layers=1, dropout=0.0, backbone=Recurrent):
     torch.manual_seed(0)
-    recurrent = build_language_model(corpus.types, cell, Recurrent, 5, 6, num_layers=2, dropout=0.4)
-    found = score_truncations(recurrent, split, [7, 1, 3, 7])  # in chunks of 7, 30 and all positions
-    assert list(found) == [1, 3, 7]
-    for k, ours in found.items():
+    model = build_language_model(types, cell, backbone, 5, 6, num_layers=layers, dropout=dropout)
+    with torch.no_grad():  # so that truncation is felt
+        model.inputs.weight.mul_(15)
+        model.objective.weight.mul_(15)
+        for one in model.backbone.cells:
+            one.weight_hh.mul_(1.5)
+    return model
 
-        def backbone(cells, dropout, k=k):
-            return FeedForward(cells, dropout, k=k)
 
-        alone = build_language_model(corpus.types, cell, backbone, 5, 6, num_layers=2, dropout=0.4)
+# ---- the layers
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("kind", CELLS)
+@given(outputs=st.integers(1, 7), carried=st.integers(0, 9), k=st.integers(1, 11), seed=st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_the_layers_and_their_gradient_are_those_of_cut_windows(kind, recompute, outputs, carried, k, seed):
+    torch.manual_seed(seed)
+    cell = kind(3, 4).double()
+    x = torch.randn(carried + outputs, 2, 3, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(outputs, 2, 4, dtype=torch.float64)
+    inputs = [x, *cell.parameters()]
+
+    def by_windows():
+        found = []
+        for position in range(carried, carried + outputs):
+            state = cell.zeros(2)
+            for t in range(max(0, position - k + 1), position + 1):
+                state = cell(x[t], state)
+            found.append(state.h)
+        return torch.stack(found)
+
+    expected = by_windows()
+    gradients = torch.autograd.grad((expected * weights).sum(), inputs)
+    for found in (
+        cell.truncated(cell.project_inputs(x), k, outputs, recompute),
+        Cell.truncated(cell, cell.project_inputs(x), k, outputs, recompute),
+        truncated_states([cell], x, k)[-1].h[carried:],
+    ):
+        assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        for ours, theirs in zip(torch.autograd.grad((found * weights).sum(), inputs), gradients, strict=True):
+            assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_the_gradient_of_the_layers_matches_finite_differences(kind):
+    projected = torch.randn(6, 1, kind(2, 3).weight_hh.shape[0], dtype=torch.float64, requires_grad=True)
+    weight = (kind(2, 3).weight_hh.detach().double()).requires_grad_()
+    activation = Tanh() if kind is RNNCell else LongShortTerm()
+    for recompute in (False, True):
+        assert torch.autograd.gradcheck(
+            lambda p, w, r=recompute: layered(p, w, 3, 4, activation, r), (projected, weight)
+        )
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_recomputing_changes_no_bit_and_keeps_less(kind):
+    cell = kind(8, 8)
+    x = torch.randn(60, 4, 8)
+    found, held = [], []
+    for recompute in (False, True):
+        cell.zero_grad()
+        y = cell.truncated(cell.project_inputs(x), 36, 25, recompute)
+        held.append(_held(y.grad_fn))
+        y.square().sum().backward()
+        found.append((y, cell.weight_hh.grad.clone(), cell.weight_ih.grad.clone()))
+    for plain, recomputed in zip(*found, strict=True):
+        assert torch.equal(plain, recomputed)
+    assert held[1] < held[0] / 3
+
+
+def _held(node) -> int:
+    """Numbers that the layers keep for their gradient."""
+    kept = {}
+    for _, before, layers in node.segments:
+        parts = [*(before or ()), *(part for gates, start, after in layers for part in (gates, *start, *after))]
+        kept |= {part.untyped_storage().data_ptr(): part.untyped_storage().size() for part in parts}
+    return sum(kept.values())
+
+
+# ---- every length of a trained model
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1e-5, 1e-2])
+@pytest.mark.parametrize("positions", [1, 30, 4096])
+@pytest.mark.parametrize(("cell", "layers"), [(RNNCell, 1), (LSTMCell, 2)])
+def test_the_curve_is_what_each_model_alone_scores(cell, layers, positions, tolerance, corpus):
+    split = corpus.splits["valid"].first(211)
+    recurrent = network(cell, corpus.types, layers, dropout=0.4)
+    with torch.no_grad():  # a contractive one, so that first-order scores come up
+        for one in recurrent.backbone.cells:
+            one.weight_hh.mul_(0.3)
+    curve = truncation_curve(recurrent, split, [7, 1, 3, 7, 20], tolerance, positions)
+    assert list(curve.truncated) == [1, 3, 7, 20]
+    assert (curve.swept == 1) == (tolerance == 0)
+    assert_close(curve.recurrent.nats, score(recurrent, split).nats, rtol=1e-6, atol=0)
+    for k, ours in curve.truncated.items():
+        alone = network(cell, corpus.types, layers, 0.4, lambda cells, dropout, k=k: FeedForward(cells, dropout, k=k))
         alone.load_state_dict(recurrent.state_dict())
         theirs = score(alone, split)
-        assert ours.tokens == theirs.tokens == 211
-        assert_close(ours.nats, theirs.nats, rtol=1e-6, atol=0)
-    whole = score_truncations(recurrent, split, [2, 400])[400]  # sees all there is
-    assert_close(whole.nats, score(recurrent, split).nats, rtol=1e-6, atol=0)
+        assert ours.score.tokens == theirs.tokens == 211
+        assert abs(ours.score.nats - theirs.nats) <= 211 * (tolerance + 1e-6)
+        assert_close(ours.gap.log_perplexity, (theirs.nats - curve.recurrent.nats) / 211, rtol=0, atol=tolerance + 1e-5)
+    whole = truncation_curve(recurrent, split, [2, 400], tolerance, positions).truncated[400]  # sees all there is
+    assert_close(whole.score.nats, score(recurrent, split).nats, rtol=1e-6, atol=0)
+    assert whole.state["largest"] < 1e-5
+
+
+def test_the_curve_is_what_cut_windows_score(corpus):
+    """Beside the parallel form the plain one: a window cut for every position and k, each run from zero."""
+    split = corpus.splits["valid"].first(60)
+    model = network(LSTMCell, corpus.types)
+    plain = PlainModel.like(model)
+    words = torch.as_tensor(split.ids.astype("int64"))
+    curve = truncation_curve(model, split, range(1, 9), tolerance=0.0)
+    for k, ours in curve.truncated.items():
+        nats = 0.0
+        with torch.no_grad():
+            for t in range(60):
+                logits, _ = plain(words[max(0, t - k + 1) : t + 1, None], None)
+                nats -= float(logits[-1, 0].double().log_softmax(0)[words[t + 1]])
+        assert_close(ours.score.nats, nats, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_first_order_scores_are_within_the_tolerance_on_every_word(cell, corpus):
+    split = corpus.splits["valid"].first(300)
+    model = network(cell, corpus.types).double()
+    with torch.no_grad():
+        model.backbone.cells[0].weight_hh.mul_(0.4)
+    exact = truncation_curve(model, split, range(1, 25), tolerance=0.0)
+    for tolerance in (1e-1, 1e-3, 1e-6):
+        found = truncation_curve(model, split, range(1, 25), tolerance)
+        assert found.swept < 1
+        for k, ours in found.truncated.items():
+            theirs = exact.truncated[k]
+            # The neglected term has a sign, so the sum is off by no more, and never pessimistic.
+            assert -1e-12 <= (theirs.score.nats - ours.score.nats) / 300 <= tolerance
+            assert abs(ours.gap.largest - theirs.gap.largest) <= tolerance + 1e-12
+            assert ours.state == theirs.state
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_state_gap_stays_under_the_certified_bound(cell, corpus):
+    model = network(cell, corpus.types).double()
+    with torch.no_grad():
+        model.backbone.cells[0].weight_hh.mul_(0.1)
+    certificate = certify(model)
+    assert certificate.holds
+    curve = truncation_curve(model, corpus.splits["valid"].first(500), range(1, 15))
+    for k, at in curve.truncated.items():
+        assert 0 < at.state["mean"] <= at.state["p99"] <= at.state["largest"] <= certificate.state_gap(k)
+        assert at.gap.largest <= certificate.gap(k)
+
+
+def test_gaps_in_float64_fall_far_below_float32_rounding(corpus):
+    model = network(RNNCell, corpus.types)
+    with torch.no_grad():
+        model.backbone.cells[0].weight_hh.mul_(0.2)
+    gaps = measure_gaps(model, corpus.splits["valid"].first(100), [1, 30])
+    assert gaps[1].largest > 1e-3
+    assert gaps[30].largest < 1e-11
+    assert next(model.parameters()).dtype is torch.float32
+
+
+def test_few_rows_wait_and_all_are_counted(corpus, monkeypatch):
+    split = corpus.splits["valid"].first(100)
+    model = network(LSTMCell, corpus.types)
+    one_by_one = truncation_curve(model, split, [2, 5], tolerance=0.0)
+    monkeypatch.setattr(truncation, "_ROWS_A_SWEEP", 1)
+    at_once = truncation_curve(model, split, [2, 5], tolerance=0.0)
+    for k in (2, 5):
+        assert_close(one_by_one.truncated[k].score.nats, at_once.truncated[k].score.nats, rtol=1e-7, atol=0)
+        assert_close(one_by_one.truncated[k].gap.largest, at_once.truncated[k].gap.largest, rtol=1e-5, atol=1e-6)
+
+
+@given(values=st.lists(st.floats(1e-12, 1e6), min_size=1, max_size=300), pieces=st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
+def test_a_stream_has_the_mean_maximum_and_percentiles_of_its_numbers(values, pieces):
+    numbers = torch.tensor(values, dtype=torch.float64)
+    found = Distribution()
+    for piece in numbers.chunk(pieces):
+        found.add(piece)
+    assert found.count == len(values)
+    assert math.isclose(found.mean, float(numbers.mean()), rel_tol=1e-9)
+    assert found.largest == float(numbers.max())
+    for percent in (50, 99):
+        exact = float(numbers.sort().values[math.ceil(percent / 100 * len(values)) - 1])
+        assert exact * (1 - 1e-9) <= found.percentile(percent) <= exact * 1.012 * (1 + 1e-9)
+
+
+# ---- the analyses
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    common = [*SMALL, f"runs={folder}", "training.max_updates=12", "training.snapshot_every=4", "model=rnn"]
+    for options in (
+        ["truncation.k=4", "approximation=recurrent"],
+        ["truncation.k=2", "approximation=feedforward"],
+        ["truncation.k=6", "approximation=feedforward"],
+        ["truncation.k=6", "approximation=feedforward", "seed=1"],
+    ):
+        run(compose("train", [*common, *options]))
+    return folder
+
+
+def analysed(analysis, runs, pattern):
+    return [result for _, result in analyse(analysis, find_runs(pattern, runs, None, torch.device("cpu")))]
+
+
+def test_the_analysis_lies_above_the_optimal_curve(runs):
+    (result,) = analysed(TruncationAnalysis(k_max=12), runs, "*recurrent*")
+    assert result["k"] == list(range(1, 13))
+    assert result["words"] == 700
+    assert all(ours > best for ours, best in zip(result["perplexity"], result["optimal"], strict=True))
+    assert result["recurrent"]["perplexity"] > result["optimal_whole_past"]
+    assert len(result["state"]["mean"]) == len(result["certified"]["nats"] or result["k"]) == 12
+
+
+def test_the_distance_is_that_of_runs_that_differ_in_k_alone(runs):
+    two, six, _ = analysed(WeightDistance(reference=6), runs, "*feedforward*")
+    assert two["updates"] == [0, 4, 8, 10]  # and at the end
+    assert two["distance"][0] == 0 < two["distance"][1]
+    assert six["distance"] == [0, 0, 0, 0]
+    assert two["reference_run"] == six["run"]
+    # By hand, at the end.
+    last = {}
+    for name in (two["run"], six["run"]):
+        saved, _ = checkpoint.load(runs / name / checkpoint.LAST)
+        last[name] = saved["model.backbone.cells.0.weight_hh"]
+    assert_close(two["distance"][-1], float((last[two["run"]] - last[six["run"]]).norm()), rtol=1e-6, atol=0)
+
+
+def test_a_distance_without_its_reference_says_what_is_missing(runs):
+    with pytest.raises(RecordError, match=r"truncation\.k=9 alone.*analysis\.reference"):
+        analysed(WeightDistance(reference=9), runs, "*feedforward-k2*")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TruncationAnalysis(k_max=0),
+        lambda: TruncationAnalysis(split="tst"),
+        lambda: TruncationAnalysis(tokens=0),
+        lambda: TruncationAnalysis(tolerance=-1),
+        lambda: WeightDistance(reference=0),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(make):
+    with pytest.raises(ConfigurationError, match=r"k_max|split|tokens|tolerance|reference"):
+        make()

@@ -1,16 +1,14 @@
 """How many words of context replace a recurrent state: proven where that is possible, else measured."""
 
-import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stablernn.analysis.truncation import Gap, measure_gaps, score_truncations
+from stablernn.analysis.truncation import Gap, measure_gaps
 from stablernn.data.splits import Split
 from stablernn.errors import ConfigurationError
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.truncated import FeedForward
 from stablernn.stability.certificates import Certificate, certify
-from stablernn.training.evaluate import score
 
 CERTIFIED, MEASURED, GIVEN, OWN = "certified", "measured", "given", "own"
 GUARANTEES = ("auto", CERTIFIED, MEASURED)
@@ -123,16 +121,11 @@ def _search(model: SequenceModel, split: Split, epsilon: float, k_max: int) -> t
 
     Examined are the powers of two below ``k_max``, ``k_max`` itself, and by bisection what lies between the largest of
     them that fails and the next: k - 1 is always among them, and fails. The gap need not fall with k, so a
-    still smaller k might do by chance; it would not be trusted. In float64, as differences far below float32's
-    rounding may be asked for.
+    still smaller k might do by chance; it would not be trusted.
     """
-    double = copy.deepcopy(model).double().eval()
-    before = score(double, split)
 
     def gaps(lengths: list[int]) -> dict[int, float]:
-        return {
-            k: (found.nats - before.nats) / len(split) for k, found in score_truncations(double, split, lengths).items()
-        }
+        return {k: gap.log_perplexity for k, gap in measure_gaps(model, split, lengths).items()}
 
     examined = gaps([*(2**power for power in range(k_max.bit_length()) if 2**power < k_max), k_max])
     if abs(examined[k_max]) > epsilon:

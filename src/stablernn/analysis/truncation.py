@@ -38,19 +38,30 @@ _ROWS_A_SWEEP = 4096  # feature vectors that the softmax scores at once
 
 
 @dataclass(frozen=True)
+class Gap:
+    """What truncation to k changes, in nats.
+
+    Attributes:
+        log_perplexity: its change, truncated minus recurrent; negative where the truncated model predicts better.
+        largest: the largest change of the log-probability of any one of the words.
+    """
+
+    log_perplexity: float
+    largest: float
+
+
+@dataclass(frozen=True)
 class Truncated:
     """The k-truncated model beside the recurrent one, on the same words.
 
     Attributes:
         score: of the truncated model.
-        log_perplexity: its change in nats; negative where the truncated model predicts better.
-        largest: the largest change of the log-probability of any one of the words, nats.
+        gap: between the two.
         state: ‖h_t - h_t^(k)‖_2 of the last layer over the positions t: mean, p99 (99th percentile), largest.
     """
 
     score: Score
-    log_perplexity: float
-    largest: float
+    gap: Gap
     state: dict[str, float]
 
 
@@ -186,13 +197,15 @@ class _Sums:
             lengths, self.truncated.tolist(), self.largest.tolist(), self.gaps, strict=True
         ):
             state = {"mean": gaps.mean, "p99": gaps.percentile(99), "largest": gaps.largest}
-            truncated[k] = Truncated(Score(-total, tokens), (-total - recurrent.nats) / tokens, largest, state)
+            gap = Gap((-total - recurrent.nats) / tokens, largest)
+            truncated[k] = Truncated(Score(-total, tokens), gap, state)
         return TruncationCurve(recurrent, truncated, self.swept / (tokens * len(lengths)))
 
 
-def measure_gaps(model: SequenceModel, split: Split, lengths: Sequence[int]) -> dict[int, Truncated]:
+def measure_gaps(model: SequenceModel, split: Split, lengths: Sequence[int]) -> dict[int, Gap]:
     """``truncation_curve`` in float64 with every softmax computed: differences far below float32's rounding count."""
-    return truncation_curve(copy.deepcopy(model).double(), split, lengths, tolerance=0.0).truncated
+    curve = truncation_curve(copy.deepcopy(model).double(), split, lengths, tolerance=0.0)
+    return {k: at.gap for k, at in curve.truncated.items()}
 
 
 @dataclass(frozen=True)
@@ -244,8 +257,8 @@ class TruncationAnalysis:
             "swept": curve.swept,
             "k": list(curve.truncated),
             "perplexity": [at.score.perplexity for at in curve.truncated.values()],
-            "log_perplexity": [at.log_perplexity for at in curve.truncated.values()],
-            "largest": [at.largest for at in curve.truncated.values()],
+            "log_perplexity": [at.gap.log_perplexity for at in curve.truncated.values()],
+            "largest": [at.gap.largest for at in curve.truncated.values()],
             "state": {name: [at.state[name] for at in curve.truncated.values()] for name in ("mean", "p99", "largest")},
             "certified": {
                 "state": [certificate.state_gap(k) for k in curve.truncated] if certificate.holds else None,

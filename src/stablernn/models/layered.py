@@ -29,9 +29,9 @@ class Activation(Protocol):
         """The gradient by W h + U x + b, and by the parts of the state before other than h (h goes through W alone).
 
         Args:
-            gates: as ``forward`` left it; may be overwritten.
+            gates: as ``forward`` left it.
             before, after: the states around the step.
-            grads: the gradient by the parts of ``after``; may be overwritten.
+            grads: the gradient by the parts of ``after``.
         """
         ...
 
@@ -167,17 +167,13 @@ class _Layered(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *grads: Tensor):
         layers: _Layers = ctx.layers
-        if not ctx.segments:
-            raise RuntimeError("the layers were freed by the first backward pass; run the model again for a second one")
         grad_projected = torch.zeros_like(layers.projected)
         grad_weight = torch.zeros_like(layers.weight)
         grad: Parts = (grads[0], *(torch.zeros_like(grads[0]) for _ in range(layers.activation.parts - 1)))
-        while ctx.segments:
-            segment, before_segment, kept = ctx.segments.pop()
+        for segment, before_segment, kept in reversed(ctx.segments):
             if not kept:
                 _, kept = layers.run(segment, before_segment, keep=True)
-            for layer in reversed(segment):
-                gates, before, after = kept.pop()
+            for layer, (gates, before, after) in zip(reversed(segment), reversed(kept), strict=True):
                 grad_gates, rest = layers.activation.backward(gates, before, after, grad)
                 grad_projected[layers.inputs(layer)] += grad_gates
                 flat = grad_gates.flatten(0, 1)
