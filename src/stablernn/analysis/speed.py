@@ -43,11 +43,9 @@ def benchmark(
     Yields:
         The name of what is measured next.
     """
-    measured: dict[str, Any] = {"cases": {}, "packed": {}}
-    if path.is_file() and not fresh:
-        measured = json.loads(path.read_text(encoding="utf-8"))
-    else:
-        measured |= {"hardware": device_name(device), "threads": torch.get_num_threads(), "ceiling": ceiling(device)}
+    measured = read_or_begin(path, device, fresh, {"cases": {}, "packed": {}})
+    if "ceiling" not in measured:
+        measured["ceiling"] = ceiling(device)
     for case in todo:
         yield case.name
         if case.name not in measured["cases"]:
@@ -60,6 +58,13 @@ def benchmark(
             if str(count) not in rates:
                 rates[str(count)] = packed(case, device, count, seconds)
                 write_json(path, measured | {"versions": versions()})
+
+
+def read_or_begin(path: Path, device: torch.device, fresh: bool, empty: dict[str, Any]) -> dict[str, Any]:
+    """What was measured before, or a new file's content, with the machine named."""
+    if path.is_file() and not fresh:
+        return json.loads(path.read_text(encoding="utf-8"))
+    return {"hardware": device_name(device), "threads": torch.get_num_threads(), "versions": versions()} | empty
 
 
 def device_name(device: torch.device) -> str:
@@ -82,7 +87,7 @@ def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
     memory = {}
     for name, run in rivals.items():
         with run.environment():
-            memory[name] = _extra_memory(run.step, device)  # and warms up
+            memory[name] = extra_memory(run.step, device)  # and warms up
             run.step()
     began = time.monotonic()
     while True:
@@ -162,7 +167,7 @@ def _pack_one(case: Case, device: torch.device, threads: int, seconds: float, ba
         queue.put(steps * case.tokens / (time.perf_counter() - began))
 
 
-def _extra_memory(work: Callable[[], Any], device: torch.device) -> int:
+def extra_memory(work: Callable[[], Any], device: torch.device) -> int:
     """Bytes that one call takes at its peak beyond what is held before it; 0 where that cannot be told."""
     gc.collect()
     if device.type == "cuda":

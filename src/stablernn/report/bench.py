@@ -1,11 +1,22 @@
 """The table of step times, from the JSON that a benchmark leaves."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from stablernn.console import console
+from stablernn.files import write_text
+from stablernn.report.sequences import (
+    curve_table,
+    draw_sequences,
+    memory_table,
+    sequence_table,
+    sequences_markdown,
+)
+from stablernn.report.write import rich_table
 
 _HEADS = (
     "model",
@@ -29,6 +40,27 @@ _HEADS = (
     "plain MB",
 )
 _LEFT = 3
+
+
+def write_bench(steps: Path, lengths: Path, goals: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Tables and figures of the measurements that there are, printed and written; returns the files."""
+    written = []
+    if steps.is_file():
+        measured = json.loads(steps.read_text(encoding="utf-8"))
+        print_bench(measured)
+        write_text(steps.with_suffix(".md"), bench_markdown(measured, goals))
+        written.append(steps.with_suffix(".md"))
+    if lengths.is_file():
+        measured = json.loads(lengths.read_text(encoding="utf-8"))
+        shown = [sequence_table(measured)] if measured.get("cases") else []
+        for table in (*shown, memory_table(measured), curve_table(measured)):
+            if table is not None:
+                console.print(rich_table(table))
+        write_text(lengths.with_suffix(".md"), sequences_markdown(measured, "Feed-forward against recurrent"))
+        written.append(lengths.with_suffix(".md"))
+        if measured.get("cases"):
+            written += draw_sequences(measured, lengths.with_suffix(""))
+    return written
 
 
 def print_bench(measured: Mapping[str, Any]) -> None:
