@@ -99,8 +99,10 @@ def test_the_states_are_the_sequential_ones(seed, kind, iteration, layers, gain,
         expected = Recurrent(cells).eval()(x, state)
         exact = Recurrent(doubles)(x.double(), tuple(type(s)(*(part.double() for part in s)) for s in state))
         unrounded = again(x.double(), tuple(type(s)(*(part.double() for part in s)) for s in state))
-    assert largest(unrounded, exact) <= 1e-5
-    if largest(expected, exact) <= 1e-6:  # else it is chaotic, and what makes the difference is how a step is rounded
+    # Where it is chaotic, how a step is rounded makes all the difference, in float64 too after enough steps.
+    if largest(expected, exact) <= 1e-2:
+        assert largest(unrounded, exact) <= 1e-5
+    if largest(expected, exact) <= 1e-6:
         assert largest(found, expected) <= 1e-5
     assert found[0].shape == (steps, batch, 6)
     assert sum(effort.steps for effort in parallel.efforts) == steps * layers
@@ -237,6 +239,32 @@ def test_a_chaotic_cell_is_noticed_and_run_step_by_step(kind, iteration):
     assert efforts[1].iterations == 0
     assert torch.equal(h, expected)
     assert largest(found, last) == 0
+
+
+def test_small_errors_of_chunks_before_are_not_left_to_grow():
+    """Inputs so large that they alone decide, and then a stretch in which the cell is chaotic."""
+    cell = stack("rnn", 1, 12.0, size=24)[0]
+    x = torch.cat([1000 * torch.randn(64, 1, 5), torch.randn(128, 1, 5)])
+    with torch.no_grad():
+        expected, last = cell.sequence(x, cell.zeros(1))
+    h, found, efforts = Solver(jacobi, chunk=64, max_iterations=40)(cell, x, cell.zeros(1))
+    assert [effort.sequential for effort in efforts] == [True, True, True]
+    assert efforts[0].iterations > 0 < efforts[1].iterations, "the first chunk converged"
+    assert torch.equal(h, expected)
+    assert largest(found, last) == 0
+
+
+def test_a_proof_whose_bound_rounding_keeps_above_the_tolerance_needs_no_steps():
+    torch.manual_seed(0)
+    cell = stack("rnn", 1, 1.0, size=24)[0]
+    x = torch.randn(256, 1, 5)
+    proof = Contracting(0.9999, lambda state: torch.linalg.vector_norm(state.h, dim=-1), 1.0)
+    with torch.no_grad():
+        expected, _ = cell.sequence(x, cell.zeros(1))
+    h, _, efforts = Solver(jacobi, chunk=64)(cell, x, cell.zeros(1), proof)
+    assert not any(effort.sequential for effort in efforts)
+    assert efforts[-1].error > 1e-5
+    assert largest(h, expected) <= 1e-5
 
 
 def test_an_explosion_is_noticed():
