@@ -221,6 +221,15 @@ def test_newton_needs_fewer_iterations_where_the_memory_is_long():
     assert took["jacobi"] >= 4 * took["newton"]
 
 
+def test_newton_needs_fewer_iterations_where_units_remember_by_themselves():
+    cell = stack("rnn", 1, 0.2, size=16)[0]
+    with torch.no_grad():
+        cell.weight_hh.diagonal().fill_(0.9)
+    x = 0.1 * torch.randn(300, 1, 5)
+    took = [Solver(iteration)(cell, x, cell.zeros(1))[2][0].iterations for iteration in (newton, jacobi)]
+    assert 2 * took[0] < took[1]
+
+
 def test_without_recurrent_weights_newton_needs_two_iterations():
     cell = stack("lstm", 1, 0.0, forget=5.0)[0].double()
     _, _, (effort,) = Solver(newton, tolerance=1e-9)(cell, torch.randn(400, 1, 5).double(), cell.zeros(1))
@@ -244,10 +253,11 @@ def test_a_chaotic_cell_is_noticed_and_run_step_by_step(kind, iteration):
 def test_small_errors_of_chunks_before_are_not_left_to_grow():
     """Inputs so large that they alone decide, and then a stretch in which the cell is chaotic."""
     cell = stack("rnn", 1, 12.0, size=24)[0]
-    x = torch.cat([1000 * torch.randn(64, 1, 5), torch.randn(128, 1, 5)])
+    x = torch.cat([torch.zeros(1, 1, 5), 1000 * torch.randn(63, 1, 5), torch.randn(128, 1, 5)])
+    state = RNNState(0.1 * torch.randn(1, 24))
     with torch.no_grad():
-        expected, last = cell.sequence(x, cell.zeros(1))
-    h, found, efforts = Solver(jacobi, chunk=64, max_iterations=40)(cell, x, cell.zeros(1))
+        expected, last = cell.sequence(x, state)
+    h, found, efforts = Solver(jacobi, chunk=64, max_iterations=40)(cell, x, state)
     assert [effort.sequential for effort in efforts] == [True, True, True]
     assert efforts[0].iterations > 0 < efforts[1].iterations, "the first chunk converged"
     assert torch.equal(h, expected)

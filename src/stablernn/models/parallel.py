@@ -227,8 +227,7 @@ class _Attempt:
         everything = good.all() & exact[-1].all()
         settled = torch.where(everything, steps, prefix.clamp_min(1))  # φ of the state before is exact
         enough = (_MARGIN * self.solver.tolerance / (unit * epsilon) * (1 - self.rates)).clamp_min(_ROUNDINGS)
-        # What rounding has left above the tolerance may stay; without a proof it may not grow.
-        known = good | (errors <= self.error) if self.proof is None else torch.ones_like(good)
+        known = good | (errors <= self.error)  # what rounding has left above the tolerance may stay, but not grow
         reached = torch.where(known, unit * errors, math.inf).amax(1).cummax(0).values[settled - 1]
         count, largest, digits = torch.stack([settled, reached, (off / enough).clamp_min(1).log2().sum()]).tolist()
         last = int(count) - 1
