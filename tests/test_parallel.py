@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stablernn.analysis.analyse import analyse
@@ -84,6 +84,7 @@ def test_the_scan_is_the_loop(steps, seed, low, high):
     batch=st.integers(1, 3),
     chunk=st.sampled_from([1, 7, 64, 1024]),
 )
+@example(1, "rnn", "jacobi", 2, 2.0, -1.0, 95, 1, 1024)  # a position at rest right after one that still moves
 def test_the_states_are_the_sequential_ones(seed, kind, iteration, layers, gain, forget, steps, batch, chunk):
     torch.manual_seed(seed)
     cells = stack(kind, layers, gain, forget=forget)

@@ -218,7 +218,8 @@ class _Attempt:
         sums = torch.cat([start[None], linear_scan(rates, terms.transpose(0, 1).contiguous(), start)])
         errors, growths = self.rates * sums[:-1, 0], sums[1:, 1]
         trusted = torch.ones_like(rounding) if self.proof else growths <= self.most_growth
-        fixed = rounding & self.was_rounding & trusted
+        quiet = rounding.cumprod(0).bool()  # what follows a position that still moves is about to move as well
+        fixed = quiet & self.was_rounding & trusted
         self.was_rounding = rounding
         exact = (unit * errors <= _MARGIN * self.solver.tolerance) | fixed
         good = (unit * errors <= self.solver.tolerance) | fixed
