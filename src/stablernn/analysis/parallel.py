@@ -1,0 +1,140 @@
+"""analysis=parallel: a run's model evaluated in parallel in time, and step by step: equal states, at what price."""
+
+import copy
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from stablernn.analysis.analyse import check_split
+from stablernn.analysis.contenders import seconds_of
+from stablernn.errors import ConfigurationError
+from stablernn.models.iterations import ITERATIONS
+from stablernn.models.parallel import Contracting, ParallelInTime
+from stablernn.models.unroll import Backbone, Recurrent, tensors
+from stablernn.stability.certificates import Certificate, certify
+from stablernn.training.trained import Trained
+
+
+@dataclass(frozen=True)
+class ParallelAnalysis:
+    """The best weights by iteration, over the first words of a split as one stream.
+
+    Args:
+        split: of the data,
+        tokens: so many words of it.
+        methods: names of iterations.
+        chunk, tolerance, max_iterations: see ``Solver``.
+        rounds: of timing, each of all contenders in turn; 0: none.
+    """
+
+    split: str = "valid"
+    tokens: int = 4096
+    methods: tuple[str, ...] = ("jacobi", "newton")
+    chunk: int = 1024
+    tolerance: float = 1e-5
+    max_iterations: int = 100
+    rounds: int = 5
+    name: ClassVar[str] = "parallel"
+
+    def __post_init__(self) -> None:
+        check_split(self.split)
+        for option, least in (("tokens", 1), ("chunk", 1), ("max_iterations", 1), ("rounds", 0)):
+            if getattr(self, option) < least:
+                raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= {least}")
+        if not self.tolerance > 0:
+            raise ConfigurationError(f"analysis.tolerance={self.tolerance} must be positive; 1e-5 suits float32")
+        object.__setattr__(self, "methods", tuple(self.methods))
+        unknown = [method for method in self.methods if method not in ITERATIONS]
+        if unknown or not self.methods:
+            raise ConfigurationError(f"analysis.methods={list(self.methods)}: choose from {', '.join(ITERATIONS)}")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return asdict(self) | {"methods": list(self.methods)}
+
+    @torch.no_grad()
+    def __call__(self, trained: Trained) -> dict[str, Any]:
+        model = trained.model("best")
+        words = trained.corpus.splits[self.split].first(self.tokens).inputs.astype("int64")
+        x = model.inputs(torch.as_tensor(words, device=trained.device)[:, None])
+        cells = list(model.backbone.cells)
+        proofs = proofs_of(certify(model), self.tolerance)
+        sequential = Recurrent(cells).eval()
+        exact = Recurrent([copy.deepcopy(cell).double() for cell in cells]).eval()
+        expected, true = _evaluate(sequential, x), _evaluate(exact, x.double())
+        backbones = {method: self._backbone(cells, method, proofs) for method in self.methods}
+        methods = {}
+        for method, backbone in backbones.items():
+            found = _evaluate(backbone, x)
+            efforts = backbone.efforts
+            iterations = [effort.iterations for effort in efforts]
+            double = _evaluate(self._backbone(list(exact.cells), method, proofs), x.double())
+            methods[method] = {
+                "chunks": len(efforts),
+                "iterations": statistics.mean(iterations),
+                "most_iterations": max(iterations),
+                "fallbacks": sum(effort.sequential for effort in efforts),
+                "error": max(effort.error for effort in efforts),
+                "difference": _largest(found, expected),
+                "difference_float64": _largest(double, true),
+                "efforts": [asdict(effort) for effort in efforts],
+            }
+        result = {
+            "words": len(words),
+            "rules": ["certificate" if proof else "measured" for proof in proofs],
+            "rates": [proof.rate if proof else None for proof in proofs],
+            "rounding": _largest(expected, true),
+            "methods": methods,
+        }
+        if self.rounds:
+            times = self._time({"sequential": sequential, **backbones}, x, trained.device)
+            result["seconds"] = times.pop("sequential")
+            for method, seconds in times.items():
+                methods[method] |= {"seconds": seconds, "speedup": result["seconds"] / seconds}
+        return result
+
+    def _backbone(self, cells: Sequence, method: str, proofs: Sequence[Contracting | None]) -> ParallelInTime:
+        return ParallelInTime(
+            cells,
+            iteration=method,
+            chunk=self.chunk,
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+            proofs=proofs,
+        ).eval()
+
+    def _time(self, contenders: dict[str, Any], x: Tensor, device: torch.device) -> dict[str, float]:
+        """Medians in seconds of alternating evaluations."""
+        times: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(self.rounds):
+            for name, backbone in contenders.items():
+                times[name].append(seconds_of(lambda backbone=backbone: _evaluate(backbone, x), device))
+        return {name: statistics.median(values) for name, values in times.items()}
+
+
+def proofs_of(certificate: Certificate, tolerance: float) -> list[Contracting | None]:
+    """For each layer the proven contraction with which the fewest Jacobi iterations suffice; None without one."""
+    chosen: list[Contracting | None] = []
+    for proofs in certificate.proofs:
+        found: list[tuple[float, Contracting]] = []
+        for attempt in proofs.attempts:
+            if attempt.holds and attempt.norm is not None:
+                unit = 1 / min(float(weights.min()) for weights in attempt.norm.weights)
+                needed = math.log(max(attempt.radius * unit / tolerance, 1.0)) / -math.log(max(attempt.rate, 1e-9))
+                found.append((needed, Contracting(attempt.rate, attempt.norm, unit, proofs.box)))
+        chosen.append(min(found, key=lambda pair: pair[0])[1] if found else None)
+    return chosen
+
+
+def _evaluate(backbone: Backbone, x: Tensor) -> tuple[Tensor, Any]:
+    return backbone(x, backbone.initial_state(x.shape[1]))
+
+
+def _largest(first: Any, second: Any) -> float:
+    """The largest difference of an entry of the outputs and of the final states."""
+    return max(float((a - b).abs().max()) for a, b in zip(tensors(first), tensors(second), strict=True))
