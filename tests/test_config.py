@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from stablernn.compose import CONFIG_FOLDER, compose
 from stablernn.config import check, make, run_id
 from stablernn.errors import ConfigurationError
+from stablernn.report.load import STUDIES
 from stablernn.reproduce import _at
 from stablernn.stability.constraints import Constraint
 from stablernn.training.run import build, run
@@ -53,7 +54,7 @@ def test_every_experiment_names_the_command_that_runs_it(experiment):
 
 def test_every_plan_of_reproduce_expands():
     options = compose("reproduce/plan", [])
-    assert set(options.plans) == set(options.analyses) == {"perplexity", "price_of_stability"}
+    assert set(options.plans) == set(options.analyses) == set(STUDIES)
     for study, plans in options.plans.items():
         assert set(plans) == {"smoke", "quick", "cpu", "paper"}
         for profile, parts in plans.items():

@@ -3,17 +3,23 @@
 import copy
 import csv
 import io
+import math
 
 import pytest
 
 from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, DataError, RecordError, StableRNNError
+from stablernn.files import write_json
 from stablernn.record import Record, read_record
 from stablernn.report.certificate import rate
 from stablernn.report.contraction import contraction_table
 from stablernn.report.load import load_analyses, load_records, sections
 from stablernn.report.price import price_table
+from stablernn.report.sweep import sweep_table
 from stablernn.report.tables import Table, comma_separated, latex, markdown, rows, table
+from stablernn.report.truncation import certified_context, measured_context, truncation_table
+from stablernn.report.truncation_figures import draw_sweep, draw_weight_distance
+from stablernn.report.weight_distance import weight_distance_table
 from stablernn.report.write import write_report
 from stablernn.reproduce import Part, _on_dataset, reproduce
 from stablernn.training.run import run
@@ -319,12 +325,13 @@ def test_a_run_published_by_two_studies_counts_once(tmp_path):
     for study in ("perplexity", "price_of_stability"):
         entry = record(90.0)
         entry.write(tmp_path / study / entry.id)
-    assert len(load_records(tmp_path)) == 1
-    assert len(load_records(tmp_path, without="price_of_stability")) == 1
+    assert len(load_records(tmp_path)) == len(load_records(tmp_path, "perplexity")) == 1
     alone = record(91.0, seed=1)
     alone.write(tmp_path / "price_of_stability" / alone.id)
-    assert len(load_records(tmp_path)) == 2
-    assert len(load_records(tmp_path, without="price_of_stability")) == 1
+    assert len(load_records(tmp_path)) == len(load_records(tmp_path, "price_of_stability")) == 2
+    assert len(load_records(tmp_path, "perplexity")) == 1
+    assert load_records(tmp_path, "truncation_sweep") == []
+    assert len(load_records(tmp_path / "price_of_stability", "perplexity")) == 2  # a folder of runs knows no studies
 
 
 def test_the_stages_of_training_are_told_in_order_and_the_end_only_where_it_differs():
@@ -344,3 +351,105 @@ def test_the_stages_of_training_are_told_in_order_and_the_end_only_where_it_diff
 def test_what_is_not_certified_says_why_on_a_line_of_its_own():
     shown = Table("t", ["a"], [["b"]], ["note"], ["because"])
     assert markdown(shown).endswith("note.\n\n- because\n")
+
+
+# ---- truncation
+
+
+def curve(perplexities, certified=None, optimal=None, words=100):
+    """What analysis=truncation leaves, for k = 1, 2, ..."""
+    nats = [math.log(value / perplexities[-1]) for value in perplexities]
+    return {
+        "run": "r",
+        "options": {"split": "test", "k_max": len(perplexities)},
+        "words": words,
+        "recurrent": {"perplexity": perplexities[-1]},
+        "k": list(range(1, len(perplexities) + 1)),
+        "perplexity": perplexities,
+        "log_perplexity": nats,
+        "largest": nats,
+        "state": {name: [1 / k for k in range(1, len(perplexities) + 1)] for name in ("mean", "p99", "largest")},
+        "certified": {"state": certified, "nats": certified, "reason": None if certified else "W is large"},
+        "optimal": optimal,
+        "optimal_whole_past": optimal and optimal[-1],
+        "swept": 0.5,
+    }
+
+
+def test_the_measured_context_holds_from_there_on():
+    # k = 2 is within 0.01 nats by chance, k = 3 is not.
+    result = curve([100.0, 90.5, 95.0, 90.1, 90.0])
+    assert measured_context(result) == 4
+    assert measured_context(curve([90.0, 90.0])) == 1
+    assert measured_context(result | {"log_perplexity": [0.1] * 5}) is None
+    assert certified_context(curve([90.0] * 4, certified=[1.0, 0.5, 0.01, 0.001])) == 3
+    assert certified_context(result) is None
+
+
+def test_one_run_is_told_by_k_and_several_by_run():
+    found = [(record(90.0), curve([100.0, 91.0, 90.0], certified=[1.0, 0.1, 0.001], optimal=[50.0, 40.0, 30.0]))]
+    alone = truncation_table(found)
+    assert [line[0] for line in alone.lines] == ["1", "2", "3", "all"]
+    assert alone.lines[0][1:4] == ["100.00", "50.00", "+0.10536"]
+    assert alone.lines[-1][1:3] == ["90.00", "30.00"]
+    unproven = (record(80.0, stability="stable"), curve([100.0, 91.0, 90.0]))
+    several = truncation_table([*found, unproven])
+    assert [line[-2:] for line in several.lines] == [["3", "3"], ["3", "> 3"]]
+    assert "nothing is proven: W is large" in truncation_table([unproven]).notes
+
+
+def swept(recurrent, feedforward):
+    """Records of a sweep over k: perplexities by k."""
+    pairs = [("recurrent", recurrent), ("feedforward", feedforward)]
+    return [record(value, approximation=name, truncation__k=k) for name, by in pairs for k, value in by.items()]
+
+
+def test_the_sweep_holds_feedforward_against_recurrent_at_the_same_k(tmp_path):
+    section = only_section(swept({5: 100.0, 35: 90.0}, {5: 110.0}))
+    shown = sweep_table(section)
+    assert [line[:5] for line in shown.lines] == [
+        ["LSTM", "5", "100.0", "110.0", "+10.0"],
+        ["LSTM", "35", "90.0", "–", "–"],
+    ]
+    assert any("1 seed" in note for note in shown.notes)
+    assert sweep_table(only_section(swept({5: 100.0}, {}))) is None
+    assert all(path.stat().st_size > 1000 for path in draw_sweep(section, tmp_path))
+
+
+def test_a_diverged_run_of_the_sweep_is_told():
+    shown = sweep_table(only_section(swept({5: 100.0}, {5: None})))
+    assert shown.lines[0][2:5] == ["100.0", "diverged", "–"]
+
+
+def test_the_distance_of_weights_is_told_and_drawn(tmp_path):
+    result = {
+        "options": {"reference": 65},
+        "updates": [0, 10, 20],
+        "reference_moved": [0.0, 1.0, 2.0],
+        "distance": [0.0, 0.1, 0.25],
+    }
+    found = [
+        (record(90.0, approximation="feedforward", truncation__k=k, stability=s), result)
+        for k in (5, 65)
+        for s in ("stable", "unstable")
+    ]
+    shown = weight_distance_table(found)
+    assert shown.heads == ["model", "stability", "k=5", "moved", "updates"]
+    assert [line[1] for line in shown.lines] == ["unstable", "stable"]
+    assert shown.lines[0][2:] == ["0.25", "2", "20"]
+    section = only_section([entry for entry, _ in found])
+    assert all(path.stat().st_size > 1000 for path in draw_weight_distance(section, found, tmp_path))
+
+
+def test_the_report_writes_the_tables_and_figures_of_truncation(tmp_path):
+    source = tmp_path / "records"
+    recurrent = record(90.0)
+    recurrent.write(source / "perplexity" / recurrent.id)
+    write_json(source / "perplexity" / recurrent.id / "truncation.json", curve([100.0, 91.0, 90.0]))
+    for entry in swept({5: 100.0}, {5: 110.0}):
+        entry.write(source / "truncation_sweep" / entry.id)
+    files = {path.name for path in write_report(source, tmp_path / "results", None)}
+    assert {"truncation.md", "truncation_sweep.md", "truncation_wikitext2_paper.svg"} <= files
+    assert "truncation_sweep_wikitext2_paper.png" in files
+    perplexity = (tmp_path / "results" / "tables" / "perplexity.md").read_text()
+    assert "110.0" not in perplexity  # the sweep's runs are told in its own table

@@ -1,0 +1,113 @@
+"""The benchmarks of sequence lengths and of truncation curves: what they measure, not how long it takes."""
+
+import json
+
+import pytest
+import torch
+from conftest import SMALL
+
+from stablernn.analysis import curve_speed, sequences
+from stablernn.analysis.curve_speed import benchmark_curve
+from stablernn.analysis.sequences import Length, Limits, benchmark_sequences, measure_sequence, sequence_cases
+from stablernn.compose import compose
+from stablernn.models.truncated import FeedForward
+from stablernn.models.unroll import Recurrent
+from stablernn.report.bench import write_bench
+from stablernn.report.sequences import ratio, sequence_table
+from stablernn.training.run import run
+from stablernn.training.trained import find_runs
+
+CPU = torch.device("cpu")
+QUICKLY = Limits(seconds=0.01, longest=60, memory=2**30)
+
+
+def gradients(length: Length, backbone) -> dict[str, torch.Tensor]:
+    """The gradients that one timed training run leaves."""
+    kept = []
+    build = sequences._network
+
+    def network(*arguments):
+        kept.append(build(*arguments))
+        return kept[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequences, "_network", network)
+        patch.setattr(sequences, "TYPES", 50)
+        sequences._runner(length, backbone, CPU)()
+    return {
+        name: (value.grad.to_dense() if value.grad.is_sparse else value.grad)
+        for name, value in kept[0].backbone.named_parameters()
+    }
+
+
+@pytest.mark.parametrize("model", ["rnn", "lstm"])
+def test_pieces_and_recomputation_leave_the_gradient_as_it_is(model, monkeypatch):
+    length = Length(model, "training", 6, 2, 40)
+    whole = gradients(length, lambda cells, dropout: FeedForward(cells, dropout, k=5))
+    monkeypatch.setitem(sequences._ROWS_A_PIECE, "cpu", 14)
+    for recompute in (False, True):
+        pieces = gradients(length, lambda cells, dropout, r=recompute: FeedForward(cells, dropout, k=5, recompute=r))
+        torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6)
+    # With all the words there are, it is the gradient of the recurrent model.
+    monkeypatch.setitem(sequences._ROWS_A_PIECE, "cpu", 4096)
+    longest = gradients(length, lambda cells, dropout: FeedForward(cells, dropout, k=40))
+    torch.testing.assert_close(longest, gradients(length, Recurrent), rtol=1e-4, atol=1e-6)
+
+
+def test_lengths_are_measured_written_told_and_not_measured_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sequences, "TYPES", 50)
+    path = tmp_path / "sequences-x.json"
+    todo = sequence_cases(["rnn", "lstm"], 6, [1, 2], [8, 1000])
+    assert [length.steps for length in todo] == sorted(length.steps for length in todo)
+    assert len(list(benchmark_sequences(path, todo, [2, 3], CPU, QUICKLY, False))) == len(todo) == 16
+    measured = json.loads(path.read_text())
+    case = measured["cases"]["lstm-training-d6-b2-t1000"]
+    assert set(case["seconds"]) == {"recurrent", "k=2", "k=3", "k=2, recomputed", "k=3, recomputed"}
+    assert set(case["memory"]) == set(case["seconds"])
+    head = measured["softmax"]["lstm-training-d6"] * 2000
+    times = case["seconds"]
+    assert ratio(measured, case, 2, whole=False) == times["recurrent"] / times["k=2"]
+    assert ratio(measured, case, 2, whole=True) == (times["recurrent"] + head) / (times["k=2"] + head)
+    monkeypatch.setattr(sequences, "measure_sequence", lambda *_: pytest.fail("measured twice"))
+    list(benchmark_sequences(path, todo, [2, 3], CPU, QUICKLY, False))
+    files = write_bench(tmp_path / "step-x.json", path, [])
+    assert {file.name for file in files} == {"sequences-x.md", "sequences-x.svg", "sequences-x.png"}
+    assert "Memory of a training step" in (tmp_path / "sequences-x.md").read_text()
+    assert "Feed-forward against recurrent" in capsys.readouterr().err
+
+
+def test_what_would_take_too_long_or_too_much_memory_is_left_out_and_told(monkeypatch):
+    monkeypatch.setattr(sequences, "TYPES", 50)
+    length = Length("lstm", "training", 6, 2, 1000)
+    limits = Limits(seconds=0.01, longest=1.0, memory=1000.0)
+    found = measure_sequence(length, [2, 3], CPU, limits, {"k=3": 7.0})
+    assert "k=2" in found["seconds"]
+    assert set(found["left_out"]) == {"recurrent", "k=3"}
+    assert "7 s" in found["left_out"]["k=3"]
+    shown = sequence_table({"cases": {"x": found}, "softmax": {"lstm-training-d6": 1.0}, "hardware": "h", "threads": 1})
+    assert shown.lines[0][4:] == ["–"] * 5
+    assert len(shown.remarks) == 2
+
+
+def test_expected_times_come_from_the_longest_sequence_of_the_kind():
+    known = {
+        str(steps): {"model": "rnn", "work": "scoring", "size": 6, "batch": 1, "steps": steps, "seconds": {"k=2": s}}
+        for steps, s in ((1000, 2.0), (10, 1.0))
+    }
+    assert sequences._expected(Length("rnn", "scoring", 6, 1, 5000), known) == {"k=2": 10.0}
+    assert sequences._expected(Length("rnn", "training", 6, 1, 5000), known) == {}
+
+
+def test_the_curve_is_timed_on_trained_runs(tmp_path):
+    run(compose("train", [*SMALL, f"runs={tmp_path}", "training.max_updates=3"]))
+    runs = find_runs("*", tmp_path, None, CPU)
+    path = tmp_path / "bench.json"
+    assert list(benchmark_curve(path, runs, 5, 300, 20, False)) == [runs[0].record.id]
+    ((name, found),) = json.loads(path.read_text())["curves"].items()
+    assert name.endswith("-k5")
+    assert found["states_ratio"] == found["seconds"]["plain_states"] / found["seconds"]["states"]
+    assert found["curve_ratio"] == found["seconds"]["plain_curve"] / found["seconds"]["curve"]
+    assert 0 < found["swept"] <= 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curve_speed, "measure_curve", lambda *_: pytest.fail("measured twice"))
+        list(benchmark_curve(path, runs, 5, 300, 20, False))
