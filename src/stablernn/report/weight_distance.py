@@ -15,7 +15,7 @@ def weight_distance_table(found: Found) -> Table:
     """A line for each model and constraint, a column for each k; the distance at the end of training."""
     reference = found[0][1]["options"]["reference"]
     ks = sorted({setting(record, "truncation.k") for record, _ in found} - {reference})
-    heads = ["model", "stability", *(f"k={k}" for k in ks), "moved", "updates"]
+    heads = ["model", "stability", *(f"k={k}" for k in ks), "moved"]
     lines = []
     for (name, stability), group in families(found).items():
         cells: dict[int, list[float]] = {}
@@ -26,9 +26,8 @@ def weight_distance_table(found: Found) -> Table:
             [
                 MODEL_NAMES.get(name, name),
                 stability,
-                *(f"{sum(cells[k]) / len(cells[k]):.3g}" if k in cells else "–" for k in ks),
-                f"{sum(moved) / len(moved):.3g}",
-                f"{group[0][1]['updates'][-1]:,}",
+                *(f"{sum(cells[k]) / len(cells[k]):.2g}" if k in cells else "–" for k in ks),
+                f"{sum(moved) / len(moved):.2g}",
             ]
         )
     seeds = len({setting(record, "seed") for record, _ in found})
@@ -36,7 +35,7 @@ def weight_distance_table(found: Found) -> Table:
         f"k=...: ‖W_k - W_{reference}‖_F of the recurrent matrices at the end, for feed-forward models from the same "
         "weights on the same batches",
         f"moved: how far W_{reference} came from its start, ‖W_{reference} - W_initial‖_F",
-        f"mean of {seeds} seeds" if seeds > 1 else "1 seed",
+        f"after {found[0][1]['updates'][-1]:,} updates, " + (f"mean of {seeds} seeds" if seeds > 1 else "1 seed"),
     ]
     return Table("Distance of the weights in training", heads, lines, notes)
 
