@@ -72,7 +72,7 @@ def test_every_plan_of_reproduce_expands():
 def test_every_analysis_that_a_plan_names_exists():
     for entries in compose("reproduce/plan", []).analyses.values():
         for entry in entries:
-            options = compose("analyze", [f"analysis={entry.analysis}"])
+            options = compose("analyze", [f"analysis={entry.analysis}", *entry.get("options", [])])
             assert make(options.analysis).name == entry.analysis
             assert callable(make(options.table))
 

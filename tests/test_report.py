@@ -434,9 +434,9 @@ def test_the_distance_of_weights_is_told_and_drawn(tmp_path):
         for s in ("stable", "unstable")
     ]
     shown = weight_distance_table(found)
-    assert shown.heads == ["model", "stability", "k=5", "moved"]
+    assert shown.heads == ["model", "stability", "lr", "k=5", "moved"]
     assert [line[1] for line in shown.lines] == ["unstable", "stable"]
-    assert shown.lines[0][2:] == ["0.25", "2"]
+    assert shown.lines[0][2:] == ["20", "0.25", "2"]
     section = only_section([entry for entry, _ in found])
     assert all(path.stat().st_size > 1000 for path in draw_weight_distance(section, found, tmp_path))
 

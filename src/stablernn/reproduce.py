@@ -112,7 +112,7 @@ def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained]) -> list[str
     failed = []
     with display():
         for entry in entries:
-            analysis = make(compose("analyze", [f"analysis={entry.analysis}"]).analysis)
+            analysis = make(compose("analyze", [f"analysis={entry.analysis}", *entry.get("options", [])]).analysis)
             chosen = [trained for trained in runs if fnmatch(trained.record.id, entry.run)]
             bar = open_bar(f"{analysis.name}s", len(chosen))
             for number, trained in enumerate(chosen):

@@ -215,13 +215,15 @@ class TruncationAnalysis:
     Args:
         k_max: the largest k.
         split: of the data,
-        tokens: its first so many words; None: all, also where training cut the split short.
+        whole: all of it, also where the run's own data are cut short.
+        tokens: its first so many words; None: all.
         tolerance: nats by which a single log-probability may be off (see the head of this file).
         positions: held in memory at once.
     """
 
     k_max: int = 64
     split: str = "test"
+    whole: bool = True
     tokens: int | None = None
     tolerance: float = TOLERANCE
     positions: int = POSITIONS
@@ -243,7 +245,8 @@ class TruncationAnalysis:
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         model = trained.model("best")
-        split = trained.whole_split(self.split).first(self.tokens)
+        split = trained.whole_split(self.split) if self.whole else trained.corpus.splits[self.split]
+        split = split.first(self.tokens)
         bar = open_bar(f"truncation {trained.record.id}", len(split))
         curve = truncation_curve(
             model, split, range(1, self.k_max + 1), self.tolerance, self.positions, on_position=bar.update

@@ -141,30 +141,41 @@ def draw_weight_distance(section: Section, found: Found, folder: Path) -> list[P
     reference = found[0][1]["options"]["reference"]
     ks = sorted({setting(record, "truncation.k") for record, _ in found} - {reference})
     shades = {k: plt.get_cmap("viridis")(0.9 * n / max(len(ks) - 1, 1)) for n, k in enumerate(ks)}
+    columns = list(dict.fromkeys((model, stability) for model, stability, _ in groups))
+    rates = {model: sorted({lr for name, _, lr in groups if name == model}, reverse=True) for model, _ in columns}
+    depth = max(map(len, rates.values()))
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(groups), figsize=(2.9 * len(groups) + 1.6, 3.3), sharey=True, squeeze=False)
-        for axis, ((model, stability), group) in zip(axes[0], groups.items(), strict=True):
+        size = (2.9 * len(columns) + 1.6, 2.9 * depth + 0.5)
+        figure, axes = plt.subplots(depth, len(columns), figsize=size, sharex=True, sharey=True, squeeze=False)
+        for (model, stability, lr), group in groups.items():
+            axis = axes[rates[model].index(lr)][columns.index((model, stability))]
             labelled: set[int] = set()
             for record, result in group:
                 k = setting(record, "truncation.k")
                 if k != reference:
                     label = f"‖W_k - W_{reference}‖, k = {k}" if k not in labelled else None
-                    axis.plot(result["updates"], result["distance"], color=shades[k], linewidth=1.2, label=label)
+                    axis.plot(*_positive(result, "distance"), color=shades[k], linewidth=1.2, label=label)
                     labelled.add(k)
-            moved = group[-1][1]
             axis.plot(
-                moved["updates"],
-                moved["reference_moved"],
+                *_positive(group[-1][1], "reference_moved"),
                 color="black",
                 linestyle=":",
                 linewidth=1.2,
                 label=f"‖W_{reference} - W at the start‖",
             )
-            axis.set_title(f"{MODEL_NAMES.get(model, model)}, {stability}", fontsize=9)
-            axis.set_xlabel("update")
+            axis.set_title(f"{MODEL_NAMES.get(model, model)}, {stability}, lr {lr:g}", fontsize=9)
             axis.set_yscale("log")
-        axes[0][0].set_ylabel("distance (Frobenius)")
-        legend_for_all(figure, list(axes[0]))
+        for axis in axes[-1]:
+            axis.set_xlabel("update")
+        for row in axes:
+            row[0].set_ylabel("distance (Frobenius)")
+        legend_for_all(figure, list(axes.flat))
         figure.suptitle(section.caption.replace("`", ""), fontsize=10)
         figure.tight_layout()
         return save(figure, folder / f"weight_distance_{section.name}")
+
+
+def _positive(result: dict[str, Any], name: str) -> tuple[list[int], list[float]]:
+    """What a logarithmic axis can show."""
+    points = [(x, y) for x, y in zip(result["updates"], result[name], strict=True) if y > 0]
+    return [x for x, _ in points], [y for _, y in points]

@@ -15,9 +15,9 @@ def weight_distance_table(found: Found) -> Table:
     """A line for each model and constraint, a column for each k; the distance at the end of training."""
     reference = found[0][1]["options"]["reference"]
     ks = sorted({setting(record, "truncation.k") for record, _ in found} - {reference})
-    heads = ["model", "stability", *(f"k={k}" for k in ks), "moved"]
+    heads = ["model", "stability", "lr", *(f"k={k}" for k in ks), "moved"]
     lines = []
-    for (name, stability), group in families(found).items():
+    for (name, stability, lr), group in families(found).items():
         cells: dict[int, list[float]] = {}
         for record, result in group:
             cells.setdefault(setting(record, "truncation.k"), []).append(result["distance"][-1])
@@ -26,6 +26,7 @@ def weight_distance_table(found: Found) -> Table:
             [
                 MODEL_NAMES.get(name, name),
                 stability,
+                f"{lr:g}",
                 *(f"{sum(cells[k]) / len(cells[k]):.2g}" if k in cells else "–" for k in ks),
                 f"{sum(moved) / len(moved):.2g}",
             ]
@@ -40,16 +41,22 @@ def weight_distance_table(found: Found) -> Table:
     return Table("Distance of the weights in training", heads, lines, notes)
 
 
-def families(found: Found) -> dict[tuple[str, str], list[tuple[Record, dict[str, Any]]]]:
-    """The runs that differ in k and seed alone, by model and constraint, in the order of the tables."""
-    groups: dict[tuple[str, str], list[tuple[Record, dict[str, Any]]]] = {}
+def families(found: Found) -> dict[tuple[str, str, float], list[tuple[Record, dict[str, Any]]]]:
+    """The runs that differ in k and seed alone, by model, constraint and learning rate, in the order of the tables."""
+    groups: dict[tuple[str, str, float], list[tuple[Record, dict[str, Any]]]] = {}
     for record, result in found:
-        key = (setting(record, "model.name"), describe_stability(record))
+        key = (setting(record, "model.name"), describe_stability(record), setting(record, "optimizer.lr"))
         groups.setdefault(key, []).append((record, result))
     order = list(MODEL_NAMES)
     return {
         key: sorted(groups[key], key=lambda entry: setting(entry[0], "truncation.k"))
         for key in sorted(
-            groups, key=lambda key: (order.index(key[0]) if key[0] in order else 99, "unstable" not in key[1], key)
+            groups,
+            key=lambda key: (
+                order.index(key[0]) if key[0] in order else 99,
+                -key[2],
+                "unstable" not in key[1],
+                key,
+            ),
         )
     }
