@@ -419,3 +419,9 @@ def test_history_rows_are_json_lines(small):
     rows = [json.loads(line) for line in (folder(config) / "history.jsonl").read_text().splitlines()]
     assert {"update", "train_perplexity"} <= set(rows[0])
     assert [row["epoch"] for row in rows if "epoch" in row] == [1.0, 2.0]
+
+
+def test_training_ends_after_so_many_words_whatever_the_window(small):
+    for k in (3, 10):
+        record = run(small("training.max_tokens=600", f"truncation.k={k}", "training.batch_size=10"))
+        assert record.progress["updates"] == 600 // (10 * k)

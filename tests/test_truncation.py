@@ -20,6 +20,7 @@ from stablernn.errors import ConfigurationError, RecordError
 from stablernn.models.cells import Cell, LSTMCell, RNNCell
 from stablernn.models.language_model import build_language_model
 from stablernn.models.layered import LongShortTerm, Tanh, layered
+from stablernn.models.softmax import FullSoftmax
 from stablernn.models.truncated import FeedForward, truncated_states
 from stablernn.models.unroll import Recurrent
 from stablernn.stability.certificates import certify
@@ -122,9 +123,9 @@ def _held(node) -> int:
 def test_the_curve_is_what_each_model_alone_scores(cell, layers, positions, tolerance, corpus):
     split = corpus.splits["valid"].first(211)
     recurrent = network(cell, corpus.types, layers, dropout=0.4)
-    with torch.no_grad():  # a contractive one, so that first-order scores come up
+    with torch.no_grad():  # contractive where first-order scores are to come up
         for one in recurrent.backbone.cells:
-            one.weight_hh.mul_(0.3)
+            one.weight_hh.mul_(0.3 if tolerance else 1.2)
     curve = truncation_curve(recurrent, split, [7, 1, 3, 7, 20], tolerance, positions)
     assert list(curve.truncated) == [1, 3, 7, 20]
     assert (curve.swept == 1) == (tolerance == 0)
@@ -173,6 +174,27 @@ def test_first_order_scores_are_within_the_tolerance_on_every_word(cell, corpus)
             assert -1e-12 <= (theirs.score.nats - ours.score.nats) / 300 <= tolerance
             assert abs(ours.gap.largest - theirs.gap.largest) <= tolerance + 1e-12
             assert ours.state == theirs.state
+
+
+@given(half=st.floats(0.01, 0.5), tolerance=st.floats(1e-5, 1e-2))
+@settings(max_examples=50, deadline=None)
+def test_the_tolerance_holds_where_the_neglected_variance_is_largest(half, tolerance):
+    """Two words, equally likely, as far apart as D_V allows: Popoviciu's inequality is an equality."""
+    objective = FullSoftmax(2, 1).double()
+    with torch.no_grad():
+        objective.weight.copy_(torch.tensor([[half], [-half]]))
+    sums = truncation._Sums(objective, 1, tolerance)
+    features, targets = torch.zeros(50, 1, dtype=torch.float64), torch.arange(50) % 2
+    reach = 2 * math.sqrt(8 * tolerance) / (2 * half)  # twice as far as first-order scores may be used
+    moved = torch.linspace(-reach, reach, 50, dtype=torch.float64)[:, None]
+    with torch.no_grad():
+        sums.begin(features, targets)
+        sums.add(0, moved)
+    assert 20 <= sums.rows <= 30  # the other half
+    with torch.no_grad():
+        sums.flush()
+    exact = float(objective.log_probabilities(moved, targets).sum())
+    assert 0.1 * tolerance * 50 * 0.5 <= float(sums.truncated[0]) - exact <= tolerance * 50 * 0.5
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -271,6 +293,21 @@ def test_the_distance_is_that_of_runs_that_differ_in_k_alone(runs):
 def test_a_distance_without_its_reference_says_what_is_missing(runs):
     with pytest.raises(RecordError, match=r"truncation\.k=9 alone.*analysis\.reference"):
         analysed(WeightDistance(reference=9), runs, "*feedforward-k2*")
+
+
+def test_the_whole_split_is_there_where_training_saw_a_part(tmp_path):
+    text = "a b c d e f g h\n" * 60
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"ptb.{split}.txt").write_text(text)
+    options = [*(option for option in SMALL if "dataset" not in option and "profile" not in option), "dataset=ptb"]
+    options += [f"dataset.path={tmp_path}", "dataset.expected=null", "training.epochs=1", "model.dropout=0"]
+    run(compose("train", [*options, f"runs={tmp_path / 'runs'}", "dataset.max_tokens={valid: 90, test: 100}"]))
+    (trained,) = find_runs("*", tmp_path / "runs", str(tmp_path), torch.device("cpu"))
+    assert len(trained.corpus.splits["test"]) == 100
+    assert len(trained.whole_split("test")) == 540
+    for whole, words in ((True, 540), (False, 100)):
+        ((_, result),) = analyse(TruncationAnalysis(k_max=3, whole=whole), [trained], fresh=True)
+        assert result["words"] == words
 
 
 @pytest.mark.parametrize(
