@@ -138,7 +138,7 @@ def test_split_windows_give_what_the_whole_gives(kind, iteration):
     assert largest(state, final) <= 1e-5
 
 
-def contractive(kind: str, seed: int, gain: float) -> tuple[Cell, Contracting, torch.Tensor]:
+def contractive(kind: str, seed: int, gain: float) -> tuple[Cell, Contracting | None, torch.Tensor]:
     """A cell in float64 with a proof for the inputs of a small vocabulary, and words of it."""
     torch.manual_seed(seed)
     model = build_language_model(9, KINDS[kind], Recurrent, 5, 6)
@@ -149,7 +149,6 @@ def contractive(kind: str, seed: int, gain: float) -> tuple[Cell, Contracting, t
             cell.weight_hh.mul_(0.95 / torch.linalg.matrix_norm(cell.weight_hh, ord=2) / max(gain, 1))
         model.inputs.weight.mul_(5)
     (proof,) = proofs_of(certify(model), 1e-5)
-    assume(proof is not None)  # nearly always
     words = torch.randint(9, (90, 2))
     return cell.double(), proof, model.inputs.weight.detach().double()[words]
 
@@ -165,6 +164,7 @@ def contractive(kind: str, seed: int, gain: float) -> tuple[Cell, Contracting, t
 )
 def test_a_certified_stop_is_within_its_bound(seed, kind, iteration, gain, tolerance, chunk):
     cell, proof, x = contractive(kind, seed, min(gain, 0.4) if kind == "lstm" else gain)
+    assume(proof is not None)  # nearly always
     state = cell.zeros(2)
     with torch.no_grad():
         true = plain(cell, x, state)
@@ -186,6 +186,7 @@ def test_a_certified_stop_is_within_its_bound(seed, kind, iteration, gain, toler
 def test_the_bound_holds_for_every_guess(seed, kind, noise, where):
     """Adversarial guesses: right everywhere but for a stretch, so that the residual is large at its start alone."""
     cell, proof, x = contractive(kind, seed, 0.3)
+    assume(proof is not None)  # nearly always
     with torch.no_grad():
         true = plain(cell, x, cell.zeros(2))
         guess = type(true)(*(part.clone() for part in true))
@@ -359,3 +360,20 @@ def test_options_that_do_not_fit_are_refused_by_name():
         ParallelAnalysis(split="tst")
     with pytest.raises(ConfigurationError, match=r"analysis\.methods"):
         ParallelAnalysis(methods=("gauss",))
+
+
+def test_guesses_are_kept_where_the_proof_holds():
+    torch.manual_seed(0)
+    cell, proof, words = contractive("rnn", 3, 0.5)
+    assert proof is not None
+    seen = []
+
+    def wild(cell, projected, before, initial):
+        seen.append(before.h[1:])  # the first is the true state before
+        image = cell.step(projected, before)
+        return image, type(image)(image.h * 100)
+
+    Solver(wild, tolerance=1e-9)(cell, words, cell.zeros(words.shape[1]), proof)
+    assert len(seen) > 3
+    assert all(bool((guess.abs() <= proof.box.h).all()) for guess in seen)
+    assert float(proof.box.h.max()) < 1 + 1e-9
