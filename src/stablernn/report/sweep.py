@@ -39,6 +39,7 @@ def sweep_table(section: Section) -> Table | None:
     notes = [
         "test perplexity; unstable, stable: recurrent, backpropagation through k steps, state carried on",
         "feed-f.: feed-forward, exactly k words a position, trained on the same batches; ± %: against recurrent",
+        "every run sees the same words, so a small k makes more updates: compare along a line, not down a column",
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
         else f"{seeds} seeds a cell: mean ± standard deviation (seeds)",
