@@ -38,7 +38,7 @@ def benchmark_curve(
     """
     if not runs:
         return
-    measured = read_or_begin(path, runs[0].device, fresh, {"cases": {}, "softmax": {}})
+    measured = read_or_begin(path, runs[0].device, False, {"cases": {}, "softmax": {}})
     curves = measured.setdefault("curves", {})
     for trained in runs:
         yield trained.record.id

@@ -73,12 +73,13 @@ def sequence_cases(models: Sequence[str], size: int, batches: Sequence[int], ste
 def benchmark_sequences(
     path: Path, todo: Sequence[Length], ks: Sequence[int], device: torch.device, limits: Limits, fresh: bool
 ) -> Iterator[str]:
-    """Measure what the file at ``path`` lacks (all of it if ``fresh``), and write it after each case.
+    """Measure what the file at ``path`` lacks (everything if ``fresh``), and write it after each case.
 
     Yields:
         The name of what is measured next.
     """
-    measured = read_or_begin(path, device, fresh, {"cases": {}, "softmax": {}})
+    empty: dict[str, Any] = {"cases": {}, "softmax": {}}
+    measured = read_or_begin(path, device, False, empty) | (empty if fresh else {})
     set_up_products(Precision.FLOAT32, device)
     for case in todo:
         yield case.name

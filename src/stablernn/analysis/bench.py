@@ -1,0 +1,61 @@
+"""Which benchmarks there are, and where a machine's measurements lie."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from stablernn.analysis.constraint_cost import benchmark_constraints
+from stablernn.analysis.curve_speed import benchmark_curve
+from stablernn.analysis.sequences import Limits, benchmark_sequences, sequence_cases
+from stablernn.analysis.speed import benchmark, cases, device_name
+from stablernn.errors import ConfigurationError
+from stablernn.training.trained import find_runs
+
+
+class Benchmarks:
+    """The parts of conf/bench.yaml; each yields the name of what it measures next, and writes after each.
+
+    Attributes:
+        steps: file of the step times.
+        lengths: file of the sequence lengths and of the truncation curves.
+    """
+
+    def __init__(self, options: DictConfig, device: torch.device) -> None:
+        self.options = options
+        self.device = device
+        slug = re.sub(r"\W+", "-", re.sub(r"\(\w+\)|@", "", device_name(device))).strip("-").lower()
+        folder = Path(options.results) / "bench"
+        self.steps, self.lengths = folder / f"step-{slug}.json", folder / f"sequences-{slug}.json"
+        unknown = [part for part in options.parts if part not in ("step", "sequences", "curve")]
+        if unknown:
+            raise ConfigurationError(
+                f"parts={list(options.parts)}: {unknown[0]} is unknown: choose step, sequences, curve"
+            )
+
+    def part(self, name: str) -> Iterator[str]:
+        return {"step": self._step, "sequences": self._sequences, "curve": self._curve}[name]()
+
+    def _step(self) -> Iterator[str]:
+        options = self.options
+        jobs = options.jobs if self.device.type == "cuda" else []
+        todo = cases(options.models, options.sizes, options.batches, options.k)
+        yield from benchmark(self.steps, todo, jobs, self.device, options.seconds, options.fresh)
+        measured = json.loads(self.steps.read_text(encoding="utf-8"))
+        yield from benchmark_constraints(
+            self.steps, measured, options.constraints, options.sizes, self.device, options.seconds
+        )
+
+    def _sequences(self) -> Iterator[str]:
+        asked = self.options.sequences
+        todo = sequence_cases(self.options.models, asked.size, asked.batches, asked.steps)
+        limits = Limits(asked.seconds, asked.longest, asked.memory_gb * 2**30)
+        yield from benchmark_sequences(self.lengths, todo, asked.k, self.device, limits, self.options.fresh)
+
+    def _curve(self) -> Iterator[str]:
+        asked = self.options.curve
+        runs = find_runs(asked.run, Path(self.options.runs), self.options.data, self.device)
+        yield from benchmark_curve(self.lengths, runs, asked.k_max, asked.words, asked.plain_words, self.options.fresh)
