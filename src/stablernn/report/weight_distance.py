@@ -7,6 +7,7 @@ from stablernn.record import Record
 from stablernn.report.certificate import describe_stability
 from stablernn.report.load import setting
 from stablernn.report.tables import MODEL_NAMES, Table
+from stablernn.report.truncation import short
 
 Found = Sequence[tuple[Record, dict[str, Any]]]
 
@@ -27,7 +28,7 @@ def weight_distance_table(found: Found) -> Table:
                 MODEL_NAMES.get(name, name),
                 stability,
                 f"{lr:g}",
-                *(f"{sum(cells[k]) / len(cells[k]):.2g}" if k in cells else "–" for k in ks),
+                *(short(sum(cells[k]) / len(cells[k])) if k in cells else "–" for k in ks),
                 f"{sum(moved) / len(moved):.2g}",
             ]
         )
