@@ -176,6 +176,23 @@ def test_first_order_scores_are_within_the_tolerance_on_every_word(cell, corpus)
             assert ours.state == theirs.state
 
 
+@pytest.mark.parametrize("scale", [1.0, 300.0])  # the larger overflows without a shift
+def test_the_moments_are_those_of_the_prediction(scale):
+    objective = FullSoftmax(1300, 5)
+    torch.nn.init.normal_(objective.weight)
+    torch.nn.init.normal_(objective.bias)
+    features, targets = scale * torch.randn(30, 5), torch.randint(1300, (30,))
+    known, means, spread = objective.log_probabilities_and_moments(features, targets)
+    with torch.no_grad():
+        weight = objective.weight.double()
+        logs = (features.double() @ weight.T + objective.bias).log_softmax(1)
+    assert_close(known.double(), logs[torch.arange(30), targets], rtol=1e-5, atol=1e-4)
+    assert_close(means.double(), logs.exp() @ weight, rtol=1e-3, atol=1e-4)
+    exact = logs.exp() @ weight.square().sum(1) - (logs.exp() @ weight).square().sum(1)
+    assert bool((spread >= exact - 1e-9).all())
+    assert_close(spread.double(), exact, rtol=1e-3, atol=1e-3)
+
+
 @given(half=st.floats(0.01, 0.5), tolerance=st.floats(1e-5, 1e-2))
 @settings(max_examples=50, deadline=None)
 def test_the_tolerance_holds_where_the_neglected_variance_is_largest(half, tolerance):

@@ -5,10 +5,12 @@ stretch of text side by side; the recurrent states h_t stand beside them. Most o
 for every k. But with δ = h_t^(k) - h_t, μ the mean row of the decoder under the prediction from h_t, and A the
 log-partition function,
 
-    A(h + δ) = A(h) + μ·δ + Var(V·δ) / 2,       0 <= Var(V·δ) <= (D_V ‖δ‖)² / 4     (Popoviciu)
+    A(h + δ) = A(h) + μ·δ + Var'(V·δ) / 2
 
-where the variance is that under some prediction between the two. So where (D_V ‖δ‖)² / 8 is below a tolerance, the
-first-order term gives the log-probability of a word to within it, and no softmax is computed.
+with the variance under some prediction p' between the two. With r = D_V ‖δ‖, which bounds how far the values V_v·δ lie
+apart, Var'(V·δ) <= r² / 4 (Popoviciu); and as p' / p <= exp(r), Var'(V·δ) <= exp(r) Σ_v p(v) ‖V_v - μ‖² ‖δ‖². Where
+half of the lesser is below a tolerance, the first-order term gives the log-probability of a word to within it, and
+no softmax is computed.
 """
 
 import copy
@@ -151,8 +153,8 @@ class _Sums:
         """The recurrent model at further positions: features (N, D), the words that come (N)."""
         self.features, self.targets = features, targets
         if self.tolerance:
-            self.known, self.means = self.objective.log_probabilities_and_means(features, targets)
-            self.slopes = self.objective.weight[targets] - self.means
+            self.known, means, self.variance = self.objective.log_probabilities_and_moments(features, targets)
+            self.slopes = self.objective.weight[targets] - means
         else:
             self.known = self.objective.log_probabilities(features, targets)
         self.recurrent += self.known.sum(dtype=torch.float64)
@@ -165,7 +167,8 @@ class _Sums:
         if not self.tolerance:
             self._wait(number, features, self.targets, self.known)
             return
-        far = (self.spread * gap) ** 2 > 8 * self.tolerance
+        apart = self.spread * gap
+        far = torch.minimum(apart.square() / 4, apart.exp() * self.variance * gap.square()) > 2 * self.tolerance
         moved = torch.linalg.vecdot(self.slopes, change).masked_fill_(far, 0.0)
         near = ~far
         self.truncated[number] += ((self.known + moved) * near).sum(dtype=torch.float64)

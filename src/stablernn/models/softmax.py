@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from stablernn.models.precision import Precision, product
 
 _LOGITS_A_CHUNK = 2**25  # 128 MiB of float32
-_SCORED_TYPES_A_CHUNK = 1024
+_SCORED_TYPES_A_CHUNK = 512
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -141,16 +141,21 @@ class FullSoftmax(nn.Module):
         return self._picked(features, targets) - self._log_mass(features)
 
     @torch.no_grad()
-    def log_probabilities_and_means(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and the mean row of the decoder under each prediction, Σ_v p_n(v) V_v (N, D).
+    def log_probabilities_and_moments(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, and of the decoder's rows under each prediction p_n their mean and their spread.
 
-        The means are the gradients of the log-partition function by the features.
+        Returns:
+            Log-probabilities (N); the means μ_n = Σ_v p_n(v) V_v (N, D), the gradients of the log-partition function by
+            the features; and Σ_v p_n(v) ‖V_v - μ_n‖² (N), the trace of its Hessian, rounded up.
         """
         log_mass = self._log_mass(features)
-        means = torch.zeros_like(features)
-        for logits, weight in zip(self._sweep(features), self.weight.split(_SCORED_TYPES_A_CHUNK), strict=True):
-            means.addmm_(logits.sub_(log_mass[:, None]).exp_(), weight)
-        return self._picked(features, targets) - log_mass, means
+        rows = torch.cat([self.weight, self.weight.square().sum(1, keepdim=True)], dim=1)
+        moments = features.new_zeros(len(features), rows.shape[1])
+        for logits, some in zip(self._sweep(features), rows.split(_SCORED_TYPES_A_CHUNK), strict=True):
+            moments.addmm_(logits.sub_(log_mass[:, None]).exp_(), some)
+        means, squares = moments[:, :-1], moments[:, -1]
+        rounding = 100 * torch.finfo(squares.dtype).eps * squares
+        return self._picked(features, targets) - log_mass, means, squares - means.square().sum(1) + rounding
 
     def _picked(self, features: Tensor, targets: Tensor) -> Tensor:
         return torch.linalg.vecdot(features, self.weight[targets]) + self.bias[targets]
@@ -173,8 +178,10 @@ class FullSoftmax(nn.Module):
         return mass
 
     def _sweep(self, features: Tensor) -> Iterator[Tensor]:
-        """The logits (N, ...) of a chunk of types at a time, which stays in the cache."""
+        """The logits (N, ...) of a chunk of types at a time, in one memory that stays in the cache."""
+        memory = features.new_empty(len(features) * _SCORED_TYPES_A_CHUNK)
         for weight, bias in zip(
             self.weight.split(_SCORED_TYPES_A_CHUNK), self.bias.split(_SCORED_TYPES_A_CHUNK), strict=True
         ):
-            yield torch.addmm(bias, features, weight.T)
+            logits = memory[: len(features) * len(weight)].view(len(features), len(weight))
+            yield torch.addmm(bias, features, weight.T, out=logits)
