@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from torch.testing import assert_close
 
 from stablernn.analysis.analyse import analyse
 from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms, summary
-from stablernn.analysis.truncation import truncation_curve
+from stablernn.analysis.linear_systems import carry_out
+from stablernn.analysis.scalar_systems import ScalarStudy
+from stablernn.analysis.truncation import TruncationAnalysis, truncation_curve
 from stablernn.compose import compose
 from stablernn.config import make
 from stablernn.errors import ConfigurationError
@@ -19,6 +22,7 @@ from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Recurrent
 from stablernn.report.gradient_horizon import draw_gradient_horizon, gradient_horizon_table
 from stablernn.report.ngram import draw_ngram, ngram_table, reset_perplexities
+from stablernn.report.write import write_report
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 
@@ -161,7 +165,20 @@ def test_a_horizon_that_has_not_been_reached_is_told_as_such(trained):
     values["error"] = {"mean": 0.01, "geometric": None}
     result = {"options": {"horizon": 2, "streams": 16, "split": "valid"}, "stages": {"initial": values, "best": values}}
     shown = gradient_horizon_table([(trained.record, result)])
-    assert shown.lines[0][-3:] == ["> 2", "-0.500 ± 0.010", "–"]
+    assert shown.lines[0][-3:] == ["> 2", "-0.500 ± 0.01", "–"]
+
+
+def test_the_report_tells_horizons_ngrams_and_linear_systems(trained, tmp_path):
+    source = tmp_path / "records"
+    trained.record.write(source / trained.record.id)
+    for analysis in (GradientHorizon(streams=40, lead=8, horizon=12), TruncationAnalysis(k_max=6)):
+        list(analyse(analysis, [trained]))
+        shutil.copy(trained.folder / f"{analysis.name}.json", source / trained.record.id)
+    carry_out([ScalarStudy((0.5,), 0.3, 20, 10, -2, 0, 1, 0.01)], source / "linear_systems")
+    files = {path.name for path in write_report(source, tmp_path / "results", None)}
+    names = ("gradient_horizon", "ngram", "linear_systems")
+    assert files >= {f"{name}.{kind}" for name in names for kind in ("md", "tex")}
+    assert files >= {"gradient_horizon_embedded_smoke.svg", "ngram_embedded_smoke.svg", "linear_systems.svg"}
 
 
 @pytest.mark.parametrize("option", [{"streams": 15}, {"lead": 0}, {"horizon": 1}, {"split": "tst"}])

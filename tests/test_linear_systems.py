@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from stablernn.analysis.linear_bound import Bound, Norms
-from stablernn.analysis.linear_systems import MatrixStudy, System, carry_out, descend, orthogonal, responses
+from stablernn.analysis.linear_systems import (
+    MatrixStudy,
+    System,
+    carry_out,
+    descend,
+    fit,
+    orthogonal,
+    proven_steps,
+    responses,
+    step_sizes,
+)
 from stablernn.analysis.scalar_systems import ScalarStudy, descend_scalar
 from stablernn.compose import compose
 from stablernn.config import make
@@ -121,7 +131,8 @@ def test_gradients_differ_by_no_more_than_the_proof_says(norm, correlation, seed
 @settings(max_examples=12, deadline=None)
 def test_the_descents_never_come_farther_apart_than_the_bound(norm, correlation, seed, rate):
     made = system(norm, 24, correlation, seed)
-    found = descend(made, within(made, seed + 1), [1, 2, 4, 8, 16, 23], rate, 40)
+    alphas = proven_steps(made.norms, rate, 20) + [rate * x for x in (0.01, 0.1, 1.0, 3.0)] * 5  # any will do
+    found = descend(made, within(made, seed + 1), [1, 2, 4, 8, 16, 23], alphas)
     for measured, proven in zip(found["distance"], found["bound"], strict=True):
         assert all(d <= b + 1e-12 for d, b in zip(measured, proven, strict=True))
 
@@ -130,12 +141,13 @@ def test_the_bound_is_summed_step_by_step():
     """Against the recurrence written out for one k."""
     made = system(0.6, 16)
     start = within(made, 1)
-    found = descend(made, start, [4], 0.5, 3)
+    alphas = [0.3, 0.1, 0.2]
+    found = descend(made, start, [4], alphas)
     bound = Bound(made.norms, torch.tensor([4]))
     w, b = start, torch.zeros(1, dtype=torch.float64)
     for n in (1, 2, 3):
         error, truncated = made.errors(w[None], torch.tensor([16])), made.errors(w[None], torch.tensor([4]))
-        alpha = found["alpha"] / n
+        alpha = alphas[n - 1]
         b = b + alpha * (bound.smoothness(truncated, b) * b + bound.truncation(error))
         w = made.project(w - alpha * gradient(made, w, 16))
         assert found["bound"][n - 1] == pytest.approx([min(float(b), 2 * 0.6 * 3**0.5)], rel=1e-9)
@@ -145,25 +157,44 @@ def test_the_bound_is_summed_step_by_step():
 def test_descent_is_gradient_descent_on_each_model_by_itself():
     made = system(0.7, 20)
     start = within(made, 3)
-    found = descend(made, start, [2, 5], 1.0, 6)
+    alphas = [0.5 / n for n in range(1, 7)]
+    found = descend(made, start, [2, 5], alphas)
     ends = []
     for k in (2, 5, 20):
         w = start
-        for n in range(1, 7):
-            w = made.project(w - found["alpha"] / n * gradient(made, w, k))
+        for alpha in alphas:
+            w = made.project(w - alpha * gradient(made, w, k))
         ends.append(w)
     distances = [float((w - ends[2]).norm()) for w in ends[:2]]
     assert found["distance"][-1] == pytest.approx(distances, rel=1e-9)
     assert found["updates"][-1] == 6
+    assert found["error"][-1] == pytest.approx(float(made.errors(ends[2][None], torch.tensor([20]))[0] ** 2), rel=1e-9)
+    for k, w, error in zip((2, 5), ends, found["truncated_error"], strict=False):
+        assert error == pytest.approx(float(made.errors(w[None], torch.tensor([k]))[0] ** 2), rel=1e-9)
+    constant = descend(made, start, [2], [0.1] * 8)["error"][-1]
+    assert fit(made, start, torch.tensor([0.3, 0.1], dtype=torch.float64), 8)[1] == pytest.approx(constant, rel=1e-9)
 
 
 def test_below_one_the_bound_says_something_and_falls_with_k():
-    found = descend(system(0.5, 96), within(system(0.5), 3), [20, 40, 60, 80], 1.0, 200)
+    made = system(0.5, 96)
+    alphas = proven_steps(made.norms, 1.0, 200)
+    assert alphas[99] == pytest.approx(alphas[0] / 100)
+    found = descend(made, within(made, 3), [20, 40, 60, 80], alphas)
     proven = found["bound"][-1]
     assert proven[-1] < 1e-6 < found["width"]
     assert proven[-1] / proven[-2] == pytest.approx(0.5**20 * 80 / 60, rel=0.5)
     assert found["distance"][-1][0] < found["width"] / 100
     assert found["error"][-1] < found["error"][0]
+
+
+def test_stable_teachers_are_learned_and_unstable_ones_are_not_at_any_step_size():
+    errors = {}
+    for norm in (0.5, 1.1):
+        made = system(norm, 64)
+        start = norm / 2 * orthogonal(3, torch.Generator().manual_seed(5))
+        errors[norm] = fit(made, start, step_sizes(-4, 1, 2), 150)
+    assert errors[0.5].min() < 0.01
+    assert errors[1.1].min() > 0.9
 
 
 # ---- scalar systems
@@ -191,9 +222,12 @@ def test_stable_targets_are_learned_and_unstable_ones_are_not_at_any_step_size()
 # ---- what is kept
 
 
+STEPS = {"smallest": -2, "largest": 0, "per_decade": 1}
+
+
 def small(**changes):
     options = {"norms": (0.5, 1.1), "seeds": (0,), "lengths": (2, 5), "length": 12, "size": 3, "inputs": 2}
-    return MatrixStudy(**(options | {"outputs": 2, "correlation": 0.5, "rate": 1.0, "steps": 10} | changes))
+    return MatrixStudy(**(options | {"outputs": 2, "correlation": 0.5, "rate": 1.0, "steps": 10} | STEPS | changes))
 
 
 def test_what_is_done_is_not_done_again_and_what_is_not_asked_for_makes_room(tmp_path):
@@ -218,12 +252,15 @@ def test_what_is_done_is_not_done_again_and_what_is_not_asked_for_makes_room(tmp
 def test_the_tables_tell_distance_bound_and_what_was_learned(tmp_path):
     carry_out([small(), ScalarStudy((0.5, 1.2), 0.3, 60, 300, -16, 0, 2, 0.01)], tmp_path)
     found = load_linear_systems(tmp_path)
-    found[0]["distance"][-1], found[0]["bound"][-1] = [0.25, 0.5], [0.5, found[0]["width"]]
-    matrices, scalars = linear_tables(found)
+    below = found[0]["proven"]
+    below["distance"][-1], below["bound"][-1] = [0.25, 0.5], [0.5, below["width"]]
+    found[0]["best"]["error"][-1], found[0]["best"]["distance"][-1] = 0.125, [0.5, 0.75]
+    matrices, proven, scalars = linear_tables(found)
     assert [line[0] for line in matrices.lines] == ["0.5", "1.1"]
-    assert matrices.lines[0][2:] == ["0.25 ≤ 0.5", "0.5"]
+    assert matrices.lines[0][1:] == ["0.12", "0.12", "0.5", "0.75"]
+    assert proven.lines == [["0.5", "measured", "0.25", "0.5"], ["0.5", "proven ≤", "0.5", "–"]]
     assert [line[:2] for line in scalars.lines] == [["0.5", "yes"], ["1.2", "no"]]
-    for shown in (matrices, scalars):
+    for shown in (matrices, proven, scalars):
         assert all(len(line) == len(shown.heads) for line in shown.lines)
     assert linear_tables([]) == []
 
@@ -254,6 +291,7 @@ def test_the_script_runs_the_smoke_grid_and_writes_tables_and_figure(tmp_path):
         ({"norms": (0.0,)}, r"matrix\.norms"),
         ({"correlation": 1.0}, r"matrix\.correlation"),
         ({"rate": 0.0}, r"matrix\.rate"),
+        ({"smallest": 1}, r"matrix\.smallest"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_by_name(changes, named):

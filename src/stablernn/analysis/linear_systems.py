@@ -2,7 +2,8 @@
 
 A student learns the W of a teacher, h_t = W h_{t-1} + U x_t, y_t = C h_t, by projected gradient descent on the expected
 squared error at the end of T inputs; a truncated student sees the last k inputs. The expectation is taken exactly, from
-M_j = C W^j U and the covariance of the inputs, so no data are drawn. What is proven stands in ``linear_bound``.
+M_j = C W^j U and the covariance of the inputs, so no data are drawn. Two kinds of steps: α/n, for which
+``linear_bound`` has a proof, where ‖W‖_2 < 1; and the best of many constant ones, for what can be learned at all.
 """
 
 import math
@@ -101,48 +102,72 @@ class System:
         return torch.where(values[..., :1, None] > self.radius, nearest, w)
 
 
+def step_sizes(smallest: int, largest: int, per_decade: int) -> Tensor:
+    """Evenly spaced in the logarithm from 10^smallest to 10^largest."""
+    return torch.logspace(smallest, largest, (largest - smallest) * per_decade + 1, dtype=torch.float64)
+
+
 def orthogonal(size: int, generator: torch.Generator) -> Tensor:
     """A random orthogonal matrix, (d, d)."""
     return torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
 
 
-def descend(system: System, start: Tensor, lengths: Sequence[int], rate: float, steps: int) -> dict[str, Any]:
+def descend(system: System, start: Tensor, lengths: Sequence[int], alphas: Sequence[float]) -> dict[str, Any]:
     """Projected gradient descent on the full model and on each truncation of it, side by side, with the bound.
-
-    The step sizes are α_n = α / n, α = rate / (g c u s1)²: the curvature that ``linear_bound`` allows a full model
-    without error.
 
     Args:
         system: the teacher.
         start: the students' first W, within the radius.
         lengths: the k.
-        rate: see above.
-        steps: N.
+        alphas: step sizes α_1, ..., α_N.
 
     Returns:
         By update: error (mean square error of the output over the teacher's mean square) of the full model, distance
-        ‖W - W_k‖_F and bound of each k. At the end: truncated_error of each k.
+        ‖W - W_k‖_F and bound of each k. At the end: truncated_error of each k; width: what any two matrices in the
+        ball are within.
     """
     wanted = torch.tensor([*lengths, system.length])
     bound = Bound(system.norms, wanted[:-1])
-    alpha = rate / float((bound.g * Bound(system.norms, wanted[-1:]).slope).square())
-    weights = start.expand(len(wanted), -1, -1).clone()
+    weights = start.expand(len(wanted), -1, -1)
+    steps = len(alphas)
     kept = {steps, *torch.logspace(0, math.log10(steps), _POINTS).round().int().tolist()}
-    result: dict[str, Any] = {"updates": [], "error": [], "distance": [], "bound": [], "alpha": alpha}
-    for number in range(1, steps + 1):
-        weights.requires_grad_()
-        errors = system.errors(weights, wanted)
-        (gradient,) = torch.autograd.grad(errors.square().sum() / 2, [weights])
-        with torch.no_grad():
-            bound.step(alpha / number, errors[-1], system.errors(weights[-1], wanted[:-1]))
-            weights = system.project(weights - alpha / number * gradient)
-            if number in kept:
-                result["updates"].append(number)
-                result["error"].append(float(system.errors(weights, wanted)[-1].square()))
-                result["distance"].append((weights[:-1] - weights[-1]).norm(dim=(1, 2)).tolist())
-                result["bound"].append(bound.distance.tolist())
+    result: dict[str, Any] = {"updates": [], "error": [], "distance": [], "bound": []}
+    for number, alpha in enumerate(alphas, 1):
+        full = system.errors(weights[-1], wanted)
+        bound.step(alpha, full[-1], full[:-1])
+        weights = _update(system, weights, wanted, alpha)
+        if number in kept:
+            result["updates"].append(number)
+            result["error"].append(float(system.errors(weights[-1:], wanted[-1:]).square()))
+            result["distance"].append((weights[:-1] - weights[-1]).norm(dim=(1, 2)).tolist())
+            result["bound"].append(bound.distance.tolist())
     result["truncated_error"] = system.errors(weights, wanted)[:-1].square().tolist()
     return result | {"width": bound.width}
+
+
+def fit(system: System, start: Tensor, alphas: Tensor, steps: int) -> Tensor:
+    """The error of the full model after gradient descent at each of several constant step sizes."""
+    weights = start.expand(len(alphas), -1, -1)
+    whole = torch.full((len(alphas),), system.length)
+    for _ in range(steps):
+        weights = _update(system, weights, whole, alphas[:, None, None])
+    return system.errors(weights, whole).square()
+
+
+def _update(system: System, weights: Tensor, lengths: Tensor, alpha: Tensor | float) -> Tensor:
+    """One projected step of several models, each by itself."""
+    weights = weights.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(system.errors(weights, lengths).square().sum() / 2, [weights])
+    return system.project(weights.detach() - alpha * gradient)
+
+
+def proven_steps(norms: Norms, rate: float, steps: int) -> list[float]:
+    """α_n = α / n, as the theorem asks for, with α = rate / (g c u s1)².
+
+    (g c u s1)² bounds the curvature of a full model without error, see ``linear_bound``.
+    """
+    bound = Bound(norms, torch.tensor([norms.length]))
+    return [rate / float(bound.g * bound.slope) ** 2 / n for n in range(1, steps + 1)]
 
 
 class Study(Protocol):
@@ -192,7 +217,9 @@ class MatrixStudy:
         length: T.
         size, inputs, outputs: of state, x and y.
         correlation: of inputs that are next to each other.
-        rate: of the step sizes, see ``descend``.
+        rate: of the step sizes α/n, see ``proven_steps``.
+        smallest, largest: powers of ten of the constant step sizes.
+        per_decade: of these, between two powers of ten.
         steps: of gradient descent.
     """
 
@@ -205,13 +232,16 @@ class MatrixStudy:
     outputs: int
     correlation: float
     rate: float
+    smallest: int
+    largest: int
+    per_decade: int
     steps: int
     kind: ClassVar[str] = "matrix"
 
     def __post_init__(self) -> None:
         for option in ("norms", "seeds", "lengths"):
             object.__setattr__(self, option, tuple(getattr(self, option)))
-        for option in ("length", "size", "inputs", "outputs", "steps"):
+        for option in ("length", "size", "inputs", "outputs", "per_decade", "steps"):
             if getattr(self, option) < 1:
                 raise ConfigurationError(f"matrix.{option}={getattr(self, option)} must be a whole number >= 1")
         for option in ("inputs", "outputs"):
@@ -225,6 +255,8 @@ class MatrixStudy:
             raise ConfigurationError(f"matrix.correlation={self.correlation} must lie in [0, 1)")
         if not self.rate > 0:
             raise ConfigurationError(f"matrix.rate={self.rate} must be a positive number")
+        if self.smallest > self.largest:
+            raise ConfigurationError(f"matrix.smallest={self.smallest} must be at most matrix.largest={self.largest}")
 
     def settings(self) -> Iterator[tuple[str, dict[str, Any]]]:
         common = {key: value for key, value in asdict(self).items() if key not in ("norms", "seeds")}
@@ -237,4 +269,14 @@ class MatrixStudy:
         norm, seed = options["norm"], options["seed"]
         system = System.make(norm, self.size, self.inputs, self.outputs, self.length, self.correlation, seed)
         start = norm / 2 * orthogonal(self.size, torch.Generator().manual_seed(seed + 2**20))
-        return descend(system, start, self.lengths, self.rate, self.steps)
+        proven = proven_steps(system.norms, self.rate, self.steps)
+        alphas = step_sizes(self.smallest, self.largest, self.per_decade)
+        errors = fit(system, start, alphas, self.steps)
+        best = int(errors.nan_to_num(torch.inf).argmin())
+        return {
+            "proven": descend(system, start, self.lengths, proven) if norm < 1 else None,
+            "best": descend(system, start, self.lengths, [float(alphas[best])] * self.steps),
+            "step_sizes": alphas.tolist(),
+            "errors": errors.tolist(),
+            "best_step_size": float(alphas[best]),
+        }

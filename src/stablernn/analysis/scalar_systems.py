@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from stablernn.analysis.linear_systems import step_sizes
 from stablernn.errors import ConfigurationError
 
 
@@ -54,8 +55,7 @@ class ScalarStudy:
 
     def __call__(self, options: dict[str, Any]) -> dict[str, Any]:
         target = options["target"]
-        count = (self.largest - self.smallest) * self.per_decade + 1
-        rates = torch.logspace(self.smallest, self.largest, count, dtype=torch.float64)
+        rates = step_sizes(self.smallest, self.largest, self.per_decade)
         final = descend_scalar(target, self.start, self.length, rates, self.steps)
         ends = [value if abs(value) < float("inf") else None for value in final.tolist()]
         reached = [end is not None and abs(end - target) <= self.tolerance for end in ends]

@@ -49,7 +49,7 @@ def _slope(values: dict[str, Any], average: str) -> str:
     slope, error = values["slope"][average], values["error"][average]
     if slope is None:
         return "–"
-    return f"{slope:+.3f}" + (f" ± {error:.3f}" if error is not None else "")
+    return f"{slope:+.3f}" + (f" ± {error:.1g}" if error is not None else "")
 
 
 def draw_gradient_horizon(found: Found, stem: Path, title: str = "") -> list[Path]:
