@@ -9,6 +9,7 @@ import torch
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.autograd.functional import jacobian
 from torch.testing import assert_close
 
 from stablernn.analysis.linear_bound import Bound, Norms
@@ -102,8 +103,8 @@ def test_the_constants_are_attained_by_a_scalar_system_at_the_border(radius):
         return responses(w.view(1, 1), scalar(u), scalar(c), length).flatten()
 
     w = torch.tensor(radius, dtype=torch.float64)
-    first = torch.func.jacfwd(m)(w)
-    second = torch.func.jacfwd(torch.func.jacfwd(m))(w)
+    first = jacobian(m, w)
+    second = jacobian(lambda w: jacobian(m, w, create_graph=True), w)
     for found, expected in (
         (bound.slope, first[:k]),
         (bound.late_slope, first[k:]),
@@ -111,6 +112,40 @@ def test_the_constants_are_attained_by_a_scalar_system_at_the_border(radius):
         (bound.late, m(w)[k:]),
     ):
         assert float(found[0]) == pytest.approx(float(expected.norm()), rel=1e-9)
+
+
+def test_all_columns_of_the_input_count_in_what_truncation_leaves_out():
+    eye = torch.eye(2, dtype=torch.float64)
+    bound = Bound(Norms(0.9, 2, 1.7, 0.6, 0.6 * 2**0.5, 1.0, 20), torch.tensor([7]))
+    assert float(bound.late[0]) == pytest.approx(float(responses(0.9 * eye, 0.6 * eye, 1.7 * eye, 20)[7:].norm()))
+
+
+def test_the_parts_are_put_together_as_in_the_proof():
+    """Steps 2 and 3 with the sums written out."""
+    bound = Bound(Norms(0.9, 1, 1.7, 0.6, 0.6, 2.25, 20), torch.tensor([7]))
+    gain, g = 1.7 * 0.6, 1.5
+    slope = gain * sum(j**2 * 0.9 ** (2 * j - 2) for j in range(1, 7)) ** 0.5
+    bend = gain * sum((j * (j - 1)) ** 2 * 0.9 ** (2 * j - 4) for j in range(2, 7)) ** 0.5
+    late_slope = gain * sum(j**2 * 0.9 ** (2 * j - 2) for j in range(7, 20)) ** 0.5
+    late = gain * sum(0.9 ** (2 * j) for j in range(7, 20)) ** 0.5
+    delta, beta = g * 0.3 * late_slope + g * late * g * slope, (g * slope) ** 2 + g * (0.2 + g * slope * 0.1) * bend
+    error, truncated, within = (torch.tensor([value], dtype=torch.float64) for value in (0.3, 0.2, 0.1))
+    assert float(bound.truncation(error)) == pytest.approx(delta, rel=1e-9)
+    assert float(bound.smoothness(truncated, within)) == pytest.approx(beta, rel=1e-9)
+
+
+@pytest.mark.parametrize(("student", "teacher"), [(0.8, 0.8), (0.8, 0.0), (-0.8, 0.8)])
+def test_no_part_of_the_proof_can_be_left_out(student, teacher):
+    """Scalar systems with correlated inputs: truncation at the teacher itself, and curvature through the residual."""
+    length = torch.arange(24, dtype=torch.float64)
+    root = torch.linalg.cholesky(0.8 ** (length[:, None] - length).abs())
+    made, w = System(scalar(teacher), scalar(1.0), scalar(1.0), root, 0.8), scalar(student)
+    bound, k = Bound(made.norms, torch.tensor([12])), torch.tensor([12])
+    moved = abs(float(gradient(made, w, 24) - gradient(made, w, 12)))
+    assert 0 < moved <= float(bound.truncation(made.errors(w[None], torch.tensor([24]))))
+    curvature = abs(float(gradient(made, w + 1e-5, 12) - gradient(made, w - 1e-5, 12))) / 2e-5
+    nowhere = torch.zeros(1, dtype=torch.float64)
+    assert curvature <= float(bound.smoothness(made.errors(w[None], k), nowhere)) * (1 + 1e-6)
 
 
 @given(norm=NORMS, correlation=st.floats(0, 0.8), seed=SEEDS, k=st.integers(1, 11))
@@ -244,8 +279,9 @@ def test_what_is_done_is_not_done_again_and_what_is_not_asked_for_makes_room(tmp
     again = [path.stat().st_mtime_ns for path in written]
     assert again[0] != times[0]
     assert again[1:] == times[1:]
+    (tmp_path / "package.json").write_text("{}")
     carry_out([small(norms=(1.1,), steps=11)], tmp_path)
-    assert [path.name for path in tmp_path.glob("*.json")] == ["matrix-1.1-s0.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["matrix-1.1-s0.json", "package.json", "scalar-0.5.json"]
     assert json.loads(written[1].read_text())["options"]["steps"] == 11
 
 

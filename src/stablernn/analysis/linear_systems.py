@@ -171,7 +171,13 @@ def proven_steps(norms: Norms, rate: float, steps: int) -> list[float]:
 
 
 class Study(Protocol):
-    """Settings, and what is computed for each."""
+    """Settings, and what is computed for each.
+
+    Attributes:
+        kind: the names of its results begin with it.
+    """
+
+    kind: ClassVar[str]
 
     def settings(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """A name and all that changes the result."""
@@ -200,7 +206,7 @@ def carry_out(
                 write_json(path, result | {"versions": versions(), "commit": commit()})
             written.append(path)
             on_setting(len(written))
-    for path in folder.glob("*.json"):
+    for path in (path for study in studies for path in folder.glob(f"{study.kind}-*.json")):
         if path not in written:
             path.unlink()
     return written
@@ -263,7 +269,7 @@ class MatrixStudy:
         for norm in self.norms:
             for seed in self.seeds:
                 own = {"kind": self.kind, "norm": norm, "seed": seed, "lengths": list(self.lengths)}
-                yield f"{self.kind}-{norm:g}-s{seed}", common | own
+                yield f"{self.kind}-{float(norm)}-s{seed}", common | own
 
     def __call__(self, options: dict[str, Any]) -> dict[str, Any]:
         norm, seed = options["norm"], options["seed"]

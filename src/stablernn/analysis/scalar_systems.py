@@ -51,7 +51,7 @@ class ScalarStudy:
     def settings(self) -> Iterator[tuple[str, dict[str, Any]]]:
         common = {key: value for key, value in asdict(self).items() if key != "targets"}
         for target in self.targets:
-            yield f"{self.kind}-{target:g}", common | {"kind": self.kind, "target": target}
+            yield f"{self.kind}-{float(target)}", common | {"kind": self.kind, "target": target}
 
     def __call__(self, options: dict[str, Any]) -> dict[str, Any]:
         target = options["target"]
