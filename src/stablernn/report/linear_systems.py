@@ -1,6 +1,7 @@
 """Linear systems below and above spectral norm 1: tables and figure, from what scripts/linear_systems.py leaves."""
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -182,8 +183,8 @@ def _distances(axis: Axes, found: Results) -> None:
         bounds = [largest(groups[norm], "proven", "bound", number) for number in range(len(lengths))]
         axis.plot(*_positive(lengths, measured), color=colour, marker="o", markersize=3, label=f"‖W‖₂ = {norm:g}")
         width = groups[norm][0]["proven"]["width"]
-        proven = [bound if bound < width else 0.0 for bound in bounds]
-        axis.plot(*_positive(lengths, proven), color=colour, linestyle="--", linewidth=1, marker="v", markersize=3)
+        proven = [bound if bound < width else math.nan for bound in bounds]  # a gap in the line
+        axis.plot(lengths, proven, color=colour, linestyle="--", linewidth=1, marker="v", markersize=3)
     axis.plot([], [], color="0.3", linestyle="--", linewidth=1, marker="v", markersize=3, label="proven bound")
     axis.axhspan(1e-17, 1e-14, color="0.9", linewidth=0, label="rounding")
     axis.set_yscale("log")
