@@ -41,7 +41,7 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
             log.info(f"{trained.record.id}: diverged, not analysed")
             continue
         path = trained.folder / f"{analysis.name}.json"
-        result = None if fresh else _read(path, analysis.options)
+        result = None if fresh else stored(path, analysis.options)
         if result is None:
             result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
             write_json(path, result | {"versions": versions(), "commit": commit()})
@@ -54,7 +54,7 @@ def check_split(split: str) -> None:
         raise ConfigurationError(f"analysis.split={split} does not exist: choose train, valid or test")
 
 
-def _read(path: Path, options: dict[str, Any]) -> dict[str, Any] | None:
+def stored(path: Path, options: dict[str, Any]) -> dict[str, Any] | None:
     """The result that is there, unless it was computed with other options or is unreadable."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     heads = ["model", "stability", "weights", *(f"λ_{r}" for r in shown), "λ_r < 1 from r =", "Lyapunov exponent"]
     lines = []
     for record, result in found:
-        for names, values in _stages(result["stages"]):
+        for names, values in stages_of(result["stages"]):
             start = values["contracts_from"]
             lines.append(
                 [
@@ -38,7 +38,7 @@ def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     return Table("Contraction on the data", heads, lines, notes)
 
 
-def _stages(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def stages_of(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Name and values in the order of training; the end is not told twice where it is the best epoch."""
     ordered = [(STAGE_NAMES[stage], stages[stage]) for stage in STAGE_NAMES if stage in stages]
     if stages.get("best") == stages.get("last"):

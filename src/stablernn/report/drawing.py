@@ -1,6 +1,6 @@
 """What all figures share: style, colours, legends, saving; the same bytes from the same records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stablernn.files import replacing
+from stablernn.record import Record
+from stablernn.report.load import setting
+from stablernn.report.tables import MODEL_NAMES
+
+Found = Sequence[tuple[Record, dict[str, Any]]]
 
 # Okabe & Ito 2008: told apart by readers with any colour vision.
 COLOURS = {"unstable": "#D55E00", "stable": "#0072B2"}
+_OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999999")
 MARKERS = {"recurrent": "o", "feedforward": "s"}
 STYLE: Any = {
     "svg.hashsalt": "stablernn",
@@ -28,6 +34,19 @@ STYLE: Any = {
     "legend.frameon": False,
     "figure.dpi": 150,
 }
+
+
+def rank(model: str) -> tuple[int, str]:
+    """The order of panels: that of the tables."""
+    return (list(MODEL_NAMES).index(model) if model in MODEL_NAMES else len(MODEL_NAMES)), model
+
+
+def coloured(found: Found) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Label, colour and result of each run; constraints beyond the study's two get colours of their own."""
+    others = iter(_OTHERS)
+    for record, result in found:
+        stability = setting(record, "stability.name")
+        yield stability, COLOURS.get(stability) or next(others, "black"), result
 
 
 def save_all(figures: Sequence[tuple[str, Figure]], suffix: str, folder: Path) -> list[Path]:

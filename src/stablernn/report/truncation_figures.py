@@ -1,7 +1,6 @@
 """Figures of truncation: after training, in training, and how far the weights come apart."""
 
 import statistics
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,16 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from stablernn.record import Record
-from stablernn.report.drawing import COLOURS, MARKERS, STYLE, legend_for_all, save
+from stablernn.report.drawing import COLOURS, MARKERS, STYLE, Found, coloured, legend_for_all, rank, save
 from stablernn.report.load import Section, setting
 from stablernn.report.sweep import sweep_cells
 from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIES
 from stablernn.report.weight_distance import families
 
-Found = Sequence[tuple[Record, dict[str, Any]]]
-
 
 def draw_truncation(found: Found, stem: Path, title: str = "") -> list[Path]:
     """Perplexity above, state gap below, against k; a column for each model, a colour for each constraint."""
-    models = sorted({setting(record, "model.name") for record, _ in found}, key=_rank)
+    models = sorted({setting(record, "model.name") for record, _ in found}, key=rank)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             2, len(models), figsize=(4.2 * len(models) + 2.2, 6.4), sharex=True, sharey="row", squeeze=False
@@ -40,20 +36,8 @@ def draw_truncation(found: Found, stem: Path, title: str = "") -> list[Path]:
         return save(figure, stem)
 
 
-def _rank(model: str) -> tuple[int, str]:
-    return (list(MODEL_NAMES).index(model) if model in MODEL_NAMES else len(MODEL_NAMES)), model
-
-
-def _coloured(found: Found) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Label, colour and result of each run; constraints beyond the study's two get colours of their own."""
-    others = iter(("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999999"))
-    for record, result in found:
-        stability = setting(record, "stability.name")
-        yield stability, COLOURS.get(stability) or next(others, "black"), result
-
-
 def _perplexity(axis: Axes, found: Found) -> None:
-    for label, colour, result in _coloured(found):
+    for label, colour, result in coloured(found):
         axis.plot(result["k"], result["perplexity"], color=colour, label=f"{label}, last k words")
         recurrent = result["recurrent"]["perplexity"]
         axis.axhline(recurrent, color=colour, linestyle=":", linewidth=1.2, label=f"{label}, recurrent")
@@ -69,7 +53,7 @@ def _perplexity(axis: Axes, found: Found) -> None:
 
 
 def _gaps(axis: Axes, found: Found) -> None:
-    for label, colour, result in _coloured(found):
+    for label, colour, result in coloured(found):
         state = result["state"]
         axis.plot(result["k"], state["mean"], color=colour, label=f"{label}, mean gap")
         axis.plot(result["k"], state["largest"], color=colour, linestyle="--", linewidth=1, label=f"{label}, largest")
@@ -95,7 +79,7 @@ def _gaps(axis: Axes, found: Found) -> None:
 def draw_sweep(section: Section, folder: Path) -> list[Path]:
     """Test perplexity against the k of training: recurrent and feed-forward, a panel for each model."""
     cells = sweep_cells(section)
-    models = sorted({model for model, _, _ in cells}, key=_rank)
+    models = sorted({model for model, _, _ in cells}, key=rank)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models) + 1.8, 3.6), squeeze=False)
         for axis, model in zip(axes[0], models, strict=True):

@@ -14,7 +14,11 @@ from stablernn.record import Record
 from stablernn.report.certificate import certificate_table
 from stablernn.report.contraction import contraction_table
 from stablernn.report.figures import draw_perplexity, draw_stability
+from stablernn.report.gradient_horizon import draw_gradient_horizon, gradient_horizon_table
+from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
+from stablernn.report.linear_systems import write_linear_systems
 from stablernn.report.load import Section, load_analyses, load_records, sections
+from stablernn.report.ngram import draw_ngram, ngram_table
 from stablernn.report.price import price_table
 from stablernn.report.sweep import sweep_sections, sweep_table
 from stablernn.report.tables import Table, comma_separated, latex, markdown, rows, table
@@ -46,13 +50,16 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
     swept = sweep_sections(list(sections(load_records(source, "truncation_sweep"))))
     distances = load_analyses(source, "weight_distance")
     truncated = load_analyses(source, "truncation")
+    horizons = load_analyses(source, "gradient_horizon")
     perplexity = [table(part) for part in of_the_study]
     shown = {
         "perplexity": perplexity,
         "price_of_stability": _price_tables(parts, source),
         "certificates": _analysis_tables(certificate_table, parts, load_analyses(source, "certificate")),
         "contraction": _analysis_tables(contraction_table, parts, contractions),
+        "gradient_horizon": _analysis_tables(gradient_horizon_table, parts, horizons),
         "truncation": _analysis_tables(truncation_summary, parts, truncated),
+        "ngram": _analysis_tables(ngram_table, parts, truncated),
         "truncation_sweep": [made for part in swept if (made := sweep_table(part)) is not None],
         "weight_distance": _analysis_tables(weight_distance_table, parts, distances),
     }
@@ -71,9 +78,14 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         figures += draw_stability(part, contractions, results / "figures")
         if here := _of(part, truncated):
             figures += draw_truncation(here, results / "figures" / f"truncation_{part.name}", part.caption)
+            figures += draw_ngram(here, results / "figures" / f"ngram_{part.name}", part.caption)
+        if here := _of(part, horizons):
+            stem = results / "figures" / f"gradient_horizon_{part.name}"
+            figures += draw_gradient_horizon(here, stem, part.caption)
         if here := _of(part, distances):
             figures += draw_weight_distance(part, here, results / "figures")
     figures += [path for part in swept for path in draw_sweep(part, results / "figures")]
+    figures += write_linear_systems(source / LINEAR_SYSTEMS, results)
     if perplexity and readme is not None and readme.is_file():
         _renew(readme, "\n".join(markdown(found) for found in perplexity))
     return [*written, *figures]

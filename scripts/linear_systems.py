@@ -1,0 +1,31 @@
+"""Full and truncated gradient descent on linear systems: python scripts/linear_systems.py --help"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from stablernn.analysis.linear_systems import carry_out
+from stablernn.cli import main
+from stablernn.config import check_targets, make
+from stablernn.console import console, display, open_bar
+from stablernn.report.linear_systems import linear_tables, load_linear_systems, write_linear_systems
+from stablernn.report.write import rich_table
+
+
+def linear_systems(options: DictConfig) -> None:
+    for name in ("matrix", "scalar"):
+        check_targets(options[name], name)
+    studies = [make(options.matrix), make(options.scalar)]
+    folder, results = Path(options.records), Path(options.results)
+    with display(options.progress):
+        bar = open_bar("linear systems", sum(len(list(study.settings())) for study in studies))
+        carry_out(studies, folder, options.fresh, on_setting=bar.update)
+        bar.close()
+    for shown in linear_tables(load_linear_systems(folder)):
+        console.print(rich_table(shown))
+    for path in write_linear_systems(folder, results):
+        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main(linear_systems, "linear_systems")

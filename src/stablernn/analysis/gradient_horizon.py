@@ -1,0 +1,188 @@
+"""analysis=gradient_horizon: how far back in the text the gradient of a loss reaches (claim C5).
+
+The norm of ∂ loss_s / ∂ x_{s-i}, with loss_s = -log p(word after s) and x_t the embedded word at t, for i = 0, 1, ...
+One backward pass from loss_s gives the gradient by every input before it. Streams of a batch do not see each other, so
+one pass from the sum of the losses at the ends of B stretches of text gives, exactly, all i at B positions: a position
+is a stretch, and no pass is spent on a single pair (s, i). In float64: the norms span tens of powers of ten.
+
+The slope of the geometric mean is the growth of a typical gradient, for large i the largest Lyapunov exponent; that of
+the mean, never below it in the long run, is set by the few positions whose gradients reach farthest.
+"""
+
+import copy
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from stablernn.analysis.analyse import check_split
+from stablernn.console import open_bar
+from stablernn.data.splits import Split
+from stablernn.errors import ConfigurationError
+from stablernn.models.cells import Cell, State
+from stablernn.models.language_model import SequenceModel
+from stablernn.training.trained import STAGES, Trained
+
+FALLEN = 1e-3  # of the norm at i = 0
+_GROUPS = 8  # of positions, for the error of the slope
+_STREAMS_AT_ONCE = 64
+
+
+def gradient_norms(
+    model: SequenceModel,
+    split: Split,
+    horizon: int,
+    streams: int,
+    lead: int,
+    on_streams: Callable[[int], None] = lambda streams: None,
+) -> Tensor:
+    """‖∂ loss_s / ∂ x_{s-i}‖_2 for i = 0 .. horizon at positions s spread evenly over a split: (horizon + 1, streams).
+
+    Args:
+        model: its cells run recurrently in float64, without dropout, whatever its own backbone; left as it is.
+        split: the losses are those of its words.
+        horizon: the largest i.
+        streams: the number of positions s.
+        lead: words before x_{s-horizon} that bring the state in from zero.
+        on_streams: called with the number of positions done, for a progress bar.
+
+    Raises:
+        ConfigurationError: the split has fewer positions than are asked for.
+    """
+    reach = lead + horizon + 1
+    room = len(split) - reach + 1
+    if room < streams:
+        raise ConfigurationError(
+            f"analysis.streams={streams} positions with {reach - 1} words before each need {streams + reach - 1:,} "
+            f"words, and the split has {len(split):,}: fewer streams, or a smaller lead or horizon"
+        )
+    device = model.inputs.weight.device
+    model = copy.deepcopy(model).double().requires_grad_(False)
+    cells = list(model.backbone.cells)
+    inputs, targets = (torch.as_tensor(part.astype("int64"), device=device) for part in (split.inputs, split.targets))
+    ends = reach - 1 + torch.arange(streams, device=device) * room // streams
+    before = torch.arange(1 - reach, 1, device=device)[:, None]
+    found: list[Tensor] = []
+    for chosen in ends.split(_STREAMS_AT_ONCE):
+        x = model.inputs(inputs[before + chosen])
+        _, states = _through(cells, x[:lead], [cell.zeros(len(chosen)) for cell in cells])
+        sources = x[lead:].clone().requires_grad_()
+        features, _ = _through(cells, sources, states)
+        scores = model.objective.logits(features[-1]).log_softmax(dim=1)
+        loss = -scores.gather(1, targets[chosen][:, None]).sum()
+        (gradients,) = torch.autograd.grad(loss, [sources])
+        found.append(_norms(gradients).flip(0))
+        on_streams(sum(part.shape[1] for part in found))
+    return torch.cat(found, dim=1)
+
+
+def _through(cells: Sequence[Cell], x: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
+    """All layers over x (T, B, E), step by step: cuDNN has no gradient for a model that is not in training."""
+    after = []
+    for cell, before in zip(cells, states, strict=True):
+        x, state = Cell.sequence(cell, x, before)
+        after.append(state)
+    return x, after
+
+
+def _norms(vectors: Tensor) -> Tensor:
+    """2-norms along the last axis; scaled, as the squares of 1e-160 are 0."""
+    largest = vectors.abs().amax(-1, keepdim=True)
+    scaled = vectors / largest.where(largest > 0, 1)
+    return largest[..., 0] * torch.linalg.vector_norm(scaled, dim=-1)
+
+
+def summary(norms: Tensor) -> dict[str, Any]:
+    """Statistics over positions of the norms (i, positions), against i.
+
+    Returns:
+        mean, median, geometric (mean), low and high (10th and 90th percentile): a value for each i. slope: of the log
+        of the mean and of the geometric mean, nats a word, by least squares over i >= 1; None where all is 0. error:
+        the standard error of each, from groups of positions. fallen: the least i from which on the mean is at most
+        ``FALLEN`` of that at i = 0, or None.
+    """
+    low, median, high = norms.quantile(norms.new_tensor([0.1, 0.5, 0.9]), dim=1).tolist()
+    mean = norms.mean(1).tolist()
+    above = [i for i, value in enumerate(mean) if value > FALLEN * mean[0]]
+    fallen = above[-1] + 1 if above else 0
+    slopes, errors = {}, {}
+    for name, average in (("mean", _mean), ("geometric", _geometric)):
+        slopes[name] = _slope(average(norms))
+        groups = [_slope(average(norms[:, first::_GROUPS])) for first in range(_GROUPS)]
+        known = [slope for slope in groups if slope is not None]
+        errors[name] = statistics.stdev(known) / len(known) ** 0.5 if len(known) > 1 else None
+    return {
+        "mean": mean,
+        "median": median,
+        "geometric": _geometric(norms),
+        "low": low,
+        "high": high,
+        "slope": slopes,
+        "error": errors,
+        "fallen": fallen if fallen < len(mean) else None,
+    }
+
+
+def _mean(norms: Tensor) -> list[float]:
+    return norms.mean(1).tolist()
+
+
+def _geometric(norms: Tensor) -> list[float]:
+    return norms.log().mean(1).exp().tolist()
+
+
+def _slope(values: Sequence[float]) -> float | None:
+    """Of log(values) against i = 1, 2, ..., by least squares."""
+    points = [(i, math.log(value)) for i, value in enumerate(values) if i and value > 0]
+    if len(points) < 2:
+        return None
+    return statistics.linear_regression(*zip(*points, strict=True)).slope
+
+
+@dataclass(frozen=True)
+class GradientHorizon:
+    """The gradient of the loss by the words before it, at the initial weights, at the best evaluation and at the end.
+
+    Args:
+        split: of the data.
+        streams: positions that the statistics are over, spread evenly over the split.
+        lead: words that bring the state in before the first of the inputs.
+        horizon: the largest distance i in words.
+    """
+
+    split: str = "valid"
+    streams: int = 256
+    lead: int = 64
+    horizon: int = 100
+    name: ClassVar[str] = "gradient_horizon"
+
+    def __post_init__(self) -> None:
+        check_split(self.split)
+        for option, least in (("streams", 2 * _GROUPS), ("lead", 1), ("horizon", 2)):
+            if getattr(self, option) < least:
+                raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= {least}")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __call__(self, trained: Trained) -> dict[str, Any]:
+        split = trained.corpus.splits[self.split]
+        bar = open_bar(f"gradient horizon {trained.record.id}", len(STAGES) * self.streams)
+        stages = {}
+        for number, stage in enumerate(STAGES):
+            norms = gradient_norms(
+                trained.model(stage),
+                split,
+                self.horizon,
+                self.streams,
+                self.lead,
+                on_streams=lambda done, before=number * self.streams: bar.update(before + done),
+            )
+            stages[stage] = summary(norms)
+        bar.close()
+        return {"stages": stages}

@@ -1,0 +1,88 @@
+"""A trained recurrent model as an n-gram, from its truncation curve: the last n - 1 words, or a reset every n words.
+
+The n-gram of Chelba, Norouzi & Bengio 2017 (arXiv 1703.10724) predicts every word from the n - 1 words before it: it is
+the model truncated to k = n - 1. A model whose state is set to zero every n words sees j words at the j-th place of a
+block; over the n places where blocks may begin, every position is at every place once. So the mean over the n grids is
+
+    log ppl_n = (1 / n) Σ_{j=1..n} log ppl^(j)          ppl^(j): truncated to the last j words
+
+exactly, the beginning of the text included, and the whole table needs no scoring of its own.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+
+from stablernn.report.certificate import describe_run, describe_stability
+from stablernn.report.drawing import STYLE, Found, coloured, legend_for_all, rank, save
+from stablernn.report.load import setting
+from stablernn.report.tables import MODEL_NAMES, Table
+
+SHOWN = (2, 3, 5, 10, 20, 35)
+N_MAX = 35
+
+
+def reset_perplexities(result: dict[str, Any]) -> list[float]:
+    """Perplexity with the state set to zero every n = 1, 2, ... words, mean over the grids, of a truncation curve.
+
+    The curve must hold k = 1, 2, ... without a gap; so far as it does, n goes.
+    """
+    found, total = [], 0.0
+    for n, (k, perplexity) in enumerate(zip(result["k"], result["perplexity"], strict=True), 1):
+        if k != n:
+            break
+        total += math.log(perplexity)
+        found.append(math.exp(total / n))
+    return found
+
+
+def ngram_table(found: Found) -> Table:
+    """Two lines for each run: n-gram, and reset every n words."""
+    shown = [n for n in SHOWN if all(n <= len(reset_perplexities(result)) for _, result in found)]
+    heads = ["model", "stability", "context", *(f"n={n}" for n in shown), "all"]
+    lines = []
+    for record, result in found:
+        names = [describe_run(record), describe_stability(record)]
+        reset = reset_perplexities(result)
+        whole = f"{result['recurrent']['perplexity']:.1f}"
+        lines.append([*names, "n - 1 words", *(f"{result['perplexity'][n - 2]:.1f}" for n in shown), whole])
+        lines.append([*names, "reset every n", *(f"{reset[n - 1]:.1f}" for n in shown), whole])
+    notes = [
+        f"perplexity of the same weights on {found[0][1]['options']['split']}; all: the recurrent model as trained",
+        "n - 1 words: each word predicted from the n - 1 before it, as an n-gram",
+        "reset every n: state set to zero every n words, so 1 to n words of context; mean (of the log) over where the "
+        "resets fall",
+    ]
+    return Table("Recurrent models as n-grams", heads, lines, notes)
+
+
+def draw_ngram(found: Found, stem: Path, title: str = "") -> list[Path]:
+    """Perplexity against n: a panel for each model, a colour for each constraint."""
+    models = sorted({setting(record, "model.name") for record, _ in found}, key=rank)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models) + 2.0, 3.6), squeeze=False)
+        for axis, model in zip(axes[0], models, strict=True):
+            here = [(record, result) for record, result in found if setting(record, "model.name") == model]
+            for label, colour, result in coloured(here):
+                reset = reset_perplexities(result)[:N_MAX]
+                ngram = result["perplexity"][: len(reset) - 1]
+                axis.plot(range(1, len(reset) + 1), reset, color=colour, label=f"{label}, reset every n words")
+                axis.plot(
+                    range(2, len(ngram) + 2), ngram, color=colour, linestyle="--", label=f"{label}, last n - 1 words"
+                )
+                recurrent = result["recurrent"]["perplexity"]
+                axis.axhline(recurrent, color=colour, linestyle=":", linewidth=1.2, label=f"{label}, recurrent")
+            axis.set_yscale("log")
+            axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+            axis.yaxis.set_major_formatter(ScalarFormatter())
+            axis.yaxis.set_minor_locator(NullLocator())
+            axis.set_title(MODEL_NAMES.get(model, model))
+            axis.set_xlabel("n (words)")
+        axes[0][0].set_ylabel("test perplexity" if found[0][1]["options"]["split"] == "test" else "perplexity")
+        legend_for_all(figure, list(axes[0]))
+        figure.suptitle(title.replace("`", "") or found[0][0].id, fontsize=10)
+        figure.tight_layout()
+        return save(figure, stem)

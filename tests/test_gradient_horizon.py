@@ -1,0 +1,236 @@
+"""Gradients of a loss by earlier words: one position at a time, differences, a known law; the n-gram view."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from stablernn.analysis.analyse import analyse
+from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms, summary
+from stablernn.analysis.linear_systems import carry_out
+from stablernn.analysis.scalar_systems import ScalarStudy
+from stablernn.analysis.truncation import TruncationAnalysis, truncation_curve
+from stablernn.compose import compose
+from stablernn.config import make
+from stablernn.errors import ConfigurationError
+from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.models.language_model import build_language_model
+from stablernn.models.truncated import FeedForward
+from stablernn.models.unroll import Recurrent
+from stablernn.report.gradient_horizon import draw_gradient_horizon, gradient_horizon_table
+from stablernn.report.ngram import draw_ngram, ngram_table, reset_perplexities
+from stablernn.report.write import write_report
+from stablernn.training.run import run
+from stablernn.training.trained import find_runs
+
+CELLS = [RNNCell, LSTMCell]
+
+
+def network(cell, types, layers=1, backbone=Recurrent):
+    torch.manual_seed(0)
+    model = build_language_model(types, cell, backbone, 5, 6, num_layers=layers, dropout=0.4)
+    with torch.no_grad():
+        model.inputs.weight.mul_(10)
+        model.objective.weight.mul_(10)
+        model.objective.bias.uniform_(-1, 1)
+    return model
+
+
+def loss_at(model, x, target):
+    """-log p(target) after the embedded words x (T, E), step by step from zero."""
+    states = [cell.zeros(1) for cell in model.backbone.cells]
+    for t in range(len(x)):
+        h = x[t : t + 1]
+        for depth, cell in enumerate(model.backbone.cells):
+            states[depth] = cell(h, states[depth])
+            h = states[depth].h
+    return torch.nn.functional.cross_entropy(h @ model.objective.weight.T + model.objective.bias, target[None])
+
+
+@pytest.mark.parametrize(("cell", "layers"), [(RNNCell, 1), (LSTMCell, 1), (LSTMCell, 2)])
+def test_every_norm_is_that_of_one_position_at_a_time(cell, layers, corpus):
+    split = corpus.splits["valid"].first(90)
+    model = network(cell, corpus.types, layers).double()
+    horizon, lead = 9, 4
+    found = gradient_norms(model, split, horizon, streams=90 - horizon - lead, lead=lead)  # all there are
+    ids = torch.as_tensor(split.ids.astype("int64"))
+    for number, s in enumerate(range(horizon + lead, 90)):
+        for i in (0, 1, 5, horizon):
+            x = model.inputs.weight.detach()[ids[s - horizon - lead : s + 1]]
+            source = x[len(x) - 1 - i].clone().requires_grad_()
+            loss = loss_at(model, torch.cat([x[: len(x) - 1 - i], source[None], x[len(x) - i :]]), ids[s + 1])
+            (gradient,) = torch.autograd.grad(loss, [source])
+            assert_close(found[i, number], gradient.norm(), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_norms_are_those_of_finite_differences(cell, corpus):
+    split = corpus.splits["valid"].first(40)
+    model = network(cell, corpus.types).double()
+    found = gradient_norms(model, split, 6, streams=1, lead=3)[:, 0]  # of the first position, s = 9
+    ids = torch.as_tensor(split.ids.astype("int64"))
+    with torch.no_grad():
+        x = model.inputs.weight[ids[:10]]
+        for i in range(7):
+            slopes = []
+            for coordinate in range(5):
+                step = torch.zeros_like(x)
+                step[9 - i, coordinate] = 1e-5
+                ahead, behind = (loss_at(model, x + sign * step, ids[10]) for sign in (1, -1))
+                slopes.append((ahead - behind) / 2e-5)
+            assert_close(found[i], torch.stack(slopes).norm(), rtol=1e-5, atol=1e-9)
+
+
+def test_positions_are_spread_over_the_split_and_the_model_is_left_as_it_is(corpus):
+    split = corpus.splits["valid"].first(500)
+    model = network(LSTMCell, corpus.types).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    every = gradient_norms(model, split, 9, streams=486, lead=5)
+    some = gradient_norms(model, split, 9, streams=70, lead=5)  # more than go at once
+    chosen = [number * 486 // 70 for number in range(70)]
+    assert_close(some, every[:, chosen], rtol=1e-9, atol=0)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(value.requires_grad and value.dtype is torch.float32 for value in model.parameters())
+    feedforward = network(LSTMCell, corpus.types, backbone=lambda cells, dropout: FeedForward(cells, dropout, k=2))
+    assert_close(gradient_norms(feedforward, split, 9, streams=70, lead=5), some, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("rate", [0.9, 0.5, 1e-4])
+def test_a_linear_recurrence_forgets_at_its_rate_far_below_what_squares_can_hold(rate, corpus):
+    model = network(RNNCell, corpus.types).double()
+    with torch.no_grad():  # so small a state that tanh is the identity
+        cell = model.backbone.cells[0]
+        cell.weight_hh.copy_(rate * torch.eye(6, dtype=torch.float64))
+        cell.weight_ih.mul_(1e-7)
+        cell.bias_ih.zero_()
+        cell.bias_hh.zero_()
+    norms = gradient_norms(model, corpus.splits["valid"], 50, streams=32, lead=20)
+    powers = rate ** torch.arange(51, dtype=torch.float64)
+    assert_close(norms / norms[:1], powers[:, None].expand(-1, 32), rtol=1e-8, atol=0)
+    found = summary(norms)
+    for average in ("mean", "geometric"):
+        assert found["slope"][average] == pytest.approx(math.log(rate), rel=1e-8)
+        assert found["error"][average] < 1e-8
+    assert found["fallen"] == {0.9: None, 0.5: 10, 1e-4: 1}[rate]
+
+
+def test_the_summary_is_of_positions_and_holds_from_there_on():
+    norms = torch.tensor([[1.0, 3.0], [1e-4, 1e-4], [0.1, 0.1], [0.0, 1e-5], [0.0, 0.0]], dtype=torch.float64)
+    found = summary(norms.repeat(1, 16))
+    assert found["mean"] == pytest.approx([2, 1e-4, 0.1, 5e-6, 0])
+    assert found["geometric"] == pytest.approx([math.sqrt(3), 1e-4, 0.1, 0, 0])
+    assert found["median"][1:3] == pytest.approx([1e-4, 0.1])
+    assert (found["low"][0], found["high"][0]) == (1, 3)
+    assert found["fallen"] == 3  # i = 1 was a dip
+    assert found["slope"]["mean"] == pytest.approx((math.log(5e-6) - math.log(1e-4)) / 2)
+    assert found["slope"]["geometric"] == pytest.approx(math.log(1000))
+    assert json.loads(json.dumps(found)) == found
+    nothing = summary(torch.zeros(4, 16, dtype=torch.float64))
+    assert nothing["slope"] == nothing["error"] == {"mean": None, "geometric": None}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    from conftest import SMALL
+
+    folder = tmp_path_factory.mktemp("runs")
+    config = compose("train", [*SMALL, "model=lstm", "truncation.k=4", "training.max_updates=8", f"runs={folder}"])
+    run(config)
+    (found,) = find_runs("*", folder, None, torch.device("cpu"))
+    return found
+
+
+def test_the_analysis_tells_three_stages_and_is_made_once(trained, tmp_path):
+    analysis = GradientHorizon(streams=40, lead=8, horizon=12)
+    ((_, result),) = analyse(analysis, [trained])
+    for stage in ("initial", "best", "last"):
+        expected = gradient_norms(trained.model(stage), trained.corpus.splits["valid"], 12, 40, 8)
+        assert result["stages"][stage] == summary(expected)
+    assert result["stages"]["initial"] != result["stages"]["best"]
+    ((_, again),) = analyse(analysis, [trained])
+    assert again["stages"] == result["stages"]
+    found = [(trained.record, again)]
+    shown = gradient_horizon_table(found)
+    assert shown.heads[3:6] == ["i=0", "i=5", "i=10"]
+    assert all(len(line) == len(shown.heads) for line in shown.lines)
+    assert all(path.stat().st_size > 1000 for path in draw_gradient_horizon(found, tmp_path / "horizon"))
+
+
+def test_a_horizon_that_has_not_been_reached_is_told_as_such(trained):
+    values = {"mean": [1.0, 0.5, 0.1], "fallen": None, "slope": {"mean": -0.5, "geometric": None}}
+    values["error"] = {"mean": 0.01, "geometric": None}
+    result = {"options": {"horizon": 2, "streams": 16, "split": "valid"}, "stages": {"initial": values, "best": values}}
+    shown = gradient_horizon_table([(trained.record, result)])
+    assert shown.lines[0][-3:] == ["> 2", "-0.500 ± 0.01", "–"]
+
+
+def test_the_report_tells_horizons_ngrams_and_linear_systems(trained, tmp_path):
+    source = tmp_path / "records"
+    trained.record.write(source / trained.record.id)
+    for analysis in (GradientHorizon(streams=40, lead=8, horizon=12), TruncationAnalysis(k_max=6)):
+        list(analyse(analysis, [trained]))
+        shutil.copy(trained.folder / f"{analysis.name}.json", source / trained.record.id)
+    carry_out([ScalarStudy((0.5,), 0.3, 20, 10, -2, 0, 1, 0.01)], source / "linear_systems")
+    files = {path.name for path in write_report(source, tmp_path / "results", None)}
+    names = ("gradient_horizon", "ngram", "linear_systems")
+    assert files >= {f"{name}.{kind}" for name in names for kind in ("md", "tex")}
+    assert files >= {"gradient_horizon_embedded_smoke.svg", "ngram_embedded_smoke.svg", "linear_systems.svg"}
+
+
+@pytest.mark.parametrize("option", [{"streams": 15}, {"lead": 0}, {"horizon": 1}, {"split": "tst"}])
+def test_options_that_make_no_sense_are_refused_by_name(option):
+    with pytest.raises(ConfigurationError, match=rf"analysis\.{next(iter(option))}"):
+        GradientHorizon(**option)
+
+
+def test_too_short_a_split_says_what_would_do(trained):
+    with pytest.raises(ConfigurationError, match="500: fewer streams"):
+        GradientHorizon(streams=400)(trained)
+
+
+# ---- the n-gram view of a truncation curve
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_reset_perplexity_is_that_of_a_state_that_is_reset(cell, corpus):
+    split = corpus.splits["valid"].first(61)
+    model = network(cell, corpus.types).double().eval()
+    curve = truncation_curve(model, split, range(1, 8), tolerance=0.0)
+    result = {"k": list(curve.truncated), "perplexity": [at.score.perplexity for at in curve.truncated.values()]}
+    found = reset_perplexities(result)
+    ids = torch.as_tensor(split.ids.astype("int64"))
+    for n in range(1, 8):
+        nats = []
+        for offset in range(n):
+            state = model.initial_state(1)
+            nats.append(0.0)
+            for t in range(61):
+                if (t + offset) % n == 0:
+                    state = model.initial_state(1)
+                with torch.no_grad():
+                    loss, state = model.loss(ids[t : t + 1, None], ids[t + 1 : t + 2, None], state)
+                nats[-1] += float(loss)
+        assert found[n - 1] == pytest.approx(math.exp(sum(nats) / n / 61), rel=1e-9)
+
+
+def test_a_curve_with_a_gap_goes_no_further():
+    assert reset_perplexities({"k": [1, 2, 4], "perplexity": [4.0, 9.0, 5.0]}) == pytest.approx([4, 6])
+    assert reset_perplexities({"k": [2, 3], "perplexity": [4.0, 9.0]}) == []
+
+
+def test_analysis_ngram_is_another_view_of_analysis_truncation(trained, tmp_path):
+    options = compose("analyze", ["analysis=ngram", "k_max=6"])
+    analysis = make(options.analysis)
+    assert analysis == make(compose("analyze", ["analysis=truncation", "k_max=6"]).analysis)
+    ((record, result),) = [(one.record, result) for one, result in analyse(analysis, [trained])]
+    shown = make(options.table)([(record, result)])
+    assert shown == ngram_table([(record, result)])
+    assert shown.heads[3:] == ["n=2", "n=3", "n=5", "all"]
+    ngram, reset = shown.lines
+    assert ngram[3] == f"{result['perplexity'][0]:.1f}"  # a bigram sees one word
+    assert reset[3] == f"{math.sqrt(result['perplexity'][0] * result['perplexity'][1]):.1f}"
+    assert all(path.stat().st_size > 1000 for path in draw_ngram([(record, result)], tmp_path / "ngram"))
