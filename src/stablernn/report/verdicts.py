@@ -1,0 +1,101 @@
+"""A verdict on each claim of the study, worded by the numbers; a further claim is one entry and one function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stablernn.report.claims.contraction import contraction_on_data
+from stablernn.report.claims.inference import effectively_feedforward, inference_bound
+from stablernn.report.claims.speed import speed
+from stablernn.report.claims.stability import price_of_stability
+from stablernn.report.claims.training import trained_feedforward
+from stablernn.report.evidence import Evidence
+from stablernn.report.judgement import Judgement
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the study.
+
+    Attributes:
+        name: as the design counts them.
+        question: what a reader would ask.
+        statement: what is claimed.
+        judge: the judgements, one for each text and profile (or machine), the weightiest first; none without evidence.
+        remedy: the command that makes the evidence.
+    """
+
+    name: str
+    question: str
+    statement: str
+    judge: Callable[[Evidence], list[Judgement]]
+    remedy: str
+
+
+def _not_yet(evidence: Evidence) -> list[Judgement]:
+    """The place of a claim whose judge is still to be written."""
+    return []
+
+
+CLAIMS = (
+    Claim(
+        "C1",
+        "Does stability cost anything?",
+        "Stability can be imposed on benchmark models without loss.",
+        price_of_stability,
+        "make reproduce PROFILE=paper",
+    ),
+    Claim(
+        "C2",
+        "Is a stable model its truncation?",
+        "A stable model is its feed-forward truncation at inference.",
+        inference_bound,
+        "scripts/analyze.py analysis=truncation run='*-stable-recurrent-*'",
+    ),
+    Claim(
+        "C3",
+        "Also in training?",
+        "… and in training: recurrent and feed-forward models come to the same.",
+        trained_feedforward,
+        "make reproduce STUDY=truncation_sweep",
+    ),
+    Claim(
+        "C4",
+        "And models that are not stable?",
+        "Models trained in practice are effectively feed-forward, stable or not.",
+        effectively_feedforward,
+        "scripts/analyze.py analysis=truncation run='*-unstable-recurrent-*'",
+    ),
+    Claim(
+        "C5",
+        "Do gradients vanish?",
+        "The gradients of models trained in practice vanish over time.",
+        _not_yet,
+        "scripts/analyze.py analysis=gradient_horizon",
+    ),
+    Claim(
+        "C6",
+        "Stable where it matters?",
+        "“Unstable” models are stable on the data.",
+        contraction_on_data,
+        "scripts/analyze.py analysis=contraction run='*-unstable-recurrent-*'",
+    ),
+    Claim(
+        "C7",
+        "Why stability at all?",
+        "Outside the stable regime gradient descent fails.",
+        _not_yet,
+        "scripts/analyze.py analysis=linear_systems",
+    ),
+    Claim(
+        "C8",
+        "What does it buy?",
+        "Feed-forward buys parallelism.",
+        speed,
+        "make bench",
+    ),
+)
+
+
+def verdicts(evidence: Evidence) -> list[tuple[Claim, list[Judgement]]]:
+    """Every claim with its judgements."""
+    return [(claim, claim.judge(evidence)) for claim in CLAIMS]
