@@ -54,7 +54,7 @@ def test_the_interval_is_that_of_the_mean():
         ([90.0, 92.0, 94.0], [90.3, 91.6, 94.2], "supported", "no loss within ±0.9 (difference +0.0)"),
         ([90.0, 92.0, 94.0], [92.0, 94.1, 96.2], "not supported", "a loss of 2.1 ± 0.2"),
         ([90.0, 92.0, 94.0], [87.0, 89.1, 91.2], "supported", "a gain of 2.9 ± 0.2"),
-        ([90.0, 92.0, 94.0], [85.0, 92.0, 103.0], "undecided", "a difference of +1.3 ± 17.4 is too uncertain"),
+        ([90.0, 92.0, 94.0], [85.0, 92.0, 103.0], "undecided", "a difference of +1.3 ± 17.6 is too uncertain"),
         ([90.0], [93.3], "undecided", "undecided with 1 seed (difference +3.3)"),
         ([90.0, 91.0], [None, None], "not supported", "training fails when stable, 2 of 2 stable runs diverged"),
         ([None], [90.0], "undecided", "undecided, 1 of 1 unstable runs diverged"),
@@ -155,10 +155,10 @@ def contracting(exponent, deviation, start):
 @pytest.mark.parametrize(
     ("exponent", "start", "label", "words"),
     [
-        (-0.1, 2, "supported", "closer from 2 words on"),
+        (-0.1, 2, "supported", "closer after 2 words"),
         (-0.1, None, "in part", "may still be further apart after 2 words"),
         (0.1, None, "not supported", "+0.100 ± 0.005"),
-        (-0.004, 2, "undecided", "-0.004 ± 0.005"),
+        (-0.004, 2, "undecided", "−0.004 ± 0.005"),
     ],
 )
 def test_contraction_on_the_data_needs_an_exponent_that_is_surely_below_zero(judged, exponent, start, label, words):
@@ -170,14 +170,14 @@ def test_contraction_on_the_data_needs_an_exponent_that_is_surely_below_zero(jud
 def test_seeds_count_more_than_stretches_of_text(judged):
     for seed, exponent in enumerate((-0.1, -0.3)):
         found = judged("C6", [record(90.0, seed=seed)], contraction=contracting(exponent, 0.01, 2))
-    assert "-0.200 ± 1.271" in found[0].verdict
+    assert "−0.200 ± 1.271" in found[0].verdict
     assert found[0].label == "undecided"
 
 
 @pytest.mark.parametrize(
     ("feedforward", "label", "words"),
     [
-        ({0: 100.0, 1: 101.1, 2: 101.9}, "supported", "feed-forward is not worse within ±0.4 % (k = 5)"),
+        ({0: 100.0, 1: 101.1, 2: 101.9}, "supported", "feed-forward is not worse within ±0.2 % (k = 5)"),
         ({0: 105.0, 1: 106.0, 2: 107.2}, "not supported", "worse at 1 of 1 k, by 5.0 ± 0.2 % at k = 5"),
         ({0: 90.0, 1: 101.0, 2: 115.0}, "undecided", "uncertain by up to"),
         ({0: 103.0}, "undecided", "undecided with 1 seed (feed-forward against recurrent +3.0 to +3.0 %, k = 5)"),
@@ -204,7 +204,7 @@ def test_the_distance_of_weights_is_evidence_of_training(judged):
     both = swept({5: 100.0}, {5: 101.0})
     (judgement,) = judged("C3", both, study="truncation_sweep")
     assert "the weights of k = 35 and 65 end 0.25 of their way apart" in judgement.evidence
-    assert "no stable model was trained both ways" in judgement.verdict
+    assert "No stable model was trained both ways" in judgement.verdict
 
 
 def measured(training):

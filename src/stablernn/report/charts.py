@@ -1,5 +1,7 @@
 """What all interactive figures share: curves with names, panels as Vega-Lite, colours that follow the page's."""
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +49,8 @@ _CONFIG: dict[str, Any] = {
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
-        "labelOverlap": True,
-        "labelSeparation": 6,
+        "labelOverlap": "greedy",
+        "labelSeparation": 3,
         "tickCount": 6,
     },
 }
@@ -65,11 +67,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axis:
-    """``form``: how d3 writes its numbers; ``logarithmic`` axes show positive values only."""
+    """``logarithmic`` axes show positive values only; ``powers``: its labels are powers of ten where they span some."""
 
     title: str
     logarithmic: bool = True
-    form: str = "~g"
+    powers: bool = False
     ticks: tuple[float, ...] = ()
     reverse: bool = False
 
@@ -123,7 +125,10 @@ def panel(
     base = (
         alt.Chart(alt.Data(values=kept))
         .transform_filter("indexof(hidden, datum.curve) < 0")
-        .encode(x=alt.X("x:Q", **_scaled(x)), y=alt.Y("y:Q", **_scaled(y)))
+        .encode(
+            x=alt.X("x:Q", **_scaled(x, [entry["x"] for entry in kept] or [1.0])),
+            y=alt.Y("y:Q", **_scaled(y, [entry["y"] for entry in kept] or [1.0])),
+        )
     )
     near = alt.selection_point(name="near", on="pointerover", nearest=True, empty=False, clear="pointerout")
     layers = [base.mark_line(strokeWidth=1.8, clip=True).encode(color=colour, strokeDash=dash, detail="line:N")]
@@ -159,13 +164,39 @@ def panel(
         )
 
 
-def _scaled(axis: Axis) -> dict[str, Any]:
-    scale: dict[str, Any] = {"type": "log", "nice": False} if axis.logarithmic else {"zero": False}
-    shown: dict[str, Any] = {"format": axis.form}
-    if axis.ticks:
-        shown["values"] = list(axis.ticks)
+def _scaled(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"format": ",~r"}
+    if not axis.logarithmic:
+        return {"title": axis.title, "scale": alt.Scale(zero=False), "axis": alt.Axis(**shown)}
+    decades = _decades(values)
+    if axis.powers and len(decades) > 2:
+        # Powers beside which d3 would write 1e-7.
+        powers = ["10" + "".join("⁻" if c == "-" else "⁰¹²³⁴⁵⁶⁷⁸⁹"[int(c)] for c in str(n)) for n in range(-20, 21)]
+        powers[20], powers[21] = "1", "10"
+        shown = {
+            "values": decades,
+            "labelExpr": f"{json.dumps(powers, ensure_ascii=False)}[round(log(datum.value) / LN10) + 20]",
+        }
+    elif axis.ticks or max(values) / min(values) < 20:
+        shown["values"] = list(axis.ticks) or _round_numbers(min(values), max(values))
     return {
         "title": axis.title,
-        "scale": alt.Scale(**scale, **({"reverse": True} if axis.reverse else {})),
+        "scale": alt.Scale(type="log", nice=False, reverse=axis.reverse),
         "axis": alt.Axis(**shown),
     }
+
+
+def _decades(values: Sequence[float]) -> list[float]:
+    """The powers of ten between values; every second or third one where they are many."""
+    first, last = math.ceil(math.log10(min(values)) - 1e-9), math.floor(math.log10(max(values)) + 1e-9)
+    step = 1 + max(0, last - first) // 8
+    return [float(f"1e{n}") for n in range(last, first - 1, -step)][::-1]
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Some six to twelve round numbers between two: within a decade they label an axis better than d3's."""
+    room = (high - low) / 6 or low or 1.0
+    unit = 10.0 ** math.floor(math.log10(room))
+    step = unit * max(factor for factor in (1, 2, 5) if factor * unit <= room)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [float(f"{n * step:.10g}") for n in range(first, last + 1)] or [low]

@@ -1,6 +1,7 @@
 """What a verdict is made of: an outcome, a sentence, its evidence, how sure it is; and intervals of few values."""
 
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from stablernn.report.load import Section
 # Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; beyond, a series is exact to three digits.
 _T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 _Z = 1.959964
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Outcome(StrEnum):
@@ -71,7 +73,7 @@ def judge(section: Section, parts: Sequence[Part], evidence: str, certainty: str
     runs = tuple(dict.fromkeys(run for part in parts for run in part.runs))
     text = "; ".join(part.text for part in parts)
     if not section.protocol:
-        text = f"at profile {section.profile}, which trains for {_epochs(section, runs)} epochs: {text}"
+        text = f"at profile {section.profile}, which trains for {_epochs(section, runs)}: {text}"
     return Judgement(
         section.caption,
         "" if section.protocol else f"at {section.profile}",
@@ -89,12 +91,16 @@ def combined(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def sentence(text: str) -> str:
+    """Capital, full stop, minus signs, and powers of ten in the place of 1e-07."""
+    text = re.sub(r"(\d)e([+-]\d+)", lambda found: f"{found[1]}·10{str(int(found[2])).translate(_RAISED)}", text)
+    text = re.sub(r"(?<![\w⁻-])-(?=\d)", "−", text)
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def _epochs(section: Section, runs: Sequence[str]) -> str:
     counted = sorted(record.progress["epochs"] for record in section.records if record.id in runs)
-    return span([f"{epochs:.2g}" for epochs in counted]) if counted else "no"
+    told = span([f"{epochs:.2g}" for epochs in counted]) if counted else "no"
+    return f"{told} epoch{'' if told == '1' else 's'}"
 
 
 def span(values: Sequence[str]) -> str:

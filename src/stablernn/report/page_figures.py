@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stablernn.record import Record
 from stablernn.report.certificate import describe_stability
 from stablernn.report.charts import OTHERS, SHADES, Axis, Curve, Figure, panel, point
 from stablernn.report.contraction import STAGE_NAMES
@@ -13,7 +14,7 @@ from stablernn.report.load import Section, setting
 from stablernn.report.price import CONSTRAINTS, prices
 from stablernn.report.sequences import contexts_of, ratio
 from stablernn.report.sweep import sweep_cells
-from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIES, Row, rows
+from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIES, Cell, Row, rows
 from stablernn.report.weight_distance import families
 
 _DASHES = {"recurrent": ((1, 0), (9, 3), (7, 2, 2, 2)), "feedforward": ((5, 3), (2, 2), (1, 3))}
@@ -58,7 +59,7 @@ def truncation_curves(section: Section, found: Found) -> Figure | None:
     by_model: dict[str, list[dict[str, Any]]] = {}
     for record, result, colour in _coloured(found):
         points = by_model.setdefault(setting(record, "model.name"), [])
-        name, run = describe_stability(record), (record.id,)
+        name, run = _constraint(record), (record.id,)
         ks = result["k"]
         lines = [
             (f"{name}, last k words", (1, 0), ks, result["perplexity"], colour),
@@ -88,7 +89,7 @@ def gaps(section: Section, found: Found) -> Figure | None:
     by_model: dict[str, list[dict[str, Any]]] = {}
     for record, result, colour in _coloured(found):
         points = by_model.setdefault(setting(record, "model.name"), [])
-        name, state = describe_stability(record), result["state"]
+        name, state = _constraint(record), result["state"]
         lines = [("mean gap", (1, 0), state["mean"]), ("largest gap", (5, 3), state["largest"])]
         if result["certified"]["state"]:
             lines.append(("proven bound", (9, 3, 2, 3), result["certified"]["state"]))
@@ -99,11 +100,11 @@ def gaps(section: Section, found: Found) -> Figure | None:
     return _figure(
         f"gaps-{section.name}",
         "How far the truncated state is off",
-        "‖h - h⁽ᵏ⁾‖₂ over all positions, measured, and under the proven bound where there is one. Below some 1e-6 "
+        "‖h - h⁽ᵏ⁾‖₂ over all positions, measured, and under the proven bound where there is one. Below some 10⁻⁶ "
         "it is rounding of float32.",
         curves,
         {
-            _model(name): (points, Axis("k (words)", ticks=_KS), Axis("‖h - h⁽ᵏ⁾‖₂", form="~e"))
+            _model(name): (points, Axis("k (words)", ticks=_KS), Axis("‖h - h⁽ᵏ⁾‖₂", powers=True))
             for name, points in by_model.items()
         },
     )
@@ -119,7 +120,7 @@ def contraction_curves(section: Section, found: Found) -> Figure | None:
         for stage, values in result["stages"].items():
             if stage == "last" and values["largest"] == result["stages"]["best"]["largest"]:
                 continue  # the best epoch was the last
-            label = f"{describe_stability(record)}, {STAGE_NAMES[stage]}"
+            label = f"{_constraint(record)}, {STAGE_NAMES[stage]}"
             curves.setdefault(label, Curve(label, colour, dashes[stage]))
             points += [point(label, r, y, (record.id,)) for r, y in enumerate(values["largest"], 1) if y > 1e-6]
     return _figure(
@@ -129,7 +130,7 @@ def contraction_curves(section: Section, found: Found) -> Figure | None:
         "the line at 1 the states approach each other.",
         curves,
         {
-            _model(name): (points, Axis("r (words)", ticks=_KS), Axis("λ_r", form="~e"))
+            _model(name): (points, Axis("r (words)", ticks=_KS), Axis("λ_r", powers=True))
             for name, points in by_model.items()
         },
         level=1,
@@ -143,7 +144,8 @@ def sweep_curves(section: Section) -> Figure | None:
     cells = sweep_cells(section)
     for stability in STABILITIES:
         for (model, constraint, k), by in sorted(cells.items()):
-            for approximation, cell in by.items():
+            for approximation in APPROXIMATION_NAMES:
+                cell = by.get(approximation, Cell(()))
                 if constraint != stability or not cell.values:
                     continue
                 label = f"{stability}, {APPROXIMATION_NAMES[approximation]}"
@@ -195,7 +197,7 @@ def distance_curves(section: Section, found: Found) -> Figure | None:
         panels[f"{_model(model)}, {stability}, learning rate {lr:g}"] = (
             points,
             Axis("update", logarithmic=False),
-            Axis(f"‖W_k - W_{reference}‖_F", form="~e"),
+            Axis(f"‖W_k - W_{reference}‖_F", powers=True),
         )
     return _figure(
         f"distance-{section.name}",
@@ -233,7 +235,7 @@ def price_curves(section: Section) -> Figure | None:
             curves.setdefault(label, Curve(label, colour, (2, 3) if price.constraint == "unstable" else (1, 0)))
         panels[_model(model)] = (
             points,
-            Axis("1 - λ, certified (longer memory to the right)", form="~e", reverse=True),
+            Axis("1 - λ, certified (longer memory to the right)", powers=True, reverse=True),
             Axis("test perplexity"),
         )
     return _figure(
@@ -255,9 +257,7 @@ def speed_curves(file: str, measured: Mapping[str, Any]) -> Figure | None:
     panels: dict[str, tuple] = {}
     for case in sorted(cases, key=lambda case: (case["work"], _rank(case["model"]), case["steps"])):
         title = f"{_model(case['model'])}, {case['work']}"
-        points = panels.setdefault(
-            title, ([], Axis("steps of the sequence", form=",~r"), Axis("times as fast as recurrent"))
-        )[0]
+        points = panels.setdefault(title, ([], Axis("steps of the sequence"), Axis("times as fast as recurrent")))[0]
         for k in contexts_of(case):
             value = ratio(measured, case, k, whole=True)
             if value is not None:
@@ -292,7 +292,7 @@ def _figure(
     return Figure(name, title, caption, known, made)
 
 
-def _coloured(found: Found) -> list[tuple[Any, dict[str, Any], str]]:
+def _coloured(found: Found) -> list[tuple[Record, dict[str, Any], str]]:
     """Runs in the order of the tables with the colour of their constraint."""
     ordered = sorted(found, key=lambda entry: (_rank(setting(entry[0], "model.name")), _constraint_rank(entry[0])))
     others = dict.fromkeys(
@@ -306,7 +306,13 @@ def _coloured(found: Found) -> list[tuple[Any, dict[str, Any], str]]:
     ]
 
 
-def _constraint_rank(record: Any) -> tuple[int, str]:
+def _constraint(record: Record) -> str:
+    """Its name, with the limit where it is not the study's."""
+    name = setting(record, "stability.name")
+    return name if name in STABILITIES else describe_stability(record)
+
+
+def _constraint_rank(record: Record) -> tuple[int, str]:
     name = setting(record, "stability.name")
     return (STABILITIES.index(name) if name in STABILITIES else len(STABILITIES)), record.id
 

@@ -52,7 +52,7 @@ def _contracting(name: str, found: Found) -> Part:
     if None in starts:
         text += f", but two states may still be further apart after {longest} words"
     else:
-        text += f", any two states found are closer from {span([str(r) for r in sorted(starts)])} words on"
+        text += f", all pairs of states found are closer after {span([str(r) for r in sorted(starts)])} words"
     if exponent + half < 0:
         outcome = Outcome.MIXED if None in starts else Outcome.HOLDS
     else:

@@ -32,7 +32,8 @@ def _speed(file: str, measured: Mapping[str, Any]) -> Judgement:
                 where = f"{MODEL_NAMES[case['model']]}, k = {k}, batch {case['batch']}, {case['steps']:,} steps"
                 won = sum(value > 1 for value, _, _ in found)
                 text = f"{work} at best {short(value)} times as fast ({where}), faster in {won} of {len(found)} cases"
-                told.append(Part(Outcome.HOLDS if value > 1 else Outcome.FAILS, text, (file,)))
+                outcome = Outcome.HOLDS if won == len(found) else Outcome.MIXED if won else Outcome.FAILS
+                told.append(Part(outcome, text, (file,)))
     rounds = [count for case in cases for count in case["rounds"].values()]
     return Judgement(
         measured["hardware"],
