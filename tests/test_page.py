@@ -206,7 +206,9 @@ def test_pointing_at_a_figure_tells_the_nearest_point(opened):
     hover(opened, plot, 0.5, 0.5)
     hover(opened, plot, 0.52, 0.45)
     told = wait_for(opened, "return document.querySelector('#vg-tooltip-element.visible')?.textContent")
-    assert "k (words)" in told
+    assert "curve" in told
+    assert "undefined" not in told
+    assert re.search(r"curve(un)?stable, (last k words|recurrent)k \(words\)\d", told)
     assert "perplexity" in told
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 
 from stablernn.report.drawing import COLOURS
+from stablernn.report.judgement import RAISED
 
 # By name: the colour on a light page and on a dark one. The page defines a CSS variable of each.
 PAGE_COLOURS = {
@@ -20,6 +21,8 @@ PAGE_COLOURS = {
     "sky": ("#3F9CD4", "#8CCBF2"),
     "wine": ("#882255", "#CF6D9C"),
     "grey": ("#8A8A8A", "#9A9A9A"),
+    "violet": ("#6A51A3", "#A996D8"),
+    "olive": ("#77772B", "#C5C24F"),
     "ink": ("#222222", "#E6E3DC"),
     # An order from dark to bright that stays in sight on both.
     "k0": ("#440154", "#B48AE0"),
@@ -31,7 +34,7 @@ PAGE_COLOURS = {
     "k6": ("#8AA61F", "#B9E05A"),
     "k7": ("#C29A00", "#F2DD4D"),
 }
-OTHERS = ("green", "pink", "amber", "sky", "wine", "grey")
+OTHERS = ("green", "pink", "amber", "sky", "wine", "violet", "olive", "grey")
 SHADES = tuple(name for name in PAGE_COLOURS if name[0] == "k" and name[1:].isdigit())
 
 FONT = "Charter, 'Bitstream Charter', 'Iowan Old Style', Cambria, Georgia, 'Noto Serif', 'DejaVu Serif', serif"
@@ -138,16 +141,12 @@ def panel(
     if level is not None:
         rule = alt.Chart(alt.Data(values=[{"y": level}])).mark_rule(strokeWidth=1, color="var(--ink)")
         layers.append(rule.encode(y="y:Q"))
-    told = [("curve:N", "curve", ""), ("x:Q", x.title, "~g"), ("y:Q", y.title, ".4~g")]
-    told += [("spread:N", "± over seeds", "")] if any("spread" in entry for entry in kept) else []
     layers.append(
         base.mark_point(filled=True, size=70, cursor="pointer")
         .encode(
             color=colour,
             opacity=alt.condition(near, alt.value(1), alt.value(0.9 if dots else 0)),
-            tooltip=[
-                alt.Tooltip(field, title=title, **({"format": form} if form else {})) for field, title, form in told
-            ],
+            tooltip=alt.value(alt.expr(_told(x, y, any("spread" in entry for entry in kept)))),
         )
         .properties(name="points")
         .add_params(near)
@@ -164,26 +163,42 @@ def panel(
         )
 
 
+def _told(x: Axis, y: Axis, spread: bool) -> str:
+    """What a point says: an expression, as Vega-Lite's own tooltip of the nearest point loses names of curves."""
+    row = "(datum.datum || datum)"
+    values = [("curve", f"{row}.curve"), (x.title, f"format({row}.x, '~g')"), (y.title, f"format({row}.y, '.4~g')")]
+    values += [("± over seeds", f"{row}.spread || '1 seed'")] if spread else []
+    return "{" + ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in values) + "}"
+
+
 def _scaled(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
     shown: dict[str, Any] = {"format": ",~r"}
     if not axis.logarithmic:
         return {"title": axis.title, "scale": alt.Scale(zero=False), "axis": alt.Axis(**shown)}
-    decades = _decades(values)
+    ticks, decades = list(axis.ticks), _decades(values)
     if axis.powers and len(decades) > 2:
         # Powers beside which d3 would write 1e-7.
-        powers = ["10" + "".join("⁻" if c == "-" else "⁰¹²³⁴⁵⁶⁷⁸⁹"[int(c)] for c in str(n)) for n in range(-20, 21)]
+        powers = ["10" + str(n).translate(RAISED) for n in range(-20, 21)]
         powers[20], powers[21] = "1", "10"
-        shown = {
-            "values": decades,
-            "labelExpr": f"{json.dumps(powers, ensure_ascii=False)}[round(log(datum.value) / LN10) + 20]",
-        }
-    elif axis.ticks or max(values) / min(values) < 20:
-        shown["values"] = list(axis.ticks) or _round_numbers(min(values), max(values))
+        ticks = decades
+        shown = {"labelExpr": f"{json.dumps(powers, ensure_ascii=False)}[round(log(datum.value) / LN10) + 20]"}
+    elif not ticks:
+        narrow = max(values) / min(values) < 20
+        ticks = _round_numbers(min(values), max(values)) if narrow else decades if len(decades) > 3 else _steps(values)
+    # Without a count Vega would leave out every second tick where there are more than the usual few.
+    shown |= {"values": ticks, "tickCount": len(ticks)}
     return {
         "title": axis.title,
         "scale": alt.Scale(type="log", nice=False, reverse=axis.reverse),
         "axis": alt.Axis(**shown),
     }
+
+
+def _steps(values: Sequence[float]) -> list[float]:
+    """1, 2, 5, 10, ... between values."""
+    low, high = min(values), max(values)
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [step for n in exponents for factor in (1, 2, 5) if low <= (step := float(f"{factor}e{n}")) <= high]
 
 
 def _decades(values: Sequence[float]) -> list[float]:

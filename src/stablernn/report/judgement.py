@@ -13,7 +13,7 @@ from stablernn.report.load import Section
 # Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; beyond, a series is exact to three digits.
 _T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 _Z = 1.959964
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Outcome(StrEnum):
@@ -91,10 +91,19 @@ def combined(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def sentence(text: str) -> str:
-    """Capital, full stop, minus signs, and powers of ten in the place of 1e-07."""
-    text = re.sub(r"(\d)e([+-]\d+)", lambda found: f"{found[1]}·10{str(int(found[2])).translate(_RAISED)}", text)
-    text = re.sub(r"(?<![\w⁻-])-(?=\d)", "−", text)
+    text = typeset(text)
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
+def typeset(text: str) -> str:
+    """Minus signs, and powers of ten in the place of 1e-07."""
+
+    def power(found: re.Match) -> str:
+        raised = f"10{str(int(found[2])).translate(RAISED)}"
+        return raised if found[1] == "1" else f"{found[1]}·{raised}"
+
+    text = re.sub(r"(?<![\w.])(\d[\d.]*)e([+-]\d+)", power, text)
+    return re.sub(r"(?<![\w-])-(?=\d)|(?<= )-(?= )", "−", text)
 
 
 def _epochs(section: Section, runs: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from stablernn.report.certificate import certificate_table
 from stablernn.report.charts import FONT, PAGE_COLOURS, Figure
 from stablernn.report.contraction import contraction_table
 from stablernn.report.evidence import Evidence
+from stablernn.report.judgement import typeset
 from stablernn.report.load import Section, setting
 from stablernn.report.price import price_table
 from stablernn.report.sequences import curve_table, memory_table, sequence_table
@@ -60,7 +61,7 @@ def page(evidence: Evidence) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = _code
+    environment.filters["typeset"] = _typeset
     runs = [_run(record) for part in evidence.parts for record in part.records]
     assets = Path(__file__).with_name("assets")
     return environment.get_template("page.html").render(
@@ -90,9 +91,10 @@ def _inline(value: Any) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
-def _code(text: str) -> Markup:
-    """`name` as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+def _typeset(text: str) -> Markup:
+    """`name` as code, λ_r and ‖W‖_F with their index below, numbers as a compositor sets them."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(typeset(text))))
+    return Markup(re.sub(r"((?<!\w)[A-Zλ]|‖)_(\w+)", r"\1<sub>\2</sub>", marked))
 
 
 def _chapters(evidence: Evidence) -> Iterator[tuple[str, str, list[Block]]]:
@@ -169,7 +171,10 @@ def _chapters(evidence: Evidence) -> Iterator[tuple[str, str, list[Block]]]:
                 block(
                     measured["hardware"],
                     [figures.speed_curves(name, measured)],
-                    [sequence_table(measured), memory_table(measured), curve_table(measured)],
+                    [
+                        _of_a_file(shown, name)
+                        for shown in (sequence_table(measured), memory_table(measured), curve_table(measured))
+                    ],
                 )
                 for name, measured in evidence.lengths.items()
             ],
@@ -183,6 +188,14 @@ def _chapters(evidence: Evidence) -> Iterator[tuple[str, str, list[Block]]]:
     for anchor, title, blocks in chapters:
         if kept := [block for block in blocks if block.figures or block.tables]:
             yield anchor, title, kept
+
+
+def _of_a_file(shown: Table | None, name: str) -> Table | None:
+    """A table all of whose numbers come from one file of measurements."""
+    if shown is None:
+        return None
+    first = shown.heads.index("steps") + 1 if "steps" in shown.heads else 2
+    return replace(shown, runs=[dict.fromkeys(range(first, len(shown.heads)), (name,)) for _ in shown.lines])
 
 
 def _run(record: Record) -> Run:
@@ -204,7 +217,9 @@ def _run(record: Record) -> Run:
             + ", ".join(f"{count:,} {split}" for split, count in record.data["tokens"].items()),
             **_scores(record),
         },
-        "\n".join(f"{key}={_plain(value)}" for key, value in _settings(record).items()),
+        "\n".join(
+            f"{key}={_plain(value)}" for key, value in _settings(record).items() if not key.endswith("._partial_")
+        ),
     )
 
 
@@ -219,7 +234,8 @@ def _scores(record: Record) -> dict[str, str]:
 def _settings(record: Record) -> dict[str, Any]:
     config = record.config
     constraint = {f"stability.constraint.{key}": value for key, value in config["stability"]["constraint"].items()}
-    return settings_of(record) | {
+    settings = {key: value for key, value in settings_of(record).items() if not key.endswith("._partial_")}
+    return settings | {
         "seed": config["seed"],
         "profile": config["profile"]["name"],
         "dataset": config["dataset"]["name"],

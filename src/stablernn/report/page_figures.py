@@ -100,11 +100,11 @@ def gaps(section: Section, found: Found) -> Figure | None:
     return _figure(
         f"gaps-{section.name}",
         "How far the truncated state is off",
-        "‖h - h⁽ᵏ⁾‖₂ over all positions, measured, and under the proven bound where there is one. Below some 10⁻⁶ "
+        "‖h − h⁽ᵏ⁾‖₂ over all positions, measured, and under the proven bound where there is one. Below some 10⁻⁶ "
         "it is rounding of float32.",
         curves,
         {
-            _model(name): (points, Axis("k (words)", ticks=_KS), Axis("‖h - h⁽ᵏ⁾‖₂", powers=True))
+            _model(name): (points, Axis("k (words)", ticks=_KS), Axis("‖h − h⁽ᵏ⁾‖₂", powers=True))
             for name, points in by_model.items()
         },
     )
@@ -130,7 +130,7 @@ def contraction_curves(section: Section, found: Found) -> Figure | None:
         "the line at 1 the states approach each other.",
         curves,
         {
-            _model(name): (points, Axis("r (words)", ticks=_KS), Axis("λ_r", powers=True))
+            _model(name): (points, Axis("r (words)", ticks=_KS), Axis("λᵣ", powers=True))
             for name, points in by_model.items()
         },
         level=1,
@@ -178,7 +178,7 @@ def distance_curves(section: Section, found: Found) -> Figure | None:
     ks = sorted({setting(record, "truncation.k") for record, _ in found} - {reference})
     shades = {k: SHADES[round(n * (len(SHADES) - 1) / max(len(ks) - 1, 1))] for n, k in enumerate(ks)}
     curves = {f"k = {k}": Curve(f"k = {k}", shades[k]) for k in ks}
-    moved = f"way of W_{reference} itself"
+    moved = f"way of k = {reference} itself"
     curves[moved] = Curve(moved, "ink", (2, 3))
     panels: dict[str, tuple] = {}
     for (model, stability, lr), group in families(found).items():
@@ -197,12 +197,12 @@ def distance_curves(section: Section, found: Found) -> Figure | None:
         panels[f"{_model(model)}, {stability}, learning rate {lr:g}"] = (
             points,
             Axis("update", logarithmic=False),
-            Axis(f"‖W_k - W_{reference}‖_F", powers=True),
+            Axis("distance (Frobenius)", powers=True),
         )
     return _figure(
         f"distance-{section.name}",
         "Distance of the weights in training",
-        f"Feed-forward models from the same weights on the same batches: how far k comes from k = {reference}.",
+        f"‖W_k − W_{reference}‖_F of feed-forward models that start from the same weights and see the same batches.",
         curves,
         panels,
     )
@@ -235,7 +235,7 @@ def price_curves(section: Section) -> Figure | None:
             curves.setdefault(label, Curve(label, colour, (2, 3) if price.constraint == "unstable" else (1, 0)))
         panels[_model(model)] = (
             points,
-            Axis("1 - λ, certified (longer memory to the right)", powers=True, reverse=True),
+            Axis("1 − λ, certified (longer memory to the right)", powers=True, reverse=True),
             Axis("test perplexity"),
         )
     return _figure(
