@@ -239,3 +239,48 @@ def test_speed_is_told_of_whole_models_and_of_states(tmp_path):
     assert judgement.label == "in part on one machine"
     write_json(tmp_path / "bench" / "sequences-a.json", measured(training=0.4))
     assert CLAIM["C8"].judge(gather(tmp_path, tmp_path))[0].label == "seen on one machine"
+
+
+def horizon(slope, error, fallen):
+    stage = {"mean": [1.0, 0.5], "slope": {"mean": slope}, "error": {"mean": error}, "fallen": fallen}
+    options = {"streams": 64, "split": "valid", "horizon": 100}
+    return {"options": options, "stages": {"initial": stage, "best": stage, "last": stage}}
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "fallen", "label", "words"),
+    [
+        (-0.08, 0.001, 43, "supported", "down to a thousandth 43 words back and goes by −0.080 ± 0.002 nats a word"),
+        (-0.08, 0.001, None, "in part", "not down to a thousandth 100 words back"),
+        (0.02, 0.001, None, "not supported", "+0.020 ± 0.002"),
+        (-0.001, 0.001, None, "undecided", "−0.001 ± 0.002"),
+    ],
+)
+def test_gradients_vanish_where_their_slope_is_surely_below_zero(judged, slope, error, fallen, label, words):
+    (judgement,) = judged("C5", [record(90.0)], gradient_horizon=horizon(slope, error, fallen))
+    assert judgement.label == label
+    assert words in judgement.verdict
+    assert "before training: the mean gradient" in judgement.evidence
+
+
+@pytest.mark.parametrize(
+    ("left", "label", "words"),
+    [
+        (
+            {0.5: 0.001, 0.9: 0.01, 1.0: 0.2, 1.1: 0.98},
+            "seen here",
+            "2 of 2 learned with ‖W‖₂ < 1, 0 of 1 with",
+        ),
+        ({0.5: 0.001, 0.9: 0.4, 1.1: 0.98}, "in part here", "1 of 2 learned"),
+        ({0.5: 0.001, 1.1: 0.01}, "not seen here", "1 of 1 with ‖W‖₂ > 1"),
+        ({0.5: 0.001, 1.1: None}, "seen here", "0 of 1 with ‖W‖₂ > 1"),
+    ],
+)
+def test_linear_systems_are_counted_on_either_side_of_one(tmp_path, left, label, words):
+    for norm, error in left.items():
+        result = {"options": {"kind": "matrix", "norm": norm, "seed": 0}, "step_sizes": [1.0]}
+        result |= {"best": {"updates": [0, 9], "error": [1.0, error]}}
+        write_json(tmp_path / "linear_systems" / f"m{norm}.json", result)
+    (judgement,) = CLAIM["C7"].judge(gather(tmp_path, tmp_path))
+    assert judgement.label == label
+    assert words in judgement.verdict

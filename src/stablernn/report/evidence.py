@@ -1,7 +1,7 @@
 """All that verdicts and page are made of: records, analyses and measurements, each read once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from stablernn.report.sweep import sweep_sections
 from stablernn.report.tables import rows
 
 Found = list[tuple[Record, dict[str, Any]]]
+_KINDS = ("matrix", "scalar")
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Evidence:
         study: those of the perplexity tables.
         swept: those in which some k was trained both ways.
         lengths: measurements of speed against the length of the sequence, by file.
+        linear: descents on linear systems, by file.
     """
 
     source: Path
@@ -31,6 +33,7 @@ class Evidence:
     study: list[Section]
     swept: list[Section]
     lengths: Mapping[str, dict[str, Any]]
+    linear: Mapping[str, dict[str, Any]]
     _analyses: dict[str, Found] = field(default_factory=dict)
 
     def analyses(self, name: str) -> Found:
@@ -52,18 +55,18 @@ def gather(source: Path, results: Path) -> Evidence:
         list(sections(load_records(source))),
         [part for part in sections(load_records(source, "perplexity")) if rows(part)],
         sweep_sections(list(sections(load_records(source, "truncation_sweep")))),
-        _measurements(results / "bench"),
+        _results((results / "bench").glob("sequences-*.json"), lambda found: bool(found["cases"])),
+        _results((source / "linear_systems").glob("*.json"), lambda found: found["options"]["kind"] in _KINDS),
     )
 
 
-def _measurements(folder: Path) -> dict[str, dict[str, Any]]:
+def _results(paths: Iterable[Path], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, dict[str, Any]]:
     found = {}
-    for path in sorted(folder.glob("sequences-*.json")):
+    for path in sorted(paths):
         try:
-            measured = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            if wanted(result):
+                found[path.name] = result
+        except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning(f"left out: {path} is not readable ({error}); delete it to measure it again")
-            continue
-        if measured.get("cases"):
-            found[path.name] = measured
     return found

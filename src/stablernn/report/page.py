@@ -67,7 +67,11 @@ def page(evidence: Evidence) -> str:
     return environment.get_template("page.html").render(
         verdicts=verdicts(evidence),
         chapters=chapters,
-        runs=[*runs, *(_measurement(name, measured) for name, measured in evidence.lengths.items())],
+        runs=[
+            *runs,
+            *(_measurement(name, measured) for name, measured in evidence.lengths.items()),
+            *(_linear(name, result) for name, result in evidence.linear.items()),
+        ],
         texts=[part.caption for part in evidence.parts],
         colours=PAGE_COLOURS,
         font=Markup(FONT),
@@ -82,7 +86,7 @@ def page(evidence: Evidence) -> str:
 @cache
 def _library() -> str:
     """Vega, Vega-Lite and their loader as one script."""
-    return vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
 
 
 def _inline(value: Any) -> Markup:
@@ -164,6 +168,15 @@ def _chapters(evidence: Evidence) -> Iterator[tuple[str, str, list[Block]]]:
                 for part in evidence.parts
             ],
         ),
+        (
+            "gradients",
+            "Gradients",
+            [
+                block(part.caption, [figures.gradient_curves(part, evidence.of(part, "gradient_horizon"))], [])
+                for part in evidence.parts
+            ],
+        ),
+        ("linear", "Linear systems", [block("Below and above 1", [figures.linear_curves(evidence.linear)], [])]),
         (
             "speed",
             "Speed",
@@ -266,4 +279,14 @@ def _measurement(name: str, measured: dict[str, Any]) -> Run:
             "cases": f"{len(measured['cases'])}",
             "file": f"results/bench/{name}",
         },
+    )
+
+
+def _linear(name: str, result: dict[str, Any]) -> Run:
+    options = result["options"]
+    return Run(
+        name,
+        f"linear system, {options['kind']}",
+        {"commit": result.get("commit", "unknown"), "file": f"linear_systems/{name}"},
+        "\n".join(f"{key}={_plain(value)}" for key, value in options.items()),
     )

@@ -18,6 +18,7 @@ from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIE
 from stablernn.report.weight_distance import families
 
 _DASHES = {"recurrent": ((1, 0), (9, 3), (7, 2, 2, 2)), "feedforward": ((5, 3), (2, 2), (1, 3))}
+_STAGE_DASHES = {"initial": (2, 3), "best": (1, 0), "last": (6, 3)}
 _KS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -90,7 +91,10 @@ def gaps(section: Section, found: Found) -> Figure | None:
     for record, result, colour in _coloured(found):
         points = by_model.setdefault(setting(record, "model.name"), [])
         name, state = _constraint(record), result["state"]
-        lines = [("mean gap", (1, 0), state["mean"]), ("largest gap", (5, 3), state["largest"])]
+        lines: list[tuple[str, tuple[int, ...], list[float]]] = [
+            ("mean gap", (1, 0), state["mean"]),
+            ("largest gap", (5, 3), state["largest"]),
+        ]
         if result["certified"]["state"]:
             lines.append(("proven bound", (9, 3, 2, 3), result["certified"]["state"]))
         for told, dash, values in lines:
@@ -114,14 +118,13 @@ def contraction_curves(section: Section, found: Found) -> Figure | None:
     """Largest growth of the distance of two states in r words."""
     curves: dict[str, Curve] = {}
     by_model: dict[str, list[dict[str, Any]]] = {}
-    dashes = {"initial": (2, 3), "best": (1, 0), "last": (6, 3)}
     for record, result, colour in _coloured(found):
         points = by_model.setdefault(setting(record, "model.name"), [])
         for stage, values in result["stages"].items():
             if stage == "last" and values["largest"] == result["stages"]["best"]["largest"]:
                 continue  # the best epoch was the last
             label = f"{_constraint(record)}, {STAGE_NAMES[stage]}"
-            curves.setdefault(label, Curve(label, colour, dashes[stage]))
+            curves.setdefault(label, Curve(label, colour, _STAGE_DASHES[stage]))
             points += [point(label, r, y, (record.id,)) for r, y in enumerate(values["largest"], 1) if y > 1e-6]
     return _figure(
         f"contraction-{section.name}",
@@ -134,6 +137,56 @@ def contraction_curves(section: Section, found: Found) -> Figure | None:
             for name, points in by_model.items()
         },
         level=1,
+    )
+
+
+def gradient_curves(section: Section, found: Found) -> Figure | None:
+    """Mean gradient of the loss by earlier words."""
+    curves: dict[str, Curve] = {}
+    by_model: dict[str, list[dict[str, Any]]] = {}
+    for record, result, colour in _coloured(found):
+        points = by_model.setdefault(setting(record, "model.name"), [])
+        for stage, values in result["stages"].items():
+            if stage == "last" and values["mean"] == result["stages"]["best"]["mean"]:
+                continue  # the best epoch was the last
+            label = f"{_constraint(record)}, {STAGE_NAMES[stage]}"
+            curves.setdefault(label, Curve(label, colour, _STAGE_DASHES[stage]))
+            points += [point(label, i, y, (record.id,)) for i, y in enumerate(values["mean"]) if y > 1e-20]
+    return _figure(
+        f"gradients-{section.name}",
+        "How far back gradients reach",
+        "Mean norm of the gradient of the loss at t + i by the word at t.",
+        curves,
+        {
+            _model(name): (points, Axis("i (words)", logarithmic=False), Axis("mean gradient", powers=True))
+            for name, points in by_model.items()
+        },
+    )
+
+
+def linear_curves(found: Mapping[str, dict[str, Any]]) -> Figure | None:
+    """What is left of the error against updates, matrices of each norm."""
+    matrices = {name: result for name, result in found.items() if result["options"]["kind"] == "matrix"}
+    norms = sorted({result["options"]["norm"] for result in matrices.values()})
+    curves: dict[str, Curve] = {}
+    points = []
+    for name, result in sorted(matrices.items(), key=lambda item: item[1]["options"]["norm"]):
+        norm = result["options"]["norm"]
+        label = f"‖W‖₂ = {norm:g}"
+        shade = SHADES[round(norms.index(norm) * (len(SHADES) - 1) / max(len(norms) - 1, 1))]
+        curves.setdefault(label, Curve(label, shade, (5, 3) if norm >= 1 else (1, 0)))
+        best = result["best"]
+        points += [
+            point(label, update, error, (name,))
+            for update, error in zip(best["updates"], best["error"], strict=True)
+            if error is not None and update > 0
+        ]
+    return _figure(
+        "linear-systems",
+        "What gradient descent learns",
+        "What is left of the error of predicting 0, at the best of the constant step sizes; dashed from norm 1 on.",
+        curves,
+        {"Matrices": (points, Axis("update"), Axis("error", powers=True))},
     )
 
 
@@ -302,7 +355,7 @@ def _coloured(found: Found) -> list[tuple[Record, dict[str, Any], str]]:
     return [
         (record, result, colours.get(name, name))
         for record, result in ordered
-        for name in [setting(record, "stability.name")]
+        for name in [str(setting(record, "stability.name"))]
     ]
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stablernn.report.claims.contraction import contraction_on_data
+from stablernn.report.claims.gradients import vanishing_gradients
 from stablernn.report.claims.inference import effectively_feedforward, inference_bound
+from stablernn.report.claims.linear import outside_the_stable_regime
 from stablernn.report.claims.speed import speed
 from stablernn.report.claims.stability import price_of_stability
 from stablernn.report.claims.training import trained_feedforward
@@ -29,11 +31,6 @@ class Claim:
     statement: str
     judge: Callable[[Evidence], list[Judgement]]
     remedy: str
-
-
-def _not_yet(evidence: Evidence) -> list[Judgement]:
-    """The place of a claim whose judge is still to be written."""
-    return []
 
 
 CLAIMS = (
@@ -69,8 +66,8 @@ CLAIMS = (
         "C5",
         "Do gradients vanish?",
         "The gradients of models trained in practice vanish over time.",
-        _not_yet,
-        "scripts/analyze.py analysis=gradient_horizon",
+        vanishing_gradients,
+        "scripts/analyze.py analysis=gradient_horizon run='*-unstable-recurrent-*'",
     ),
     Claim(
         "C6",
@@ -83,8 +80,8 @@ CLAIMS = (
         "C7",
         "Why stability at all?",
         "Outside the stable regime gradient descent fails.",
-        _not_yet,
-        "scripts/analyze.py analysis=linear_systems",
+        outside_the_stable_regime,
+        "scripts/linear_systems.py",
     ),
     Claim(
         "C8",

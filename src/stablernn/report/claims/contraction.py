@@ -4,18 +4,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stablernn.record import Record
-from stablernn.report.claims.groups import alike
+from stablernn.report.claims.groups import alike, unconstrained
 from stablernn.report.evidence import Evidence, Found
 from stablernn.report.judgement import Judgement, Outcome, Part, half_width, ids, judge, span, student
-from stablernn.report.load import setting
 
 
 def contraction_on_data(evidence: Evidence) -> list[Judgement]:
     """Lyapunov exponent and growth over r words, of unconstrained recurrent models at their best epoch."""
     found = []
     for part in evidence.parts:
-        ordered = alike([entry for entry in evidence.of(part, "contraction") if _unconstrained(entry[0])])
+        ordered = alike([entry for entry in evidence.of(part, "contraction") if unconstrained(entry[0])])
         if ordered:
             options = ordered[0][1][0][1]["options"]
             growth = [
@@ -32,10 +30,6 @@ def contraction_on_data(evidence: Evidence) -> list[Judgement]:
                 )
             )
     return found
-
-
-def _unconstrained(record: Record) -> bool:
-    return (setting(record, "stability.name"), setting(record, "approximation.name")) == ("unstable", "recurrent")
 
 
 def _over(groups: Sequence[tuple[str, Found]], options: Mapping[str, Any]) -> str:

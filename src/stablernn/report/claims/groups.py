@@ -25,9 +25,15 @@ def alike(found: Found) -> list[tuple[str, Found]]:
     ]
 
 
+def unconstrained(record: Record) -> bool:
+    """Whether a run is of a recurrent model without a constraint."""
+    return (setting(record, "stability.name"), setting(record, "approximation.name")) == ("unstable", "recurrent")
+
+
 def _name(record: Record) -> str:
     """The model, and the constraint where it is not the study's."""
-    name = MODEL_NAMES.get(setting(record, "model.name"), setting(record, "model.name"))
+    model = str(setting(record, "model.name"))
+    name = MODEL_NAMES.get(model, model)
     of_the_study = setting(record, "stability.name") in STABILITIES
     return name if of_the_study else f"{name} {describe_stability(record)}"
 
