@@ -203,7 +203,10 @@ def test_the_distance_of_weights_is_evidence_of_training(judged):
     judged("C3", entries, study="weight_distance", weight_distance=result)
     both = swept({5: 100.0}, {5: 101.0})
     (judgement,) = judged("C3", both, study="truncation_sweep")
-    assert "the weights of k = 35 and 65 end 0.25 of their way apart" in judgement.evidence
+    assert (
+        "the weights of k = 35 and 65 end apart by so much of the way they went: 0.25 (LSTM stable, lr 20)"
+        in judgement.evidence
+    )
     assert "No stable model was trained both ways" in judgement.verdict
 
 
@@ -234,7 +237,7 @@ def test_speed_is_told_of_whole_models_and_of_states(tmp_path):
         "Scoring at best 1.3 times as fast (LSTM, k = 3, batch 1, 10 steps), faster in 1 of 1 cases"
         in judgement.verdict
     )
-    assert "training at best 0.4 times" in judgement.verdict
+    assert "raining at best 0.4 times" in judgement.verdict
     assert "scoring at best 2 times" in judgement.evidence
     assert judgement.label == "in part on one machine"
     write_json(tmp_path / "bench" / "sequences-a.json", measured(training=0.4))

@@ -50,17 +50,26 @@ class Judgement:
         where: text and profile, or the machine.
         scope: empty at the study's protocol; else where the verdict holds, as it never is one on the study.
         outcome: of all parts.
-        verdict, evidence, certainty: a sentence each.
+        preface: what has to be known before the parts are read; empty at the protocol.
+        parts: what is said of each model, or kind of work.
+        evidence, certainty: a sentence each.
         runs: ids of all runs it rests on.
     """
 
     where: str
     scope: str
     outcome: Outcome
-    verdict: str
+    preface: str
+    parts: tuple[str, ...]
     evidence: str
     certainty: str
     runs: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Preface and parts as one sentence."""
+        told = "; ".join(part.rstrip(".") for part in self.parts)
+        return sentence(f"{self.preface}: {told}" if self.preface else told)
 
     @property
     def label(self) -> str:
@@ -71,14 +80,13 @@ class Judgement:
 def judge(section: Section, parts: Sequence[Part], evidence: str, certainty: str) -> Judgement:
     """The parts as one judgement; away from the protocol it begins by saying where it was reached."""
     runs = tuple(dict.fromkeys(run for part in parts for run in part.runs))
-    text = "; ".join(part.text for part in parts)
-    if not section.protocol:
-        text = f"at profile {section.profile}, which trains for {_epochs(section, runs)}: {text}"
+    preface = f"At profile {section.profile}, which trains for {_epochs(section, runs)}"
     return Judgement(
         section.caption,
         "" if section.protocol else f"at {section.profile}",
         combined([part.outcome for part in parts]),
-        sentence(text),
+        "" if section.protocol else preface,
+        tuple(sentence(part.text) for part in parts),
         sentence(evidence),
         sentence(certainty),
         runs,

@@ -25,8 +25,8 @@ def contraction_on_data(evidence: Evidence) -> list[Judgement]:
                     part,
                     [_contracting(name, runs) for name, runs in ordered],
                     f"in one word two states may still move apart: {'; '.join(growth)}",
-                    f"95 % intervals over {_over(ordered, options)} of {options['split']}; growth is searched for, so "
-                    "a larger one may exist",
+                    f"95 % intervals over {_over(ordered, options)} of the {options['split']} split; "
+                    "growth is searched for, so a larger one may exist",
                 )
             )
     return found

@@ -26,7 +26,8 @@ def outside_the_stable_regime(evidence: Evidence) -> list[Judgement]:
             "Linear systems, full gradient descent",
             "here",
             combined([part.outcome for part in parts]),
-            sentence("; ".join(part.text for part in parts)),
+            "",
+            tuple(sentence(part.text) for part in parts),
             sentence(
                 f"learned: less than {LEARNED:g} of the error of predicting 0 is left, or w* is reached; "
                 + "; ".join(_by_norm(by_kind["matrix"]))

@@ -39,7 +39,8 @@ def _speed(file: str, measured: Mapping[str, Any]) -> Judgement:
         measured["hardware"],
         "on one machine",
         combined([part.outcome for part in parts]) if parts else Outcome.UNDECIDED,
-        sentence("; ".join(part.text for part in parts) or "no two rivals were measured at the same length"),
+        "",
+        tuple(sentence(part.text) for part in parts) or ("No two rivals were measured at the same length.",),
         sentence("the hidden states alone: " + "; ".join(part.text for part in states)) if states else "",
         sentence(
             f"medians of {span([str(n) for n in sorted(rounds)])} alternating runs in one process, on one machine"

@@ -37,7 +37,8 @@ def _priced(section: Section, chosen: Sequence[Row]) -> Judgement:
     return judge(
         section,
         [_cost(row) for row in chosen],
-        f"test perplexity at k = {span([str(row.k) for row in chosen])}: " + "; ".join(told),
+        f"test perplexity at k = {span([str(row.k) for row in chosen])} (differences are stable minus unstable): "
+        + "; ".join(told),
         seeds_told(seeds, "95 % t intervals of the differences between runs of the same seed"),
     )
 

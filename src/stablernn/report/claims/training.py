@@ -10,6 +10,7 @@ from stablernn.report.judgement import Judgement, Outcome, Part, half_width, ids
 from stablernn.report.load import Section, setting
 from stablernn.report.sweep import sweep_cells
 from stablernn.report.tables import MODEL_NAMES, Cell
+from stablernn.report.truncation import short
 from stablernn.report.weight_distance import families
 
 
@@ -95,22 +96,19 @@ def _changes_told(changes: Mapping[int, Sequence[float]]) -> tuple[Outcome, str]
 
 def _apart(found: Found) -> list[str]:
     """How far the weights at the longest k below the reference end from those at it, as a share of their own way."""
-    if not found:
-        return []
-    reference = found[0][1]["options"]["reference"]
-    told = []
+    told, ks = [], set()
     for (model, stability, lr), group in families(found).items():
+        reference = group[0][1]["options"]["reference"]
         below = [k for record, _ in group if (k := setting(record, "truncation.k")) < reference]
-        if not below or setting(group[0][0], "stability.name") == "unstable":
-            continue
         shares = [
             result["distance"][-1] / result["reference_moved"][-1]
             for record, result in group
-            if setting(record, "truncation.k") == max(below) and result["reference_moved"][-1] > 0
+            if setting(record, "truncation.k") == max(below, default=0) and result["reference_moved"][-1] > 0
         ]
-        if shares:
-            told.append(
-                f"{MODEL_NAMES.get(model, model)} {stability}, learning rate {lr:g}: the weights of k = "
-                f"{max(below)} and {reference} end {statistics.mean(shares):.2g} of their way apart"
-            )
-    return told
+        if shares and setting(group[0][0], "stability.name") != "unstable":
+            ks.add((max(below), reference))
+            told.append(f"{short(statistics.mean(shares))} ({MODEL_NAMES.get(model, model)} {stability}, lr {lr:g})")
+    if not told:
+        return []
+    between = " or ".join(f"{k} and {reference}" for k, reference in sorted(ks))
+    return [f"the weights of k = {between} end apart by so much of the way they went: {', '.join(told)}"]
