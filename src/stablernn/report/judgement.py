@@ -104,14 +104,14 @@ def sentence(text: str) -> str:
 
 
 def typeset(text: str) -> str:
-    """Minus signs, and powers of ten in the place of 1e-07."""
+    """Minus signs, powers of ten in the place of 1e-07, and per cent signs that stay with their number."""
 
     def power(found: re.Match) -> str:
         raised = f"10{str(int(found[2])).translate(RAISED)}"
         return raised if found[1] == "1" else f"{found[1]}·{raised}"
 
     text = re.sub(r"(?<![\w.])(\d[\d.]*)e([+-]\d+)", power, text)
-    return re.sub(r"(?<![\w-])-(?=\d)|(?<= )-(?= )", "−", text)
+    return re.sub(r"(?<![\w-])-(?=\d)|(?<= )-(?= )", "−", text).replace(" %", "\u00a0%")
 
 
 def _epochs(section: Section, runs: Sequence[str]) -> str:
