@@ -32,10 +32,10 @@ check: $(READY)  ## ruff, its formatter, pyright
 format: $(READY)  ## let ruff mend what it can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-reproduce: $(READY)  ## the plan, the runs, the perplexity tables
+reproduce: $(READY)  ## the plan, the runs, the tables, the page with the verdicts
 	@$(BIN)/python scripts/reproduce.py $(if $(STUDY),study=$(STUDY)) $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET))
 
-report: $(READY)  ## tables and figures from the committed run records
+report: $(READY)  ## tables, figures and results/report/index.html from the committed run records
 	@$(BIN)/python scripts/report.py
 
 bench: $(READY)  ## step time against the plain PyTorch loop

@@ -1,17 +1,19 @@
-"""Rebuild every table and figure from the run records: python scripts/report.py --help"""
+"""Rebuild every table and figure and the page from the run records: python scripts/report.py --help"""
 
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from stablernn.cli import main
+from stablernn.console import console
 from stablernn.report.write import print_report, write_report
 
 
 def report(options: DictConfig) -> None:
     source = Path(options.records)
-    write_report(source, Path(options.results), Path(options.readme) if options.readme else None)
+    *_, page = write_report(source, Path(options.results), Path(options.readme) if options.readme else None)
     print_report(source)
+    console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_pat
     )
     files = write_report(source, tmp_path / "results", readme)
     first = {path: path.read_bytes() for path in files}
-    assert {path.suffix for path in files} == {".md", ".csv", ".tex", ".svg", ".png"}
+    assert {path.suffix for path in files} == {".md", ".csv", ".tex", ".svg", ".png", ".html"}
     assert first == {path: path.read_bytes() for path in write_report(source, tmp_path / "results", readme)}
     text = readme.read_text()
     assert text.startswith("top\n")

@@ -86,12 +86,14 @@ def reproduce(options: DictConfig) -> None:
     _publish(runs, results / "records" / profile / study, {part.data for part in parts})
     files = write_report(results / "records", results, Path(options.readme) if options.readme else None)
     print_report(results / "records" / profile / study, study)
-    tables = [path for path in files if path.suffix == ".md"]
+    *others, page = files
+    tables = [path for path in others if path.suffix == ".md"]
     console.print(
         f"written: {', '.join(map(str, tables))} (and .csv, .tex) and the figures in {results / 'figures'}",
         highlight=False,
         soft_wrap=True,
     )
+    console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
     if failures:
         raise StableRNNError(f"{len(failures)} runs failed (see above); the same command tries them again")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.load import setting
-from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, Table
+from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, Table, of_a_run
 
 
 def certificate_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
@@ -34,7 +34,7 @@ def certificate_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
         f"gap({shown}): the same for k = {shown}; "
         f"measured: the largest change on {options['tokens']:,} {options['split']} words",
     ]
-    return Table("Certificates", heads, lines, notes, reasons)
+    return Table("Certificates", heads, lines, notes, reasons, of_a_run([record for record, _ in found], heads))
 
 
 def describe_run(record: Record) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.certificate import describe_run, describe_stability
-from stablernn.report.tables import Table
+from stablernn.report.tables import Table, of_a_run
 
 STAGE_NAMES = {"initial": "before training", "best": "best epoch", "last": "end"}
 
@@ -15,9 +15,10 @@ def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     options = found[0][1]["options"]
     shown = sorted({1, min(16, options["longest"]), options["longest"]})
     heads = ["model", "stability", "weights", *(f"λ_{r}" for r in shown), "λ_r < 1 from r =", "Lyapunov exponent"]
-    lines = []
+    lines, told = [], []
     for record, result in found:
         for names, values in stages_of(result["stages"]):
+            told.append(record)
             start = values["contracts_from"]
             lines.append(
                 [
@@ -35,7 +36,7 @@ def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
         "exponent: mean growth of the log-length of a tangent, nats a word, ± deviation over streams; below 0 the "
         "model is stable on the data",
     ]
-    return Table("Contraction on the data", heads, lines, notes)
+    return Table("Contraction on the data", heads, lines, notes, runs=of_a_run(told, heads))
 
 
 def stages_of(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

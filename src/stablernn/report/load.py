@@ -90,6 +90,11 @@ class Section:
         """Whether the text is all of the corpus."""
         return all(limit is None for limit in self.records[0].config["dataset"].get("max_tokens", {}).values())
 
+    @property
+    def protocol(self) -> bool:
+        """Whether this is the study's protocol: the published numbers are of the whole test split at it alone."""
+        return self.data == "wikitext2" and self.profile == "paper" and self.whole
+
 
 TITLES = {
     "wikitext2": "WikiText-2",

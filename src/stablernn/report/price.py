@@ -81,8 +81,9 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         for price in found
         if price.constraint == "unstable" and price.cell.values
     }
-    lines = []
+    lines, runs = [], []
     for price in found:
+        runs.append(dict.fromkeys(range(2, len(heads)), tuple(run.id for run in price.runs)))
         values, rates = price.cell.values, price.rates
         ratio = statistics.mean(values) / unstable[price.model] - 1 if values and price.model in unstable else None
         results = [analysed[run.id] for run in price.runs if run.id in analysed]
@@ -105,9 +106,9 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
             ]
         )
     options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
-    runs = [record for price in found for record in price.runs]
-    seeds = len({setting(record, "seed") for record in runs})
-    epochs = sorted({f"{record.progress['epochs']:.2g}" for record in runs})
+    every = [record for price in found for record in price.runs]
+    seeds = len({setting(record, "seed") for record in every})
+    epochs = sorted({f"{record.progress['epochs']:.2g}" for record in every})
     notes = [
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
@@ -121,9 +122,11 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         else "",
         "as stated: the study's condition; scalar, row-wise, 2-norm, i = 1 - f, W = 0: conditions of this project",
         f"trained for {' to '.join(dict.fromkeys((epochs[0], epochs[-1])))} epochs on "
-        + ", ".join(sorted({record.hardware["device"] for record in runs})),
+        + ", ".join(sorted({record.hardware["device"] for record in every})),
     ]
-    return Table(f"What stability costs on {section.caption}", heads, lines, [note for note in notes if note])
+    return Table(
+        f"What stability costs on {section.caption}", heads, lines, [note for note in notes if note], runs=runs
+    )
 
 
 def _has(found: Sequence[Price], constraint: str) -> bool:

@@ -155,6 +155,11 @@ def _ratio(value: float | None) -> str:
     return "–" if value is None else short(value)
 
 
+def contexts_of(case: Mapping[str, Any]) -> list[int]:
+    """The k that were timed in a case."""
+    return sorted(int(name[2:]) for name in case["seconds"] if name.startswith("k=") and name[2:].isdigit())
+
+
 def _contexts(measured: Mapping[str, Any]) -> list[int]:
     names = {name for case in measured["cases"].values() for name in (*case["seconds"], *case["left_out"])}
     return sorted(int(name[2:]) for name in names if name.startswith("k=") and name[2:].isdigit())

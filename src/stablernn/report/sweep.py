@@ -24,16 +24,20 @@ def sweep_table(section: Section) -> Table | None:
         return None
     heads = ["model", "k"]
     heads += [head for stability in STABILITIES for head in (stability, "feed-f.", "± %")]
-    lines = []
+    lines, runs = [], []
     models = sorted({model for model, _, _ in cells}, key=lambda name: list(MODEL_NAMES).index(name))
     for model in models:
         for k in sorted({k for name, _, k in cells if name == model}):
             line = [MODEL_NAMES[model], str(k)]
+            behind: dict[int, tuple[str, ...]] = {}
             for stability in STABILITIES:
                 by = cells.get((model, stability, k), {})
                 recurrent, truncated = (by.get(name, Cell(())) for name in APPROXIMATION_NAMES)
+                both = [tuple(run.id for run in cell.runs) for cell in (recurrent, truncated)]
+                behind |= dict(enumerate([*both, both[0] + both[1]], len(line)))
                 line += [recurrent.text(), truncated.text(), _difference(recurrent, truncated)]
             lines.append(line)
+            runs.append(behind)
     seeds = len({setting(record, "seed") for record in section.records})
     epochs = sorted({f"{record.progress['epochs']:.2g}" for record in section.records})
     notes = [
@@ -46,7 +50,7 @@ def sweep_table(section: Section) -> Table | None:
         f"trained for {' to '.join(dict.fromkeys((epochs[0], epochs[-1])))} epochs on "
         + ", ".join(sorted({record.hardware["device"] for record in section.records})),
     ]
-    return Table(f"Recurrent and feed-forward training on {section.caption}", heads, lines, notes)
+    return Table(f"Recurrent and feed-forward training on {section.caption}", heads, lines, notes, runs=runs)
 
 
 def _difference(recurrent: Cell, truncated: Cell) -> str:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,20 +147,21 @@ def settings_of(record: Record) -> dict[str, Any]:
     return dict(walk(config, ""))
 
 
-def _comparable(section: Section) -> bool:
-    """The published numbers are of the whole test split at the study's protocol: only such runs stand beside them."""
-    return section.data == "wikitext2" and section.profile == "paper" and section.whole
-
-
 @dataclass(frozen=True)
 class Table:
-    """A section's table as text: heads and a line of cells a row."""
+    """A section's table as text: heads and a line of cells a row, and the runs that each number comes from."""
 
     title: str
     heads: list[str]
     lines: list[list[str]]
     notes: list[str]
     remarks: list[str] = field(default_factory=list)  # on single lines of the table
+    runs: list[dict[int, tuple[str, ...]]] = field(default_factory=list)  # a line: column -> ids of the runs behind it
+
+
+def of_a_run(records: Sequence[Record], heads: Sequence[str]) -> list[dict[int, tuple[str, ...]]]:
+    """``Table.runs`` where every line tells of one run."""
+    return [dict.fromkeys(range(2, len(heads)), (record.id,)) for record in records]
 
 
 def table(section: Section) -> Table:
@@ -168,11 +169,11 @@ def table(section: Section) -> Table:
     body = rows(section)
     stabilities = sorted({name for row in body for name in row.cells}, key=lambda name: (name != "unstable", name))
     optimal = any(row.optimal for row in body)
-    published = _comparable(section)
+    published = section.protocol
     heads = ["model", "approximation", "k", *stabilities]
     heads += ["optimum"] * optimal + [f"published {name}" for name in stabilities if published]
     heads += ["parameters", "epochs"]
-    lines = []
+    lines, runs = [], []
     for row in body:
         line = [
             MODEL_NAMES.get(row.model, row.model) + (f" ({row.note})" if row.note else ""),
@@ -183,6 +184,10 @@ def table(section: Section) -> Table:
         line += [f"{row.optimal:.1f}" if row.optimal else "–"] * optimal
         line += [f"{row.published[name]:.1f}" if name in row.published else "–" for name in stabilities if published]
         lines.append([*line, f"{row.any_run.model['parameters']:,}", row.epochs])
+        every = tuple(run.id for cell in row.cells.values() for run in cell.runs)
+        behind = {heads.index(name): tuple(run.id for run in cell.runs) for name, cell in row.cells.items()}
+        behind |= dict.fromkeys(range(len(heads) - 2, len(heads)), every)
+        runs.append(behind | ({heads.index("optimum"): every} if optimal else {}))
     seeds = sorted({setting(record, "seed") for record in section.records})
     hardware = sorted({record.hardware["device"] for record in section.records})
     notes = [f"{len(seeds)} seeds a cell: mean ± standard deviation (seeds)"]
@@ -191,7 +196,7 @@ def table(section: Section) -> Table:
     notes.append("on " + ", ".join(hardware))
     if optimal:
         notes.append("optimum: exact, for the words of context that the model may use")
-    return Table(f"Test perplexity on {section.caption}", heads, lines, notes)
+    return Table(f"Test perplexity on {section.caption}", heads, lines, notes, runs=runs)
 
 
 def markdown(shown: Table) -> str:
@@ -253,7 +258,7 @@ def comma_separated(parts: list[Section]) -> str:
         ]
     )
     for section in parts:
-        published = _comparable(section)
+        published = section.protocol
         for row in rows(section):
             for stability, cell in sorted(row.cells.items()):
                 values = cell.values

@@ -5,7 +5,7 @@ from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.certificate import describe_run, describe_stability
-from stablernn.report.tables import Table
+from stablernn.report.tables import Table, of_a_run
 
 SHOWN = (1, 2, 3, 5, 10, 15, 20, 25, 35, 50, 65, 100)
 EPSILON = 0.01
@@ -68,7 +68,7 @@ def truncation_summary(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
         f"k({EPSILON:g}): from there on the log-perplexity is measured to stay within {EPSILON:g} nats",
         "proven: from there on no log-probability can change by more",
     ]
-    return Table("Truncated after training", heads, lines, notes)
+    return Table("Truncated after training", heads, lines, notes, runs=of_a_run([r for r, _ in found], heads))
 
 
 def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:

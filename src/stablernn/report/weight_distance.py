@@ -17,11 +17,13 @@ def weight_distance_table(found: Found) -> Table:
     reference = found[0][1]["options"]["reference"]
     ks = sorted({setting(record, "truncation.k") for record, _ in found} - {reference})
     heads = ["model", "stability", "lr", *(f"k={k}" for k in ks), "moved"]
-    lines = []
+    lines, runs = [], []
     for (name, stability, lr), group in families(found).items():
         cells: dict[int, list[float]] = {}
         for record, result in group:
             cells.setdefault(setting(record, "truncation.k"), []).append(result["distance"][-1])
+        at = {k: tuple(r.id for r, _ in group if setting(r, "truncation.k") == k) for k in [*ks, reference]}
+        runs.append(dict(enumerate([*(at[k] for k in ks), at[reference]], 3)))
         moved = [result["reference_moved"][-1] for _, result in group]
         lines.append(
             [
@@ -39,7 +41,7 @@ def weight_distance_table(found: Found) -> Table:
         f"moved: how far W_{reference} came from its start, ‖W_{reference} - W_initial‖_F",
         f"after {found[0][1]['updates'][-1]:,} updates, " + (f"mean of {seeds} seeds" if seeds > 1 else "1 seed"),
     ]
-    return Table("Distance of the weights in training", heads, lines, notes)
+    return Table("Distance of the weights in training", heads, lines, notes, runs=runs)
 
 
 def families(found: Found) -> dict[tuple[str, str, float], list[tuple[Record, dict[str, Any]]]]:

@@ -1,4 +1,4 @@
-"""The whole report: records in, tables and figures out."""
+"""The whole report: records in, tables, figures and the page out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,14 +13,16 @@ from stablernn.files import write_text
 from stablernn.record import Record
 from stablernn.report.certificate import certificate_table
 from stablernn.report.contraction import contraction_table
+from stablernn.report.evidence import gather
 from stablernn.report.figures import draw_perplexity, draw_stability
 from stablernn.report.gradient_horizon import draw_gradient_horizon, gradient_horizon_table
 from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
 from stablernn.report.linear_systems import write_linear_systems
 from stablernn.report.load import Section, load_analyses, load_records, sections
 from stablernn.report.ngram import draw_ngram, ngram_table
+from stablernn.report.page import PAGE, page
 from stablernn.report.price import price_table
-from stablernn.report.sweep import sweep_sections, sweep_table
+from stablernn.report.sweep import sweep_table
 from stablernn.report.tables import Table, comma_separated, latex, markdown, rows, table
 from stablernn.report.truncation import truncation_summary
 from stablernn.report.truncation_figures import draw_sweep, draw_truncation, draw_weight_distance
@@ -30,32 +32,31 @@ _BEGIN, _END = "<!-- perplexity table: written by make report -->", "<!-- end of
 
 
 def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]:
-    """Write tables and figures below ``results`` and renew the README's table; returns the files.
+    """Write tables, figures and page below ``results`` and renew the README's table; returns the files, the page last.
 
     Args:
         source: every record below it is read, and the analyses beside it.
-        results: the folder of ``tables/`` and ``figures/``.
+        results: the folder of ``tables/``, ``figures/`` and ``report/``, and of the measurements in ``bench/``.
         readme: its table is renewed.
 
     Raises:
         RecordError: there are no records.
     """
-    parts = list(sections(load_records(source)))
+    evidence = gather(source, results)
+    parts, of_the_study, swept = evidence.parts, evidence.study, evidence.swept
     if not parts:
         raise RecordError(
             f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )
-    contractions = load_analyses(source, "contraction")
-    of_the_study = [part for part in sections(load_records(source, "perplexity")) if rows(part)]
-    swept = sweep_sections(list(sections(load_records(source, "truncation_sweep"))))
-    distances = load_analyses(source, "weight_distance")
-    truncated = load_analyses(source, "truncation")
-    horizons = load_analyses(source, "gradient_horizon")
+    contractions, distances, truncated, certificates, horizons = (
+        evidence.analyses(name)
+        for name in ("contraction", "weight_distance", "truncation", "certificate", "gradient_horizon")
+    )
     perplexity = [table(part) for part in of_the_study]
     shown = {
         "perplexity": perplexity,
-        "price_of_stability": _price_tables(parts, source),
-        "certificates": _analysis_tables(certificate_table, parts, load_analyses(source, "certificate")),
+        "price_of_stability": [made for part in parts if (made := price_table(part, certificates)) is not None],
+        "certificates": _analysis_tables(certificate_table, parts, certificates),
         "contraction": _analysis_tables(contraction_table, parts, contractions),
         "gradient_horizon": _analysis_tables(gradient_horizon_table, parts, horizons),
         "truncation": _analysis_tables(truncation_summary, parts, truncated),
@@ -88,12 +89,8 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
     figures += write_linear_systems(source / LINEAR_SYSTEMS, results)
     if perplexity and readme is not None and readme.is_file():
         _renew(readme, "\n".join(markdown(found) for found in perplexity))
-    return [*written, *figures]
-
-
-def _price_tables(parts: Sequence[Section], source: Path) -> list[Table]:
-    found = load_analyses(source, "certificate")
-    return [made for part in parts if (made := price_table(part, found)) is not None]
+    write_text(results / "report" / PAGE, page(evidence))
+    return [*written, *figures, results / "report" / PAGE]
 
 
 def _analysis_tables(

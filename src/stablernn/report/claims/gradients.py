@@ -1,0 +1,58 @@
+"""C5: whether the gradients of unconstrained models vanish with the distance."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stablernn.report.claims.groups import alike, unconstrained
+from stablernn.report.contraction import STAGE_NAMES
+from stablernn.report.evidence import Evidence, Found
+from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, seeds_told, span, student
+
+GROUPS = 8  # of positions, from which analysis=gradient_horizon takes the standard error of a slope
+
+
+def vanishing_gradients(evidence: Evidence) -> list[Judgement]:
+    """Decay of the mean gradient of the loss by earlier words, at the best epoch, and beside it at the other stages."""
+    found = []
+    for part in evidence.parts:
+        groups = alike([entry for entry in evidence.of(part, "gradient_horizon") if unconstrained(entry[0])])
+        if groups:
+            options = groups[0][1][0][1]["options"]
+            others = [
+                f"{name} {STAGE_NAMES[stage]}: {_fall(runs, stage)}"
+                for name, runs in groups
+                for stage in ("initial", "last")
+            ]
+            interval = f"95 % intervals of the slope over {options['streams']} positions of {options['split']}"
+            seeds = min(len(runs) for _, runs in groups)
+            certainty = f"{interval}; {seeds_told(seeds, 'the slowest is told')}"
+            found.append(judge(part, [_vanishing(name, runs) for name, runs in groups], "; ".join(others), certainty))
+    return found
+
+
+def _vanishing(name: str, found: Found) -> Part:
+    stages = [result["stages"]["best"] for _, result in found]
+    runs = ids([record for record, _ in found])
+    slopes = [slope for stage in stages if (slope := _slope(stage)) is not None]
+    if len(slopes) < len(stages):
+        return Part(Outcome.HOLDS, f"{name}: no gradient is left one word back", runs)
+    slope, half = max(slopes)
+    text = f"{name}: {_fall(found, 'best')} and goes by {slope:+.3f} ± {half:.3f} nats a word"
+    fallen = all(stage["fallen"] is not None for stage in stages)
+    if slope + half < 0:
+        return Part(Outcome.HOLDS if fallen else Outcome.MIXED, text, runs)
+    return Part(Outcome.FAILS if slope - half > 0 else Outcome.UNDECIDED, text, runs)
+
+
+def _slope(stage: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Slope of the log of the mean gradient, and half of its interval."""
+    slope, error = stage["slope"]["mean"], stage["error"]["mean"]
+    return None if slope is None else (slope, student(GROUPS - 1) * (error or 0.0))
+
+
+def _fall(found: Found, stage: str) -> str:
+    fallen: Sequence[int | None] = [result["stages"][stage]["fallen"] for _, result in found]
+    if None in fallen:
+        return f"the mean gradient is not down to a thousandth {found[0][1]['options']['horizon']} words back"
+    told = span([str(i) for i in sorted(i for i in fallen if i is not None)])
+    return f"the mean gradient is down to a thousandth {told} words back"

@@ -1,0 +1,140 @@
+"""C2 and C4: from which k on a trained recurrent model is its truncation, as measured and as proven."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stablernn.report.claims.groups import alike
+from stablernn.report.evidence import Evidence, Found
+from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
+from stablernn.report.load import Section, setting
+from stablernn.report.truncation import EPSILON, certified_context, measured_context, short
+
+ROUNDING = 1e-5  # of float32 states, and of log-probabilities that are known to first order
+HORIZON = 35  # the k of the protocol
+
+
+def inference_bound(evidence: Evidence) -> list[Judgement]:
+    """Contexts, measured and certified, of models trained under a constraint, and gaps under the bound."""
+    return [_inference(part, groups) for part in evidence.parts if (groups := _truncated(evidence, part, stable=True))]
+
+
+def _truncated(evidence: Evidence, part: Section, stable: bool) -> list[tuple[str, Found]]:
+    """The truncation curves of a section's models: name and runs over seeds."""
+    found = evidence.of(part, "truncation")
+    return alike([entry for entry in found if (setting(entry[0], "stability.name") != "unstable") == stable])
+
+
+def _inference(section: Section, groups: Sequence[tuple[str, Found]]) -> Judgement:
+    told = []
+    for name, found in groups:
+        _, result = found[0]
+        k = min(HORIZON, result["k"][-1])
+        at = result["k"].index(k)
+        gap = max(entry["state"]["largest"][at] for _, entry in found)
+        bounds = [entry["certified"]["state"][at] for _, entry in found if entry["certified"]["state"]]
+        proven = f"under a proven {short(max(bounds))}" if bounds else "nothing proven"
+        told.append(f"{name} {short(gap)} at k = {k}, {proven}")
+    words = span(sorted({f"{result['words']:,}" for _, found in groups for _, result in found}))
+    split = groups[0][1][0][1]["options"]["split"]
+    seeds = max(len(found) for _, found in groups)
+    return judge(
+        section,
+        [_contexts(name, found) for name, found in groups],
+        f"largest gap ‖h - h⁽ᵏ⁾‖₂ of the state: {'; '.join(told)}; on {words} {split} words",
+        f"what is proven holds on any text, what is measured on these words; {_seeds(seeds)}",
+    )
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count > 1 else ''} a model"
+
+
+def _contexts(name: str, found: Found) -> Part:
+    runs = ids([record for record, _ in found])
+    beyond = sorted({k for _, result in found for k in above_bound(result)})
+    if beyond:
+        return Part(
+            Outcome.FAILS, f"{name}: the measured gap exceeds the proven bound at k = {beyond[0]}, which is a bug", runs
+        )
+    measured = [measured_context(result) for _, result in found]
+    longest = found[0][1]["k"][-1]
+    if None in measured:
+        text = f"{name}: changed by more than {EPSILON:g} nats still at k = {longest}"
+        return Part(Outcome.FAILS, text, runs)
+    reasons = [result["certified"]["reason"] for _, result in found if not result["certified"]["nats"]]
+    certified = [certified_context(result) for _, result in found]
+    proven = f"proven for {_ks(certified)}" if None not in certified else f"proven only beyond {longest}"
+    if reasons:
+        proven = f"not proven ({reasons[0]})"
+    text = f"{name}: its last {_ks(measured)} words give the same log-perplexity within {EPSILON:g} nats, {proven}"
+    return Part(Outcome.HOLDS, text, runs)
+
+
+def _ks(ks: Sequence[int | None]) -> str:
+    return span([str(k) for k in sorted(k for k in ks if k is not None)])
+
+
+def above_bound(result: Mapping[str, Any]) -> list[int]:
+    """The k at which a measured gap is larger than what is proven of it."""
+    certified = result["certified"]
+    if not certified["state"]:
+        return []
+    measured = zip(result["k"], result["state"]["largest"], result["largest"], strict=True)
+    proven = zip(certified["state"], certified["nats"], strict=True)
+    return [
+        k
+        for (k, gap, nats), (state, most) in zip(measured, proven, strict=True)
+        if gap > state + ROUNDING or abs(nats) > most + ROUNDING
+    ]
+
+
+def effectively_feedforward(evidence: Evidence) -> list[Judgement]:
+    """From which k on truncation leaves the log-perplexity of unconstrained models unchanged."""
+    found = []
+    for part in evidence.parts:
+        groups = _truncated(evidence, part, stable=False)
+        if groups:
+            words = span(sorted({f"{result['words']:,}" for _, runs in groups for _, result in runs}))
+            split = groups[0][1][0][1]["options"]["split"]
+            moved = [told for name, runs in groups if (told := _largest(name, runs))]
+            found.append(
+                judge(
+                    part,
+                    [_flat(name, runs) for name, runs in groups],
+                    "; ".join(
+                        [
+                            *(
+                                [f"from there on a single word still moves by up to {', '.join(moved)}"]
+                                if moved
+                                else []
+                            ),
+                            f"on {words} {split} words",
+                        ]
+                    ),
+                    f"measured on these words, nothing is guaranteed on others; "
+                    f"{_seeds(max(len(runs) for _, runs in groups))}",
+                )
+            )
+    return found
+
+
+def _flat(name: str, found: Found) -> Part:
+    measured = [measured_context(result) for _, result in found]
+    runs = ids([record for record, _ in found])
+    longest = found[0][1]["k"][-1]
+    late = measured.count(None)
+    if late:
+        told = f" for {late} of {len(found)} seeds" if len(found) > 1 else ""
+        return Part(
+            Outcome.FAILS if late == len(found) else Outcome.MIXED,
+            f"{name}: still changed by more than {EPSILON:g} nats at k = {longest}{told}",
+            runs,
+        )
+    return Part(Outcome.HOLDS, f"{name}: within {EPSILON:g} nats from k = {_ks(measured)} on", runs)
+
+
+def _largest(name: str, found: Found) -> str:
+    values = [
+        result["largest"][result["k"].index(k)] for _, result in found if (k := measured_context(result)) is not None
+    ]
+    return f"{short(max(map(abs, values)))} nats ({name})" if values else ""

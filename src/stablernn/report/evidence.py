@@ -1,0 +1,72 @@
+"""All that verdicts and page are made of: records, analyses and measurements, each read once."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stablernn.console import log
+from stablernn.record import Record
+from stablernn.report.load import Section, load_analyses, load_records, sections
+from stablernn.report.sweep import sweep_sections
+from stablernn.report.tables import rows
+
+Found = list[tuple[Record, dict[str, Any]]]
+_KINDS = ("matrix", "scalar")
+
+
+@dataclass
+class Evidence:
+    """What there is below the folder of records and in the folder of benchmarks.
+
+    Attributes:
+        parts: all records, by text and profile.
+        study: those of the perplexity tables.
+        swept: those in which some k was trained both ways.
+        lengths: measurements of speed against the length of the sequence, by file.
+        linear: descents on linear systems, by file.
+    """
+
+    source: Path
+    parts: list[Section]
+    study: list[Section]
+    swept: list[Section]
+    lengths: Mapping[str, dict[str, Any]]
+    linear: Mapping[str, dict[str, Any]]
+    _analyses: dict[str, Found] = field(default_factory=dict)
+
+    def analyses(self, name: str) -> Found:
+        """Every run that an analysis was made of, with its result."""
+        if name not in self._analyses:
+            self._analyses[name] = load_analyses(self.source, name)
+        return self._analyses[name]
+
+    def of(self, part: Section, name: str) -> Found:
+        """The same for the runs of one section."""
+        ids = {record.id for record in part.records}
+        return [(record, result) for record, result in self.analyses(name) if record.id in ids]
+
+
+def gather(source: Path, results: Path) -> Evidence:
+    """Read the records below ``source`` and the measurements in ``results/bench``."""
+    return Evidence(
+        source,
+        list(sections(load_records(source))),
+        [part for part in sections(load_records(source, "perplexity")) if rows(part)],
+        sweep_sections(list(sections(load_records(source, "truncation_sweep")))),
+        _results((results / "bench").glob("sequences-*.json"), lambda found: bool(found["cases"])),
+        _results((source / "linear_systems").glob("*.json"), lambda found: found["options"]["kind"] in _KINDS),
+    )
+
+
+def _results(paths: Iterable[Path], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for path in sorted(paths):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            if wanted(result):
+                found[path.name] = result
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning(f"left out: {path} is not readable ({error}); delete it to measure it again")
+    return found

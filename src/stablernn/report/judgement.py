@@ -1,0 +1,156 @@
+"""What a verdict is made of: an outcome, a sentence, its evidence, how sure it is; and intervals of few values."""
+
+import math
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stablernn.record import Record
+from stablernn.report.load import Section
+
+# Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; beyond, a series is exact to three digits.
+_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
+_Z = 1.959964
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+class Outcome(StrEnum):
+    """What the numbers say of a claim."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    MIXED = "mixed"
+    UNDECIDED = "undecided"
+
+
+_LABELS = {  # at the study's protocol, and anywhere else
+    Outcome.HOLDS: ("supported", "seen"),
+    Outcome.FAILS: ("not supported", "not seen"),
+    Outcome.MIXED: ("in part", "in part"),
+    Outcome.UNDECIDED: ("undecided", "undecided"),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the runs of one model say; ``text`` begins with the model's name."""
+
+    outcome: Outcome
+    text: str
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What runs that may be compared say of a claim.
+
+    Attributes:
+        where: text and profile, or the machine.
+        scope: empty at the study's protocol; else where the verdict holds, as it never is one on the study.
+        outcome: of all parts.
+        preface: what has to be known before the parts are read; empty at the protocol.
+        parts: what is said of each model, or kind of work.
+        evidence, certainty: a sentence each.
+        runs: ids of all runs it rests on.
+    """
+
+    where: str
+    scope: str
+    outcome: Outcome
+    preface: str
+    parts: tuple[str, ...]
+    evidence: str
+    certainty: str
+    runs: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Preface and parts as one sentence."""
+        told = "; ".join(part.rstrip(".") for part in self.parts)
+        return sentence(f"{self.preface}: {told}" if self.preface else told)
+
+    @property
+    def label(self) -> str:
+        at_protocol, elsewhere = _LABELS[self.outcome]
+        return f"{elsewhere} {self.scope}" if self.scope else at_protocol
+
+
+def judge(section: Section, parts: Sequence[Part], evidence: str, certainty: str) -> Judgement:
+    """The parts as one judgement; away from the protocol it begins by saying where it was reached."""
+    runs = tuple(dict.fromkeys(run for part in parts for run in part.runs))
+    preface = f"At profile {section.profile}, which trains for {_epochs(section, runs)}"
+    return Judgement(
+        section.caption,
+        "" if section.protocol else f"at {section.profile}",
+        combined([part.outcome for part in parts]),
+        "" if section.protocol else preface,
+        tuple(sentence(part.text) for part in parts),
+        sentence(evidence),
+        sentence(certainty),
+        runs,
+    )
+
+
+def combined(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome on which all agree; ``in part`` where some do not."""
+    return outcomes[0] if len(set(outcomes)) == 1 else Outcome.MIXED
+
+
+def sentence(text: str) -> str:
+    text = typeset(text)
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
+def typeset(text: str) -> str:
+    """Minus signs, powers of ten in the place of 1e-07, and per cent signs that stay with their number."""
+
+    def power(found: re.Match) -> str:
+        raised = f"10{str(int(found[2])).translate(RAISED)}"
+        return raised if found[1] == "1" else f"{found[1]}·{raised}"
+
+    text = re.sub(r"(?<![\w.])(\d[\d.]*)e([+-]\d+)", power, text)
+    return re.sub(r"(?<![\w-])-(?=\d)|(?<= )-(?= )", "−", text).replace(" %", "\u00a0%")
+
+
+def _epochs(section: Section, runs: Sequence[str]) -> str:
+    counted = sorted(record.progress["epochs"] for record in section.records if record.id in runs)
+    told = span([f"{epochs:.2g}" for epochs in counted]) if counted else "no"
+    return f"{told} epoch{'' if told == '1' else 's'}"
+
+
+def span(values: Sequence[str]) -> str:
+    """First to last, once if they are the same."""
+    return " to ".join(dict.fromkeys((values[0], values[-1])))
+
+
+def seeds_told(runs: int, interval: str) -> str:
+    """How sure ``runs`` seeds make."""
+    if runs < 2:
+        return "1 seed: how far seeds spread is not known, so small differences mean nothing"
+    return f"{runs} seeds; {interval}"
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half of the 95 % t interval of the mean; infinite for a single value."""
+    if len(values) < 2:
+        return math.inf
+    return student(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def student(freedom: int) -> float:
+    """The two-sided 95 % quantile of Student's t."""
+    if freedom <= len(_T):
+        return _T[freedom - 1]
+    z, n = _Z, freedom
+    return (
+        z
+        + (z**3 + z) / (4 * n)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+    )
+
+
+def ids(records: Sequence[Record]) -> tuple[str, ...]:
+    return tuple(record.id for record in records)

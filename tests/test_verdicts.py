@@ -1,0 +1,298 @@
+"""Verdicts: their words are decided by numbers, and by how many runs those rest on."""
+
+import math
+
+import pytest
+from scipy import stats
+from test_report import curve, record, swept
+
+from stablernn.files import write_json
+from stablernn.report.claims.stability import difference_told
+from stablernn.report.evidence import gather
+from stablernn.report.judgement import Outcome, half_width, student
+from stablernn.report.verdicts import CLAIMS, verdicts
+
+CLAIM = {claim.name: claim for claim in CLAIMS}
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """Writes records, with analyses beside them by name, and judges a claim on them."""
+
+    def judge(claim, entries, study="perplexity", **analyses):
+        for entry in entries:
+            folder = tmp_path / "records" / study / entry.id
+            entry.write(folder)
+            for name, result in analyses.items():
+                write_json(folder / f"{name}.json", result)
+        return CLAIM[claim].judge(gather(tmp_path / "records", tmp_path))
+
+    return judge
+
+
+def cells(unstable, stable, **changes):
+    """Runs of seeds 0, 1, ... of both kinds; None diverges."""
+    kinds = (("unstable", unstable), ("stable", stable))
+    return [record(value, stability=kind, seed=n, **changes) for kind, by in kinds for n, value in enumerate(by)]
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 5, 10, 11, 20, 31, 200])
+def test_the_quantiles_are_students(freedom):
+    assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-4)
+
+
+def test_the_interval_is_that_of_the_mean():
+    values = [1.0, 2.0, 4.0]
+    low, high = stats.t.interval(0.95, 2, loc=0, scale=stats.sem(values))
+    assert half_width(values) == pytest.approx((high - low) / 2, rel=1e-4)
+    assert half_width([1.0]) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("unstable", "stable", "label", "words"),
+    [
+        ([90.0, 92.0, 94.0], [90.3, 91.6, 94.2], "supported", "no loss within ±0.9 (difference +0.0)"),
+        ([90.0, 92.0, 94.0], [92.0, 94.1, 96.2], "not supported", "a loss of 2.1 ± 0.2"),
+        ([90.0, 92.0, 94.0], [87.0, 89.1, 91.2], "supported", "a gain of 2.9 ± 0.2"),
+        ([90.0, 92.0, 94.0], [85.0, 92.0, 103.0], "undecided", "a difference of +1.3 ± 17.6 is too uncertain"),
+        ([90.0], [93.3], "undecided", "undecided with 1 seed (difference +3.3)"),
+        ([90.0, 91.0], [None, None], "not supported", "training fails when stable, 2 of 2 stable runs diverged"),
+        ([None], [90.0], "undecided", "undecided, 1 of 1 unstable runs diverged"),
+        ([90.0, 91.0, 92.0], [90.1, 90.9, None], "undecided", "1 of 3 stable runs diverged"),
+        ([90.0, 91.0, 92.0], [], "undecided", "no stable run"),
+        ([], [91.0], "undecided", "no unstable run"),
+    ],
+)
+def test_the_cost_of_stability_is_worded_by_the_numbers(judged, unstable, stable, label, words):
+    (judgement,) = judged("C1", cells(unstable, stable))
+    assert judgement.label == label
+    assert words in judgement.verdict.replace("\u00a0", " ")
+    assert "profile" not in judgement.verdict
+
+
+def test_runs_are_compared_seed_by_seed(judged):
+    # Far apart from seed to seed, yet always 1 apart: only pairs see it.
+    (judgement,) = judged("C1", cells([80.0, 90.0, 100.0], [81.0, 91.1, 101.0]))
+    assert "a loss of 1.0 ± 0.1" in judgement.verdict
+    assert difference_told([], 1.0)[0] is Outcome.UNDECIDED
+
+
+def test_away_from_the_protocol_nothing_supports_the_studys_claim(judged):
+    good = cells([90.0, 92.0, 94.0], [90.0, 92.0, 94.0], profile="quick")
+    (judgement,) = judged("C1", good)
+    assert judgement.label == "seen at quick"
+    assert judgement.verdict.startswith("At profile quick, which trains for 2 epochs: LSTM: no loss")
+    cut = cells([90.0, 92.0], [90.0, 92.0], dataset__max_tokens={"train": None, "valid": None, "test": 20})
+    assert all(j.scope for j in judged("C1", cut) if "only the first" in j.where)
+
+
+def test_the_longest_k_of_each_model_is_judged_and_recurrent_runs_alone(judged):
+    entries = cells([90.0], [99.0], truncation__k=10) + cells([90.0], [91.0])
+    entries += cells([90.0], [77.0], approximation="feedforward", truncation__k=65)
+    (judgement,) = judged("C1", entries)
+    assert "difference +1.0" in judgement.verdict
+    assert set(judgement.runs) == {entry.id for entry in entries[2:4]}
+
+
+def test_the_published_difference_stands_beside_the_protocol_alone(judged):
+    (judgement,) = judged("C1", cells([90.0], [91.0]))
+    assert "published difference +2.8" in judgement.evidence
+    quick = [j for j in judged("C1", cells([90.0], [91.0], profile="quick")) if j.scope]
+    assert "published" not in quick[0].evidence
+
+
+def test_without_evidence_every_claim_is_without_judgement(tmp_path):
+    assert [found for _, found in verdicts(gather(tmp_path, tmp_path))] == [[]] * 8
+    assert [claim.name for claim in CLAIMS] == [f"C{n}" for n in range(1, 9)]
+
+
+def bounded(perplexities, bounds, gaps):
+    """A truncation curve with bounds on the state, and gaps measured."""
+    result = curve(perplexities, certified=bounds)
+    return result | {"state": {"mean": gaps, "p99": gaps, "largest": gaps}, "largest": [0.0] * len(gaps)}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "gaps", "label", "words"),
+    [
+        ([1.0, 0.1, 0.001], [0.5, 0.01, 0.0001], "supported", "its last 3 words give the same log-perplexity"),
+        ([1.0, 0.1, 0.001], [0.5, 0.01, 0.0001], "supported", "within 0.01 nats, proven for 3"),
+        ([9.0, 8.0, 7.0], [0.5, 0.01, 0.0001], "supported", "proven only beyond 3"),
+        (None, [0.5, 0.01, 0.0001], "supported", "not proven (W is large)"),
+        ([1.0, 0.1, 0.001], [0.5, 0.2, 0.0001], "not supported", "exceeds the proven bound at k = 2"),
+    ],
+)
+def test_a_stable_model_is_held_against_its_bound(judged, bounds, gaps, label, words):
+    result = bounded([100.0, 91.0, 90.0], bounds, gaps)
+    (judgement,) = judged("C2", [record(90.0, stability="stable")], truncation=result)
+    assert judgement.label == label
+    assert words in judgement.verdict.replace("\u00a0", " ")
+    assert judged("C4", []) == []
+
+
+def test_a_curve_that_does_not_flatten_is_told(judged):
+    falling = curve([100.0, 95.0, 90.0])
+    falling["log_perplexity"] = [0.3, 0.2, 0.1]
+    (judgement,) = judged("C4", [record(90.0)], truncation=falling)
+    assert judgement.label == "not supported"
+    assert "still changed by more than 0.01 nats at k = 3" in judgement.verdict
+
+
+def test_unconstrained_models_are_told_by_the_k_from_which_they_stay(judged):
+    entries = [record(90.0, seed=0), record(91.0, seed=1)]
+    (judgement,) = judged("C4", entries, truncation=curve([100.0, 90.1, 90.0]))
+    assert "LSTM: within 0.01 nats from k = 2 on" in judgement.verdict
+    assert "2 seeds a model" in judgement.certainty
+    assert judged("C2", []) == []
+
+
+def contracting(exponent, deviation, start):
+    values = {"largest": [1.5, 0.5], "contracts_from": start, "lyapunov": exponent, "lyapunov_deviation": deviation}
+    stages = {"initial": values, "best": values, "last": values}
+    return {"options": {"longest": 2, "streams": 16, "split": "valid"}, "stages": stages}
+
+
+@pytest.mark.parametrize(
+    ("exponent", "start", "label", "words"),
+    [
+        (-0.1, 2, "supported", "closer after 2 words"),
+        (-0.1, None, "in part", "may still be further apart after 2 words"),
+        (0.1, None, "not supported", "+0.100 ± 0.005"),
+        (-0.004, 2, "undecided", "−0.004 ± 0.005"),
+    ],
+)
+def test_contraction_on_the_data_needs_an_exponent_that_is_surely_below_zero(judged, exponent, start, label, words):
+    (judgement,) = judged("C6", [record(90.0)], contraction=contracting(exponent, 0.01, start))
+    assert judgement.label == label
+    assert words in judgement.verdict.replace("\u00a0", " ")
+
+
+def test_seeds_count_more_than_stretches_of_text(judged):
+    for seed, exponent in enumerate((-0.1, -0.3)):
+        found = judged("C6", [record(90.0, seed=seed)], contraction=contracting(exponent, 0.01, 2))
+    assert "−0.200 ± 1.271" in found[0].verdict
+    assert found[0].label == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("feedforward", "label", "words"),
+    [
+        ({0: 100.0, 1: 101.1, 2: 101.9}, "supported", "feed-forward is not worse within ±0.2 % (k = 5)"),
+        ({0: 105.0, 1: 106.0, 2: 107.2}, "not supported", "worse at 1 of 1 k, by 5.0 ± 0.2 % at k = 5"),
+        ({0: 90.0, 1: 101.0, 2: 115.0}, "undecided", "uncertain by up to"),
+        ({0: 103.0}, "undecided", "undecided with 1 seed (feed-forward against recurrent +3.0 to +3.0 %, k = 5)"),
+        ({0: None, 1: 101.1, 2: 101.9}, "undecided", "1 of 6 runs diverged"),
+    ],
+)
+def test_training_both_ways_is_compared_at_the_same_k_and_seed(judged, feedforward, label, words):
+    entries = [
+        record(value, stability="stable", seed=seed, truncation__k=5, approximation=name)
+        for name, by in (("recurrent", {0: 100.0, 1: 101.0, 2: 102.0}), ("feedforward", feedforward))
+        for seed, value in by.items()
+    ]
+    (judgement,) = judged("C3", entries, study="truncation_sweep")
+    assert judgement.label == label
+    assert words in judgement.verdict.replace("\u00a0", " ")
+
+
+def test_the_distance_of_weights_is_evidence_of_training(judged):
+    entries = [
+        record(90.0, approximation="feedforward", truncation__k=k, stability="stable", seed=9) for k in (5, 35, 65)
+    ]
+    result = {"options": {"reference": 65}, "updates": [0, 9], "reference_moved": [0.0, 2.0], "distance": [0.0, 0.5]}
+    judged("C3", entries, study="weight_distance", weight_distance=result)
+    both = swept({5: 100.0}, {5: 101.0})
+    (judgement,) = judged("C3", both, study="truncation_sweep")
+    assert (
+        "the weights of k = 35 and 65 end apart by so much of the way they went: 0.25 (LSTM stable, lr 20)"
+        in judgement.evidence
+    )
+    assert "No stable model was trained both ways" in judgement.verdict
+
+
+def measured(training):
+    """Two lengths; the softmax takes as long as the recurrent states."""
+    case = {
+        "model": "lstm",
+        "work": "scoring",
+        "size": 8,
+        "batch": 1,
+        "steps": 10,
+        "rounds": {"recurrent": 5, "k=3": 7},
+    }
+    case |= {"seconds": {"recurrent": 1.0, "k=3": 0.5}, "left_out": {}, "memory": {}, "commit": "abc"}
+    slow = case | {"work": "training", "seconds": {"recurrent": 1.0, "k=3": training}}
+    return {
+        "hardware": "a processor",
+        "threads": 2,
+        "softmax": {"lstm-scoring-d8": 0.1, "lstm-training-d8": 0.1},
+        "cases": {"a": case, "b": slow},
+    }
+
+
+def test_speed_is_told_of_whole_models_and_of_states(tmp_path):
+    write_json(tmp_path / "bench" / "sequences-a.json", measured(training=4.0))
+    (judgement,) = CLAIM["C8"].judge(gather(tmp_path, tmp_path))
+    assert (
+        "Scoring at best 1.3 times as fast (LSTM, k = 3, batch 1, 10 steps), faster in 1 of 1 cases"
+        in judgement.verdict
+    )
+    assert "raining at best 0.4 times" in judgement.verdict
+    assert "scoring at best 2 times" in judgement.evidence
+    assert judgement.label == "in part on one machine"
+    write_json(tmp_path / "bench" / "sequences-a.json", measured(training=0.4))
+    assert CLAIM["C8"].judge(gather(tmp_path, tmp_path))[0].label == "seen on one machine"
+
+
+def horizon(slope, error, fallen):
+    stage = {"mean": [1.0, 0.5], "slope": {"mean": slope}, "error": {"mean": error}, "fallen": fallen}
+    options = {"streams": 64, "split": "valid", "horizon": 100}
+    return {"options": options, "stages": {"initial": stage, "best": stage, "last": stage}}
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "fallen", "label", "words"),
+    [
+        (-0.08, 0.001, 43, "supported", "down to a thousandth 43 words back and goes by −0.080 ± 0.002 nats a word"),
+        (-0.08, 0.001, None, "in part", "not down to a thousandth 100 words back"),
+        (0.02, 0.001, None, "not supported", "+0.020 ± 0.002"),
+        (-0.001, 0.001, None, "undecided", "−0.001 ± 0.002"),
+    ],
+)
+def test_gradients_vanish_where_their_slope_is_surely_below_zero(judged, slope, error, fallen, label, words):
+    (judgement,) = judged("C5", [record(90.0)], gradient_horizon=horizon(slope, error, fallen))
+    assert judgement.label == label
+    assert words in judgement.verdict.replace("\u00a0", " ")
+    assert "before training: the mean gradient" in judgement.evidence
+
+
+@pytest.mark.parametrize(
+    ("left", "label", "words"),
+    [
+        (
+            {0.5: 0.001, 0.9: 0.01, 1.0: 0.2, 1.1: 0.98},
+            "seen here",
+            "2 of 2 learned with ‖W‖₂ < 1, 0 of 1 with",
+        ),
+        ({0.5: 0.001, 0.9: 0.4, 1.1: 0.98}, "in part here", "1 of 2 learned"),
+        ({0.5: 0.001, 1.1: 0.01}, "not seen here", "1 of 1 with ‖W‖₂ > 1"),
+        ({0.5: 0.001, 1.1: None}, "seen here", "0 of 1 with ‖W‖₂ > 1"),
+    ],
+)
+def test_linear_systems_are_counted_on_either_side_of_one(tmp_path, left, label, words):
+    for norm, error in left.items():
+        result = {"options": {"kind": "matrix", "norm": norm, "seed": 0}, "step_sizes": [1.0]}
+        result |= {"best": {"updates": [0, 9], "error": [1.0, error]}}
+        write_json(tmp_path / "linear_systems" / f"m{norm}.json", result)
+    (judgement,) = CLAIM["C7"].judge(gather(tmp_path, tmp_path))
+    assert judgement.label == label
+    assert words in judgement.verdict.replace("\u00a0", " ")
+
+
+def test_speed_that_is_won_in_some_cases_alone_is_so_in_part(tmp_path):
+    found = measured(training=0.4)
+    found["cases"]["c"] = found["cases"]["a"] | {"steps": 20, "seconds": {"recurrent": 1.0, "k=3": 4.0}}
+    write_json(tmp_path / "bench" / "sequences-a.json", found)
+    (judgement,) = CLAIM["C8"].judge(gather(tmp_path, tmp_path))
+    assert "faster in 1 of 2 cases" in judgement.verdict
+    assert judgement.label == "in part on one machine"
