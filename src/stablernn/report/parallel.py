@@ -14,7 +14,7 @@ def parallel_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     """A line for each run and method."""
     options = found[0][1]["options"]
     timed = all("seconds" in result for _, result in found)
-    heads = ["model", "stability", "method", "rule", "iterations", "given up", "differ by", *["speed-up"] * timed]
+    heads = ["model", "stability", "method", "rule", "rounds", "given up", "differ", *["speed-up"] * timed]
     lines = []
     for record, result in found:
         for name, method in result["methods"].items():
@@ -24,7 +24,7 @@ def parallel_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
                     describe_stability(record),
                     METHOD_NAMES.get(name, name),
                     _rule(result),
-                    f"{method['iterations']:.1f} ≤ {method['most_iterations']}",
+                    f"{method['iterations']:.1f}",
                     f"{method['fallbacks']} of {method['chunks']}",
                     f"{method['difference']:.0e}",
                     *([f"{method['speedup']:.2g} x"] if timed else []),
@@ -34,10 +34,10 @@ def parallel_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     double = max(method["difference_float64"] for result in every for method in result["methods"].values())
     notes = [
         f"{options['tokens']:,} words of {options['split']} as one stream, in chunks of {options['chunk']:,}",
-        f"iterations: mean and most of a chunk, to a tolerance of {options['tolerance']:g}; given up: chunks "
-        "that were run step by step",
+        f"rounds: iterations a chunk, in the mean, to a tolerance of {options['tolerance']:g}; given up: chunks that were "
+        "run step by step",
         "rule: what ends the iteration, the certified λ or the growth that is measured",
-        f"differ by: the largest difference from the states computed step by step (in float64 {double:.0e} at most)",
+        f"differ: by the largest difference from the states computed step by step (in float64 {double:.0e} at most)",
     ]
     if timed:
         notes.append(f"speed-up: medians of {options['rounds']} alternating rounds; below 1 x the steps are faster")
