@@ -34,8 +34,8 @@ def parallel_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     double = max(method["difference_float64"] for result in every for method in result["methods"].values())
     notes = [
         f"{options['tokens']:,} words of {options['split']} as one stream, in chunks of {options['chunk']:,}",
-        f"rounds: iterations a chunk, in the mean, to a tolerance of {options['tolerance']:g}; given up: chunks that were "
-        "run step by step",
+        f"rounds: iterations a chunk, in the mean, to a tolerance of {options['tolerance']:g}; given up: chunks that "
+        "were run step by step",
         "rule: what ends the iteration, the certified λ or the growth that is measured",
         f"differ: by the largest difference from the states computed step by step (in float64 {double:.0e} at most)",
     ]
