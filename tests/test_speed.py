@@ -1,15 +1,18 @@
 """The benchmarks of sequence lengths and of truncation curves: what they measure, not how long it takes."""
 
 import json
+import logging
 
 import pytest
 import torch
 from conftest import SMALL
 
 from stablernn.analysis import curve_speed, sequences
+from stablernn.analysis.bench import Benchmarks
 from stablernn.analysis.curve_speed import benchmark_curve
 from stablernn.analysis.sequences import Length, Limits, benchmark_sequences, measure_sequence, sequence_cases
 from stablernn.compose import compose
+from stablernn.errors import RecordError
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Recurrent
 from stablernn.report.bench import write_bench
@@ -111,3 +114,12 @@ def test_the_curve_is_timed_on_trained_runs(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(curve_speed, "measure_curve", lambda *_: pytest.fail("measured twice"))
         list(benchmark_curve(path, runs, 5, 300, 20, False))
+
+
+def test_without_trained_runs_the_curve_is_left_out_unless_it_alone_was_asked_for(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    where = [f"runs={tmp_path}", f"results={tmp_path}"]
+    assert list(Benchmarks(compose("bench", where), CPU).part("curve")) == []
+    assert "make reproduce" in caplog.text
+    with pytest.raises(RecordError, match="make reproduce"):
+        list(Benchmarks(compose("bench", [*where, "parts=[curve]"]), CPU).part("curve"))

@@ -12,7 +12,8 @@ from stablernn.analysis.constraint_cost import benchmark_constraints
 from stablernn.analysis.curve_speed import benchmark_curve
 from stablernn.analysis.sequences import Limits, benchmark_sequences, sequence_cases
 from stablernn.analysis.speed import benchmark, cases, device_name
-from stablernn.errors import ConfigurationError
+from stablernn.console import log
+from stablernn.errors import ConfigurationError, RecordError
 from stablernn.training.trained import find_runs
 
 
@@ -57,5 +58,11 @@ class Benchmarks:
 
     def _curve(self) -> Iterator[str]:
         asked = self.options.curve
-        runs = find_runs(asked.run, Path(self.options.runs), self.options.data, self.device)
+        try:
+            runs = find_runs(asked.run, Path(self.options.runs), self.options.data, self.device)
+        except RecordError as error:
+            if list(self.options.parts) == ["curve"]:
+                raise
+            log.warning(f"curve: left out, {error}")
+            return
         yield from benchmark_curve(self.lengths, runs, asked.k_max, asked.words, asked.plain_words, self.options.fresh)
