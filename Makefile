@@ -21,8 +21,8 @@ $(READY): pyproject.toml constraints.txt
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-test: $(READY)  ## the tests (under 5 minutes; the long ones: .venv/bin/pytest -m slow)
-	@$(BIN)/python -m pytest
+test: $(READY)  ## the tests, a core each (under 5 minutes; the long ones: .venv/bin/pytest -m slow)
+	@$(BIN)/python -m pytest --numprocesses=auto
 
 check: $(READY)  ## ruff, its formatter, pyright
 	@$(BIN)/ruff check .
