@@ -10,7 +10,7 @@ import pytest
 from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, DataError, RecordError, StableRNNError
 from stablernn.files import write_json
-from stablernn.record import Record, read_record
+from stablernn.record import BLOCKS_FILE, Record, read_record
 from stablernn.report.certificate import rate
 from stablernn.report.contraction import contraction_table
 from stablernn.report.load import load_analyses, load_records, sections
@@ -212,7 +212,8 @@ def test_reproduce_runs_reports_and_does_nothing_the_second_time(plan, tmp_path,
     assert "2 runs to do, about" in capfd.readouterr().err
     table_before = (tmp_path / "results" / "tables" / "perplexity.md").read_bytes()
     assert b"(2)" in table_before
-    assert len(list((tmp_path / "results" / "records" / "smoke" / "perplexity").glob("*/record.json"))) == 2
+    published = tmp_path / "results" / "records" / "smoke" / "perplexity"
+    assert len(list(published.glob("*/record.json"))) == len(list(published.glob(f"*/{BLOCKS_FILE}"))) == 2
     reproduce(plan)
     assert "nothing to train" in capfd.readouterr().err
     assert (tmp_path / "results" / "tables" / "perplexity.md").read_bytes() == table_before

@@ -20,7 +20,7 @@ from stablernn.compose import compose
 from stablernn.config import run_id
 from stablernn.data.windows import Windows
 from stablernn.errors import CheckpointError, ConfigurationError
-from stablernn.record import read_record
+from stablernn.record import BLOCKS_FILE, read_record
 from stablernn.training import checkpoint, evaluate, loop
 from stablernn.training import run as run_module
 from stablernn.training import step as step_module
@@ -42,6 +42,7 @@ def comparable(record) -> dict:
         "data": record.data,
         "history": record.history,
         "status": record.status,
+        "blocks": record.blocks,
     }
 
 
@@ -57,17 +58,44 @@ def test_every_token_is_scored_once_whatever_the_chunks(model, approximation, sm
     split = corpus.splits["test"]
     whole = score(network, split)
     assert whole.tokens == len(split) == 700
-    monkeypatch.setattr(evaluate, "_POSITIONS_A_CHUNK", 37)
-    assert_close(score(network, split).nats, whole.nats, rtol=1e-6, atol=0)
-    # One token after the other, by hand.
+    monkeypatch.setattr(evaluate, "BLOCK", 37)
+    parts = score(network, split)
+    assert_close(parts.nats, whole.nats, rtol=1e-6, atol=0)
+    # One token after the other, by hand, over a block that is whole and the beginning of another.
     network.eval()
-    state, nats = network.initial_state(1), 0.0
+    state, nats = network.initial_state(1), []
     with torch.no_grad():
         for x, y in zip(split.inputs[:50], split.targets[:50], strict=True):
             features, state = network(torch.tensor([[int(x)]]), state)
             logits = features[0, 0].double() @ network.objective.weight.double().T + network.objective.bias.double()
-            nats -= float(torch.log_softmax(logits, 0)[int(y)])
-    assert_close(score(network, split.first(50)).nats, nats, rtol=1e-5, atol=0)
+            nats.append(-float(torch.log_softmax(logits, 0)[int(y)]))
+    assert_close(score(network, split.first(50)).nats, math.fsum(nats), rtol=1e-5, atol=0)
+    assert_close(
+        score(network, split.first(50)).blocks, (math.fsum(nats[:37]), math.fsum(nats[37:])), rtol=1e-5, atol=0
+    )
+    # The blocks are the score's own summands: they are 18 of 37 words and one of 34, and nothing is lost between them.
+    assert len(parts.blocks) == 19
+    total = 0.0
+    for block in parts.blocks:
+        total += block
+    assert total == parts.nats
+
+
+def test_a_run_keeps_the_sums_over_blocks_of_its_test_score(small, monkeypatch):
+    monkeypatch.setattr(evaluate, "BLOCK", 64)
+    config = small()
+    record = run(config)
+    blocks = json.loads((folder(config) / BLOCKS_FILE).read_text())
+    assert blocks == record.blocks
+    assert (blocks["length"], blocks["tokens"], len(blocks["nats"])) == (64, 700, 11)
+    assert math.fsum(blocks["nats"]) == pytest.approx(record.metrics["test"]["nats"], rel=1e-12)
+    saved, _ = checkpoint.load(folder(config) / checkpoint.BEST)
+    corpus = run_module.make(config.dataset).load()
+    network, _ = build(config, corpus.types)
+    checkpoint.load_model(network, saved)
+    # The last block alone, by what two scores differ in: it has the state of all the words before it.
+    first = score(network, corpus.splits["test"].first(640)).nats
+    assert_close(record.metrics["test"]["nats"] - first, blocks["nats"][-1], rtol=1e-6, atol=0)
 
 
 def test_scoring_draws_no_random_numbers_and_keeps_the_mode(small):
@@ -253,6 +281,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(choices, approxim
             run(config)
     monkeypatch.setattr(loop.Trainer, "step", step)
     assert comparable(run(config)) == comparable(whole)
+    files = [Path(runs) / whole.id / BLOCKS_FILE for runs in (config.runs, tmp_path / "whole")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_a_constraint_that_projects_now_and_then_is_met_where_it_is_scored(small, monkeypatch):

@@ -15,6 +15,7 @@ from stablernn.files import write_json, write_text
 SCHEMA = 1
 RECORD_FILE = "record.json"
 HISTORY_FILE = "history.jsonl"
+BLOCKS_FILE = "test_blocks.json"
 FINISHED = "finished"
 DIVERGED = "diverged"
 
@@ -35,6 +36,8 @@ class Record:
         progress: epochs, updates, and the update at which validation was best.
         speed: seconds and training tokens per second.
         hardware, versions, commit: what it ran on.
+        blocks: the test score's parts: ``nats``, the sum over each ``length`` tokens after the other (the last ones of
+            the ``tokens`` may be fewer); in a file of its own, which older records do not have.
     """
 
     id: str
@@ -53,12 +56,15 @@ class Record:
     schema: int = SCHEMA
     certificate: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    blocks: dict[str, Any] | None = field(default=None, repr=False)
 
     def write(self, folder: Path) -> None:
-        """Write the history, then the record: where there is a record, the run is whole."""
+        """Write history and blocks, then the record: where there is a record, the run is whole."""
         write_history(folder, self.history)
+        if self.blocks is not None:
+            write_json(folder / BLOCKS_FILE, _finite(self.blocks))
         values = asdict(self)
-        del values["history"]
+        del values["history"], values["blocks"]
         write_json(folder / RECORD_FILE, _finite(values))
 
 
@@ -79,9 +85,27 @@ def read_record(folder: Path) -> Record:
             raise RecordError(f"{path} has record schema {values.get('schema')}, this version reads {SCHEMA}")
         history_path = folder / HISTORY_FILE
         lines = history_path.read_text(encoding="utf-8").splitlines() if history_path.is_file() else []
-        return Record(**values, history=[json.loads(line) for line in lines])
+        record = Record(**values, history=[json.loads(line) for line in lines])
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RecordError(f"{path} is not a readable run record ({error}); delete its folder to run it again") from None
+    record.blocks = _read_blocks(folder / BLOCKS_FILE, record.metrics.get("test", {}))
+    return record
+
+
+def _read_blocks(path: Path, score: dict[str, Any]) -> dict[str, Any] | None:
+    """The parts of a test score; None where there are none, or where they are not finite."""
+    if not path.is_file():
+        return None
+    try:
+        blocks = json.loads(path.read_text(encoding="utf-8"))
+        if None in blocks["nats"]:
+            return None
+        count = -(-blocks["tokens"] // blocks["length"])
+        if len(blocks["nats"]) != count or not math.isclose(sum(blocks["nats"]), score["nats"], rel_tol=1e-9):
+            raise ValueError(f"they do not add up to the test score of {RECORD_FILE}")
+    except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        raise RecordError(f"{path} is not readable ({error}); delete it, and verdicts rest on seeds alone") from None
+    return blocks
 
 
 def _finite(value: Any) -> Any:

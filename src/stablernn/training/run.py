@@ -150,9 +150,11 @@ def _record(
     device: torch.device,
 ) -> Record:
     metrics: dict = {}
+    blocks = None
     if counters.best is not None:
+        test = trainer.score_best("test")
         metrics["valid"] = counters.best
-        metrics["test"] = trainer.score_best("test").as_dict()
+        metrics["test"], blocks = test.as_dict(), test.as_blocks()
     if corpus.source is not None:
         # A recurrent model carries its state on, so it may use the whole past whatever its k in training.
         context = config.truncation.k if config.approximation.name == "feedforward" else None
@@ -200,4 +202,5 @@ def _record(
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         certificate=certificate,
         history=counters.history,
+        blocks=blocks,
     )

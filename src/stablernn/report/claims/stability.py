@@ -3,17 +3,18 @@
 import statistics
 from collections.abc import Sequence
 
+from stablernn.report.difference import Difference, certainty, difference, digits
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Judgement, Outcome, Part, half_width, ids, judge, seeds_told, span
-from stablernn.report.load import Section, setting
+from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
+from stablernn.report.load import Section
 from stablernn.report.tables import MODEL_NAMES, PUBLISHED, STABILITIES, Cell, Row, rows
 
-# The published stable LSTM is 3 % above the unstable one: an interval wider than that could hide such a loss.
+# The published stable LSTM is 3 % above the unstable one: an interval that reaches further could hide such a loss.
 TELLING = 0.03
 
 
 def price_of_stability(evidence: Evidence) -> list[Judgement]:
-    """Stable minus unstable test perplexity over seeds, recurrent models at their longest k."""
+    """Stable minus unstable test perplexity over seeds and test words, recurrent models at their longest k."""
     found = []
     for section in evidence.study:
         recurrent = [row for row in rows(section) if row.approximation == "recurrent"]
@@ -25,21 +26,25 @@ def price_of_stability(evidence: Evidence) -> list[Judgement]:
 
 
 def _priced(section: Section, chosen: Sequence[Row]) -> Judgement:
-    seeds = max(len(paired(*_cells(row))) for row in chosen)
-    told = []
+    told, found = [], []
     for row in chosen:
         unstable, stable = _cells(row)
+        here = difference(unstable, stable)
         text = f"{MODEL_NAMES.get(row.model, row.model)} {stable.text()} stable, {unstable.text()} unstable"
         if section.protocol and len(row.published) == len(STABILITIES):
-            difference = PUBLISHED[row.model, "stable"] - PUBLISHED[row.model, "unstable"]
-            text += f" (published difference {difference:+.1f})"
+            published = PUBLISHED[row.model, "stable"] - PUBLISHED[row.model, "unstable"]
+            text += f" (published difference {published:+.1f})"
+        if here is not None:
+            found.append(here)
+            if here.seeds > 1:
+                text += f", difference {here.mean:+.{digits(here.half)}f}, {here.sources}"
         told.append(text)
     return judge(
         section,
         [_cost(row) for row in chosen],
         f"test perplexity at k = {span([str(row.k) for row in chosen])} (differences are stable minus unstable): "
         + "; ".join(told),
-        seeds_told(seeds, "95 % t intervals of the differences between runs of the same seed"),
+        certainty(found),
     )
 
 
@@ -60,41 +65,33 @@ def _cost(row: Row) -> Part:
         for kind, cell in zip(STABILITIES, (unstable, stable), strict=True)
         if len(cell.values) < len(cell.runs)
     ]
-    differences = paired(unstable, stable)
-    outcome, text = difference_told(differences, statistics.mean(unstable.values) if unstable.values else 1.0)
+    found = difference(unstable, stable)
+    outcome, text = difference_told(found, statistics.mean(unstable.values) if unstable.values else 1.0)
     if broken:
-        outcome, text = Outcome.UNDECIDED, ", ".join([*([text] if differences else ["undecided"]), *broken])
+        outcome, text = Outcome.UNDECIDED, ", ".join([text if found else "undecided", *broken])
         if not stable.values and len(unstable.values) > 1:
             outcome, text = Outcome.FAILS, f"training fails when stable, {broken[-1]}"
     return Part(outcome, f"{name}: {text}", runs)
 
 
-def difference_told(differences: Sequence[float], scale: float) -> tuple[Outcome, str]:
-    """Outcome and words for differences of perplexity over seeds; ``scale``: the perplexity that they are of."""
-    if not differences:
+def difference_told(found: Difference | None, scale: float) -> tuple[Outcome, str]:
+    """Outcome and words for a difference of perplexity; ``scale``: the perplexity that it is of.
+
+    A loss or a gain is one whose interval over all known sources leaves out 0. There is no loss where the whole
+    interval lies below a telling one. One seed decides nothing about the method, whatever its interval over words.
+    """
+    if found is None:
         return Outcome.UNDECIDED, "undecided, no two runs of the same seed"
-    mean = statistics.mean(differences)
-    if len(differences) == 1:
-        return Outcome.UNDECIDED, f"undecided with 1 seed (difference {mean:+.1f})"
-    half = half_width(differences)
+    mean = found.mean
+    if found.seeds == 1:
+        told = ", ".join(filter(None, (f"difference {mean:+.1f}", found.sources)))
+        return Outcome.UNDECIDED, f"undecided with 1 seed ({told})"
+    half = found.half
+    places = digits(half)
     if mean - half > 0:
-        return Outcome.FAILS, f"a loss of {mean:.1f} ± {half:.1f}"
+        return Outcome.FAILS, f"a loss of {mean:.{places}f} ± {half:.{places}f}"
     if mean + half < 0:
-        return Outcome.HOLDS, f"a gain of {-mean:.1f} ± {half:.1f}"
-    if half > TELLING * scale:
-        return Outcome.UNDECIDED, f"undecided, a difference of {mean:+.1f} ± {half:.1f} is too uncertain"
-    return Outcome.HOLDS, f"no loss within ±{half:.1f} (difference {mean:+.1f})"
-
-
-def paired(base: Cell, other: Cell) -> list[float]:
-    """Other minus base, for every seed that finished in both."""
-    return [b - a for a, b in pairs(base, other)]
-
-
-def pairs(base: Cell, other: Cell) -> list[tuple[float, float]]:
-    by_seed = {setting(run, "seed"): value for run, value in zip(base.finished, base.values, strict=True)}
-    return [
-        (by_seed[seed], value)
-        for run, value in zip(other.finished, other.values, strict=True)
-        if (seed := setting(run, "seed")) in by_seed
-    ]
+        return Outcome.HOLDS, f"a gain of {-mean:.{places}f} ± {half:.{places}f}"
+    if max(mean, 0) + half > TELLING * scale:
+        return Outcome.UNDECIDED, f"undecided, a difference of {mean:+.{places}f} ± {half:.{places}f} is too uncertain"
+    return Outcome.HOLDS, f"no loss within ±{half:.{places}f} (difference {mean:+.{places}f})"

@@ -1,12 +1,13 @@
 """C3: feed-forward against recurrent training at the same k, and how far weights of different k come apart."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from stablernn.record import Record
-from stablernn.report.claims.stability import TELLING, pairs
+from stablernn.report.claims.stability import TELLING
+from stablernn.report.difference import Difference, certainty, difference, digits, relative
 from stablernn.report.evidence import Evidence, Found
-from stablernn.report.judgement import Judgement, Outcome, Part, half_width, ids, judge, seeds_told, span
+from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
 from stablernn.report.load import Section, setting
 from stablernn.report.sweep import sweep_cells
 from stablernn.report.tables import MODEL_NAMES, Cell
@@ -29,14 +30,19 @@ def _trained(evidence: Evidence, section: Section) -> Judgement:
     ]
     distances = evidence.of(_same_text(evidence, section), "weight_distance")
     runs = [run for by in cells.values() for cell in by.values() for run in cell.runs]
-    seeds = len({setting(run, "seed") for run in runs})
     parts = [part for model in models if (part := _alike(model, "stable", cells)) is not None]
+    differences = [found for by in cells.values() if (found := _difference(by)) is not None]
     return judge(
         section,
         parts or [Part(Outcome.UNDECIDED, "no stable model was trained both ways", ids(runs))],
         "; ".join([*told, *_apart(distances)]),
-        seeds_told(seeds, "95 % t intervals of the differences between runs of the same seed"),
+        certainty(differences),
     )
+
+
+def _difference(by: Mapping[str, Cell]) -> Difference | None:
+    """Feed-forward to recurrent, in per cent of the recurrent perplexity."""
+    return difference(by["recurrent"], by["feedforward"], relative) if len(by) == 2 else None
 
 
 def _same_text(evidence: Evidence, section: Section) -> Section:
@@ -46,17 +52,16 @@ def _same_text(evidence: Evidence, section: Section) -> Section:
 
 
 def _alike(model: str, stability: str, cells: Mapping[tuple[str, str, int], Mapping[str, Cell]]) -> Part | None:
-    """Feed-forward against recurrent over all k of a model, in per cent of the recurrent perplexity."""
-    changes: dict[int, list[float]] = {}
+    """Feed-forward against recurrent over all k of a model."""
+    changes: dict[int, Difference] = {}
     runs: list[Record] = []
     diverged = 0
     for (name, constraint, k), by in sorted(cells.items()):
         if (name, constraint) == (model, stability) and len(by) == 2:
-            recurrent, truncated = by["recurrent"], by["feedforward"]
-            here = [*recurrent.runs, *truncated.runs]
+            here = [*by["recurrent"].runs, *by["feedforward"].runs]
             runs += here
             diverged += sum("test" not in run.metrics for run in here)
-            if found := [100 * (b / a - 1) for a, b in pairs(recurrent, truncated)]:
+            if (found := _difference(by)) is not None:
                 changes[k] = found
     if not runs:
         return None
@@ -67,31 +72,36 @@ def _alike(model: str, stability: str, cells: Mapping[tuple[str, str, int], Mapp
     return Part(outcome, f"{MODEL_NAMES[model]}: {text}{broken}", ids(runs))
 
 
-def _changes_told(changes: Mapping[int, Sequence[float]]) -> tuple[Outcome, str]:
+def _changes_told(changes: Mapping[int, Difference]) -> tuple[Outcome, str]:
+    """Outcome and words for differences in per cent, by k; decided as ``stability.difference_told`` does."""
     if not changes:
         return Outcome.UNDECIDED, "undecided, no two runs of the same seed"
-    means = {k: statistics.mean(values) for k, values in changes.items()}
-    least, most = min(means.values()), max(means.values())
+    means = {k: found.mean for k, found in changes.items()}
     over = f"k = {span([str(k) for k in sorted(means)])}"
-    if min(map(len, changes.values())) < 2:
-        return (
-            Outcome.UNDECIDED,
-            f"undecided with 1 seed (feed-forward against recurrent {least:+.1f} to {most:+.1f} %, {over})",
-        )
-    halves = {k: half_width(values) for k, values in changes.items()}
+    if min(found.seeds for found in changes.values()) < 2:
+        least, most = min(means.values()), max(means.values())
+        told = f"feed-forward against recurrent {least:+.1f} to {most:+.1f} %, {over}"
+        words = [found.over_words for found in changes.values()]
+        if None not in words:
+            told += f", ±{max(filter(None, words), default=0.0):.1f} % over test words at most"
+        return Outcome.UNDECIDED, f"undecided with 1 seed ({told})"
+    halves = {k: found.half for k, found in changes.items()}
     worse = [k for k in means if means[k] - halves[k] > 0]
-    widest = max(halves.values())
     if worse:
         k = max(worse, key=lambda k: means[k])
         outcome = Outcome.FAILS if len(worse) == len(means) else Outcome.MIXED
-        return (
-            outcome,
-            f"feed-forward is worse at {len(worse)} of {len(means)} k,"
-            f" by {means[k]:.1f} ± {halves[k]:.1f} % at k = {k}",
-        )
-    if widest > 100 * TELLING:
-        return Outcome.UNDECIDED, f"undecided, differences are uncertain by up to ±{widest:.1f} % ({over})"
-    return Outcome.HOLDS, f"feed-forward is not worse within ±{widest:.1f} % ({over})"
+        told = f"feed-forward is worse at {len(worse)} of {len(means)} k, by {_told(means[k], halves[k])} % at k = {k}"
+        return outcome, told
+    k = max(means, key=lambda k: max(means[k], 0) + halves[k])
+    if max(means[k], 0) + halves[k] > 100 * TELLING:
+        told = f"a difference of {_told(means[k], halves[k], '+')} % at k = {k} is too uncertain"
+        return Outcome.UNDECIDED, f"undecided, {told} ({over})"
+    widest = max(halves.values())
+    return Outcome.HOLDS, f"feed-forward is not worse within ±{widest:.{digits(widest)}f} % ({over})"
+
+
+def _told(mean: float, half: float, sign: str = "") -> str:
+    return f"{mean:{sign}.{digits(half)}f} ± {half:.{digits(half)}f}"
 
 
 def _apart(found: Found) -> list[str]:

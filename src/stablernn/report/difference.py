@@ -1,0 +1,151 @@
+"""A difference of perplexity between runs of the same seed, and its two uncertainties: other seeds, other text.
+
+*Over seeds*: what other trainings would give on this text. The runs of a seed share their initial weights and the order
+of their words, so their difference is one value, and Student's t is the interval of the mean of a few.
+
+*Over test words*: what these trained models would give on other text of the kind. Losses of neighbouring words are
+alike, so not words but the blocks that a record keeps are drawn with replacement (Carlstein 1986; blocks that overlap,
+as in Künsch 1989, would need the loss of every word). Both models of a pair, and all seeds, get the same blocks: what
+makes a text hard for both cancels. The interval is Student's t times the bootstrap's standard error (Efron &
+Tibshirani 1993, chapters 6 and 12), which unlike percentiles stays wide enough where the blocks are few.
+
+*Over both*: the square root of the sum of the squares of the two halves (Howe 1974), so that neither source can hide
+the other. To resample three seeds instead would give too narrow an interval: it divides by n where n - 1 is right and
+knows no t. How a text favours one training over another counts in both parts, which errs towards a wider interval.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from stablernn.record import Record
+from stablernn.report.judgement import half_width, seeds_told, student
+from stablernn.report.load import setting
+from stablernn.report.tables import Cell
+
+RESAMPLES = 2000
+FEWEST_BLOCKS = 8  # fewer do not tell how far blocks spread
+_SEED = 0  # of the resamples: the same records make the same report
+
+Change = Callable[[Any, Any], Any]  # of a base perplexity to another, for numbers and for arrays
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one kind of run is from another.
+
+    Attributes:
+        values: a seed each.
+        over_words: half of the 95 % interval of their mean over other test words; None where it is not known.
+        words: the blocks that it rests on, or why there are none.
+    """
+
+    values: tuple[float, ...]
+    over_words: float | None
+    words: str
+
+    @property
+    def seeds(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.values)
+
+    @property
+    def over_seeds(self) -> float:
+        """Half of the 95 % interval over other seeds; infinite for one."""
+        return half_width(self.values)
+
+    @property
+    def half(self) -> float:
+        """Half of the 95 % interval over all sources that are known."""
+        return math.hypot(self.over_seeds, self.over_words or 0.0)
+
+    @property
+    def sources(self) -> str:
+        """The halves by source, as far as they are known."""
+        halves = [(self.over_seeds, "seeds")] * (self.seeds > 1)
+        halves += [(self.over_words, "test words")] if self.over_words is not None else []
+        return ", ".join(f"±{half:.{digits(half)}f} over {source}" for half, source in halves)
+
+
+def absolute(base: Any, other: Any) -> Any:
+    """In units of perplexity."""
+    return other - base
+
+
+def relative(base: Any, other: Any) -> Any:
+    """In per cent of the base."""
+    return 100 * (other / base - 1)
+
+
+def difference(base: Cell, other: Cell, change: Change = absolute) -> Difference | None:
+    """Of ``other`` to ``base``, over the seeds that finished in both; None if there is none."""
+    pairs = _pairs(base, other)
+    if not pairs:
+        return None
+    values = tuple(change(*(run.metrics["test"]["perplexity"] for run in pair)) for pair in pairs)
+    return Difference(values, *_over_words(pairs, change))
+
+
+def _pairs(base: Cell, other: Cell) -> list[tuple[Record, Record]]:
+    by_seed = {setting(run, "seed"): run for run in base.finished}
+    return [(by_seed[seed], run) for run in other.finished if (seed := setting(run, "seed")) in by_seed]
+
+
+def _over_words(pairs: Sequence[tuple[Record, Record]], change: Change) -> tuple[float | None, str]:
+    """``Difference.over_words`` and ``words``."""
+    kept = [run.blocks for pair in pairs for run in pair if run.blocks]
+    shapes = {(blocks["length"], blocks["tokens"]) for blocks in kept}
+    if len(kept) < 2 * len(pairs) or len(shapes) > 1:
+        return None, "not every record keeps the sums over blocks of test words"
+    ((length, tokens),) = shapes
+    starts = np.arange(0, tokens, length)
+    told = f"{len(starts)} block{'s' * (len(starts) > 1)} of {length:,} test words"
+    if len(starts) < FEWEST_BLOCKS:
+        return None, f"{told} are too few"
+    drawn = _drawn(len(starts))
+    words = drawn @ np.minimum(length, tokens - starts)
+    nats = np.array([blocks["nats"] for blocks in kept])
+    perplexities = np.exp(drawn @ nats.T / words[:, None])
+    means = change(perplexities[:, ::2], perplexities[:, 1::2]).mean(1)
+    # Drawing n of n blocks spreads like n - 1 of them.
+    error = means.std(ddof=1) * math.sqrt(len(starts) / (len(starts) - 1))
+    return student(len(starts) - 1) * float(error), told
+
+
+@cache
+def _drawn(blocks: int) -> np.ndarray:
+    """How often each block is in each resample, (R, blocks)."""
+    generator = np.random.default_rng(_SEED)
+    return generator.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES).astype(float)
+
+
+def certainty(found: Sequence[Difference]) -> str:
+    """What the intervals of differences cover, and what they do not."""
+    if not found:
+        return "no two runs of the same seed, so nothing is compared"
+    seeds = max(one.seeds for one in found)
+    known = [one for one in found if one.over_words is not None]
+    missing = next((one.words for one in found if one.over_words is None), "")
+    share = f" for {len(known)} of {len(found)} differences" if missing else ""
+    resampled = f"bootstrap over {known[0].words}" if known else ""
+    if seeds < 2:
+        words = f"± over test words{share}: the same trained models on other text, at 95 % ({resampled})"
+        return (
+            f"{seeds_told(seeds, '')}; {words if known else f'nor is it known what other text would give: {missing}'}"
+        )
+    text = "± of a difference covers, at 95 %, other trainings (Student's t over runs of the same seed)"
+    others = f" and{share} other text ({resampled})" if known else f" alone, not other text, as {missing}"
+    return seeds_told(seeds, text + others)
+
+
+def digits(half: float) -> int:
+    """Decimals that show ``half``: one, more where that would be 0.0."""
+    return 1 if half >= 0.05 or half == 0 else math.ceil(-math.log10(half))
