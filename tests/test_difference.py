@@ -12,7 +12,7 @@ from test_report import record
 from stablernn.errors import RecordError
 from stablernn.record import BLOCKS_FILE, RECORD_FILE, read_record
 from stablernn.report import difference as module
-from stablernn.report.difference import absolute, certainty, difference, digits, relative
+from stablernn.report.difference import Difference, absolute, certainty, difference, relative
 from stablernn.report.judgement import half_width, student
 from stablernn.report.load import load_records
 from stablernn.report.tables import Cell
@@ -178,7 +178,11 @@ def test_block_sums_of_another_score_are_refused_with_a_remedy(damaged, tmp_path
     assert BLOCKS_FILE in caplog.text
 
 
-@pytest.mark.parametrize(("half", "shown"), [(17.6, 1), (0.05, 1), (0.04, 2), (0.003, 3), (0.0, 1)])
+@pytest.mark.parametrize(
+    ("half", "shown"), [(17.6, "17.6"), (0.05, "0.1"), (0.04, "0.04"), (0.003, "0.003"), (0, "0.0")]
+)
 def test_a_half_is_shown_with_decimals_that_show_it(half, shown):
-    assert digits(half) == shown
-    assert half == 0 or float(f"{half:.{digits(half)}f}") > 0
+    apart = 2 * half / half_width([0.0, 2.0])  # two seeds, so far apart that the interval is that wide
+    assert Difference((0.0, apart), None, "").told().endswith(f"± {shown}")
+    assert Difference((2.0,), float(half), "").sources == f"±{shown} over test words"
+    assert Difference((2.0,), None, "").sources == ""

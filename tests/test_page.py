@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_report import curve, record, swept
-from test_verdicts import contracting, measured
+from test_verdicts import contracting, in_blocks, measured
 
 from stablernn.files import write_json
 from stablernn.report.write import write_report
@@ -22,7 +22,9 @@ def write(results: Path) -> Path:
     source = results / "records" / "paper"
     distance = {"options": {"reference": 65}, "updates": [0, 9], "reference_moved": [0.0, 2.0], "distance": [0.0, 0.5]}
     entries = [
-        record(value, stability=s, seed=n) for s in ("unstable", "stable") for n, value in enumerate((90.0, 91.0))
+        in_blocks(record(value, stability=s, seed=n), 0.02)
+        for s in ("unstable", "stable")
+        for n, value in enumerate((90.0, 91.0))
     ]
     entries.append(record(None, model="rnn"))
     for entry in entries:
@@ -109,6 +111,7 @@ def test_the_same_records_make_the_same_page(path, text):
 def test_a_record_that_is_gone_changes_page_and_verdict(tmp_path):
     before = write(tmp_path).read_text(encoding="utf-8")
     assert "no loss within ±" in before
+    assert "other text (bootstrap over 24 blocks of 1,024 test words)" in before
     (gone,) = (tmp_path / "records").rglob("wikitext2-seed1-stabilitystable")
     shutil.rmtree(gone)
     *_, path = write_report(tmp_path / "records", tmp_path, None)
@@ -116,7 +119,7 @@ def test_a_record_that_is_gone_changes_page_and_verdict(tmp_path):
     assert gone.name in before
     assert gone.name not in after
     assert "no loss within ±" not in after
-    assert "undecided with 1 seed" in after
+    assert re.search(r"undecided with 1 seed \(difference \+0\.0, ±\d\.\d over test words\)", after)
 
 
 def test_claims_without_evidence_name_the_command(text):

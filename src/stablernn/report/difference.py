@@ -68,11 +68,21 @@ class Difference:
         return math.hypot(self.over_seeds, self.over_words or 0.0)
 
     @property
+    def places(self) -> int:
+        """Decimals to show it with: one, more where the half of its interval would be 0.0."""
+        half = self.half if self.seeds > 1 else self.over_words
+        return 1 if not half or half >= 0.05 else math.ceil(-math.log10(half))
+
+    @property
     def sources(self) -> str:
         """The halves by source, as far as they are known."""
         halves = [(self.over_seeds, "seeds")] * (self.seeds > 1)
         halves += [(self.over_words, "test words")] if self.over_words is not None else []
-        return ", ".join(f"±{half:.{digits(half)}f} over {source}" for half, source in halves)
+        return ", ".join(f"±{half:.{self.places}f} over {source}" for half, source in halves)
+
+    def told(self, sign: str = "", flip: bool = False) -> str:
+        """Mean ± half; ``flip``: of the opposite difference."""
+        return f"{-self.mean if flip else self.mean:{sign}.{self.places}f} ± {self.half:.{self.places}f}"
 
 
 def absolute(base: Any, other: Any) -> Any:
@@ -138,14 +148,7 @@ def certainty(found: Sequence[Difference]) -> str:
     resampled = f"bootstrap over {known[0].words}" if known else ""
     if seeds < 2:
         words = f"± over test words{share}: the same trained models on other text, at 95 % ({resampled})"
-        return (
-            f"{seeds_told(seeds, '')}; {words if known else f'nor is it known what other text would give: {missing}'}"
-        )
+        return f"{seeds_told(seeds, '')}; {words if known else f'nor what other text would give, as {missing}'}"
     text = "± of a difference covers, at 95 %, other trainings (Student's t over runs of the same seed)"
     others = f" and{share} other text ({resampled})" if known else f" alone, not other text, as {missing}"
     return seeds_told(seeds, text + others)
-
-
-def digits(half: float) -> int:
-    """Decimals that show ``half``: one, more where that would be 0.0."""
-    return 1 if half >= 0.05 or half == 0 else math.ceil(-math.log10(half))

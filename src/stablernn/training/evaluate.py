@@ -11,7 +11,8 @@ from stablernn.data.windows import Windows
 from stablernn.models.language_model import SequenceModel
 
 # Tokens that are scored at once, and whose nats are kept as one sum. Intervals resample these blocks, so they must be
-# long beside the words over which the losses of neighbours are alike, and many in a split: WikiText-2's test has 240.
+# long beside the words over which losses are alike, and many in a split. On WikiText-2's test (240 blocks) the standard
+# error of stable against unstable LSTM is 1.5 times that of single words with blocks of 1,024, and of 4,096 1.6 times.
 BLOCK = 1024
 
 

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from stablernn.report.difference import Difference, certainty, difference, digits
+from stablernn.report.difference import Difference, certainty, difference
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
 from stablernn.report.load import Section
@@ -37,7 +37,7 @@ def _priced(section: Section, chosen: Sequence[Row]) -> Judgement:
         if here is not None:
             found.append(here)
             if here.seeds > 1:
-                text += f", difference {here.mean:+.{digits(here.half)}f}, {here.sources}"
+                text += f", difference {here.mean:+.{here.places}f}, {here.sources}"
         told.append(text)
     return judge(
         section,
@@ -82,16 +82,14 @@ def difference_told(found: Difference | None, scale: float) -> tuple[Outcome, st
     """
     if found is None:
         return Outcome.UNDECIDED, "undecided, no two runs of the same seed"
-    mean = found.mean
+    mean, half, places = found.mean, found.half, found.places
     if found.seeds == 1:
-        told = ", ".join(filter(None, (f"difference {mean:+.1f}", found.sources)))
+        told = ", ".join(filter(None, (f"difference {mean:+.{places}f}", found.sources)))
         return Outcome.UNDECIDED, f"undecided with 1 seed ({told})"
-    half = found.half
-    places = digits(half)
     if mean - half > 0:
-        return Outcome.FAILS, f"a loss of {mean:.{places}f} ± {half:.{places}f}"
+        return Outcome.FAILS, f"a loss of {found.told()}"
     if mean + half < 0:
-        return Outcome.HOLDS, f"a gain of {-mean:.{places}f} ± {half:.{places}f}"
+        return Outcome.HOLDS, f"a gain of {found.told(flip=True)}"
     if max(mean, 0) + half > TELLING * scale:
-        return Outcome.UNDECIDED, f"undecided, a difference of {mean:+.{places}f} ± {half:.{places}f} is too uncertain"
+        return Outcome.UNDECIDED, f"undecided, a difference of {found.told('+')} is too uncertain"
     return Outcome.HOLDS, f"no loss within ±{half:.{places}f} (difference {mean:+.{places}f})"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from stablernn.record import Record
 from stablernn.report.claims.stability import TELLING
-from stablernn.report.difference import Difference, certainty, difference, digits, relative
+from stablernn.report.difference import Difference, certainty, difference, relative
 from stablernn.report.evidence import Evidence, Found
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
 from stablernn.report.load import Section, setting
@@ -85,23 +85,18 @@ def _changes_told(changes: Mapping[int, Difference]) -> tuple[Outcome, str]:
         if None not in words:
             told += f", ±{max(filter(None, words), default=0.0):.1f} % over test words at most"
         return Outcome.UNDECIDED, f"undecided with 1 seed ({told})"
-    halves = {k: found.half for k, found in changes.items()}
-    worse = [k for k in means if means[k] - halves[k] > 0]
+    reach = {k: max(found.mean, 0) + found.half for k, found in changes.items()}
+    worse = [k for k, found in changes.items() if found.mean > found.half]
     if worse:
         k = max(worse, key=lambda k: means[k])
         outcome = Outcome.FAILS if len(worse) == len(means) else Outcome.MIXED
-        told = f"feed-forward is worse at {len(worse)} of {len(means)} k, by {_told(means[k], halves[k])} % at k = {k}"
-        return outcome, told
-    k = max(means, key=lambda k: max(means[k], 0) + halves[k])
-    if max(means[k], 0) + halves[k] > 100 * TELLING:
-        told = f"a difference of {_told(means[k], halves[k], '+')} % at k = {k} is too uncertain"
-        return Outcome.UNDECIDED, f"undecided, {told} ({over})"
-    widest = max(halves.values())
-    return Outcome.HOLDS, f"feed-forward is not worse within ±{widest:.{digits(widest)}f} % ({over})"
-
-
-def _told(mean: float, half: float, sign: str = "") -> str:
-    return f"{mean:{sign}.{digits(half)}f} ± {half:.{digits(half)}f}"
+        where = f"{len(worse)} of {len(means)} k"
+        return outcome, f"feed-forward is worse at {where}, by {changes[k].told()} % at k = {k}"
+    k = max(reach, key=lambda k: reach[k])
+    if reach[k] > 100 * TELLING:
+        return Outcome.UNDECIDED, f"undecided, a difference of {changes[k].told('+')} % at k = {k} is too uncertain"
+    widest = max(changes.values(), key=lambda found: found.half)
+    return Outcome.HOLDS, f"feed-forward is not worse within ±{widest.half:.{widest.places}f} % ({over})"
 
 
 def _apart(found: Found) -> list[str]:
