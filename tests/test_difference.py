@@ -78,17 +78,18 @@ def test_the_interval_over_both_covers_what_seeds_alone_miss():
     assert np.mean(seeds) < 0.85
 
 
-def test_the_bootstrap_is_what_the_spread_of_the_blocks_says():
+@pytest.mark.parametrize("blocks", [8, 40])
+def test_the_bootstrap_is_what_the_spread_of_the_blocks_says(blocks):
     """To first order, in per cent, the error is that of the mean of the blocks' differences."""
     generator = np.random.default_rng(3)
-    base = 450 + generator.normal(0, 20, 40)
-    apart = 2 + generator.normal(0, 1, 40)
+    base = 450 + generator.normal(0, 20, blocks)
+    apart = 2 + generator.normal(0, 1, blocks)
     found = difference(cell(base), cell(base + apart), relative)
     ratio = math.exp(apart.mean() / 100)
-    expected = student(39) * 100 * ratio * (apart / 100).std(ddof=1) / math.sqrt(40)
-    assert found.over_words == pytest.approx(expected, rel=0.06)
+    expected = student(blocks - 1) * 100 * ratio * (apart / 100).std(ddof=1) / math.sqrt(blocks)
+    assert found.over_words == pytest.approx(expected, rel=0.04)
     assert found.mean == pytest.approx(100 * (ratio - 1))
-    assert found.words == "40 blocks of 100 test words"
+    assert found.words == f"{blocks} blocks of 100 test words"
 
 
 def test_what_makes_a_text_hard_for_both_models_cancels():

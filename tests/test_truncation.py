@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from conftest import SMALL
@@ -24,7 +25,7 @@ from stablernn.models.softmax import FullSoftmax
 from stablernn.models.truncated import FeedForward, truncated_states
 from stablernn.models.unroll import Recurrent
 from stablernn.stability.certificates import certify
-from stablernn.training import checkpoint
+from stablernn.training import checkpoint, evaluate
 from stablernn.training.evaluate import score
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
@@ -142,6 +143,28 @@ def test_the_curve_is_what_each_model_alone_scores(cell, layers, positions, tole
     assert whole.state["largest"] < 1e-5
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 1e-2])
+@pytest.mark.parametrize("positions", [7, 4096])
+def test_the_error_is_the_spread_of_the_change_over_blocks(tolerance, positions, corpus, monkeypatch):
+    """Against scores of each model alone, which keep the same blocks; the last one is short."""
+    monkeypatch.setattr(truncation, "BLOCK", 16)
+    monkeypatch.setattr(evaluate, "BLOCK", 16)
+    split = corpus.splits["valid"].first(211)
+    model = network(LSTMCell, corpus.types).double()
+    curve = truncation_curve(model, split, [1, 3], tolerance, positions)
+    assert (curve.swept == 1) == (tolerance == 0)
+    words = np.diff([*range(0, 211, 16), 211])
+    for k, ours in curve.truncated.items():
+        alone = network(LSTMCell, corpus.types, 1, 0.0, lambda cells, dropout, k=k: FeedForward(cells, dropout, k=k))
+        alone.double().load_state_dict(model.state_dict())
+        changes = np.subtract(score(alone, split).blocks, score(model, split).blocks)
+        drawn = np.random.default_rng(0).multinomial(14, np.full(14, 1 / 14), size=20_000)
+        bootstrap = (drawn @ changes / (drawn @ words)).std() * math.sqrt(14 / 13)
+        assert ours.error == pytest.approx(bootstrap, rel=0.05)
+    alone = truncation_curve(model, split.first(16), [1], tolerance, positions)
+    assert math.isnan(alone.truncated[1].error)
+
+
 def test_the_curve_is_what_cut_windows_score(corpus):
     """Beside the parallel form the plain one: a window cut for every position and k, each run from zero."""
     split = corpus.splits["valid"].first(60)
@@ -200,7 +223,7 @@ def test_the_tolerance_holds_where_the_neglected_variance_is_largest(half, toler
     objective = FullSoftmax(2, 1).double()
     with torch.no_grad():
         objective.weight.copy_(torch.tensor([[half], [-half]]))
-    sums = truncation._Sums(objective, 1, tolerance)
+    sums = truncation._Sums(objective, 1, tolerance, tokens=50)
     features, targets = torch.zeros(50, 1, dtype=torch.float64), torch.arange(50) % 2
     reach = 2 * math.sqrt(8 * tolerance) / (2 * half)  # twice as far as first-order scores may be used
     moved = torch.linspace(-reach, reach, 50, dtype=torch.float64)[:, None]

@@ -241,6 +241,42 @@ def test_unconstrained_models_are_told_by_the_k_from_which_they_stay(judged):
     assert judged("C2", []) == []
 
 
+def spread_over(blocks, *errors):
+    """What analysis=truncation tells of other text: standard errors by k."""
+    return {"error": {"blocks": blocks, "length": 1024, "log_perplexity": list(errors)}}
+
+
+@pytest.mark.parametrize(
+    ("errors", "label", "words"),
+    [
+        (spread_over(9, 0.1, 0.001, 0.001), "supported", "from k = 2 on, for other text from k = 2 on"),
+        (spread_over(9, 0.1, 0.0045, 0.001), "supported", "from k = 2 on, for other text from k = 3 on"),
+        (spread_over(9, 0.1, 0.001, 0.005), "undecided", "from k = 2 on, undecided for other text up to k = 3"),
+        (spread_over(7, 0.1, 0.001, 0.005), "supported", "from k = 2 on."),
+        ({}, "supported", "from k = 2 on."),
+    ],
+)
+def test_a_curve_is_flat_where_its_interval_over_other_text_is(judged, errors, label, words):
+    result = curve([100.0, 90.0, 90.0]) | errors
+    (judgement,) = judged("C4", [record(90.0)], truncation=result)
+    assert judgement.label == label
+    assert words in judgement.verdict
+    told = "at 95\u00a0%, by the spread over 9 blocks of 1,024 words"
+    assert (told in judgement.certainty) == (errors.get("error", {}).get("blocks") == 9)
+    assert ("how far other text would move it is not known" in judgement.certainty) != (told in judgement.certainty)
+
+
+def test_what_is_proven_needs_no_interval_and_what_is_measured_does(judged):
+    proven = bounded([100.0, 90.0, 90.0], [1.0, 0.1, 0.001], [0.5, 0.01, 0.0001])
+    measured = bounded([100.0, 90.0, 90.0], [9.0, 8.0, 7.0], [0.5, 0.01, 0.0001])
+    wide = spread_over(9, 0.1, 0.1, 0.1)
+    (judgement,) = judged("C2", [record(90.0, stability="stable")], truncation=proven | wide)
+    assert (judgement.label, "other text up" in judgement.verdict) == ("supported", False)
+    (judgement,) = judged("C2", [record(90.0, stability="stable")], truncation=measured | wide)
+    assert judgement.label == "undecided"
+    assert "proven only beyond 3, undecided for other text up to k = 3" in judgement.verdict
+
+
 def contracting(exponent, deviation, start):
     values = {"largest": [1.5, 0.5], "contracts_from": start, "lyapunov": exponent, "lyapunov_deviation": deviation}
     stages = {"initial": values, "best": values, "last": values}

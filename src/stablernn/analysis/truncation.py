@@ -14,6 +14,7 @@ no softmax is computed.
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ from stablernn.models.softmax import FullSoftmax
 from stablernn.models.truncated import truncations
 from stablernn.models.unroll import Recurrent
 from stablernn.stability.certificates import certify, diameter
-from stablernn.training.evaluate import Score
+from stablernn.training.evaluate import BLOCK, Score
 from stablernn.training.trained import Trained
 
 POSITIONS = 4096
@@ -60,11 +61,13 @@ class Truncated:
         score: of the truncated model.
         gap: between the two.
         state: ‖h_t - h_t^(k)‖_2 of the last layer over the positions t: mean, p99 (99th percentile), largest.
+        error: the standard error of ``gap.log_perplexity`` over blocks of words: how far other text may move it.
     """
 
     score: Score
     gap: Gap
     state: dict[str, float]
+    error: float
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def truncation_curve(
     cells = list(model.backbone.cells)
     backbone = Recurrent(cells)
     before = backbone.initial_state(1)
-    sums = _Sums(model.objective, len(wanted), tolerance)
+    sums = _Sums(model.objective, len(wanted), tolerance, len(split))
     for start in range(0, len(split), step):
         first = max(0, start - wanted[-1] + 1)
         x = model.inputs(_ids(split.inputs[first : start + step], device)[:, None])
@@ -126,7 +129,7 @@ def truncation_curve(
         on_position(min(start + step, len(split)))
     sums.flush()
     model.train(was_training)
-    return sums.curve(wanted, len(split))
+    return sums.curve(wanted)
 
 
 def _ids(words: Any, device: torch.device) -> Tensor:
@@ -134,16 +137,22 @@ def _ids(words: Any, device: torch.device) -> Tensor:
 
 
 class _Sums:
-    """Log-probabilities and state gaps, summed over positions for each of K truncation lengths."""
+    """Log-probabilities and state gaps, summed over positions for each of K truncation lengths.
 
-    def __init__(self, objective: FullSoftmax, lengths: int, tolerance: float) -> None:
+    What truncation changes is summed block by block as well, (K, blocks of words).
+    """
+
+    def __init__(self, objective: FullSoftmax, lengths: int, tolerance: float, tokens: int) -> None:
         self.objective = objective
+        self.tokens = tokens
         self.tolerance = tolerance
         self.spread = diameter(objective.weight.detach().double(), 2) if tolerance else 0.0
         device = objective.weight.device
         self.recurrent = torch.zeros((), dtype=torch.float64, device=device)
         self.truncated = torch.zeros(lengths, dtype=torch.float64, device=device)
         self.largest = torch.zeros(lengths, dtype=torch.float64, device=device)
+        self.changes = torch.zeros(lengths, -(-tokens // BLOCK), dtype=torch.float64, device=device)
+        self.begun = 0
         self.gaps = [Distribution() for _ in range(lengths)]
         self.waiting: list[tuple[Tensor, ...]] = []
         self.rows = 0
@@ -152,6 +161,8 @@ class _Sums:
     def begin(self, features: Tensor, targets: Tensor) -> None:
         """The recurrent model at further positions: features (N, D), the words that come (N)."""
         self.features, self.targets = features, targets
+        self.blocks = torch.arange(self.begun, self.begun + len(targets), device=targets.device) // BLOCK
+        self.begun += len(targets)
         if self.tolerance:
             self.known, means, self.variance = self.objective.log_probabilities_and_moments(features, targets)
             self.slopes = self.objective.weight[targets] - means
@@ -165,20 +176,22 @@ class _Sums:
         gap = torch.linalg.vector_norm(change, dim=1)
         self.gaps[number].add(gap)
         if not self.tolerance:
-            self._wait(number, features, self.targets, self.known)
+            self._wait(number, features, self.targets, self.known, self.blocks)
             return
         apart = self.spread * gap
         far = torch.minimum(apart.square() / 4, apart.exp() * self.variance * gap.square()) > 2 * self.tolerance
         moved = torch.linalg.vecdot(self.slopes, change).masked_fill_(far, 0.0)
         near = ~far
         self.truncated[number] += ((self.known + moved) * near).sum(dtype=torch.float64)
+        self.changes[number].index_add_(0, self.blocks, moved.double(), alpha=-1)
         self.largest[number] = torch.maximum(self.largest[number], moved.abs().max())
         rows = far.nonzero()[:, 0]
-        self._wait(number, features[rows], self.targets[rows], self.known[rows])
+        self._wait(number, features[rows], self.targets[rows], self.known[rows], self.blocks[rows])
 
-    def _wait(self, number: int, features: Tensor, targets: Tensor, known: Tensor) -> None:
+    def _wait(self, number: int, *rows: Tensor) -> None:
         """Few rows would leave the softmax waiting for memory: they are collected first."""
-        self.waiting.append((torch.full_like(targets, number), features, targets, known))
+        targets = rows[1]
+        self.waiting.append((torch.full_like(targets, number), *rows))
         self.rows += len(targets)
         if self.rows >= _ROWS_A_SWEEP:
             self.flush()
@@ -186,23 +199,36 @@ class _Sums:
     def flush(self) -> None:
         """Score the rows that wait."""
         if self.rows:
-            numbers, features, targets, known = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
+            numbers, features, targets, known, blocks = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
             found = self.objective.log_probabilities(features, targets)
+            self.changes.index_put_((numbers, blocks), (known - found).double(), accumulate=True)
             self.truncated.index_add_(0, numbers, found.double())
             self.largest.scatter_reduce_(0, numbers, (found - known).abs().double(), "amax")
             self.swept += self.rows
         self.waiting, self.rows = [], 0
 
-    def curve(self, lengths: Sequence[int], tokens: int) -> TruncationCurve:
-        recurrent = Score(-float(self.recurrent), tokens)
+    def errors(self) -> list[float]:
+        """Standard errors of the mean change a word, by k; nan for a single block.
+
+        For a mean the bootstrap's error over blocks has a closed form: the spread of what each block adds to it,
+        beyond its share of the words.
+        """
+        count = self.changes.shape[1]
+        starts = torch.arange(count, device=self.changes.device) * BLOCK
+        words = (self.tokens - starts).clamp(max=BLOCK).double()
+        beyond = self.changes - self.changes.sum(1, keepdim=True) * words / self.tokens
+        return (beyond.square().sum(1) * count / (count - 1 or math.nan)).sqrt().div(self.tokens).tolist()
+
+    def curve(self, lengths: Sequence[int]) -> TruncationCurve:
+        recurrent = Score(-float(self.recurrent), self.tokens)
         truncated = {}
-        for k, total, largest, gaps in zip(
-            lengths, self.truncated.tolist(), self.largest.tolist(), self.gaps, strict=True
+        for k, total, largest, gaps, error in zip(
+            lengths, self.truncated.tolist(), self.largest.tolist(), self.gaps, self.errors(), strict=True
         ):
             state = {"mean": gaps.mean, "p99": gaps.percentile(99), "largest": gaps.largest}
-            gap = Gap((-total - recurrent.nats) / tokens, largest)
-            truncated[k] = Truncated(Score(-total, tokens), gap, state)
-        return TruncationCurve(recurrent, truncated, self.swept / (tokens * len(lengths)))
+            gap = Gap((-total - recurrent.nats) / self.tokens, largest)
+            truncated[k] = Truncated(Score(-total, self.tokens), gap, state, error)
+        return TruncationCurve(recurrent, truncated, self.swept / (self.tokens * len(lengths)))
 
 
 def measure_gaps(model: SequenceModel, split: Split, lengths: Sequence[int]) -> dict[int, Gap]:
@@ -264,6 +290,11 @@ class TruncationAnalysis:
             "k": list(curve.truncated),
             "perplexity": [at.score.perplexity for at in curve.truncated.values()],
             "log_perplexity": [at.gap.log_perplexity for at in curve.truncated.values()],
+            "error": {
+                "blocks": -(-len(split) // BLOCK),
+                "length": BLOCK,
+                "log_perplexity": [None if math.isnan(at.error) else at.error for at in curve.truncated.values()],
+            },
             "largest": [at.gap.largest for at in curve.truncated.values()],
             "state": {name: [at.state[name] for at in curve.truncated.values()] for name in ("mean", "p99", "largest")},
             "certified": {

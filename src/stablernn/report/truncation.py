@@ -5,6 +5,8 @@ from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.certificate import describe_run, describe_stability
+from stablernn.report.difference import FEWEST_BLOCKS
+from stablernn.report.judgement import student
 from stablernn.report.tables import Table, of_a_run
 
 SHOWN = (1, 2, 3, 5, 10, 15, 20, 25, 35, 50, 65, 100)
@@ -73,7 +75,24 @@ def truncation_summary(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
 
 def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:
     """The least k from which on the change of the log-perplexity is at most ε nats; None beyond the largest k."""
-    beyond = [k for k, nats in zip(result["k"], result["log_perplexity"], strict=True) if abs(nats) > epsilon]
+    return _from_there_on(result, [abs(nats) <= epsilon for nats in result["log_perplexity"]])
+
+
+def has_errors(result: dict[str, Any]) -> bool:
+    """Whether an analysis tells how far other text may move the change: an older one, or of a short text, does not."""
+    return result.get("error", {}).get("blocks", 0) >= FEWEST_BLOCKS
+
+
+def assured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:
+    """The same for the change's whole 95 % interval over other words; None beyond the largest k."""
+    quantile = student(result["error"]["blocks"] - 1)
+    both = zip(result["log_perplexity"], result["error"]["log_perplexity"], strict=True)
+    return _from_there_on(result, [abs(nats) + quantile * error <= epsilon for nats, error in both])
+
+
+def _from_there_on(result: dict[str, Any], within: Sequence[bool]) -> int | None:
+    """The least k from which on all is within."""
+    beyond = [k for k, one in zip(result["k"], within, strict=True) if not one]
     least = beyond[-1] + 1 if beyond else 1
     return least if least in result["k"] else None
 

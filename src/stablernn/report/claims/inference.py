@@ -7,7 +7,14 @@ from stablernn.report.claims.groups import alike
 from stablernn.report.evidence import Evidence, Found
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
 from stablernn.report.load import Section, setting
-from stablernn.report.truncation import EPSILON, certified_context, measured_context, short
+from stablernn.report.truncation import (
+    EPSILON,
+    assured_context,
+    certified_context,
+    has_errors,
+    measured_context,
+    short,
+)
 
 ROUNDING = 1e-5  # of float32 states, and of log-probabilities that are known to first order
 HORIZON = 35  # the k of the protocol
@@ -41,7 +48,7 @@ def _inference(section: Section, groups: Sequence[tuple[str, Found]]) -> Judgeme
         section,
         [_contexts(name, found) for name, found in groups],
         f"largest gap ‖h - h⁽ᵏ⁾‖₂ of the state: {'; '.join(told)}; on {words} {split} words",
-        f"what is proven holds on any text, what is measured on these words; {_seeds(seeds)}",
+        f"what is proven holds on any text, what is measured on these words, {_words_told(groups)}; {_seeds(seeds)}",
     )
 
 
@@ -67,7 +74,30 @@ def _contexts(name: str, found: Found) -> Part:
     if reasons:
         proven = f"not proven ({reasons[0]})"
     text = f"{name}: its last {_ks(measured)} words give the same log-perplexity within {EPSILON:g} nats, {proven}"
-    return Part(Outcome.HOLDS, text, runs)
+    if None not in certified:
+        return Part(Outcome.HOLDS, text, runs)
+    outcome, told = _on_other_text(found)
+    return Part(outcome, text + told, runs)
+
+
+def _on_other_text(found: Found) -> tuple[Outcome, str]:
+    """Whether what is measured holds for the whole interval over other words, and from which k on."""
+    if not all(has_errors(result) for _, result in found):
+        return Outcome.HOLDS, ""
+    assured = [assured_context(result) for _, result in found]
+    if None in assured:
+        return Outcome.UNDECIDED, f", undecided for other text up to k = {found[0][1]['k'][-1]}"
+    return Outcome.HOLDS, f", for other text from k = {_ks(assured)} on"
+
+
+def _words_told(groups: Sequence[tuple[str, Found]]) -> str:
+    """What the intervals over other text rest on."""
+    results = [result for _, found in groups for _, result in found]
+    known = [result["error"] for result in results if has_errors(result)]
+    if len(known) < len(results):
+        return "how far other text would move it is not known of every run"
+    blocks = span(sorted({f"{error['blocks']} blocks of {error['length']:,} words" for error in known}))
+    return f"for other text of the kind at 95 %, by the spread over {blocks}"
 
 
 def _ks(ks: Sequence[int | None]) -> str:
@@ -111,7 +141,7 @@ def effectively_feedforward(evidence: Evidence) -> list[Judgement]:
                             f"on {words} {split} words",
                         ]
                     ),
-                    f"measured on these words, nothing is guaranteed on others; "
+                    f"measured on these words, nothing is guaranteed on others, {_words_told(groups)}; "
                     f"{_seeds(max(len(runs) for _, runs in groups))}",
                 )
             )
@@ -130,7 +160,8 @@ def _flat(name: str, found: Found) -> Part:
             f"{name}: still changed by more than {EPSILON:g} nats at k = {longest}{told}",
             runs,
         )
-    return Part(Outcome.HOLDS, f"{name}: within {EPSILON:g} nats from k = {_ks(measured)} on", runs)
+    outcome, told = _on_other_text(found)
+    return Part(outcome, f"{name}: within {EPSILON:g} nats from k = {_ks(measured)} on{told}", runs)
 
 
 def _largest(name: str, found: Found) -> str:
