@@ -261,9 +261,17 @@ def test_a_curve_is_flat_where_its_interval_over_other_text_is(judged, errors, l
     (judgement,) = judged("C4", [record(90.0)], truncation=result)
     assert judgement.label == label
     assert words in judgement.verdict
-    told = "at 95\u00a0%, by the spread over 9 blocks of 1,024 words"
+    told = "for other text: 95\u00a0% intervals by the spread over 9 blocks of 1,024 words"
     assert (told in judgement.certainty) == (errors.get("error", {}).get("blocks") == 9)
     assert ("how far other text would move it is not known" in judgement.certainty) != (told in judgement.certainty)
+
+
+def test_runs_whose_curve_tells_nothing_of_other_text_are_counted(judged):
+    flat = curve([100.0, 90.0, 90.0])
+    judged("C4", [record(90.0, seed=0)], truncation=flat)
+    (judgement,) = judged("C4", [record(90.0, seed=1)], truncation=flat | spread_over(9, 0.1, 0.1, 0.1))
+    assert judgement.label == "undecided"
+    assert "known of 1 of 2 runs" in judgement.certainty
 
 
 def test_what_is_proven_needs_no_interval_and_what_is_measured_does(judged):
@@ -328,6 +336,27 @@ def test_training_both_ways_is_compared_at_the_same_k_and_seed(judged, feedforwa
     (judgement,) = judged("C3", entries, study="truncation_sweep")
     assert judgement.label == label
     assert words in judgement.verdict.replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("feedforward", "spread", "words"),
+    [
+        ({0: 103.0}, 0.02, "against recurrent +3.0 to +3.0 %, k = 5, ±1.0 % over test words at most)"),
+        ({0: 105.0, 1: 106.0, 2: 107.2}, 0.01, "worse at 1 of 1 k, by 5.0 ± 0.4 % at k = 5"),
+        ({0: 105.0, 1: 106.0, 2: 107.2}, 0.2, "undecided, a difference of +5.0 ± 7.0 % at k = 5 is too uncertain"),
+        ({0: 102.0, 1: 103.0, 2: 104.4}, 0.07, "undecided, a difference of +2.1 ± 2.4 % at k = 5 is too uncertain"),
+        ({0: 100.0, 1: 101.1, 2: 101.9}, 0.01, "feed-forward is not worse within ±0.4 % (k = 5)"),
+    ],
+)
+def test_training_both_ways_is_compared_on_the_same_words(judged, feedforward, spread, words):
+    entries = [
+        in_blocks(record(value, stability="stable", seed=seed, truncation__k=5, approximation=name), spread)
+        for name, by in (("recurrent", {0: 100.0, 1: 101.0, 2: 102.0}), ("feedforward", feedforward))
+        for seed, value in by.items()
+    ]
+    (judgement,) = judged("C3", entries, study="truncation_sweep")
+    assert words in judgement.verdict.replace("\u00a0", " ")
+    assert "24 blocks of 1,024 test words" in judgement.certainty
 
 
 def test_the_distance_of_weights_is_evidence_of_training(judged):

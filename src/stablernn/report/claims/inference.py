@@ -48,7 +48,7 @@ def _inference(section: Section, groups: Sequence[tuple[str, Found]]) -> Judgeme
         section,
         [_contexts(name, found) for name, found in groups],
         f"largest gap ‖h - h⁽ᵏ⁾‖₂ of the state: {'; '.join(told)}; on {words} {split} words",
-        f"what is proven holds on any text, what is measured on these words, {_words_told(groups)}; {_seeds(seeds)}",
+        f"what is proven holds on any text, what is measured on these words; {_words_told(groups)}; {_seeds(seeds)}",
     )
 
 
@@ -81,10 +81,10 @@ def _contexts(name: str, found: Found) -> Part:
 
 
 def _on_other_text(found: Found) -> tuple[Outcome, str]:
-    """Whether what is measured holds for the whole interval over other words, and from which k on."""
-    if not all(has_errors(result) for _, result in found):
+    """Whether what is measured holds for the whole interval over other words, if it is known, and from which k on."""
+    assured = [assured_context(result) for _, result in found if has_errors(result)]
+    if not assured:
         return Outcome.HOLDS, ""
-    assured = [assured_context(result) for _, result in found]
     if None in assured:
         return Outcome.UNDECIDED, f", undecided for other text up to k = {found[0][1]['k'][-1]}"
     return Outcome.HOLDS, f", for other text from k = {_ks(assured)} on"
@@ -94,10 +94,12 @@ def _words_told(groups: Sequence[tuple[str, Found]]) -> str:
     """What the intervals over other text rest on."""
     results = [result for _, found in groups for _, result in found]
     known = [result["error"] for result in results if has_errors(result)]
+    if not known:
+        return "how far other text would move it is not known"
     if len(known) < len(results):
-        return "how far other text would move it is not known of every run"
+        return f"how far other text would move it is known of {len(known)} of {len(results)} runs"
     blocks = span(sorted({f"{error['blocks']} blocks of {error['length']:,} words" for error in known}))
-    return f"for other text of the kind at 95 %, by the spread over {blocks}"
+    return f"for other text: 95 % intervals by the spread over {blocks}"
 
 
 def _ks(ks: Sequence[int | None]) -> str:
@@ -141,7 +143,7 @@ def effectively_feedforward(evidence: Evidence) -> list[Judgement]:
                             f"on {words} {split} words",
                         ]
                     ),
-                    f"measured on these words, nothing is guaranteed on others, {_words_told(groups)}; "
+                    f"measured on these words, nothing is guaranteed on others; {_words_told(groups)}; "
                     f"{_seeds(max(len(runs) for _, runs in groups))}",
                 )
             )
