@@ -14,7 +14,7 @@ from stablernn.report.load import setting
 from stablernn.report.tables import MODEL_NAMES, STABILITIES, Table
 from stablernn.report.truncation import short
 
-SHOWN = (0, 5, 10, 35, 100)
+SHOWN = (0, 10, 35, 100)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from stablernn.report.truncation import truncation_summary
 from stablernn.report.truncation_figures import draw_sweep, draw_truncation, draw_weight_distance
 from stablernn.report.weight_distance import weight_distance_table
 
+_UNLIMITED = 10_000  # columns of a terminal
 # Table and analysis of the studies that are one of each.
 _DIAGNOSTICS: dict[str, tuple[Callable[..., Table], str]] = {
     "contraction": (contraction_table, "contraction"),
@@ -150,7 +151,7 @@ def print_linear_systems(folder: Path) -> None:
 
 
 def rich_table(shown: Table) -> RichTable:
-    """A table for the terminal."""
+    """A table for the terminal; where that is too narrow, lines break rather than lose their ends."""
     out = RichTable(
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -163,4 +164,8 @@ def rich_table(shown: Table) -> RichTable:
         out.add_column(head, justify="left" if index < 2 else "right", no_wrap=True)
     for line in shown.lines:
         out.add_row(*line)
+    if out.__rich_measure__(console, console.options.update(max_width=_UNLIMITED)).maximum > console.width:
+        out.padding = (0, 0)
+        for column in out.columns:
+            column.no_wrap = False
     return out
