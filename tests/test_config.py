@@ -78,7 +78,8 @@ def test_every_plan_of_reproduce_expands():
                 assert "linear_systems" in parts[-1]
                 trained = {run_id(config): config.training.keep_every for config in every}
                 sweeps = [part.sweep for part in options.plans.gradient_horizon[profile]]
-                wanted = [config for sweep in sweeps for config in expand([*_at(sweep, profile), "seed=0", "stability=unstable"])]
+                some = ["seed=0", "stability=unstable"]
+                wanted = [config for sweep in sweeps for config in expand([*_at(sweep, profile), *some])]
                 # The diagnostic's own runs, and as many weights kept, whichever of the two trains them.
                 assert len(wanted) >= 2
                 assert {run_id(config): config.training.keep_every for config in wanted}.items() <= trained.items()
