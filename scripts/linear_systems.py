@@ -8,8 +8,8 @@ from stablernn.analysis.linear_systems import carry_out
 from stablernn.cli import main
 from stablernn.config import check_targets, make
 from stablernn.console import console, display, open_bar
-from stablernn.report.linear_systems import linear_tables, load_linear_systems, write_linear_systems
-from stablernn.report.write import rich_table
+from stablernn.report.linear_systems import write_linear_systems
+from stablernn.report.write import print_linear_systems
 
 
 def linear_systems(options: DictConfig) -> None:
@@ -21,8 +21,7 @@ def linear_systems(options: DictConfig) -> None:
         bar = open_bar("linear systems", sum(len(list(study.settings())) for study in studies))
         carry_out(studies, folder, options.fresh, on_setting=bar.update)
         bar.close()
-    for shown in linear_tables(load_linear_systems(folder)):
-        console.print(rich_table(shown))
+    print_linear_systems(folder)
     for path in write_linear_systems(folder, results):
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 

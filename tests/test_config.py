@@ -38,12 +38,17 @@ def test_every_choice_composes_and_instantiates(choice, model):
         make(node)
 
 
+_DONE: set[str] = set()  # ids: diagnostics look into the same runs, and one run of each is enough
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_at_smoke(experiment, tmp_path):
     shrunk = [*SMALL, "dataset=embedded", "training.max_updates=2", "truncation.k=3", "seed=0", f"runs={tmp_path}"]
     configs = expand([f"experiment={experiment}", *(option for option in shrunk if option != "profile=smoke")])
     assert len({run_id(config) for config in configs}) == len(configs) >= 4
-    assert all(run(config).status == "finished" for config in configs)
+    fresh = [config for config in configs if run_id(config) not in _DONE]
+    assert all(run(config).status == "finished" for config in fresh)
+    _DONE.update(map(run_id, fresh))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -55,11 +60,13 @@ def test_every_experiment_names_the_command_that_runs_it(experiment):
 def test_every_plan_of_reproduce_expands():
     options = compose("reproduce/plan", [])
     one = ["seed=0", "truncation.k=35"]  # of each; composing takes its time
-    assert set(options.plans) == set(options.analyses) == set(STUDIES)
-    for study, plans in options.plans.items():
+    assert set(options.plans) == set(options.analyses) == {*STUDIES, *options.published_with, "linear_systems"}
+    for study in STUDIES:
+        plans = options.plans[study]
         assert set(plans) == {"smoke", "quick", "cpu", "paper"}
         for profile, parts in plans.items():
-            every = [config for part in parts for config in expand([*_at(part.sweep, profile), *one])]
+            sweeps = [part.sweep for part in parts if "sweep" in part]
+            every = [config for sweep in sweeps for config in expand([*_at(sweep, profile), *one])]
             assert {config.profile.name for config in every} == {profile}
             assert {config.model.name for config in every} == {"rnn", "lstm"}
             assert {config.stability.name for config in every} >= {"unstable"}
@@ -68,13 +75,32 @@ def test_every_plan_of_reproduce_expands():
                 assert issubclass(type(make(config.stability.constraint)), Constraint)
             if study == "perplexity":
                 assert {config.stability.name for config in every} == {"unstable", "stable"}
+                assert "linear_systems" in parts[-1]
+                trained = {run_id(config): config.training.keep_every for config in every}
+                sweeps = [part.sweep for part in options.plans.gradient_horizon[profile]]
+                some = ["seed=0", "stability=unstable"]
+                wanted = [config for sweep in sweeps for config in expand([*_at(sweep, profile), *some])]
+                # The diagnostic's own runs, and as many weights kept, whichever of the two trains them.
+                assert len(wanted) >= 2
+                assert {run_id(config): config.training.keep_every for config in wanted}.items() <= trained.items()
+
+
+def test_a_plan_of_a_diagnostic_is_that_of_the_gradients_with_an_analysis_of_its_own():
+    options = compose("reproduce/plan", [])
+    for diagnostic, home in options.published_with.items():
+        assert options.plans[diagnostic] == options.plans.gradient_horizon
+        (entry,) = options.analyses[diagnostic]
+        assert entry.analysis == diagnostic
+        assert entry in options.analyses[home]
+    for profile, entries in options.plans.linear_systems.items():
+        assert entries == [{"linear_systems": "smoke" if profile == "smoke" else "quick"}]
 
 
 def test_every_analysis_that_a_plan_names_exists():
     for entries in compose("reproduce/plan", []).analyses.values():
         for entry in entries:
             options = compose("analyze", [f"analysis={entry.analysis}", *entry.get("options", [])])
-            assert make(options.analysis).name == entry.analysis
+            assert make(options.analysis).name == entry.analysis.replace("ngram", "truncation")  # another view of it
             assert callable(make(options.table))
 
 
@@ -111,6 +137,7 @@ def test_what_changes_the_result_changes_the_id(override):
         "progress=false",
         "experiment_name=x",
         "training.log_every=7",
+        "training.keep_every=2",
     ],
 )
 def test_what_does_not_change_the_result_does_not_change_the_id(override):

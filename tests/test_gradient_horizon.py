@@ -155,7 +155,7 @@ def test_the_analysis_tells_three_stages_and_is_made_once(trained, tmp_path):
     assert again["stages"] == result["stages"]
     found = [(trained.record, again)]
     shown = gradient_horizon_table(found)
-    assert shown.heads[3:6] == ["i=0", "i=5", "i=10"]
+    assert shown.heads[3:6] == ["i=0", "i=10", "1e-3 at i ="]
     assert all(len(line) == len(shown.heads) for line in shown.lines)
     assert all(path.stat().st_size > 1000 for path in draw_gradient_horizon(found, tmp_path / "horizon"))
 
@@ -163,7 +163,8 @@ def test_the_analysis_tells_three_stages_and_is_made_once(trained, tmp_path):
 def test_a_horizon_that_has_not_been_reached_is_told_as_such(trained):
     values = {"mean": [1.0, 0.5, 0.1], "fallen": None, "slope": {"mean": -0.5, "geometric": None}}
     values["error"] = {"mean": 0.01, "geometric": None}
-    result = {"options": {"horizon": 2, "streams": 16, "split": "valid"}, "stages": {"initial": values, "best": values}}
+    stages = dict.fromkeys(("initial", "best", "last"), values)
+    result = {"options": {"horizon": 2, "streams": 16, "split": "valid"}, "stages": stages}
     shown = gradient_horizon_table([(trained.record, result)])
     assert shown.lines[0][-3:] == ["> 2", "-0.500 ± 0.01", "–"]
 

@@ -430,6 +430,19 @@ def test_gradients_vanish_where_their_slope_is_surely_below_zero(judged, slope, 
     assert "before training: the mean gradient" in judgement.evidence
 
 
+def test_gradients_during_training_are_told_beside_the_verdict(judged):
+    result = horizon(-0.08, 0.001, 43)
+    assert "during training" not in judged("C5", [record(90.0)], gradient_horizon=result)[0].evidence
+    result["during"] = [{"update": update, "fallen": fallen} for update, fallen in ((4, 60), (8, 50))]
+    (judgement,) = judged("C5", [record(90.0)], gradient_horizon=result)
+    assert (
+        "LSTM during training, at 2 moments: the mean gradient is down to a thousandth 50 to 60" in judgement.evidence
+    )
+    result["during"][1]["fallen"] = None
+    (judgement,) = judged("C5", [record(90.0)], gradient_horizon=result)
+    assert "at 2 moments: the mean gradient is not down to a thousandth 100 words back" in judgement.evidence
+
+
 @pytest.mark.parametrize(
     ("left", "label", "words"),
     [

@@ -62,6 +62,7 @@ class Training:
     log_every: int = MISSING
     checkpoint_seconds: float = MISSING
     snapshot_every: int | None = None
+    keep_every: int | None = None
 
 
 @dataclass
@@ -103,6 +104,7 @@ _NOT_IDENTITY = (
     "model.learning_rate",  # only a default for optimizer.lr, which counts
     "training.log_every",
     "training.checkpoint_seconds",
+    "training.keep_every",
     "approximation.backbone.recompute",
 )
 _NOT_IDENTITY_IF_NULL = ("training.max_tokens", "training.snapshot_every")  # as if the option did not exist
@@ -184,6 +186,7 @@ _AT_LEAST_ONE = (
     "training.early_stop",
     "training.log_every",
     "training.snapshot_every",
+    "training.keep_every",
     "threads",
 )
 _RANGES = (

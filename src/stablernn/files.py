@@ -50,8 +50,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half written in ``folder``; nobody else may be writing there."""
-    for part in folder.glob(".*.part"):
+    """Remove what a killed process left half written below ``folder``; nobody else may be writing there."""
+    for part in folder.rglob(".*.part"):
         part.unlink(missing_ok=True)
 
 

@@ -14,9 +14,11 @@ from stablernn.compose import CONFIG_FOLDER, compose
 from stablernn.config import check, make, run_id
 from stablernn.console import console, display, log, open_bar
 from stablernn.errors import ConfigurationError, DataError, StableRNNError
+from stablernn.linear_part import LinearPart
 from stablernn.record import HISTORY_FILE, read_record
+from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
 from stablernn.report.load import load_records
-from stablernn.report.write import print_report, write_report
+from stablernn.report.write import print_linear_systems, print_report, write_report
 from stablernn.training.estimate import estimate_seconds
 from stablernn.training.run import finished, pick_device
 from stablernn.training.sweep import cores, expand, run_all
@@ -68,24 +70,37 @@ def reproduce(options: DictConfig) -> None:
     plans = options.plans[study]
     if profile not in plans:
         raise ConfigurationError(f"profile={profile} does not exist: choose {', '.join(('auto', *plans))}")
-    parts = [Part(_at(part.sweep, profile), part.side_by_side, options.runs) for part in plans[profile]]
+    results = Path(options.results)
+    parts = [
+        Part(_at(entry.sweep, profile), entry.side_by_side, options.runs)
+        for entry in plans[profile]
+        if "sweep" in entry
+    ]
+    linear = [
+        LinearPart(entry.linear_systems, results / "records") for entry in plans[profile] if "linear_systems" in entry
+    ]
     parts = _on_dataset(parts, options.dataset)
     for part in parts:
         for config in part.configs:
             check(config)
-    parts = _available(parts, asked=options.dataset != "auto")
-    _print_plan(profile, options, parts)
+    if parts:
+        parts = _available(parts, asked=options.dataset != "auto")
+    _print_plan(profile, options, parts, linear)
 
     failures = []
     for part in parts:
         if part.to_do:
             failures += run_all(part.to_do, part.jobs)[1]
     runs = [trained for part in parts for trained in part.trained()]
-    failures += _analyse(options.analyses[study], runs)
-    results = Path(options.results)
-    _publish(runs, results / "records" / profile / study, {part.data for part in parts})
+    failures += _analyse(options.analyses[study], runs, profile)
+    for part in linear:
+        part.carry_out()
+    home = options.published_with.get(study, study)
+    _publish(runs, results / "records" / profile / home, {part.data for part in parts} if home == study else set())
     files = write_report(results / "records", results, Path(options.readme) if options.readme else None)
-    print_report(results / "records" / profile / study, study)
+    print_report(results / "records" / profile / home, study)
+    for part in linear if study == LINEAR_SYSTEMS else []:
+        print_linear_systems(part.folder)
     *others, page = files
     tables = [path for path in others if path.suffix == ".md"]
     console.print(
@@ -109,15 +124,16 @@ def _at(sweep: Sequence[str], profile: str) -> list[str]:
     return [variant(option) for option in sweep]
 
 
-def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained]) -> list[str]:
+def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained], profile: str) -> list[str]:
     """Carry out a study's analyses; the ids of the runs whose analysis failed."""
     failed = []
     with display():
         for entry in entries:
-            analysis = make(compose("analyze", [f"analysis={entry.analysis}", *entry.get("options", [])]).analysis)
-            chosen = [trained for trained in runs if fnmatch(trained.record.id, entry.run)]
-            bar = open_bar(f"{analysis.name}s", len(chosen))
-            for number, trained in enumerate(chosen):
+            chosen = [f"analysis={entry.analysis}", *entry.get("options", []), *entry.get(profile, [])]
+            analysis = make(compose("analyze", chosen).analysis)
+            looked_into = [trained for trained in runs if fnmatch(trained.record.id, entry.run)]
+            bar = open_bar(f"{analysis.name}s", len(looked_into))
+            for number, trained in enumerate(looked_into):
                 bar.update(number)
                 try:
                     list(analyse(analysis, [trained]))
@@ -163,7 +179,7 @@ def _available(parts: list[Part], asked: bool) -> list[Part]:
     return kept
 
 
-def _print_plan(profile: str, options: DictConfig, parts: list[Part]) -> None:
+def _print_plan(profile: str, options: DictConfig, parts: list[Part], linear: list[LinearPart]) -> None:
     why = "a GPU is here" if torch.cuda.is_available() else "no GPU is here"
     console.print(
         f"[bold]Plan[/]: profile {profile}" + (f" ({why})" if options.profile == "auto" else ""),
@@ -176,6 +192,8 @@ def _print_plan(profile: str, options: DictConfig, parts: list[Part]) -> None:
             torch.set_num_threads(max(1, threads // part.jobs))
             part.seconds = sum(estimate_seconds(part.to_do)) / part.jobs
         torch.set_num_threads(threads)
+    for part in linear:
+        part.estimate()
     for data in dict.fromkeys(part.data for part in parts):
         console.print(f"  {data}: {_why(data, parts)}", soft_wrap=True, highlight=False)
     shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -190,12 +208,20 @@ def _print_plan(profile: str, options: DictConfig, parts: list[Part]) -> None:
     for part in parts:
         done = len(part.configs) - len(part.to_do)
         shown.add_row(part.data, " ".join(part.sweep), str(len(part.configs)), str(done), _duration(part.seconds))
+    for part in linear:
+        done = part.settings - len(part.to_do)
+        shown.add_row("no data", part.title, str(part.settings), str(done), _duration(part.seconds))
     console.print(shown)
-    if to_do:
-        total = _duration(sum(part.seconds for part in parts))
-        console.print(f"{len(to_do)} runs to do, about {total} (measured on this machine)", highlight=False)
+    systems = sum(len(part.to_do) for part in linear)
+    if to_do or systems:
+        total = _duration(sum(part.seconds for part in (*parts, *linear)))
+        what = [f"{count} {kind}" for count, kind in ((len(to_do), "runs"), (systems, "linear systems")) if count]
+        console.print(f"{' and '.join(what)} to do, about {total} (measured on this machine)", highlight=False)
     else:
         console.print("Every run of this plan is done: nothing to train, only the report is written anew.")
+    if analyses := options.analyses[options.study]:
+        names = ", ".join(entry.analysis for entry in analyses)
+        console.print(f"Then what is not known yet of the runs, not in this time: {names}", highlight=False)
 
 
 def _why(data: str, parts: Sequence[Part]) -> str:

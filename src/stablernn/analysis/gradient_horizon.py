@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.analyse import check_split
-from stablernn.console import open_bar
+from stablernn.console import log, open_bar
 from stablernn.data.splits import Split
 from stablernn.errors import ConfigurationError
 from stablernn.models.cells import Cell, State
 from stablernn.models.language_model import SequenceModel
-from stablernn.training.trained import STAGES, Trained
+from stablernn.training.trained import Trained
 
 FALLEN = 1e-3  # of the norm at i = 0
 _GROUPS = 8  # of positions, for the error of the slope
@@ -145,7 +145,9 @@ def _slope(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class GradientHorizon:
-    """The gradient of the loss by the words before it, at the initial weights, at the best evaluation and at the end.
+    """The gradient of the loss by the words before it, as it changes in training.
+
+    At the initial weights, at those that training kept (``training.keep_every``), at the best evaluation, at the end.
 
     Args:
         split: of the data.
@@ -171,18 +173,31 @@ class GradientHorizon:
         return asdict(self)
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
-        split = trained.corpus.splits[self.split]
-        bar = open_bar(f"gradient horizon {trained.record.id}", len(STAGES) * self.streams)
-        stages = {}
-        for number, stage in enumerate(STAGES):
+        """Summaries of the three stages, and of the moments between that were kept, in their order."""
+        if not trained.kept:
+            log.warning(
+                f"{trained.record.id} kept no weights during training, so {self.name} tells the beginning, the best "
+                f"evaluation and the end alone; for more, delete {trained.folder} and train with training.keep_every=1"
+            )
+        progress = trained.record.progress
+        stages = {"initial": 0, "best": progress["best_update"], "last": progress["updates"]}
+        # A moment that has several names, as the best evaluation that is also the last, is looked into once.
+        moments: dict[int, str | int] = {update: update for update in trained.kept}
+        moments |= {update: stage for stage, update in stages.items()}
+        bar = open_bar(f"gradient horizon {trained.record.id}", len(moments) * self.streams)
+        found = {}
+        for number, (update, stage) in enumerate(moments.items()):
             norms = gradient_norms(
                 trained.model(stage),
-                split,
+                trained.corpus.splits[self.split],
                 self.horizon,
                 self.streams,
                 self.lead,
                 on_streams=lambda done, before=number * self.streams: bar.update(before + done),
             )
-            stages[stage] = summary(norms)
+            found[update] = summary(norms)
         bar.close()
-        return {"stages": stages}
+        return {
+            "stages": {stage: found[update] for stage, update in stages.items()},
+            "during": [{"update": update, **found[update]} for update in trained.kept],
+        }

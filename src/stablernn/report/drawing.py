@@ -69,10 +69,11 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def legend_for_all(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend beside all panels, each label once."""
+def legend_for_all(figure: Figure, axes: Sequence[Axes], labels: Sequence[str] | None = None) -> None:
+    """One legend beside all panels, each label once; in the order of ``labels``, or as they come."""
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(list(handles.values()), list(handles), loc="center left", bbox_to_anchor=(1.0, 0.5))
+    names = list(handles) if labels is None else [label for label in labels if label in handles]
+    figure.legend([handles[name] for name in names], names, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -9,6 +9,7 @@ from stablernn.report.certificate import describe_stability
 from stablernn.report.charts import OTHERS, SHADES, Axis, Curve, Figure, panel, point
 from stablernn.report.contraction import STAGE_NAMES
 from stablernn.report.evidence import Found
+from stablernn.report.gradient_horizon import in_order, moments, panels
 from stablernn.report.judgement import ids
 from stablernn.report.load import Section, setting
 from stablernn.report.price import CONSTRAINTS, prices
@@ -141,25 +142,27 @@ def contraction_curves(section: Section, found: Found) -> Figure | None:
 
 
 def gradient_curves(section: Section, found: Found) -> Figure | None:
-    """Mean gradient of the loss by earlier words."""
-    curves: dict[str, Curve] = {}
-    by_model: dict[str, list[dict[str, Any]]] = {}
-    for record, result, colour in _coloured(found):
-        points = by_model.setdefault(setting(record, "model.name"), [])
-        for stage, values in result["stages"].items():
-            if stage == "last" and values["mean"] == result["stages"]["best"]["mean"]:
-                continue  # the best epoch was the last
-            label = f"{_constraint(record)}, {STAGE_NAMES[stage]}"
-            curves.setdefault(label, Curve(label, colour, _STAGE_DASHES[stage]))
-            points += [point(label, i, y, (record.id,)) for i, y in enumerate(values["mean"]) if y > 1e-20]
+    """Mean gradient of the loss by earlier words, through training."""
+    labels = in_order(found)
+    shades = [SHADES[round(n * (len(SHADES) - 1) / max(len(labels) - 1, 1))] for n in range(len(labels))]
     return _figure(
         f"gradients-{section.name}",
         "How far back gradients reach",
-        "Mean norm of the gradient of the loss at t + i by the word at t.",
-        curves,
+        "Mean norm of the gradient of the loss at t + i by the word at t, from before training (dark) to its end.",
+        {label: Curve(label, shade) for label, shade in zip(labels, shades, strict=True)},
         {
-            _model(name): (points, Axis("i (words)", logarithmic=False), Axis("mean gradient", powers=True))
-            for name, points in by_model.items()
+            title: (
+                [
+                    point(moment.label, i, y, (record.id,))
+                    for record, result in group
+                    for moment in moments(record, result)
+                    for i, y in enumerate(moment.values["mean"])
+                    if y > 1e-20
+                ],
+                Axis("i (words)", logarithmic=False),
+                Axis("mean gradient", powers=True),
+            )
+            for title, group in panels(found).items()
         },
     )
 

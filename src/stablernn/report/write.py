@@ -17,7 +17,7 @@ from stablernn.report.evidence import gather
 from stablernn.report.figures import draw_perplexity, draw_stability
 from stablernn.report.gradient_horizon import draw_gradient_horizon, gradient_horizon_table
 from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
-from stablernn.report.linear_systems import write_linear_systems
+from stablernn.report.linear_systems import linear_tables, load_linear_systems, write_linear_systems
 from stablernn.report.load import Section, load_analyses, load_records, sections
 from stablernn.report.ngram import draw_ngram, ngram_table
 from stablernn.report.page import PAGE, page
@@ -28,6 +28,14 @@ from stablernn.report.truncation import truncation_summary
 from stablernn.report.truncation_figures import draw_sweep, draw_truncation, draw_weight_distance
 from stablernn.report.weight_distance import weight_distance_table
 
+_UNLIMITED = 10_000  # columns of a terminal
+# Table and analysis of the studies that are one of each.
+_DIAGNOSTICS: dict[str, tuple[Callable[..., Table], str]] = {
+    "contraction": (contraction_table, "contraction"),
+    "gradient_horizon": (gradient_horizon_table, "gradient_horizon"),
+    "truncation": (truncation_summary, "truncation"),
+    "ngram": (ngram_table, "truncation"),
+}
 _BEGIN, _END = "<!-- perplexity table: written by make report -->", "<!-- end of the perplexity table -->"
 
 
@@ -44,7 +52,7 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
     """
     evidence = gather(source, results)
     parts, of_the_study, swept = evidence.parts, evidence.study, evidence.swept
-    if not parts:
+    if not parts and not evidence.linear:
         raise RecordError(
             f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )
@@ -121,20 +129,29 @@ def _renew(readme: Path, tables: str) -> None:
 def print_report(source: Path, study: str = "perplexity") -> None:
     """The tables of a study's records below ``source`` in the terminal."""
     for part in sections(load_records(source)):
-        if study == "perplexity" and rows(part):
-            console.print(rich_table(table(part)))
-        others = [
-            price_table(part, load_analyses(source, "certificate")),
-            sweep_table(part) if study == "truncation_sweep" else None,
-            *_analysis_tables(truncation_summary, [part], load_analyses(source, "truncation")),
-            *_analysis_tables(weight_distance_table, [part], load_analyses(source, "weight_distance")),
-        ]
-        for shown in filter(None, others):
+        if study in _DIAGNOSTICS:
+            make, name = _DIAGNOSTICS[study]
+            tables = _analysis_tables(make, [part], load_analyses(source, name))
+        else:
+            tables = [
+                table(part) if study == "perplexity" and rows(part) else None,
+                price_table(part, load_analyses(source, "certificate")),
+                sweep_table(part) if study == "truncation_sweep" else None,
+                *_analysis_tables(truncation_summary, [part], load_analyses(source, "truncation")),
+                *_analysis_tables(weight_distance_table, [part], load_analyses(source, "weight_distance")),
+            ]
+        for shown in filter(None, tables):
             console.print(rich_table(shown))
 
 
+def print_linear_systems(folder: Path) -> None:
+    """The tables of the linear systems in a folder in the terminal."""
+    for shown in linear_tables(load_linear_systems(folder)):
+        console.print(rich_table(shown))
+
+
 def rich_table(shown: Table) -> RichTable:
-    """A table for the terminal."""
+    """A table for the terminal; where that is too narrow, lines break rather than lose their ends."""
     out = RichTable(
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -147,4 +164,8 @@ def rich_table(shown: Table) -> RichTable:
         out.add_column(head, justify="left" if index < 2 else "right", no_wrap=True)
     for line in shown.lines:
         out.add_row(*line)
+    if out.__rich_measure__(console, console.options.update(max_width=_UNLIMITED)).maximum > console.width:
+        out.padding = (0, 0)
+        for column in out.columns:
+            column.no_wrap = False
     return out

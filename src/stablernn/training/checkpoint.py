@@ -20,6 +20,7 @@ from stablernn.models.cells import Cell
 LAST = "last.safetensors"
 BEST = "best.safetensors"
 SNAPSHOTS = "snapshots"
+KEPT = "kept"
 
 
 def save(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -107,8 +108,7 @@ def save_snapshot(folder: Path, update: int, cells: Sequence[Cell]) -> None:
     matrices = {
         f"{layer}.{name}": block for layer, cell in enumerate(cells) for name, block in cell.recurrent_blocks().items()
     }
-    (folder / SNAPSHOTS).mkdir(exist_ok=True)
-    save(folder / SNAPSHOTS / f"{update:08d}.safetensors", matrices, {"update": update})
+    save(_after(folder / SNAPSHOTS, update), matrices, {"update": update})
 
 
 def load_snapshots(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
@@ -116,3 +116,17 @@ def load_snapshots(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
     for path in sorted((folder / SNAPSHOTS).glob("*.safetensors")):
         matrices, values = load(path)
         yield values["update"], matrices
+
+
+def save_kept(folder: Path, update: int, model: nn.Module) -> None:
+    """Write all weights after an update, to stay."""
+    save(_after(folder / KEPT, update), model_tensors(model), {"update": update})
+
+
+def kept(folder: Path) -> dict[int, Path]:
+    """The files of a run's kept weights by update, in order."""
+    return {int(path.stem): path for path in sorted((folder / KEPT).glob("*.safetensors"))}
+
+
+def _after(folder: Path, update: int) -> Path:
+    return folder / f"{update:08d}.safetensors"

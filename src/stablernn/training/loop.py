@@ -215,7 +215,15 @@ class Trainer:
             now.evaluations_without_gain += 1
             for group in self.optimizer.param_groups:
                 group["lr"] /= self.options.annealing
+        self._keep_weights()
         write_history(self.folder, now.history)
+
+    def _keep_weights(self) -> None:
+        """Copy all weights, if this evaluation is one to keep; those at the end stay in the checkpoint anyway."""
+        every = self.options.keep_every
+        evaluations = sum("valid_perplexity" in row for row in self.counters.history)
+        if every and evaluations % every == 0 and not self._finished():
+            checkpoint.save_kept(self.folder, self.counters.update, self.model)
 
     def score_best(self, split: str) -> Score:
         """Score a split with the weights of the best evaluation."""

@@ -63,20 +63,39 @@ class Trained:
         dataset.max_tokens = None
         return make(dataset).load().splits[name]
 
-    def model(self, stage: str = "best") -> SequenceModel:
-        """The model before training (``initial``), at the best evaluation (``best``) or at the end (``last``).
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The updates after which training kept all weights (``training.keep_every``), in order."""
+        return tuple(checkpoint.kept(self.folder))
+
+    def model(self, stage: str | int = "best") -> SequenceModel:
+        """The model at chosen weights.
+
+        Args:
+            stage: before training (``initial``), at the best evaluation (``best``), at the end (``last``), or after
+                so many updates, one of ``kept``.
 
         Raises:
             RecordError: its weights are not here.
         """
         model, _ = build(self.config, self.record.data["types"])
         if stage != "initial":
-            path = self.folder / {"best": checkpoint.BEST, "last": checkpoint.LAST}[stage]
-            if not path.is_file():
-                raise RecordError(f"{path} is missing (weights are not committed): delete record.json and train again")
-            saved, _ = checkpoint.load(path)
+            saved, _ = checkpoint.load(self._weights(stage))
             checkpoint.load_model(model, saved)
         return model.eval()
+
+    def _weights(self, stage: str | int) -> Path:
+        if isinstance(stage, int):
+            if stage not in self.kept:
+                raise RecordError(
+                    f"{self.record.id} kept no weights after update {stage}: delete {self.folder} and train again with "
+                    "training.keep_every=1"
+                )
+            return checkpoint.kept(self.folder)[stage]
+        path = self.folder / {"best": checkpoint.BEST, "last": checkpoint.LAST}[stage]
+        if not path.is_file():
+            raise RecordError(f"{path} is missing (weights are not committed): delete record.json and train again")
+        return path
 
 
 def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) -> list[Trained]:

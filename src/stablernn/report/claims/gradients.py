@@ -23,6 +23,7 @@ def vanishing_gradients(evidence: Evidence) -> list[Judgement]:
                 for name, runs in groups
                 for stage in ("initial", "last")
             ]
+            others += [told for name, runs in groups for told in _during(name, runs)]
             interval = f"95 % intervals of the slope over {options['streams']} positions of {options['split']}"
             seeds = min(len(runs) for _, runs in groups)
             certainty = f"{interval}; {seeds_told(seeds, 'the slowest is told')}"
@@ -51,7 +52,17 @@ def _slope(stage: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _fall(found: Found, stage: str) -> str:
-    fallen: Sequence[int | None] = [result["stages"][stage]["fallen"] for _, result in found]
+    return _told([result["stages"][stage]["fallen"] for _, result in found], found)
+
+
+def _during(name: str, found: Found) -> list[str]:
+    """What holds at every moment whose weights training kept; nothing where it kept none."""
+    fallen = [kept["fallen"] for _, result in found for kept in result.get("during", [])]
+    moments = "at a moment" if len(fallen) == 1 else f"at {len(fallen)} moments"
+    return [f"{name} during training, {moments}: {_told(fallen, found)}"] if fallen else []
+
+
+def _told(fallen: Sequence[int | None], found: Found) -> str:
     if None in fallen:
         return f"the mean gradient is not down to a thousandth {found[0][1]['options']['horizon']} words back"
     told = span([str(i) for i in sorted(i for i in fallen if i is not None)])
