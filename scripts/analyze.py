@@ -1,5 +1,6 @@
 """Analyse trained runs: python scripts/analyze.py --help"""
 
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -8,6 +9,7 @@ from stablernn.analysis.analyse import analyse
 from stablernn.cli import main
 from stablernn.config import check_targets, make
 from stablernn.console import console, display
+from stablernn.report.printed import export
 from stablernn.report.write import rich_table
 from stablernn.training.run import pick_device
 from stablernn.training.trained import find_runs
@@ -21,10 +23,11 @@ def analyze(options: DictConfig) -> None:
         found = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
     if found:
         console.print(rich_table(make(options.table)(found)))
-    if found and options.figure is not None:
+    if found and options.figures is not None:
         for record, result in found:
-            files = make(options.figure)([(record, result)], Path(options.runs) / record.id / analysis.name)
-            console.print(f"figure: {files[0]} (and {files[1].suffix})", highlight=False, soft_wrap=True)
+            for figure in make(options.figures)([(record, result)]):
+                svg, png = export(replace(figure, where=record.id), Path(options.runs) / record.id)
+                console.print(f"figure: {svg} (and {png.suffix})", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

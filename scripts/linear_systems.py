@@ -8,8 +8,7 @@ from stablernn.analysis.linear_systems import carry_out
 from stablernn.cli import main
 from stablernn.config import check_targets, make
 from stablernn.console import console, display, open_bar
-from stablernn.report.linear_systems import write_linear_systems
-from stablernn.report.write import print_linear_systems
+from stablernn.report.write import print_linear_systems, write_linear_systems
 
 
 def linear_systems(options: DictConfig) -> None:

@@ -69,3 +69,11 @@ def small(tmp_path):
         return compose("train", [*SMALL, f"runs={tmp_path / 'runs'}", *overrides])
 
     return configure
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory) -> Path:
+    """The folder of a report on records of every kind."""
+    from test_page import write
+
+    return write(tmp_path_factory.mktemp("results")).parents[1]

@@ -14,9 +14,10 @@ from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms,
 from stablernn.compose import compose
 from stablernn.errors import RecordError
 from stablernn.linear_part import LinearPart
-from stablernn.report import page_figures
-from stablernn.report.gradient_horizon import draw_gradient_horizon, gradient_horizon_table, in_order, moments, panels
-from stablernn.report.load import load_analyses, load_records, sections
+from stablernn.report.figures.memory import gradient_figures
+from stablernn.report.gradient_horizon import gradient_horizon_table, in_order, moments, panels
+from stablernn.report.load import load_analyses, load_records
+from stablernn.report.printed import export
 from stablernn.report.tables import Table
 from stablernn.report.write import rich_table
 from stablernn.reproduce import reproduce
@@ -119,13 +120,11 @@ def test_a_curve_for_each_moment_from_dark_to_bright_and_a_panel_for_each_model_
     assert in_order(found) == in_order(found[::-1]) == labels
     assert {title: len(group) for title, group in panels(found).items()} == {"RNN, stable": 1, "LSTM, unstable": 1}
     assert list(panels(found)) == ["RNN, stable", "LSTM, unstable"]
-    (section,) = sections([first[0]])
-    figure = page_figures.gradient_curves(section, found)
-    assert figure is not None
+    (figure,) = gradient_figures(found)
     assert [curve.label for curve in figure.curves] == labels
     assert len({curve.colour for curve in figure.curves}) == 5
-    assert [title for title, _ in figure.panels] == ["RNN, stable", "LSTM, unstable"]
-    (svg, _) = draw_gradient_horizon(found, tmp_path / "horizon")
+    assert [panel.title for panel in figure.panels] == ["RNN, stable", "LSTM, unstable"]
+    (svg, _) = export(figure, tmp_path)
     assert [svg.read_text().find(f">{label}<") for label in labels] == sorted(
         svg.read_text().find(f">{label}<") for label in labels
     )

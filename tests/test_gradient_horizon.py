@@ -20,8 +20,9 @@ from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.language_model import build_language_model
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Recurrent
-from stablernn.report.gradient_horizon import draw_gradient_horizon, gradient_horizon_table
-from stablernn.report.ngram import draw_ngram, ngram_table, reset_perplexities
+from stablernn.report.figures.memory import gradient_figures
+from stablernn.report.gradient_horizon import gradient_horizon_table
+from stablernn.report.ngram import ngram_table, reset_perplexities
 from stablernn.report.write import write_report
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
@@ -157,7 +158,8 @@ def test_the_analysis_tells_three_stages_and_is_made_once(trained, tmp_path):
     shown = gradient_horizon_table(found)
     assert shown.heads[3:6] == ["i=0", "i=10", "1e-3 at i ="]
     assert all(len(line) == len(shown.heads) for line in shown.lines)
-    assert all(path.stat().st_size > 1000 for path in draw_gradient_horizon(found, tmp_path / "horizon"))
+    (figure,) = gradient_figures(found)
+    assert [len(panel.points) for panel in figure.panels] == [13 * len(figure.curves)]
 
 
 def test_a_horizon_that_has_not_been_reached_is_told_as_such(trained):
@@ -177,9 +179,10 @@ def test_the_report_tells_horizons_ngrams_and_linear_systems(trained, tmp_path):
         shutil.copy(trained.folder / f"{analysis.name}.json", source / trained.record.id)
     carry_out([ScalarStudy((0.5,), 0.3, 20, 10, -2, 0, 1, 0.01)], source / "linear_systems")
     files = {path.name for path in write_report(source, tmp_path / "results", None)}
-    names = ("gradient_horizon", "ngram", "linear_systems")
-    assert files >= {f"{name}.{kind}" for name in names for kind in ("md", "tex")}
-    assert files >= {"gradient_horizon_embedded_smoke.svg", "ngram_embedded_smoke.svg", "linear_systems.svg"}
+    assert files >= {"gradient_horizon.md", "ngram.md", "linear_systems.md"}
+    stems = ("gradient_horizon_embedded_smoke", "ngram_embedded_smoke")
+    assert files >= {f"{stem}.{kind}" for stem in stems for kind in ("csv", "tex", "svg", "png")}
+    assert files >= {"linear_systems_scalar.tex", "linear_scalars.svg"}
 
 
 @pytest.mark.parametrize("option", [{"streams": 15}, {"lead": 0}, {"horizon": 1}, {"split": "tst"}])
@@ -234,4 +237,8 @@ def test_analysis_ngram_is_another_view_of_analysis_truncation(trained, tmp_path
     ngram, reset = shown.lines
     assert ngram[3] == f"{result['perplexity'][0]:.1f}"  # a bigram sees one word
     assert reset[3] == f"{math.sqrt(result['perplexity'][0] * result['perplexity'][1]):.1f}"
-    assert all(path.stat().st_size > 1000 for path in draw_ngram([(record, result)], tmp_path / "ngram"))
+    (figure,) = make(options.figures)([(record, result)])
+    ((panel,), curves) = figure.panels, [curve.label for curve in figure.curves]
+    seen = {told: [point["y"] for point in panel.points if point["curve"] == told] for told in curves}
+    assert [len(values) for values in seen.values()] == [6, 5, 2]
+    assert seen[curves[1]] == result["perplexity"][:5]

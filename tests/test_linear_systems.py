@@ -288,9 +288,10 @@ def test_what_is_done_is_not_done_again_and_what_is_not_asked_for_makes_room(tmp
 def test_the_tables_tell_distance_bound_and_what_was_learned(tmp_path):
     carry_out([small(), ScalarStudy((0.5, 1.2), 0.3, 60, 300, -16, 0, 2, 0.01)], tmp_path)
     found = load_linear_systems(tmp_path)
-    below = found[0]["proven"]
+    first = next(result for result in found.values() if result["options"].get("norm") == 0.5)
+    below = first["proven"]
     below["distance"][-1], below["bound"][-1] = [0.25, 0.5], [0.5, below["width"]]
-    found[0]["best"]["error"][-1], found[0]["best"]["distance"][-1] = 0.125, [0.5, 0.75]
+    first["best"]["error"][-1], first["best"]["distance"][-1] = 0.125, [0.5, 0.75]
     matrices, proven, scalars = linear_tables(found)
     assert [line[0] for line in matrices.lines] == ["0.5", "1.1"]
     assert matrices.lines[0][1:] == ["0.12", "0.12", "0.5", "0.75"]
@@ -298,7 +299,7 @@ def test_the_tables_tell_distance_bound_and_what_was_learned(tmp_path):
     assert [line[:2] for line in scalars.lines] == [["0.5", "yes"], ["1.2", "no"]]
     for shown in (matrices, proven, scalars):
         assert all(len(line) == len(shown.heads) for line in shown.lines)
-    assert linear_tables([]) == []
+    assert linear_tables({}) == []
 
 
 def test_the_script_runs_the_smoke_grid_and_writes_tables_and_figure(tmp_path):
@@ -313,7 +314,10 @@ def test_the_script_runs_the_smoke_grid_and_writes_tables_and_figure(tmp_path):
     )
     assert len(list(records.glob("*.json"))) == 4
     files = {path.name for path in results.rglob("*.*")}
-    assert files == {f"linear_systems.{kind}" for kind in ("md", "tex", "svg", "png")}
+    assert {path for path in files if path.startswith("linear_systems.")} == {
+        f"linear_systems.{kind}" for kind in ("md", "csv", "tex", "svg", "png")
+    }
+    assert {"linear_scalars.svg", "linear_systems_scalar.tex"} <= files
     assert "Linear systems" in (results / "tables" / "linear_systems.md").read_text()
 
 

@@ -46,8 +46,8 @@ def write(results: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("results"))
+def path(report):
+    return report / "report" / "index.html"
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_the_page_draws_every_figure_without_error_or_network(opened):
 
 
 def test_pointing_at_a_figure_tells_the_nearest_point(opened):
-    plot = opened.find_element("css selector", "figure[data-name^='truncation'] .plot")
+    plot = opened.find_element("css selector", "figure[data-name^='truncation_wikitext2'] .plot")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", plot)
     hover(opened, plot, 0.5, 0.5)
     hover(opened, plot, 0.52, 0.45)
@@ -209,9 +209,11 @@ def test_pointing_at_a_figure_tells_the_nearest_point(opened):
 
 
 def test_a_click_on_the_legend_takes_a_curve_away_and_brings_it_back(opened):
-    figure = opened.find_element("css selector", "figure[data-name^='truncation']")
+    figure = opened.find_element("css selector", "figure[data-name^='truncation_wikitext2']")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", figure)
-    count = "return document.querySelectorAll(\"figure[data-name^='truncation'] .mark-line path[d^='M']\").length"
+    count = (
+        "return document.querySelectorAll(\"figure[data-name^='truncation_wikitext2'] .mark-line path[d^='M']\").length"
+    )
     before = opened.execute_script(count)
     button = figure.find_element("css selector", ".legend button")
     button.click()
@@ -232,7 +234,7 @@ def test_a_number_and_a_point_lead_to_their_runs(opened):
         assert name in shown.text
     shown.find_element("css selector", "button").click()
     assert not opened.find_elements("css selector", "dialog[open]")
-    plot = opened.find_element("css selector", "figure[data-name^='sweep'] .plot")
+    plot = opened.find_element("css selector", "figure[data-name^='truncation_sweep'] .plot")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", plot)
     plot.find_element("css selector", ".mark-symbol path").click()
     assert "truncation.k=" in opened.find_element("css selector", "dialog[open] pre").get_attribute("textContent")
@@ -255,7 +257,7 @@ def test_dark_readers_get_a_dark_page(opened):
     for scheme in ("light", "dark"):
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-        path = "document.querySelector(\"figure[data-name^='truncation'] .mark-line path\")"
+        path = "document.querySelector(\"figure[data-name^='truncation_wikitext2'] .mark-line path\")"
         seen.append((opened.execute_script(colour), opened.execute_script(f"return getComputedStyle({path}).stroke")))
     assert seen[0] == ("rgb(253, 252, 249)", "rgb(213, 94, 0)")
     assert seen[1] == ("rgb(23, 24, 27)", "rgb(245, 139, 76)")

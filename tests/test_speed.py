@@ -74,7 +74,7 @@ def test_lengths_are_measured_written_told_and_not_measured_again(tmp_path, monk
     monkeypatch.setattr(sequences, "measure_sequence", lambda *_: pytest.fail("measured twice"))
     list(benchmark_sequences(path, todo, [2, 3], CPU, QUICKLY, False))
     files = write_bench(tmp_path / "step-x.json", path, [])
-    assert {file.name for file in files} == {"sequences-x.md", "sequences-x.svg", "sequences-x.png"}
+    assert {file.name for file in files} == {"sequences-x.md"}
     assert "Memory of a training step" in (tmp_path / "sequences-x.md").read_text()
     assert "Feed-forward against recurrent" in capsys.readouterr().err
 

@@ -11,7 +11,6 @@ from stablernn.console import console
 from stablernn.files import write_text
 from stablernn.report.sequences import (
     curve_table,
-    draw_sequences,
     memory_table,
     sequence_table,
     sequences_markdown,
@@ -58,8 +57,6 @@ def write_bench(steps: Path, lengths: Path, goals: Sequence[Mapping[str, Any]]) 
                 console.print(rich_table(table))
         write_text(lengths.with_suffix(".md"), sequences_markdown(measured, "Feed-forward against recurrent"))
         written.append(lengths.with_suffix(".md"))
-        if measured.get("cases"):
-            written += draw_sequences(measured, lengths.with_suffix(""))
     return written
 
 

@@ -1,4 +1,4 @@
-"""Contraction on the data: table and figure."""
+"""Contraction on the data: the table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
         "exponent: mean growth of the log-length of a tangent, nats a word, ± deviation over streams; below 0 the "
         "model is stable on the data",
     ]
-    return Table("Contraction on the data", heads, lines, notes, runs=of_a_run(told, heads))
+    return Table("Contraction on the data", heads, lines, notes, runs=of_a_run(told, heads, 3), texts=3)
 
 
 def stages_of(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -1,19 +1,18 @@
 """All that verdicts and page are made of: records, analyses and measurements, each read once."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stablernn.console import log
 from stablernn.record import Record
-from stablernn.report.load import Section, load_analyses, load_records, sections
+from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
+from stablernn.report.linear_systems import load_linear_systems
+from stablernn.report.load import Section, load_analyses, load_records, load_results, sections
 from stablernn.report.sweep import sweep_sections
 from stablernn.report.tables import rows
 
 Found = list[tuple[Record, dict[str, Any]]]
-_KINDS = ("matrix", "scalar")
 
 
 @dataclass
@@ -55,18 +54,6 @@ def gather(source: Path, results: Path) -> Evidence:
         list(sections(load_records(source))),
         [part for part in sections(load_records(source, "perplexity")) if rows(part)],
         sweep_sections(list(sections(load_records(source, "truncation_sweep")))),
-        _results((results / "bench").glob("sequences-*.json"), lambda found: bool(found["cases"])),
-        _results((source / "linear_systems").glob("*.json"), lambda found: found["options"]["kind"] in _KINDS),
+        load_results((results / "bench").glob("sequences-*.json"), lambda found: bool(found["cases"])),
+        load_linear_systems(source / LINEAR_SYSTEMS),
     )
-
-
-def _results(paths: Iterable[Path], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for path in sorted(paths):
-        try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-            if wanted(result):
-                found[path.name] = result
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning(f"left out: {path} is not readable ({error}); delete it to measure it again")
-    return found

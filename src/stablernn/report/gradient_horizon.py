@@ -1,17 +1,13 @@
-"""How far back gradients reach, as it changes in training: table and figure."""
+"""How far back gradients reach, as it changes in training: its moments, and the table."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import matplotlib.pyplot as plt
 
 from stablernn.record import Record
 from stablernn.report.certificate import describe_run, describe_stability
 from stablernn.report.contraction import STAGE_NAMES
-from stablernn.report.drawing import STYLE, Found, legend_for_all, rank, save
-from stablernn.report.load import setting
-from stablernn.report.tables import MODEL_NAMES, STABILITIES, Table
+from stablernn.report.load import Found, setting
+from stablernn.report.tables import MODEL_NAMES, STABILITIES, Table, of_a_run, rank
 from stablernn.report.truncation import short
 
 SHOWN = (0, 10, 35, 100)
@@ -83,9 +79,10 @@ def gradient_horizon_table(found: Found) -> Table:
     options = found[0][1]["options"]
     shown = [i for i in SHOWN if i <= options["horizon"]]
     heads = ["model", "stability", "weights", *(f"i={i}" for i in shown), "1e-3 at i =", "slope", "typical slope"]
-    lines = []
+    lines, told = [], []
     for record, result in found:
         for moment in moments(record, result):
+            told.append(record)
             fallen = moment.values["fallen"]
             lines.append(
                 [
@@ -104,7 +101,8 @@ def gradient_horizon_table(found: Found) -> Table:
         "slope: of the log of the mean, nats a word, by least squares over i ≥ 1, ± standard error; typical slope: of "
         "the geometric mean",
     ]
-    return Table("Gradient of the loss by earlier words", heads, lines, notes)
+    runs = of_a_run(told, heads, 3)
+    return Table("Gradient of the loss by earlier words", heads, lines, notes, runs=runs, texts=3)
 
 
 def _slope(values: dict[str, Any], average: str) -> str:
@@ -112,45 +110,3 @@ def _slope(values: dict[str, Any], average: str) -> str:
     if slope is None:
         return "–"
     return f"{slope:+.3f}" + (f" ± {error:.1g}" if error is not None else "")
-
-
-def draw_gradient_horizon(found: Found, stem: Path, title: str = "") -> list[Path]:
-    """Norm against i: a panel for each model and constraint, a curve for each moment of training, dark to bright."""
-    groups, labels = panels(found), in_order(found)
-    shades = plt.get_cmap("viridis")
-    colours = {label: shades(0.9 * n / max(len(labels) - 1, 1)) for n, label in enumerate(labels)}
-    with plt.rc_context(STYLE):
-        size = (3.1 * len(groups) + 1.6, 3.8)
-        figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
-        for axis, (head, group) in zip(axes[0], groups.items(), strict=True):
-            for record, result in group:
-                for moment in moments(record, result):
-                    i, norms = _positive(moment.values["mean"])
-                    width = 2.2 if moment.best else 1.2
-                    axis.plot(i, norms, color=colours[moment.label], linewidth=width, label=moment.label)
-                best = result["stages"]["best"]
-                floor = [max(low, 1e-300) for low in best["low"]]
-                axis.fill_between(range(len(floor)), floor, best["high"], color="grey", alpha=0.15, linewidth=0)
-            axis.set_yscale("log")
-            axis.set_title(head)
-            axis.set_xlabel("i (words from the input to the loss)")
-        means = [
-            value
-            for record, result in found
-            for moment in moments(record, result)
-            for value in moment.values["mean"]
-            if value > 0
-        ]
-        axes[0][0].set_ylim(bottom=max(min(means, default=1e-20) / 10, 1e-20))
-        axes[0][0].set_ylabel("‖∂ loss at t+i / ∂ x at t‖₂, mean")
-        legend_for_all(figure, list(axes[0]), labels)
-        told = "thick: best epoch, with the middle 80 % of positions"
-        figure.suptitle(f"{title.replace('`', '') or found[0][0].id}\n{told}", fontsize=10)
-        figure.tight_layout()
-        return save(figure, stem)
-
-
-def _positive(values: list[float]) -> tuple[list[int], list[float]]:
-    """What a logarithmic axis can show."""
-    points = [(i, value) for i, value in enumerate(values) if value > 0]
-    return [i for i, _ in points], [value for _, value in points]

@@ -1,8 +1,9 @@
 """Run records from a folder, and what of them belongs together."""
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from stablernn.errors import RecordError
 from stablernn.record import RECORD_FILE, Record, read_record
 
 STUDIES = ("perplexity", "price_of_stability", "truncation_sweep", "weight_distance")
+Found = Sequence[tuple[Record, dict[str, Any]]]  # runs that an analysis was made of, with its result
 PROFILES = ("paper", "cpu", "quick", "smoke")
 
 
@@ -37,6 +39,19 @@ def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]
             continue
         except (OSError, ValueError) as error:
             log.warning(f"left out: {path / name}.json is not readable ({error}); delete it to make it again")
+    return found
+
+
+def load_results(paths: Iterable[Path], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, dict[str, Any]]:
+    """Results of which no run is behind, by the names of their files; an unreadable one is named and left out."""
+    found = {}
+    for path in sorted(paths):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            if wanted(result):
+                found[path.name] = result
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning(f"left out: {path} is not readable ({error}); delete it to measure it again")
     return found
 
 
@@ -67,23 +82,29 @@ class Section:
     data: str
     fingerprint: str
     records: tuple[Record, ...]
+    ambiguous: bool = False  # another section of the same profile and corpus holds as much of it
 
     @property
     def name(self) -> str:
-        return f"{self.data}_{self.profile}"
+        """As part of a file's name: corpus, profile, how much of the corpus if not all, and what else is needed."""
+        cut = "" if not self._cut else f"_{next(iter(self._cut.values()))}"
+        return f"{self.data}_{self.profile}{cut}" + (f"_{self.fingerprint[:8]}" if self.ambiguous else "")
 
     @property
     def caption(self) -> str:
         """Corpus, profile, and how much of the corpus."""
-        tokens = self.records[0].data["tokens"]
-        limits = self.records[0].config["dataset"].get("max_tokens", {})
-        cut = {
-            split: count for split, count in tokens.items() if limits.get(split) is not None and self.data != "embedded"
-        }
         text = f"{TITLES.get(self.data, self.data)}, profile `{self.profile}`"
-        if cut:
-            text += " (only the first " + ", ".join(f"{count:,} {split}" for split, count in cut.items()) + " tokens)"
+        if self._cut:
+            told = ", ".join(f"{count:,} {split}" for split, count in self._cut.items())
+            text += f" (only the first {told} tokens)"
         return text
+
+    @property
+    def _cut(self) -> dict[str, int]:
+        """The splits that are not whole, with their length."""
+        limits = self.records[0].config["dataset"].get("max_tokens", {})
+        tokens = self.records[0].data["tokens"].items()
+        return {name: count for name, count in tokens if limits.get(name) is not None and self.data != "embedded"}
 
     @property
     def whole(self) -> bool:
@@ -116,5 +137,7 @@ def sections(records: Iterable[Record]) -> Iterator[Section]:
         rank = PROFILES.index(profile) if profile in PROFILES else len(PROFILES)
         return rank, data == "embedded", data, fingerprint
 
-    for key in sorted(groups, key=order):
-        yield Section(*key, records=tuple(groups[key]))
+    found = [Section(*key, records=tuple(groups[key])) for key in sorted(groups, key=order)]
+    named = Counter(section.name for section in found)
+    for section in found:
+        yield replace(section, ambiguous=named[section.name] > 1)

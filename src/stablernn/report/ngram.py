@@ -10,19 +10,13 @@ exactly, the beginning of the text included, and the whole table needs no scorin
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
-
 from stablernn.report.certificate import describe_run, describe_stability
-from stablernn.report.drawing import STYLE, Found, coloured, legend_for_all, rank, save
-from stablernn.report.load import setting
-from stablernn.report.tables import MODEL_NAMES, Table
+from stablernn.report.load import Found
+from stablernn.report.tables import Table, of_a_run
 
 SHOWN = (2, 3, 5, 10, 20, 35)
-N_MAX = 35
 
 
 def reset_perplexities(result: dict[str, Any]) -> list[float]:
@@ -56,33 +50,5 @@ def ngram_table(found: Found) -> Table:
         "reset every n: state set to zero every n words, so 1 to n words of context; mean (of the log) over where the "
         "resets fall",
     ]
-    return Table("Recurrent models as n-grams", heads, lines, notes)
-
-
-def draw_ngram(found: Found, stem: Path, title: str = "") -> list[Path]:
-    """Perplexity against n: a panel for each model, a colour for each constraint."""
-    models = sorted({setting(record, "model.name") for record, _ in found}, key=rank)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(models), figsize=(4.2 * len(models) + 2.0, 3.6), squeeze=False)
-        for axis, model in zip(axes[0], models, strict=True):
-            here = [(record, result) for record, result in found if setting(record, "model.name") == model]
-            for label, colour, result in coloured(here):
-                reset = reset_perplexities(result)[:N_MAX]
-                ngram = result["perplexity"][: len(reset) - 1]
-                axis.plot(range(1, len(reset) + 1), reset, color=colour, label=f"{label}, reset every n words")
-                axis.plot(
-                    range(2, len(ngram) + 2), ngram, color=colour, linestyle="--", label=f"{label}, last n - 1 words"
-                )
-                recurrent = result["recurrent"]["perplexity"]
-                axis.axhline(recurrent, color=colour, linestyle=":", linewidth=1.2, label=f"{label}, recurrent")
-            axis.set_yscale("log")
-            axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-            axis.yaxis.set_major_formatter(ScalarFormatter())
-            axis.yaxis.set_minor_locator(NullLocator())
-            axis.set_title(MODEL_NAMES.get(model, model))
-            axis.set_xlabel("n (words)")
-        axes[0][0].set_ylabel("test perplexity" if found[0][1]["options"]["split"] == "test" else "perplexity")
-        legend_for_all(figure, list(axes[0]))
-        figure.suptitle(title.replace("`", "") or found[0][0].id, fontsize=10)
-        figure.tight_layout()
-        return save(figure, stem)
+    twice = [record for record, _ in found for _ in range(2)]
+    return Table("Recurrent models as n-grams", heads, lines, notes, runs=of_a_run(twice, heads, 3), texts=3)

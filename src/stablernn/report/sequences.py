@@ -1,16 +1,11 @@
 """Feed-forward against recurrent by the length of the sequence, and the truncation curve against cut windows."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-
-from stablernn.report.drawing import STYLE, legend_for_all, save
-from stablernn.report.tables import MODEL_NAMES, Table, markdown
+from stablernn.report.formats import markdown
+from stablernn.report.tables import MODEL_NAMES, Table
 from stablernn.report.truncation import short
-
-_WORK = ("scoring", "training")
 
 
 def sequence_table(measured: Mapping[str, Any]) -> Table:
@@ -98,45 +93,6 @@ def sequences_markdown(measured: Mapping[str, Any], title: str) -> str:
     tables = [sequence_table(measured)] if measured.get("cases") else []
     tables += [table for table in (memory_table(measured), curve_table(measured)) if table is not None]
     return f"# {title} on {measured['hardware']}\n\n" + "\n".join(markdown(table) for table in tables)
-
-
-def draw_sequences(measured: Mapping[str, Any], stem: Path) -> list[Path]:
-    """Times faster against steps: a column for each model, a row for each work, a colour for each k."""
-    cases = _sorted(measured)
-    models = list(dict.fromkeys(case["model"] for case in cases))
-    works = [work for work in _WORK if any(case["work"] == work for case in cases)]
-    batches = sorted({case["batch"] for case in cases})
-    colours = dict(zip(_contexts(measured), ("#0072B2", "#009E73", "#D55E00", "#CC79A7"), strict=False))
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            len(works), len(models), figsize=(4.2 * len(models) + 2, 3.1 * len(works)), squeeze=False, sharex=True
-        )
-        for row, work in enumerate(works):
-            for column, model in enumerate(models):
-                axis = axes[row][column]
-                for k, colour in colours.items():
-                    for batch, line in zip(batches, ("-", "--", ":"), strict=False):
-                        points = [
-                            (case["steps"], value)
-                            for case in cases
-                            if (case["model"], case["work"], case["batch"]) == (model, work, batch)
-                            and (value := ratio(measured, case, k, whole=False)) is not None
-                        ]
-                        if points:
-                            label = f"k = {k}, batch {batch}"
-                            axis.plot(*zip(*points, strict=True), color=colour, linestyle=line, marker="o", label=label)
-                axis.axhline(1, color="black", linewidth=0.8)
-                axis.set_xscale("log")
-                axis.set_yscale("log")
-                axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-                axis.set_title(f"{MODEL_NAMES[model]}, {work}")
-                if row == len(works) - 1:
-                    axis.set_xlabel("steps T")
-            axes[row][0].set_ylabel("times as fast\nas the recurrent states")
-        legend_for_all(figure, list(axes.flat))
-        figure.suptitle(f"Hidden states of d = {cases[0]['size']} on {measured['hardware']}", fontsize=10)
-        figure.tight_layout()
-        return save(figure, stem)
 
 
 def ratio(measured: Mapping[str, Any], case: Mapping[str, Any], k: int, whole: bool) -> float | None:

@@ -24,6 +24,8 @@ def sweep_table(section: Section) -> Table | None:
         return None
     heads = ["model", "k"]
     heads += [head for stability in STABILITIES for head in (stability, "feed-f.", "± %")]
+    told = (*APPROXIMATION_NAMES.values(), "difference %")
+    columns = [*heads[:2], *(f"{stability} {name}" for stability in STABILITIES for name in told)]
     lines, runs = [], []
     models = sorted({model for model, _, _ in cells}, key=lambda name: list(MODEL_NAMES).index(name))
     for model in models:
@@ -50,7 +52,8 @@ def sweep_table(section: Section) -> Table | None:
         f"trained for {' to '.join(dict.fromkeys((epochs[0], epochs[-1])))} epochs on "
         + ", ".join(sorted({record.hardware["device"] for record in section.records})),
     ]
-    return Table(f"Recurrent and feed-forward training on {section.caption}", heads, lines, notes, runs=runs)
+    title = f"Recurrent and feed-forward training on {section.caption}"
+    return Table(title, heads, lines, notes, runs=runs, columns=columns)
 
 
 def _difference(recurrent: Cell, truncated: Cell) -> str:

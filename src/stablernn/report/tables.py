@@ -1,7 +1,5 @@
 """The perplexity table: a row for each model and approximation, columns unstable and stable."""
 
-import csv
-import io
 import json
 import statistics
 from collections.abc import Iterator, Sequence
@@ -22,6 +20,11 @@ PUBLISHED = {
 MODEL_NAMES = {"rnn": "RNN", "lstm": "LSTM"}
 APPROXIMATION_NAMES = {"recurrent": "recurrent", "feedforward": "feed-forward"}
 _APPROXIMATIONS = list(APPROXIMATION_NAMES)
+
+
+def rank(model: str) -> int:
+    """The order of models in tables and of panels in figures."""
+    return list(MODEL_NAMES).index(model) if model in MODEL_NAMES else len(MODEL_NAMES)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def rows(section: Section) -> list[Row]:
     def order(key: tuple) -> tuple:
         model, approximation, k, note = key
         return (
-            list(MODEL_NAMES).index(model) if model in MODEL_NAMES else 99,
+            rank(model),
             model,
             _APPROXIMATIONS.index(approximation),
             k,
@@ -149,19 +152,55 @@ def settings_of(record: Record) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Table:
-    """A section's table as text: heads and a line of cells a row, and the runs that each number comes from."""
+    """A section's table as text, and the runs that each number comes from.
+
+    Attributes:
+        heads: of the columns.
+        lines: a cell a column.
+        notes: on the whole table.
+        remarks: on single lines.
+        runs: a line: column -> ids of the runs behind its number.
+        texts: so many columns tell of what a line is; the others are numbers.
+        columns: names without abbreviation, each once; empty where the heads do.
+        name, place: of its files: what is told, and text and profile.
+        where: text and profile for readers.
+    """
 
     title: str
     heads: list[str]
     lines: list[list[str]]
     notes: list[str]
-    remarks: list[str] = field(default_factory=list)  # on single lines of the table
-    runs: list[dict[int, tuple[str, ...]]] = field(default_factory=list)  # a line: column -> ids of the runs behind it
+    remarks: list[str] = field(default_factory=list)
+    runs: list[dict[int, tuple[str, ...]]] = field(default_factory=list)
+    texts: int = 2
+    columns: list[str] = field(default_factory=list)
+    name: str = ""
+    place: str = ""
+    where: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        return self.columns or self.heads
+
+    @property
+    def stem(self) -> str:
+        """The name of its files, without an ending."""
+        return f"{self.name}_{self.place}" if self.place else self.name
+
+    @property
+    def short_title(self) -> str:
+        """Where the heading above it tells text and profile."""
+        return self.title.replace(f" on {self.where}", "") if self.where else self.title
+
+    @property
+    def full_title(self) -> str:
+        """Where it stands alone."""
+        return self.title if self.where in self.title else f"{self.title}: {self.where}"
 
 
-def of_a_run(records: Sequence[Record], heads: Sequence[str]) -> list[dict[int, tuple[str, ...]]]:
+def of_a_run(records: Sequence[Record], heads: Sequence[str], texts: int = 2) -> list[dict[int, tuple[str, ...]]]:
     """``Table.runs`` where every line tells of one run."""
-    return [dict.fromkeys(range(2, len(heads)), (record.id,)) for record in records]
+    return [dict.fromkeys(range(texts, len(heads)), (record.id,)) for record in records]
 
 
 def table(section: Section) -> Table:
@@ -197,92 +236,3 @@ def table(section: Section) -> Table:
     if optimal:
         notes.append("optimum: exact, for the words of context that the model may use")
     return Table(f"Test perplexity on {section.caption}", heads, lines, notes, runs=runs)
-
-
-def markdown(shown: Table) -> str:
-    def line(cells: list[str]) -> str:
-        return "| " + " | ".join(cells) + " |\n"
-
-    aligned = ["---" if index < 2 else "---:" for index in range(len(shown.heads))]
-    body = line(shown.heads) + line(aligned) + "".join(line(cells) for cells in shown.lines)
-    remarks = "".join(f"- {remark}\n" for remark in shown.remarks)
-    return f"**{shown.title}**\n\n{body}\n{'; '.join(shown.notes)}.\n" + (f"\n{remarks}" if remarks else "")
-
-
-def latex(shown: Table) -> str:
-    """For ``\\usepackage{booktabs}``."""
-    replaced = {"±": r"$\pm$", "–": "--", "_": r"\_", "`": "", "%": r"\%", "&": r"\&"}
-
-    def clean(text: str) -> str:
-        return "".join(replaced.get(character, character) for character in text)
-
-    def line(cells: list[str]) -> str:
-        return "    " + " & ".join(clean(cell) for cell in cells) + r" \\" + "\n"
-
-    return (
-        "\\begin{table}\n  \\centering\n"
-        f"  \\caption{{{clean(shown.title)}; {clean('; '.join(shown.notes))}.}}\n"
-        f"  \\begin{{tabular}}{{ll{'r' * (len(shown.heads) - 2)}}}\n    \\toprule\n"
-        + line(shown.heads)
-        + "    \\midrule\n"
-        + "".join(line(cells) for cells in shown.lines)
-        + "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n"
-    )
-
-
-def comma_separated(parts: list[Section]) -> str:
-    """Every cell of every section on a line of its own, with the ids of its runs."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [
-            "profile",
-            "data",
-            "fingerprint",
-            "model",
-            "approximation",
-            "k",
-            "note",
-            "stability",
-            "mean",
-            "standard_deviation",
-            "seeds",
-            "diverged",
-            "optimal",
-            "published",
-            "parameters",
-            "epochs",
-            "test_tokens",
-            "hardware",
-            "runs",
-        ]
-    )
-    for section in parts:
-        published = section.protocol
-        for row in rows(section):
-            for stability, cell in sorted(row.cells.items()):
-                values = cell.values
-                writer.writerow(
-                    [
-                        section.profile,
-                        section.data,
-                        section.fingerprint,
-                        row.model,
-                        row.approximation,
-                        row.k,
-                        row.note,
-                        stability,
-                        f"{statistics.mean(values):.4f}" if values else "",
-                        f"{statistics.stdev(values):.4f}" if len(values) > 1 else "",
-                        len(values),
-                        len(cell.runs) - len(values),
-                        f"{row.optimal:.4f}" if row.optimal else "",
-                        row.published.get(stability, "") if published else "",
-                        row.any_run.model["parameters"],
-                        row.epochs,
-                        row.any_run.data["tokens"]["test"],
-                        row.any_run.hardware["device"],
-                        " ".join(run.id for run in cell.runs),
-                    ]
-                )
-    return out.getvalue()

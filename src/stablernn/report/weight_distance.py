@@ -1,15 +1,12 @@
 """The recurrent weights of feed-forward models that differ in k alone: how far they come apart in training."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.certificate import describe_stability
-from stablernn.report.load import setting
+from stablernn.report.load import Found, setting
 from stablernn.report.tables import MODEL_NAMES, Table
 from stablernn.report.truncation import short
-
-Found = Sequence[tuple[Record, dict[str, Any]]]
 
 
 def weight_distance_table(found: Found) -> Table:

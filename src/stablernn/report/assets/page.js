@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const config = read("config");
   const curves = read("curves");
   const panels = read("panels");
   const dialog = document.getElementById("shown");
@@ -48,13 +49,20 @@
     }));
   }
 
+  // Points come packed: what a line's points share is there once.
+  const unpacked = (groups) => groups.flatMap(({ columns, ...shared }) => columns.x.map((_, at) => {
+    const own = Object.entries(columns).map(([name, values]) => [name, values[at]]);
+    return { ...shared, ...Object.fromEntries(own) };
+  }));
+
   async function draw(figure) {
     const name = figure.dataset.name;
     const views = [];
     legend(figure, name, views);
     const plots = figure.querySelectorAll(".plot");
-    for (const [at, specification] of panels[name].entries()) {
-      const options = { actions: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
+    for (const [at, { spec, points }] of panels[name].entries()) {
+      const specification = { ...spec, datasets: { points: unpacked(points) } };
+      const options = { config, actions: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
       try {
         const { view } = await vegaEmbed(plots[at], specification, options);
         view.addEventListener("click", (_, item) => {

@@ -1,0 +1,151 @@
+"""What the report shows, in order: figures and tables by subject, and within it by text, profile or machine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stablernn.report.certificate import certificate_table
+from stablernn.report.contraction import contraction_table
+from stablernn.report.evidence import Evidence
+from stablernn.report.figure import Figure
+from stablernn.report.figures.linear import linear_figures
+from stablernn.report.figures.memory import contraction_curves, gradient_figures
+from stablernn.report.figures.perplexity import learning_curves, perplexity_by_k
+from stablernn.report.figures.price import price_curves
+from stablernn.report.figures.speed import speed_curves
+from stablernn.report.figures.training import distance_curves, sweep_curves
+from stablernn.report.figures.truncation import ngram_figures, truncation_figures
+from stablernn.report.gradient_horizon import gradient_horizon_table
+from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
+from stablernn.report.linear_systems import Results, linear_tables
+from stablernn.report.load import Found, Section
+from stablernn.report.ngram import ngram_table
+from stablernn.report.price import price_table
+from stablernn.report.sequences import curve_table, memory_table, sequence_table
+from stablernn.report.sweep import sweep_table
+from stablernn.report.tables import Table, table
+from stablernn.report.truncation import truncation_summary
+from stablernn.report.weight_distance import weight_distance_table
+
+_OF_SPEED = {"speed": sequence_table, "training_memory": memory_table, "speed_of_all_k": curve_table}
+
+
+@dataclass(frozen=True)
+class Block:
+    """What stands under one heading: figures and tables of one text, profile or machine."""
+
+    title: str
+    figures: list[Figure]
+    tables: list[Table]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Blocks of one subject; ``document``: the Markdown file of their tables, without its ending, empty for none."""
+
+    anchor: str
+    title: str
+    document: str
+    blocks: list[Block]
+
+
+def chapters(evidence: Evidence) -> list[Chapter]:
+    """Every subject of which there is a figure or a table."""
+    certificates = evidence.analyses("certificate")
+
+    def analysed(name: str, draw: Callable[[Found], Sequence[Figure | None]], tell: Callable[[Found], Table]):
+        """A block for each section in which some runs were analysed."""
+        found = ((part, evidence.of(part, name)) for part in evidence.parts)
+        return [_of_section(part, draw(here), tell(here)) for part, here in found if here]
+
+    study = [_of_section(part, [perplexity_by_k(part), learning_curves(part)], table(part)) for part in evidence.study]
+    prices = [_of_section(part, [price_curves(part)], price_table(part, certificates)) for part in evidence.parts]
+    swept = [_of_section(part, [sweep_curves(part)], sweep_table(part)) for part in evidence.swept]
+    made = [
+        Chapter("perplexity", "Perplexity, unstable and stable", "perplexity", study),
+        Chapter("price", "What stability costs", "price_of_stability", prices),
+        Chapter(
+            "truncation",
+            "Truncated after training",
+            "truncation",
+            analysed("truncation", truncation_figures, truncation_summary),
+        ),
+        Chapter("ngram", "As n-grams", "ngram", analysed("truncation", ngram_figures, ngram_table)),
+        Chapter("training", "Trained recurrent and feed-forward", "truncation_sweep", swept),
+        Chapter(
+            "weights",
+            "Weights of different k",
+            "weight_distance",
+            analysed("weight_distance", lambda found: [distance_curves(found)], weight_distance_table),
+        ),
+        Chapter(
+            "contraction",
+            "Contraction on the data",
+            "contraction",
+            analysed("contraction", lambda found: [contraction_curves(found)], contraction_table),
+        ),
+        Chapter(
+            "gradients",
+            "Gradients",
+            "gradient_horizon",
+            analysed("gradient_horizon", gradient_figures, gradient_horizon_table),
+        ),
+        linear_chapter(evidence.linear),
+        Chapter("speed", "Speed", "", [_of_machine(*item) for item in evidence.lengths.items()]),
+        Chapter(
+            "certificates",
+            "Certificates",
+            "certificates",
+            analysed("certificate", lambda _: [], certificate_table),
+        ),
+    ]
+    return [kept for chapter in made if (kept := _filled(chapter)).blocks]
+
+
+def linear_chapter(found: Results) -> Chapter:
+    """All that is drawn and told of linear systems."""
+    block = Block("Below and above 1", linear_figures(found), linear_tables(found))
+    return _filled(Chapter("linear", "Linear systems", LINEAR_SYSTEMS, [block]))
+
+
+def _filled(chapter: Chapter) -> Chapter:
+    """Without empty blocks; tables that have no name of their own have that of the document."""
+    blocks = [
+        replace(block, tables=[replace(shown, name=shown.name or chapter.document) for shown in block.tables])
+        for block in chapter.blocks
+        if block.figures or block.tables
+    ]
+    return replace(chapter, blocks=blocks)
+
+
+def _of_section(part: Section, figures: Sequence[Figure | None], shown: Table | None) -> Block:
+    return _placed(part.caption, part.name, figures, [shown])
+
+
+def _of_machine(file: str, measured: Mapping[str, Any]) -> Block:
+    """Measurements of speed; all numbers of a table come from one file."""
+    tables = [
+        replace(shown, name=name, runs=_of_a_file(shown, file))
+        for name, make in (
+            ("speed", sequence_table),
+            ("training_memory", memory_table),
+            ("speed_of_all_k", curve_table),
+        )
+        if (shown := make(measured)) is not None
+    ]
+    place = file.removeprefix("sequences-").removesuffix(".json")
+    return _placed(measured["hardware"], place, [speed_curves(file, measured)], tables)
+
+
+def _of_a_file(shown: Table, file: str) -> list[dict[int, tuple[str, ...]]]:
+    first = shown.heads.index("steps") + 1 if "steps" in shown.heads else 2
+    return [dict.fromkeys(range(first, len(shown.heads)), (file,)) for _ in shown.lines]
+
+
+def _placed(title: str, place: str, figures: Sequence[Figure | None], tables: Sequence[Table | None]) -> Block:
+    """With text and profile, or machine, in the names of the files and in what is told beside them."""
+    return Block(
+        title,
+        [replace(figure, place=place, where=title) for figure in figures if figure],
+        [replace(shown, place=place, where=title) for shown in tables if shown],
+    )

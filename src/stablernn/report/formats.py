@@ -1,0 +1,71 @@
+"""Tables as Markdown and as comma-separated values."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+from stablernn.report.tables import Table
+
+_CELL = re.compile(
+    r"(?P<value>[^\s±,][^\s±]*)"
+    r"(?: ± (?P<deviation>\S+))?(?: \((?P<seeds>\d+)\))?(?:, (?P<diverged>\d+) of \d+ diverged)?"
+)
+
+
+def markdown(shown: Table) -> str:
+    """With title, notes and remarks."""
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cells) + " |\n"
+
+    aligned = ["---" if index < shown.texts else "---:" for index in range(len(shown.heads))]
+    body = line(shown.heads) + line(aligned) + "".join(line(cells) for cells in shown.lines)
+    remarks = "".join(f"- {remark}\n" for remark in shown.remarks)
+    return f"**{shown.full_title}**\n\n{body}\n{'; '.join(shown.notes)}.\n" + (f"\n{remarks}" if remarks else "")
+
+
+def comma_separated(shown: Table) -> str:
+    """One number a cell: deviations, seeds and diverged runs get columns of their own, a dash is an empty cell.
+
+    The last columns name the runs: ``runs`` all of a line, and ``<column>: runs`` where a column rests on some of them.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = [*_columns(shown), *_run_columns(shown)]
+    writer.writerow([name for name, _ in columns])
+    writer.writerows(zip(*(cells for _, cells in columns), strict=True))
+    return out.getvalue()
+
+
+def _columns(shown: Table) -> Iterator[tuple[str, list[str]]]:
+    for column, name in enumerate(shown.names):
+        cells = [line[column] for line in shown.lines]
+        parsed = [_CELL.fullmatch(cell) for cell in cells]
+        told = {part for cell in parsed if cell for part, text in cell.groupdict().items() if text is not None}
+        if column < shown.texts or told <= {"value"}:
+            yield name, [_plain(cell) for cell in cells]
+            continue
+        for part in ("value", "deviation", "seeds", "diverged"):
+            if part in told:
+                values = [
+                    cell[part] or "" if cell else text * (part == "value")
+                    for cell, text in zip(parsed, cells, strict=True)
+                ]
+                yield name if part == "value" else f"{name}: {part}", [_plain(value) for value in values]
+
+
+def _plain(cell: str) -> str:
+    """Without thousands separators; empty for a dash."""
+    return "" if cell == "–" else re.sub(r"(?<=\d),(?=\d{3}\b)", "", cell)
+
+
+def _run_columns(shown: Table) -> Iterator[tuple[str, list[str]]]:
+    if not shown.runs:
+        return
+    every = [list(dict.fromkeys(name for runs in behind.values() for name in runs)) for behind in shown.runs]
+    for column, name in enumerate(shown.names):
+        here = [list(behind.get(column, ())) for behind in shown.runs]
+        if any(here) and any(set(some) != set(all_) for some, all_ in zip(here, every, strict=True)):
+            yield f"{name}: runs", [" ".join(runs) for runs in here]
+    yield "runs", [" ".join(runs) for runs in every]

@@ -1,0 +1,111 @@
+r"""Tables as LaTeX for ``\usepackage{booktabs}``: plain ASCII, so that any engine and any encoding takes them."""
+
+import re
+import unicodedata
+
+from stablernn.report.judgement import typeset
+from stablernn.report.tables import Table
+
+_PLAIN = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    "`": "",
+    "…": r"\dots{}",
+    "–": "--",
+    "—": "---",
+    "“": "``",
+    "”": "''",
+    "’": "'",
+    "\u00a0": "~",
+}
+_MATHS = {
+    "±": r"\pm",
+    "−": "-",
+    "×": r"\times",
+    "·": r"\cdot",
+    "≤": r"\leq",
+    "≥": r"\geq",
+    "≈": r"\approx",
+    "∞": r"\infty",
+    "∂": r"\partial",
+    "‖": r"\|",
+    "α": r"\alpha",
+    "ε": r"\varepsilon",
+    "λ": r"\lambda",
+    "μ": r"\mu",
+    "ρ": r"\rho",
+    "σ": r"\sigma",
+    "φ": r"\varphi",
+    "ℓ": r"\ell",
+}
+# ‖W − W_k‖_F, λ_r and a norm alone are one formula; so is a letter with a raised or lowered index.
+_FORMULA = re.compile(
+    r"‖[^‖]*‖(?:_\w+|[₀-₉])?|(?<!\w)[A-Za-zα-ω]_\w+|(?<!\w)[A-Za-z]\*(?!\w)|\w*[⁰¹²³⁴-⁹⁻⁺⁽ᵏ⁾₀-₉ᵣ]+|∂ ?[a-z]\w*"
+)
+_UP, _DOWN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "0123456789-+()k"), str.maketrans("₀₁₂₃₄₅₆₇₈₉ᵣ", "0123456789r")
+
+
+def latex(shown: Table) -> str:
+    r"""A ``table`` with caption, label and notes; to be had by ``\input``."""
+    notes = "; ".join([*shown.notes, *shown.remarks])
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        f"  \\caption{{{escape(shown.full_title)}.}}",
+        f"  \\label{{tab:{shown.stem.replace('_', '-')}}}",
+        r"  \footnotesize\setlength{\tabcolsep}{4pt}",
+        f"  \\begin{{tabular}}{{{'l' * shown.texts}{'r' * (len(shown.heads) - shown.texts)}}}",
+        r"    \toprule",
+        f"    {_row(shown.heads)}",
+        r"    \midrule",
+        *(f"    {_row(cells)}" for cells in shown.lines),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        *([f"\n  \\medskip\\raggedright {escape(notes)}."] if notes else []),
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return " & ".join(escape(cell) for cell in cells) + r" \\"
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX, in ASCII: formulas in dollars, and what LaTeX would take for a command escaped."""
+    text, out, at = typeset(text), [], 0
+    for found in _FORMULA.finditer(text):
+        out += [*map(_plain, text[at : found.start()]), f"${_formula(found[0])}$"]
+        at = found.end()
+    return "".join([*out, *map(_plain, text[at:])])
+
+
+def _plain(character: str) -> str:
+    if character in _PLAIN:
+        return _PLAIN[character]
+    if character in _MATHS:
+        return f"${_MATHS[character]}$"
+    if character.isascii():
+        return character
+    # An accent is lost rather than the whole document.
+    return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
+
+
+def _formula(text: str) -> str:
+    """What stands between the dollars; a name of several letters is no product."""
+    text = re.sub(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])", lambda found: rf"\mathrm{{{found[0]}}}", text)
+    text = re.sub(r"_(\\mathrm\{\w+\}|\w+)", r"_{\1}", text)
+    text = re.sub(r"[⁰¹²³⁴-⁹⁻⁺⁽⁾ᵏ]+", lambda found: "^{" + found[0].translate(_UP) + "}", text)
+    text = re.sub(r"[₀-₉ᵣ]+", lambda found: "_{" + found[0].translate(_DOWN) + "}", text)
+    text = text.replace("*", "^{*}").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")
+    return re.sub(r"([^\x00-\x7f])( ?[a-z])?", _symbol, text)
+
+
+def _symbol(found: re.Match) -> str:
+    command, after = _MATHS.get(found[1]) or _plain(found[1]), found[2] or ""
+    return command + (" " + after.lstrip() if after and command[-1].isalpha() else after)

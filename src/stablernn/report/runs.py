@@ -1,0 +1,111 @@
+"""What the page tells of every run, and of every file of measurements."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from stablernn.record import Record
+from stablernn.report.evidence import Evidence
+from stablernn.report.load import setting
+from stablernn.report.tables import settings_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """Name, a word on it, and its facts."""
+
+    id: str
+    summary: str
+    facts: dict[str, str]
+    configuration: str = ""
+
+
+def runs_of(evidence: Evidence) -> Iterator[Run]:
+    """All that any number may lead to."""
+    for part in evidence.parts:
+        yield from map(_run, part.records)
+    for name, measured in evidence.lengths.items():
+        yield _measurement(name, measured)
+    for name, result in evidence.linear.items():
+        yield _linear(name, result)
+
+
+def _run(record: Record) -> Run:
+    test = record.metrics.get("test", {}).get("perplexity")
+    hardware = record.hardware
+    return Run(
+        record.id,
+        record.status if test is None else f"test perplexity {test:.1f}",
+        {
+            "status": record.status,
+            "seed": str(setting(record, "seed")),
+            "trained": f"{record.progress['epochs']:.2g} epochs, {record.progress['updates']:,} updates, "
+            f"{_duration(record.speed['seconds'])}",
+            "hardware": ", ".join([hardware["device"], *(f"{k} {v}" for k, v in hardware.items() if k != "device")]),
+            "commit": record.commit,
+            "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
+            "finished": record.finished_at,
+            "text": f"{record.data['name']}, fingerprint {record.data['fingerprint']}, "
+            + ", ".join(f"{count:,} {split}" for split, count in record.data["tokens"].items()),
+            **_scores(record),
+        },
+        "\n".join(
+            f"{key}={_plain(value)}" for key, value in _settings(record).items() if not key.endswith("._partial_")
+        ),
+    )
+
+
+def _scores(record: Record) -> dict[str, str]:
+    return {
+        f"{split} perplexity": f"{score['perplexity']:.2f}"
+        for split, score in record.metrics.items()
+        if isinstance(score, dict) and "perplexity" in score
+    }
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    config = record.config
+    constraint = {f"stability.constraint.{key}": value for key, value in config["stability"]["constraint"].items()}
+    settings = {key: value for key, value in settings_of(record).items() if not key.endswith("._partial_")}
+    return settings | {
+        "seed": config["seed"],
+        "profile": config["profile"]["name"],
+        "dataset": config["dataset"]["name"],
+        "stability": config["stability"]["name"],
+        **constraint,
+    }
+
+
+def _plain(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _measurement(name: str, measured: dict[str, Any]) -> Run:
+    commits = dict.fromkeys(case.get("commit", "unknown") for case in measured["cases"].values())
+    return Run(
+        name,
+        "measurements of speed",
+        {
+            "hardware": f"{measured['hardware']}, threads {measured['threads']}",
+            "commit": ", ".join(commits),
+            "cases": f"{len(measured['cases'])}",
+            "file": f"results/bench/{name}",
+        },
+    )
+
+
+def _linear(name: str, result: dict[str, Any]) -> Run:
+    options = result["options"]
+    return Run(
+        name,
+        f"linear system, {options['kind']}",
+        {"commit": result.get("commit", "unknown"), "file": f"linear_systems/{name}"},
+        "\n".join(f"{key}={_plain(value)}" for key, value in options.items()),
+    )

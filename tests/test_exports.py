@@ -1,0 +1,229 @@
+"""What leaves the report for a paper: figures as SVG and PNG, tables as CSV and LaTeX."""
+
+import csv
+import io
+import re
+
+import pytest
+from PIL import Image
+from test_report import certified, curve, only_section, record, swept
+
+from stablernn.report.figure import Axis, Curve, Drawing
+from stablernn.report.figures.perplexity import perplexity_by_k
+from stablernn.report.figures.truncation import state_gap, truncation_curves
+from stablernn.report.formats import comma_separated
+from stablernn.report.interactive import interactive, packed
+from stablernn.report.latex import escape, latex
+from stablernn.report.load import sections
+from stablernn.report.price import price_table
+from stablernn.report.printed import export
+from stablernn.report.sweep import sweep_table
+from stablernn.report.tables import Table, table
+
+RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁽⁾ᵏ₀₁₂₃₄₅₆₇₈₉ᵣ\u200c\u200d"
+
+
+def rows_of(shown: Table) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(comma_separated(shown))))
+
+
+# ---- what the page shows lies beside it
+
+
+def test_every_figure_and_table_of_the_page_is_exported_and_linked(report):
+    text = (report / "report" / "index.html").read_text(encoding="utf-8")
+    linked = re.findall(r'href="(\.\./(?:figures|tables)/[^"]+)"', text)
+    assert len(linked) == len(set(linked)) == 2 * (text.count("<figure ") + text.count("<table "))
+    assert all((report / "report" / link).is_file() for link in linked)
+    there = {f"../{folder}/{path.name}" for folder in ("figures", "tables") for path in (report / folder).iterdir()}
+    assert there - set(linked) == {link for link in there if link.endswith(".md")}
+
+
+def test_records_of_two_texts_of_one_name_have_files_of_their_own():
+    whole = record(90.0, profile="quick")
+    cut = record(91.0, profile="quick", dataset__max_tokens={"train": None, "valid": None, "test": 20})
+    cut.data = {**cut.data, "fingerprint": "g"}
+    again = record(92.0, profile="quick")
+    again.data = {**again.data, "fingerprint": "another"}
+    assert [part.name for part in sections([whole, cut])] == ["wikitext2_quick", "wikitext2_quick_20"]
+    assert {part.name for part in sections([whole, again])} == {"wikitext2_quick_f", "wikitext2_quick_another"}
+
+
+# ---- figures
+
+
+def some_runs():
+    return [
+        (record(90.0, stability=s), curve([100.0, 91.0, 90.0], certified=bound, optimal=[50.0, 45.0, 44.0]))
+        for s, bound in (("unstable", None), ("stable", [1.5, 1e-3, 1e-7]))
+    ]
+
+
+def test_a_print_is_the_same_twice_and_says_nothing_of_when_or_where(tmp_path):
+    figure = state_gap(some_runs())
+    assert figure is not None
+    for folder in ("a", "b"):
+        export(figure, tmp_path / folder)
+    for name in ("state_gap.svg", "state_gap.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    with Image.open(tmp_path / "a" / "state_gap.png") as picture:
+        assert picture.info.keys() <= {"transparency"}
+        assert picture.width > 400
+
+
+def test_a_print_names_every_curve_and_needs_no_sign_that_its_typeface_lacks(tmp_path):
+    figure = state_gap(some_runs())
+    assert figure is not None
+    svg, _ = export(figure, tmp_path)
+    drawn = svg.read_text(encoding="utf-8")
+    for entry in figure.curves:
+        assert f">{entry.label}<" in drawn
+    written = "".join(re.findall(r">([^<>]+)<", drawn))
+    assert not set(written) & set(RAISED)
+    assert re.search(r'‖h − h</tspan><tspan dy="-0\.50em" font-size="70%">\(k\)</tspan>', drawn)
+    assert re.search(r'10</tspan><tspan dy="-0\.50em" font-size="70%">−\d</tspan>', drawn)
+    assert "Liberation Sans" in drawn
+    assert 'fill="white"' in drawn.split("</svg>")[0]
+
+
+def test_page_and_print_draw_the_same_points():
+    figure = truncation_curves(some_runs())
+    assert figure is not None
+    (shown,) = interactive(figure)
+    unpacked = [
+        {name: group[name] for name in ("curve", "line", "runs")} | dict(zip(group["columns"], row, strict=True))
+        for group in shown["points"]
+        for row in zip(*group["columns"].values(), strict=True)
+    ]
+    assert unpacked == figure.panels[0].points
+    # What no model but the text decides is drawn once, though two runs tell it.
+    assert sum(point["curve"] == "best possible with k words" for point in unpacked) == 3
+
+
+def test_points_are_packed_by_line_and_run():
+    drawing = Drawing()
+    drawing.line("p", Curve("a", "ink"), [(1, 2.0), (2, 3.0)], ("one",))
+    drawing.line("p", Curve("a", "ink"), [(1, 4.0)], ("two",))
+    drawing.point("p", Curve("b", "sky"), 1, 5.0, ("one", "two"), low=4.0, high=6.0)
+    figure = drawing.figure("n", "t", "c", Axis("x"), Axis("y"))
+    assert figure is not None
+    groups = packed(figure.panels[0].points)
+    assert [(group["curve"], group["runs"], len(group["columns"]["x"])) for group in groups] == [
+        ("a", "one", 2),
+        ("a", "two", 1),
+        ("b", "one two", 1),
+    ]
+    assert [group.get("dot") for group in groups] == [None, None, True]
+
+
+def test_what_axes_cannot_show_is_no_figure_and_no_entry_of_the_legend():
+    drawing = Drawing()
+    drawing.line("p", Curve("a", "ink"), [(1, 0.0), (2, -1.0)], ("one",))
+    assert drawing.figure("n", "t", "c", Axis("x"), Axis("y")) is None
+    drawing.line("q", Curve("b", "ink"), [(0, 1.0), (2, 1.0)], ("one",))
+    figure = drawing.figure("n", "t", "c", Axis("x"), Axis("y"))
+    assert figure is not None
+    assert [(panel.title, len(panel.points)) for panel in figure.panels] == [("q", 1)]
+    assert [entry.label for entry in figure.curves] == ["b"]
+    linear = drawing.figure("n", "t", "c", Axis("x", logarithmic=False), Axis("y", logarithmic=False))
+    assert linear is not None
+    assert [len(panel.points) for panel in linear.panels] == [2, 2]
+
+
+def test_several_seeds_are_a_mean_with_a_bar():
+    section = only_section([record(90.0, seed=0), record(92.0, seed=1), record(80.0, stability="stable")])
+    figure = perplexity_by_k(section)
+    assert figure is not None
+    mean, alone = figure.panels[0].points
+    assert (mean["y"], round(mean["low"], 3), round(mean["high"], 3)) == (91.0, 89.586, 92.414)
+    assert mean["runs"].split() == sorted(entry.id for entry in section.records if "stable" not in entry.id)
+    assert "low" not in alone
+
+
+# ---- tables
+
+
+def test_a_csv_has_a_number_a_cell_and_names_the_runs_of_each():
+    records = [record(90.0, seed=0), record(92.0, seed=1), record(None, seed=2), record(95.0, stability="stable")]
+    (line,) = rows_of(table(only_section(records)))
+    assert (line["unstable"], line["unstable: seeds"], line["unstable: diverged"]) == ("91.0", "2", "1")
+    assert line["unstable: deviation"] == "1.4"
+    assert line["unstable: runs"].split() == sorted(entry.id for entry in records[:3])
+    assert line["stable: runs"].split() == [records[3].id]
+    assert sorted(line["runs"].split()) == sorted(entry.id for entry in records)
+    assert (line["parameters"], line["published stable"]) == ("1234", "95.1")
+
+
+def test_a_csv_has_no_dash_for_nothing_no_column_twice_and_keeps_words():
+    shown = sweep_table(only_section(swept({5: 100.0, 35: 90.0}, {5: None})))
+    assert shown is not None
+    first, second = rows_of(shown)
+    assert len(first) == len(next(csv.reader(io.StringIO(comma_separated(shown)))))
+    assert (first["unstable recurrent"], first["unstable feed-forward"]) == ("100.0", "diverged")
+    assert second["unstable feed-forward"] == first["unstable difference %"] == ""
+    words = Table("t", ["a", "b", "c"], [["x, y", "–", "1,234,567"], ["1,5", "", "2.5e-07"]], [])
+    assert [list(line.values()) for line in rows_of(words)] == [["x, y", "", "1234567"], ["1,5", "", "2.5e-07"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "50 % & more_of #1 {x} ~ ^ \\ $",
+            r"50~\% \& more\_of \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$",
+        ),
+        ("90.5 ± 0.7 (2)", r"90.5 $\pm$ 0.7 (2)"),
+        ("‖W‖₂ ≤ λ", r"$\|W\|_{2}$ $\leq$ $\lambda$"),
+        ("‖D W D⁻¹‖₂", r"$\|D W D^{-1}\|_{2}$"),
+        ("‖W_k - W_65‖_F", r"$\|W_{k} - W_{65}\|_{F}$"),
+        ("‖h - h⁽ᵏ⁾‖₂", r"$\|h - h^{(k)}\|_{2}$"),
+        ("λ_16", r"$\lambda_{16}$"),
+        ("W_initial", r"$W_{\mathrm{initial}}$"),
+        ("‖∂ loss / ∂ x‖₂", r"$\|\partial \mathrm{loss} / \partial x\|_{2}$"),
+        ("1e-07 to 2.5e+03", r"$10^{-7}$ to 2.5$\cdot$$10^{3}$"),
+        ("lstm_as_coded", r"lstm\_as\_coded"),
+        ("profile `quick`", "profile quick"),
+        ("> 10⁷ – é", r"$>$ $10^{7}$ -- e"),
+    ],
+)
+def test_text_becomes_latex(text, expected):
+    assert escape(text) == expected
+
+
+def sound(tex: str) -> None:
+    """LaTeX that a run of LaTeX would take: ASCII, balanced, the same number of cells in every line."""
+    assert tex.isascii()
+    plain = re.sub(r"\\[\\{}$%&#_]", "", tex)
+    assert plain.count("{") == plain.count("}")
+    assert plain.count("$") % 2 == 0
+    assert not re.search(r"(?<!\\)[%#]", tex)
+    outside = re.sub(r"\$[^$]*\$", "", plain.replace("\\label{tab:", "{"))
+    assert "_" not in outside
+    assert "^" not in outside
+    assert [tex.count(f"\\begin{{{name}}}") - tex.count(f"\\end{{{name}}}") for name in ("table", "tabular")] == [0, 0]
+    (columns,) = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", tex)
+    lines = re.search(r"\\toprule\n(.*?)\\bottomrule", tex, flags=re.DOTALL)
+    assert lines is not None
+    cells = [re.sub(r"\\&", "", line).count("&") + 1 for line in lines[1].splitlines() if line.endswith(r"\\")]
+    assert len(cells) >= 2
+    assert set(cells) == {len(columns)}
+
+
+def test_every_latex_table_is_sound(report):
+    tables = list((report / "tables").glob("*.tex"))
+    assert len(tables) >= 5
+    for path in tables:
+        sound(path.read_text(encoding="utf-8"))
+        assert f"\\label{{tab:{path.stem.replace('_', '-')}}}" in path.read_text(encoding="utf-8")
+
+
+def test_a_latex_table_tells_title_notes_and_remarks():
+    found = [certified(record(100.0), None, None), certified(record(101.0, stability="lstm_spectral"), 0.9, 20)]
+    shown = price_table(only_section([entry for entry, _ in found]), found)
+    assert shown is not None
+    text = latex(shown)
+    sound(text)
+    assert r"\caption{What stability costs on WikiText-2, profile paper.}" in text
+    assert r"$\pm$~\%" in text
+    assert "certified rate of contraction" in text.split(r"\end{tabular}")[1]
+    assert "because" in latex(Table("t", ["a"], [["b"]], ["note"], ["because"]))
