@@ -15,7 +15,7 @@ def wandb_workspace(options: DictConfig) -> None:
         from stablernn.dashboards.workspace import Dashboard, push
     except ImportError as error:
         raise ConfigurationError(f"{error.name} is not installed: pip install 'stablernn[dashboards]'") from None
-    only = {f"{group}.name": options[group] for group in ("dataset", "profile") if options[group]}
+    only = {f"{group}.name": name for group, name in options.only.items() if name}
     for path in Dashboard(options.entity or "", options.project, only).write(Path(options.out)):
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
     if options.push:

@@ -1,5 +1,6 @@
 """Dashboards: panels name what runs log, nothing waits for a network, offline runs are sent once."""
 
+import importlib.util
 import json
 import os
 import socket
@@ -307,6 +308,32 @@ def test_a_run_that_still_trains_is_left_for_later(tmp_path):
     assert [name[-8:] for name in outcome.under_way] == ["training"]
 
 
+def entry(name: str):
+    """The function that a script hands to Hydra."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)
+
+
+def test_without_push_the_workspace_needs_neither_key_nor_network(tmp_path, no_network, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    chosen = ["only.dataset=wikitext2", "only.profile=paper", "entity=team", "project=another"]
+    entry("wandb_workspace")(compose("wandb_workspace", [f"out={tmp_path}", *chosen]))
+    workspace, report = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("workspace", "report"))
+    assert (workspace["entity"], workspace["project"]) == ("team", "another")
+    assert (report["project"]["entityName"], report["project"]["name"]) == ("team", "another")
+    filters = workspace["spec"]["section"]["runSets"][0]["filters"]["filters"]
+    assert [(key["key"]["name"], key["value"]) for key in filters] == [
+        ("dataset.value.name", ["wikitext2"]),
+        ("profile.value.name", ["paper"]),
+    ]
+
+
+def test_nothing_to_send_needs_neither_key_nor_network(tmp_path, no_network):
+    entry("wandb_sync")(compose("wandb_sync", [f"runs={tmp_path}"]))
+
+
 def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     environment = {key: value for key, value in os.environ.items() if key != "WANDB_API_KEY"} | {"HOME": str(cwd)}
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
@@ -369,7 +396,9 @@ def test_make_dashboard_shows_the_runs_of_a_sweep(small, tmp_path, monkeypatch):
     import termios
 
     runs = tmp_path / "runs"
-    records = [run(small("tracking=offline", "training.max_updates=4", "truncation.k=3", f"seed={n}")) for n in (0, 1)]
+    for seed in (0, 1):
+        run(small("tracking=offline", "training.max_updates=4", "truncation.k=3", f"seed={seed}"))
+    names = [folder.name[:40] for folder in (runs / "wandb").glob("offline-run-*")]  # longer ones are cut off
     terminal, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 240, 0, 0))
     command = ["make", f"BIN={Path(sys.executable).parent}", f"READY={tmp_path / 'ready'}", "dashboard", f"RUNS={runs}"]
@@ -387,9 +416,9 @@ def test_make_dashboard_shows_the_runs_of_a_sweep(small, tmp_path, monkeypatch):
     os.close(other)
     try:
         shown = read_until(terminal, "2 items", process)
-        for record in records:
-            if record.id not in shown:
-                shown += read_until(terminal, record.id, process)
+        for name in names:
+            if name not in shown:
+                shown += read_until(terminal, name, process)
         os.write(terminal, b"q")
         assert process.wait(30) == 0
     finally:
