@@ -293,7 +293,16 @@ def test_after_the_time_for_all_no_further_run_is_begun(tmp_path):
 
 def test_a_command_that_asks_gets_no_answer(tmp_path):
     offline(tmp_path, "asks")
-    outcome = send(tmp_path, stub(tmp_path, f"read answer || exit 3\n{MARK}"), run_seconds=20)
+    terminal, typed = os.pipe()
+    before = os.dup(0)
+    try:
+        os.dup2(terminal, 0)
+        os.write(typed, b"yes\n")
+        outcome = send(tmp_path, stub(tmp_path, f"read answer || exit 3\n{MARK}"), run_seconds=20)
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (terminal, typed, before):
+            os.close(descriptor)
     assert len(outcome.failed) == 1
 
 

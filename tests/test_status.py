@@ -146,6 +146,7 @@ def test_what_is_damaged_is_named_and_hides_nothing(runs):
     text = re.sub(r"\s+", "", printed(found.values()))
     assert all(f"{name(number)}:" in text for number in (4, 5, 6, 7))
     assert "…and1more" in text
+    assert str(runs) not in found[name(5)].note
 
 
 def test_records_are_read_in_the_folders_of_a_published_report(tmp_path):
@@ -206,6 +207,8 @@ def test_the_time_left_is_that_of_like_runs_shared_by_as_many_as_run():
     assert time_left(states(done, other, going, going, to_do)) == (60 + 60 + 100) / 2
     assert time_left(states(done, (TO_DO, {"kind": "c"}), other)) == 500.0  # of a kind that nobody knows: the mean
     assert time_left(states(going, (RUNNING, {"seconds": 1.0, "left": 999.0}))) == 999.0
+    stopped = (STOPPED, {"seconds": 10.0, "left": 20.0})
+    assert time_left(states(stopped, to_do)) == 20 + 30  # what it did before it stopped tells of the others
     assert time_left(states(to_do)) is None
     assert time_left(states((DIVERGED, {"seconds": 1.0, "left": 0.0}), to_do)) is None  # it ended before its time
     assert time_left(states(done, (FAILED, {}))) == 0.0
@@ -233,6 +236,14 @@ def test_the_view_fits_the_terminal_and_counts_every_run(width, height, by, runs
     if by == "groups" and width >= 80:
         assert re.search(r"embedded-lstm-stable-recurrent-k5\s+running", text)
         assert re.search(r"wikitext2-lstm-lstm_gated_linear-recurrent-k5\s+to do", text)
+
+
+def test_names_that_take_two_lines_do_not_push_the_table_off_the_screen():
+    twins = [RunState(f"wikitext2-lstm-lstm_gated_linear-recurrent-k35-s0-{n:08x}", TO_DO) for n in range(40)]
+    lines = printed(twins, 80, 24, by="runs").splitlines()
+    assert 18 <= len(lines) <= 24
+    assert sum("to do" in line for line in lines[4:-1]) >= 6
+    assert "… and" in lines[-1]
 
 
 def test_what_asks_for_attention_comes_first_and_a_name_is_as_long_as_it_must_be(runs):

@@ -112,7 +112,7 @@ class Runs:
             left=_number(progress.get("seconds_left")),
             kind=(self.planned or {}).get(folder.name),
             fingerprint=str(progress.get("fingerprint") or ""),
-            note="; ".join(notes),
+            note=_brief(folder, "; ".join(notes)),
         )
 
 
@@ -121,10 +121,15 @@ def _finished(folder: Path) -> RunState:
         record = read_record(folder)
         return RunState(folder.name, DIVERGED if record.status == DIVERGED else DONE, **_of_record(record))
     except RecordError as error:
-        return RunState(folder.name, FAILED, note=str(error))
+        return RunState(folder.name, FAILED, note=_brief(folder, str(error)))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        why = f"{folder / RECORD_FILE} lacks {error}; delete its folder to run it again"
+        why = f"{RECORD_FILE} is not a readable run record ({error!r}); delete its folder to run it again"
         return RunState(folder.name, FAILED, note=why)
+
+
+def _brief(folder: Path, text: str) -> str:
+    """The run is named beside the text already."""
+    return text.replace(f"{folder}{os.sep}", "")
 
 
 def _of_record(record: Record) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _MEANT = {
 }
 _WIDE = 100  # columns from which on all is shown
 _LEAST_ROWS = 3
-_NOTES = 4
+_NOTES, _BRIEF_NOTES = 4, 2
 
 
 def view(states: Sequence[RunState], title: str, by: str, width: int, height: int | None) -> RenderableType:
@@ -172,16 +172,17 @@ def _cut(table: Table, left_out: Sequence[RunState]) -> RenderableType:
 
 
 def _notes(states: Sequence[RunState], brief: bool) -> Iterable[Text]:
-    """What the states mean, and what is wrong with which run; brief: a line for each."""
+    """What the states mean, and what is wrong with which run; brief: the latter alone, a line for each."""
     notes = [run for run in states if run.note]
-    there = {run.state for run in states}
+    most = _BRIEF_NOTES if brief else _NOTES
+    there = set() if brief else {run.state for run in states}
     for state, meaning in _MEANT.items():
         if state in there:
             yield Text(f"{state}: {meaning}", style="dim")
-    for run in notes[:_NOTES]:
+    for run in notes[:most]:
         yield Text(f"{run.id}: {run.note}", style="yellow", overflow="ellipsis" if brief else "fold", no_wrap=brief)
-    if len(notes) > _NOTES:
-        yield Text(f"… and {len(notes) - _NOTES} more", style="yellow")
+    if len(notes) > most:
+        yield Text(f"… and {len(notes) - most} more of which something is wrong", style="yellow")
 
 
 def _percent(share: float | None) -> str:
