@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from stablernn.cli import main
 from stablernn.console import console
+from stablernn.report.serve import serve
 from stablernn.report.write import print_report, write_report
 
 
@@ -14,6 +15,8 @@ def report(options: DictConfig) -> None:
     *_, page = write_report(source, Path(options.results), Path(options.readme) if options.readme else None)
     print_report(source)
     console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
+    if options.serve:
+        serve(page.parent, options.port)
 
 
 if __name__ == "__main__":

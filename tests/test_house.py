@@ -19,6 +19,7 @@ ALLOWED = {
     "training": {"data", "models", "stability", "training"},
     "analysis": {"data", "models", "stability", "training", "analysis"},
     "report": {"report"},
+    "dashboards": {"training", "dashboards"},
 }
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,8 +18,10 @@ from stablernn.console import configure_logging, console, log
 from stablernn.errors import StableRNNError
 
 
-def main(task: Callable[[DictConfig], object], config_name: str) -> None:
+def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[str] = ()) -> None:
     """Compose ``config_name`` from the command line and run ``task`` on it, once or (-m) for a sweep.
+
+    The values of the options ``text`` are taken as they are: Hydra's grammar (commas, brackets) does not apply.
 
     Exit code 2 for anything that the user can mend, 130 after Ctrl-C, 1 for a bug. In a sweep a run that
     fails says so when it fails, and the others go on.
@@ -41,6 +43,7 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
                 raise
             _refuse(str(error))
 
+    sys.argv[1:] = [_quoted(argument, text) for argument in sys.argv[1:]]
     folder, name = locate(config_name)
     try:
         hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
@@ -53,6 +56,14 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
     except KeyboardInterrupt:
         console.print("interrupted; the same command resumes", highlight=False)
         sys.exit(130)
+
+
+def _quoted(argument: str, text: Sequence[str]) -> str:
+    name, _, value = argument.partition("=")
+    if name not in text or not value or value == "null":
+        return argument
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{name}="{escaped}"'
 
 
 def _refuse(message: str) -> None:

@@ -23,3 +23,7 @@ class RecordError(StableRNNError):
 
 class ExportError(StableRNNError):
     """An exported model does not compute what the model that it was made of computes."""
+
+
+class TrackingError(StableRNNError):
+    """Weights & Biases does not answer, or not in time, or refuses."""

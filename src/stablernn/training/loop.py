@@ -202,6 +202,7 @@ class Trainer:
         now.nats, now.tokens = 0.0, 0
         self.tracker.log(
             {
+                "update": now.update,
                 "epoch": row["epoch"],
                 "valid/perplexity": valid.perplexity,
                 "valid/train_perplexity": row["train_perplexity"],

@@ -18,6 +18,7 @@ from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, pr
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints import Constraint, constrained_cells, project
 from stablernn.training.loop import Counters, Trainer
+from stablernn.training.progress import Progress
 
 _OPTIMAL_CONTEXTS = 64
 
@@ -104,16 +105,23 @@ def run(config: DictConfig) -> Record:
             tracked,
         )
         bar = open_bar(describe(config), trainer.total_updates)
-        trainer.on_update = lambda now, loss: bar.update(now.update, _note(now, loss))
         try:
-            counters = trainer.fit()
-            record = _record(config, corpus, trainer, constraint, counters, device)
+            with Progress(folder, corpus.fingerprint, trainer.total_updates) as progress:
+
+                def on_update(now: Counters, loss: float) -> None:
+                    bar.update(now.update, _note(now, loss))
+                    progress.update(now)
+
+                trainer.on_update = on_update
+                counters = trainer.fit()
+                record = _record(config, corpus, trainer, constraint, counters, device)
         except KeyboardInterrupt:
             log.info(f"{name}: interrupted at update {trainer.counters.update}; the same command resumes it")
             raise
         finally:
             bar.close()
-        tracked.summary({f"final/{key}": value for key, value in _summary(record).items()})
+        tracked.summary({f"final/{key}": value for key, value in _summary(record).items()} | {"status": record.status})
+        tracked.summary({f"speed/{key}": value for key, value in record.speed.items()})
         proven = ("certified", "rate", "norm", "context")
         tracked.summary({f"certificate/{key}": record.certificate.get(key) for key in proven})
         record.write(folder)

@@ -26,6 +26,25 @@ class Tracker(Protocol):
     def check(self) -> None: ...
 
 
+def has_account() -> bool:
+    """Whether Weights & Biases finds a key here; asks neither the network nor the user.
+
+    Raises:
+        ImportError: the package wandb is not installed.
+    """
+    import wandb
+    from wandb.errors import AuthenticationError
+    from wandb.sdk.lib import wbauth  # wandb.Api() would ask the server whether the key is good
+
+    settings = wandb.setup().settings
+    if os.environ.get("WANDB_API_KEY") or settings.api_key or settings.identity_token_file:
+        return True
+    try:
+        return bool(wbauth.read_netrc_auth(host=settings.base_url))
+    except AuthenticationError:  # something else stands in its place
+        return False
+
+
 class SilentRun:
     def log(self, values: dict[str, float]) -> None:
         pass
@@ -67,16 +86,11 @@ class WandbTracking:
         if self.mode == "offline":
             return
         try:
-            import wandb
-            from wandb.errors import UsageError
+            known = has_account()
         except ImportError:
             raise ConfigurationError(
                 "tracking=online needs the package wandb: pip install wandb, or choose tracking=none"
             ) from None
-        try:
-            known = bool(os.environ.get("WANDB_API_KEY") or wandb.Api().api_key)
-        except UsageError:
-            known = False
         if not known:
             raise ConfigurationError(
                 "tracking=online needs an account: run `wandb login` or set WANDB_API_KEY, or choose tracking=offline"

@@ -1,0 +1,25 @@
+"""Send offline Weights & Biases runs to the server: python scripts/wandb_sync.py --help"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from stablernn.cli import main
+from stablernn.console import log
+from stablernn.dashboards.service import check_service
+from stablernn.dashboards.sync import conclude, sync, to_sync
+
+
+def wandb_sync(options: DictConfig) -> None:
+    folders, outcome = to_sync(Path(options.runs))
+    if folders:
+        check_service("sending runs")
+        overrides = [f"--{name}={options[name]}" for name in ("entity", "project") if options[name]]
+        sync(folders, outcome, options.run_seconds, options.seconds, overrides)
+    else:
+        log.info(f"nothing to send in {options.runs}/wandb")
+    conclude(outcome)
+
+
+if __name__ == "__main__":
+    main(wandb_sync, "wandb_sync")
