@@ -11,7 +11,7 @@ from stablernn.report.certificate import describe_run, describe_stability
 from stablernn.report.contraction import STAGE_NAMES
 from stablernn.report.drawing import STYLE, Found, legend_for_all, rank, save
 from stablernn.report.load import setting
-from stablernn.report.tables import MODEL_NAMES, STABILITIES, Table
+from stablernn.report.tables import MODEL_NAMES, STABILITIES, Table, of_a_run
 from stablernn.report.truncation import short
 
 SHOWN = (0, 10, 35, 100)
@@ -83,9 +83,10 @@ def gradient_horizon_table(found: Found) -> Table:
     options = found[0][1]["options"]
     shown = [i for i in SHOWN if i <= options["horizon"]]
     heads = ["model", "stability", "weights", *(f"i={i}" for i in shown), "1e-3 at i =", "slope", "typical slope"]
-    lines = []
+    lines, told = [], []
     for record, result in found:
         for moment in moments(record, result):
+            told.append(record)
             fallen = moment.values["fallen"]
             lines.append(
                 [
@@ -94,7 +95,8 @@ def gradient_horizon_table(found: Found) -> Table:
                     moment.name,
                     *(short(moment.values["mean"][i]) for i in shown),
                     str(fallen) if fallen is not None else f"> {options['horizon']}",
-                    *(_slope(moment.values, average) for average in ("mean", "geometric")),
+                    _slope(moment.values, "mean"),
+                    _slope(moment.values, "geometric").partition(" ")[0],
                 ]
             )
     notes = [
@@ -104,7 +106,7 @@ def gradient_horizon_table(found: Found) -> Table:
         "slope: of the log of the mean, nats a word, by least squares over i ≥ 1, ± standard error; typical slope: of "
         "the geometric mean",
     ]
-    return Table("Gradient of the loss by earlier words", heads, lines, notes)
+    return Table("Gradient of the loss by earlier words", heads, lines, notes, runs=of_a_run(told, heads))
 
 
 def _slope(values: dict[str, Any], average: str) -> str:
