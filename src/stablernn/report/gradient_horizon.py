@@ -91,7 +91,8 @@ def gradient_horizon_table(found: Found) -> Table:
                     moment.name,
                     *(short(moment.values["mean"][i]) for i in shown),
                     str(fallen) if fallen is not None else f"> {options['horizon']}",
-                    *(_slope(moment.values, average) for average in ("mean", "geometric")),
+                    _slope(moment.values, "mean"),
+                    _slope(moment.values, "geometric").partition(" ")[0],
                 ]
             )
     notes = [
