@@ -163,7 +163,13 @@ def test_block_sums_lie_beside_the_record_and_old_records_go_without(tmp_path):
 
 @pytest.mark.parametrize(
     "damaged",
-    ["", "[]", '{"length": 100, "tokens": 900, "nats": []}', '{"length": 0, "tokens": 900, "nats": [4050]}', "moved"],
+    [
+        "",
+        "[]",
+        '{"length": 100, "tokens": 900, "nats": [2025, 2025]}',
+        '{"length": 0, "tokens": 900, "nats": [4050]}',
+        "moved",
+    ],
 )
 def test_block_sums_of_another_score_are_refused_with_a_remedy(damaged, tmp_path, caplog):
     entry = scored([450.0] * 9)

@@ -143,7 +143,7 @@ def test_the_curve_is_what_each_model_alone_scores(cell, layers, positions, tole
     assert whole.state["largest"] < 1e-5
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 1e-2])
+@pytest.mark.parametrize("tolerance", [0.0, 0.1])
 @pytest.mark.parametrize("positions", [7, 4096])
 def test_the_error_is_the_spread_of_the_change_over_blocks(tolerance, positions, corpus, monkeypatch):
     """Against scores of each model alone, which keep the same blocks; the last one is short."""
@@ -152,7 +152,7 @@ def test_the_error_is_the_spread_of_the_change_over_blocks(tolerance, positions,
     split = corpus.splits["valid"].first(211)
     model = network(LSTMCell, corpus.types).double()
     curve = truncation_curve(model, split, [1, 3], tolerance, positions)
-    assert (curve.swept == 1) == (tolerance == 0)
+    assert curve.swept == 1 if tolerance == 0 else 0.2 < curve.swept < 0.8  # some words by each of the two ways
     words = np.diff([*range(0, 211, 16), 211])
     for k, ours in curve.truncated.items():
         alone = network(LSTMCell, corpus.types, 1, 0.0, lambda cells, dropout, k=k: FeedForward(cells, dropout, k=k))
