@@ -173,13 +173,14 @@ def wait_for(browser, script, seconds=20):
     return found
 
 
-def hover(browser, element, across, down):
+def point(browser, element, across=0.5, down=0.5):
+    """The pointer goes to a place within an element."""
     from selenium.webdriver import ActionChains
 
     box = element.size
-    ActionChains(browser).move_to_element_with_offset(
+    return ActionChains(browser).move_to_element_with_offset(
         element, (across - 0.5) * box["width"], (down - 0.5) * box["height"]
-    ).perform()
+    )
 
 
 def test_the_page_draws_every_figure_without_error_or_network(opened):
@@ -199,8 +200,8 @@ def test_the_page_draws_every_figure_without_error_or_network(opened):
 def test_pointing_at_a_figure_tells_the_nearest_point(opened):
     plot = opened.find_element("css selector", "figure[data-name^='truncation_wikitext2'] .plot")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", plot)
-    hover(opened, plot, 0.5, 0.5)
-    hover(opened, plot, 0.52, 0.45)
+    point(opened, plot).perform()
+    point(opened, plot, 0.52, 0.45).perform()
     told = wait_for(opened, "return document.querySelector('#vg-tooltip-element.visible')?.textContent")
     assert "curve" in told
     assert "undefined" not in told
@@ -236,7 +237,8 @@ def test_a_number_and_a_point_lead_to_their_runs(opened):
     assert not opened.find_elements("css selector", "dialog[open]")
     plot = opened.find_element("css selector", "figure[data-name^='truncation_sweep'] .plot")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", plot)
-    plot.find_element("css selector", ".mark-symbol path").click()
+    # Around every point lies the area of which it is the nearest: a click goes there.
+    point(opened, plot.find_element("css selector", ".mark-symbol path")).click().perform()
     assert "truncation.k=" in opened.find_element("css selector", "dialog[open] pre").get_attribute("textContent")
 
 

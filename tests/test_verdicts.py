@@ -11,6 +11,7 @@ from scipy import stats
 from test_report import curve, record, swept
 
 from stablernn.files import write_json
+from stablernn.report.chapters import chapters
 from stablernn.report.claims.stability import difference_told
 from stablernn.report.evidence import gather
 from stablernn.report.judgement import Outcome, half_width, student
@@ -124,7 +125,8 @@ def test_a_record_that_is_gone_rewords_the_verdict_and_the_page(tmp_path):
         ("undecided, no stable run", "no two runs of the same seed"),
     ]
     for verdict, certainty in told:
-        text = page(gather(tmp_path / "records", tmp_path))
+        evidence = gather(tmp_path / "records", tmp_path)
+        text = page(evidence, chapters(evidence))
         text = text.replace("\u00a0", " ").lower()
         assert [other for other in told if other[0] in text or other[1] in text] == [(verdict, certainty)]
         if gone:
