@@ -38,7 +38,7 @@ class Windows:
                 f"training.batch_size={batch} streams need at least {batch} tokens, got {len(split)}"
             )
         self._inputs, self._targets = (
-            ids if torch.device(device).type == "cpu" else torch.tensor(ids, device=device)
+            ids if torch.device(device).type == "cpu" else torch.tensor(ids.astype(np.int32), device=device)
             for ids in (side[: self.steps * batch].reshape(batch, self.steps) for side in (split.inputs, split.targets))
         )
 
