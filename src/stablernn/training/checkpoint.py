@@ -49,14 +49,20 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters by name, a tied one once."""
-    return {f"model.{name}": parameter for name, parameter in model.named_parameters()}
+    """Parameters and persistent buffers by name, a tied parameter once."""
+    return {f"model.{name}": tensor for name, tensor in _named_tensors(model)}
+
+
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    kept = model.state_dict()
+    yield from ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
 
 
 @torch.no_grad()
 def load_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy parameters saved by ``model_tensors`` into ``model``."""
-    for name, parameter in model.named_parameters():
+    """Copy what ``model_tensors`` gave into ``model``."""
+    for name, parameter in _named_tensors(model):
         saved = tensors.get(f"model.{name}")
         if saved is None or saved.shape != parameter.shape:
             raise CheckpointError(

@@ -65,5 +65,5 @@ class GraphedStep(Step):
 
 def make_step(model: SequenceModel, constraint: Constraint, optimizer: torch.optim.Optimizer, clip: float) -> Step:
     """The fastest step for the model's device: on a GPU with plain SGD one that is captured in a graph."""
-    captured = model.inputs.weight.is_cuda and is_plain_sgd(optimizer)
+    captured = model.inputs.weight.is_cuda and is_plain_sgd(optimizer) and model.objective.fixed_shapes
     return (GraphedStep if captured else Step)(model, constraint, optimizer, clip)

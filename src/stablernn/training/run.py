@@ -14,6 +14,7 @@ from stablernn.errors import ConfigurationError
 from stablernn.files import remove_leftovers
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, set_up_products
+from stablernn.models.softmax import FullSoftmax
 from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, processor, read_record, versions
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints import Constraint, constrained_cells, project
@@ -40,6 +41,7 @@ def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
         types=types,
         cell=make(config.model.cell),
         backbone=make(config.approximation.backbone),
+        head=make(config.head.softmax) if "head" in config else FullSoftmax,
         **options,
     )
     constraint: Constraint = make(config.stability.constraint)
@@ -51,6 +53,14 @@ def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
     set_up_products(precision, device)
     model.objective.precision = precision
     return model.to(device), constraint
+
+
+def build_for(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint]:
+    """``build`` for the words of a corpus, told how frequent they are where that matters."""
+    model, constraint = build(config, corpus.types)
+    if model.objective.needs_frequencies:
+        model.objective.arrange(torch.from_numpy(corpus.frequencies()))
+    return model, constraint
 
 
 def finished(config: DictConfig) -> bool:
@@ -78,7 +88,7 @@ def run(config: DictConfig) -> Record:
     if config.threads:
         torch.set_num_threads(config.threads)
     corpus: Corpus = make(config.dataset).load()
-    model, constraint = build(config, corpus.types)
+    model, constraint = build_for(config, corpus)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
