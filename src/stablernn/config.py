@@ -61,6 +61,7 @@ class Training:
     max_updates: int | None = None
     max_tokens: int | None = None
     batch_size: int = MISSING
+    accumulate: int = 1
     clip: float = MISSING
     annealing: float = MISSING
     evaluate_every: int | None = None
@@ -112,6 +113,7 @@ _NOT_IDENTITY = (
     "training.log_every",
     "training.checkpoint_seconds",
     "training.keep_every",
+    "training.accumulate",
     "approximation.backbone.recompute",
 )
 _NOT_IDENTITY_IF_NULL = ("training.max_tokens", "training.snapshot_every")  # as if the option did not exist
@@ -193,6 +195,7 @@ _AT_LEAST_ONE = (
     "training.max_updates",
     "training.max_tokens",
     "training.batch_size",
+    "training.accumulate",
     "training.evaluate_every",
     "training.early_stop",
     "training.log_every",

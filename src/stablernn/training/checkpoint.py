@@ -95,18 +95,24 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
     optimizer.load_state_dict({"state": state, "param_groups": values["param_groups"]})
 
 
-def generator_state() -> dict[str, Tensor]:
-    """State of the random generators that training draws from."""
-    states = {"random.cpu": torch.get_rng_state()}
+def generator_state(rank: int = 0) -> dict[str, Tensor]:
+    """State of the random generators that training draws from, in the process of this rank."""
+    states = {_generator("cpu", rank): torch.get_rng_state()}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states["random.cuda"] = torch.cuda.get_rng_state()
+        states[_generator("cuda", rank)] = torch.cuda.get_rng_state()
     return states
 
 
-def load_generator_state(tensors: dict[str, Tensor]) -> None:
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+def load_generator_state(tensors: dict[str, Tensor], rank: int = 0) -> None:
+    """Restore what was saved of this rank; one that there was not before draws on from its own seed."""
+    if (cpu := _generator("cpu", rank)) in tensors:
+        torch.set_rng_state(tensors[cpu])
+    if (cuda := _generator("cuda", rank)) in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors[cuda])
+
+
+def _generator(device: str, rank: int) -> str:
+    return f"random.{device}.{rank}" if rank else f"random.{device}"
 
 
 def save_snapshot(folder: Path, update: int, cells: Sequence[Cell]) -> None:
