@@ -1,5 +1,6 @@
 """Word corpora: reading, counting, caching, refusing."""
 
+import logging
 import subprocess
 import sys
 
@@ -41,6 +42,15 @@ def test_types_are_numbered_by_first_appearance_and_every_line_ends(tmp_path):
     assert loaded.splits["test"].ids.tolist() == [0, 1, 5, 0]
     assert loaded.types == 6
     assert [len(loaded.splits[split]) for split in SPLITS] == [5, 3, 3]
+
+
+def test_words_that_train_never_shows_are_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    corpus(write(tmp_path / "data")).load()
+    assert "tiny: 2 of 6 types come in valid or test and never in train" in caplog.text
+    caplog.clear()
+    corpus(write(tmp_path / "known", valid="the cat\n", test="sat")).load()
+    assert not caplog.text
 
 
 def test_a_collection_of_data_sets_can_be_named(tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stablernn.console import log
 from stablernn.data import hub
 from stablernn.data.splits import SPLITS, Corpus, Split
 from stablernn.data.tokens import file_of, narrow, read_tokens
@@ -91,6 +92,11 @@ class WordCorpus:
             self._encode(lines, folder)
         counts = json.loads((folder / "counts.json").read_text())
         self._check(counts)
+        if counts["unseen"]:
+            log.warning(
+                f"{self.name}: {counts['unseen']:,} of {counts['types']:,} types come in valid or test and never in "
+                "train: they are scored as any other, though no model can know them"
+            )
         splits = {
             split: Split(read_tokens(file_of(folder, split), counts["types"], counts["tokens"][split] + 1)).first(
                 self.max_tokens.get(split)
@@ -136,10 +142,13 @@ class WordCorpus:
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             vocabulary = Vocabulary()
-            tokens = {split: vocabulary.encode(lines[split], file_of(part, split)) for split in SPLITS}
+            tokens, types = {}, {}
+            for split in SPLITS:
+                tokens[split] = vocabulary.encode(lines[split], file_of(part, split))
+                types[split] = len(vocabulary)
             for split in SPLITS:
                 narrow(file_of(part, split), len(vocabulary))
-            counts = {"types": len(vocabulary), "tokens": tokens}
+            counts = {"types": len(vocabulary), "unseen": len(vocabulary) - types["train"], "tokens": tokens}
             self._check(counts)
             write_text(part / "types.txt", "\n".join(vocabulary.types) + "\n")
             write_json(part / "counts.json", counts)
