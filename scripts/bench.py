@@ -6,6 +6,7 @@ from stablernn.analysis.bench import Benchmarks
 from stablernn.cli import main
 from stablernn.console import console, display, log, open_bar
 from stablernn.report.bench import write_bench
+from stablernn.report.large import write_large
 from stablernn.training.run import pick_device
 
 
@@ -18,7 +19,8 @@ def bench(options: DictConfig) -> None:
                 bar.update(number, name)
                 log.info(f"{part} {name}")
             bar.close()
-    for path in write_bench(benchmarks.steps, benchmarks.lengths, OmegaConf.to_container(options.goals)):  # type: ignore[arg-type]
+    written = write_bench(benchmarks.steps, benchmarks.lengths, OmegaConf.to_container(options.goals))  # type: ignore[arg-type]
+    for path in written + write_large(benchmarks.large):
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 
 

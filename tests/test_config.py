@@ -18,7 +18,7 @@ from stablernn.training.sweep import expand
 
 GROUPS = [
     f"{path.parent.relative_to(CONFIG_FOLDER)}={path.stem}"
-    for group in ("dataset", "model", "stability", "approximation", "optimizer", "tracking", "profile")
+    for group in ("dataset", "model", "head", "stability", "approximation", "optimizer", "tracking", "profile")
     for path in sorted((CONFIG_FOLDER / group).glob("*.yaml"))
 ]
 EXPERIMENTS = [path.stem for path in sorted((CONFIG_FOLDER / "experiment").glob("*.yaml"))]
@@ -34,7 +34,8 @@ CHOICES = [
 def test_every_choice_composes_and_instantiates(choice, model):
     config = compose("train", [f"model={model}", choice])
     check(config)
-    for node in (config.dataset, config.stability.constraint, config.tracking, config.model.cell, config.optimizer):
+    made = (config.dataset, config.stability.constraint, config.tracking, config.optimizer)
+    for node in (*made, config.model.cell, config.head.softmax):
         make(node)
 
 

@@ -1,5 +1,6 @@
 """Word corpora: reading, counting, caching, refusing."""
 
+import logging
 import subprocess
 import sys
 
@@ -12,9 +13,10 @@ from omegaconf import OmegaConf
 
 from stablernn.compose import compose
 from stablernn.config import make
-from stablernn.data import hub
+from stablernn.data import hub, splits
 from stablernn.data.corpora import WordCorpus, cache_root
-from stablernn.data.splits import SPLITS, Split
+from stablernn.data.splits import SPLITS, Corpus, Split
+from stablernn.data.tokens import TokenWriter, narrow, read_tokens
 from stablernn.data.windows import Windows
 from stablernn.errors import ConfigurationError, DataError
 
@@ -40,6 +42,15 @@ def test_types_are_numbered_by_first_appearance_and_every_line_ends(tmp_path):
     assert loaded.splits["test"].ids.tolist() == [0, 1, 5, 0]
     assert loaded.types == 6
     assert [len(loaded.splits[split]) for split in SPLITS] == [5, 3, 3]
+
+
+def test_words_that_train_never_shows_are_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    corpus(write(tmp_path / "data")).load()
+    assert "tiny: 2 of 6 types come in valid or test and never in train" in caplog.text
+    caplog.clear()
+    corpus(write(tmp_path / "known", valid="the cat\n", test="sat")).load()
+    assert not caplog.text
 
 
 def test_a_collection_of_data_sets_can_be_named(tmp_path):
@@ -117,6 +128,42 @@ def test_wikitext_103_without_its_train_split_is_refused(data_folder):
     config = compose("train", ["dataset=wikitext103", f"dataset.path={data_folder}"])
     with pytest.raises(DataError, match=r"lacks wiki\.train\.tokens"):
         make(config.dataset).load()
+
+
+@pytest.mark.parametrize("types", [2**16, 2**16 + 1])
+def test_ids_take_two_bytes_where_these_hold_them_all(types, tmp_path):
+    ids = [0, 1, types // 2, types - 1]
+    with TokenWriter(tmp_path / "x.ids") as out:
+        out.write(ids[:1])
+        out.write(ids[1:])
+    narrow(tmp_path / "x.ids", types)
+    found = read_tokens(tmp_path / "x.ids", types, 4)
+    assert found.tolist() == ids
+    assert (tmp_path / "x.ids").stat().st_size == 4 * (2 if types == 2**16 else 4)
+    assert len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(DataError, match=r"x\.ids is damaged .* delete"):
+        read_tokens(tmp_path / "x.ids", types, 5)
+
+
+def test_a_cut_or_missing_file_of_the_cache_is_refused(tmp_path):
+    source = corpus(write(tmp_path / "data"))
+    source.load()
+    (cached,) = cache_root().iterdir()
+    (cached / "valid.ids").write_bytes((cached / "valid.ids").read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"valid\.ids is damaged"):
+        source.load()
+    (cached / "valid.ids").unlink()
+    with pytest.raises(DataError, match=r"valid\.ids is damaged"):
+        source.load()
+
+
+def test_the_width_and_the_pieces_of_the_ids_change_nothing(monkeypatch):
+    ids = np.random.default_rng(0).integers(0, 50, 1000)
+    wide, cut = (Corpus("x", 50, dict.fromkeys(SPLITS, Split(ids.astype(kind)))) for kind in ("<i4", "<u2"))
+    expected, counts = wide.fingerprint, np.bincount(ids[1:], minlength=50)
+    monkeypatch.setattr(splits, "_IDS_A_BLOCK", 7)
+    assert cut.fingerprint == expected
+    assert cut.frequencies().tolist() == wide.frequencies().tolist() == counts.tolist()
 
 
 @settings(max_examples=60, deadline=None)

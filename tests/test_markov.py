@@ -1,16 +1,22 @@
 """The embedded corpus and its exact optimum."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
-from conftest import embedded
+from conftest import ROOT, embedded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stablernn.compose import compose
+from stablernn.config import make
+from stablernn.data import markov
 from stablernn.data.markov import HiddenMarkovModel
 from stablernn.data.splits import Split
 from stablernn.errors import ConfigurationError
+
+RESULTS = ROOT / "results"
 
 
 def random_model(rng: np.random.Generator, states: int, types: int) -> HiddenMarkovModel:
@@ -78,6 +84,24 @@ def test_the_text_follows_the_law():
 def test_the_same_seed_makes_the_same_text_and_a_longer_one_only_adds():
     once, again, other = embedded().load(), embedded().load(), embedded(seed=4).load()
     assert once.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_the_text_of_the_committed_runs_is_still_the_same_and_blocks_change_nothing(monkeypatch):
+    text = make(compose("train", []).dataset)
+    records = RESULTS.glob("records/quick/perplexity/embedded-*/record.json")
+    known = {json.loads(path.read_text())["data"]["fingerprint"] for path in records}
+    assert {text.load().fingerprint} == known
+    whole = embedded().load().fingerprint
+    monkeypatch.setattr(markov, "_STEPS_A_BLOCK", 7)
+    assert embedded().load().fingerprint == whole
+
+
+def test_a_large_vocabulary_is_one_option():
+    config = compose("train", ["dataset=embedded_large", "dataset.max_tokens={train: 2000, valid: 100, test: 100}"])
+    large = make(config.dataset).load()
+    assert large.types == 267_735
+    assert large.splits["train"].ids.max() > 2**16
+    assert 1 < large.source.perplexity(large.splits["test"], 2) < large.types
 
 
 def test_impossible_shapes_are_refused():

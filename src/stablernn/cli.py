@@ -45,6 +45,8 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
 
     sys.argv[1:] = [_quoted(argument, text) for argument in sys.argv[1:]]
     folder, name = locate(config_name)
+    if os.environ.get("WORLD_SIZE", "1") != "1" and (config_name != "train" or {"-m", "--multirun"} & set(sys.argv)):
+        _refuse("torchrun shares one run among its processes: start scripts/train.py with it, and without -m")
     try:
         hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
     except StableRNNError:

@@ -37,6 +37,12 @@ class Model:
 
 
 @dataclass
+class Head:
+    name: str = MISSING
+    softmax: dict[str, Any] = MISSING
+
+
+@dataclass
 class Stability:
     name: str = MISSING
     constraint: dict[str, Any] = MISSING
@@ -55,6 +61,7 @@ class Training:
     max_updates: int | None = None
     max_tokens: int | None = None
     batch_size: int = MISSING
+    accumulate: int = 1
     clip: float = MISSING
     annealing: float = MISSING
     evaluate_every: int | None = None
@@ -78,6 +85,7 @@ class Config:
     truncation: Truncation = field(default_factory=Truncation)
     dataset: dict[str, Any] = MISSING
     model: Model = field(default_factory=Model)
+    head: Head = field(default_factory=Head)
     stability: Stability = field(default_factory=Stability)
     approximation: Approximation = field(default_factory=Approximation)
     optimizer: dict[str, Any] = MISSING
@@ -105,9 +113,12 @@ _NOT_IDENTITY = (
     "training.log_every",
     "training.checkpoint_seconds",
     "training.keep_every",
+    "training.accumulate",
     "approximation.backbone.recompute",
 )
 _NOT_IDENTITY_IF_NULL = ("training.max_tokens", "training.snapshot_every")  # as if the option did not exist
+# So is the head that every run had before there was a choice.
+_FIRST_HEAD = {"name": "full", "softmax": {"_target_": "stablernn.models.softmax.FullSoftmax", "_partial_": True}}
 
 
 def register() -> None:
@@ -126,6 +137,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
             node = node[parent]
         if option in _NOT_IDENTITY or node.get(last) is None:
             node.pop(last, None)
+    if resolved["head"] == _FIRST_HEAD:
+        del resolved["head"]
     return typing.cast(dict[str, Any], resolved)
 
 
@@ -182,6 +195,7 @@ _AT_LEAST_ONE = (
     "training.max_updates",
     "training.max_tokens",
     "training.batch_size",
+    "training.accumulate",
     "training.evaluate_every",
     "training.early_stop",
     "training.log_every",

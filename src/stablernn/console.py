@@ -1,6 +1,7 @@
 """The terminal: one console for log lines and progress bars, so that neither tears the other."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-console = Console(stderr=True)
+# Of the processes that torchrun starts for one run the first one speaks; what it says, the others would say too.
+console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
 log = logging.getLogger("stablernn")
 
 _SECONDS_BETWEEN_UPDATES = 0.2

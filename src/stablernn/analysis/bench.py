@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -10,8 +10,10 @@ from omegaconf import DictConfig
 
 from stablernn.analysis.constraint_cost import benchmark_constraints
 from stablernn.analysis.curve_speed import benchmark_curve
+from stablernn.analysis.large import Case, benchmark_large
 from stablernn.analysis.sequences import Limits, benchmark_sequences, sequence_cases
 from stablernn.analysis.speed import benchmark, cases, device_name
+from stablernn.config import make
 from stablernn.console import log
 from stablernn.errors import ConfigurationError, RecordError
 from stablernn.training.trained import find_runs
@@ -23,6 +25,7 @@ class Benchmarks:
     Attributes:
         steps: file of the step times.
         lengths: file of the sequence lengths and of the truncation curves.
+        large: file of the large vocabulary.
     """
 
     def __init__(self, options: DictConfig, device: torch.device) -> None:
@@ -31,14 +34,18 @@ class Benchmarks:
         slug = re.sub(r"\W+", "-", re.sub(r"\(\w+\)|@", "", device_name(device))).strip("-").lower()
         folder = Path(options.results) / "bench"
         self.steps, self.lengths = folder / f"step-{slug}.json", folder / f"sequences-{slug}.json"
-        unknown = [part for part in options.parts if part not in ("step", "sequences", "curve")]
+        self.large = folder / f"large-{slug}.json"
+        unknown = [part for part in options.parts if part not in self._parts]
         if unknown:
-            raise ConfigurationError(
-                f"parts={list(options.parts)}: {unknown[0]} is unknown: choose step, sequences, curve"
-            )
+            known = ", ".join(self._parts)
+            raise ConfigurationError(f"parts={list(options.parts)}: {unknown[0]} is unknown: choose {known}")
 
     def part(self, name: str) -> Iterator[str]:
-        return {"step": self._step, "sequences": self._sequences, "curve": self._curve}[name]()
+        return self._parts[name]()
+
+    @property
+    def _parts(self) -> dict[str, Callable[[], Iterator[str]]]:
+        return {"step": self._step, "sequences": self._sequences, "curve": self._curve, "large": self._large}
 
     def _step(self) -> Iterator[str]:
         options = self.options
@@ -66,3 +73,15 @@ class Benchmarks:
             log.warning(f"curve: left out, {error}")
             return
         yield from benchmark_curve(self.lengths, runs, asked.k_max, asked.words, asked.plain_words, self.options.fresh)
+
+    def _large(self) -> Iterator[str]:
+        asked = self.options.large
+        todo = [
+            Case(head, precision, asked.size, batch)
+            for batch in asked.batches
+            for head in asked.heads
+            for precision in asked.precisions
+        ]
+        todo += [Case("full", "auto", asked.size, max(asked.batches), parts) for parts in asked.accumulate]
+        text, cutoffs = make(asked.text), asked.cutoffs
+        yield from benchmark_large(self.large, text, todo, cutoffs, asked.updates, self.device, self.options.fresh)

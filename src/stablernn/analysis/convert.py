@@ -19,6 +19,7 @@ from stablernn.console import log
 from stablernn.data.splits import SPLITS
 from stablernn.errors import ConfigurationError, ExportError, RecordError
 from stablernn.files import replacing_folder
+from stablernn.models.softmax import FullSoftmax
 from stablernn.models.unrolled import Unrolled
 from stablernn.record import DIVERGED, commit, processor, versions
 from stablernn.training.trained import Trained
@@ -83,6 +84,11 @@ class Conversion:
         if self.out is not None:
             _check_free(Path(self.out))
         model = trained.model("best")
+        if not isinstance(model.objective, FullSoftmax):
+            raise ConfigurationError(
+                f"run={record.id} was trained with head=adaptive, and the converted formats hold one full softmax: "
+                "train it with head=full"
+            )
         split = trained.corpus.splits[self.split].first(self.tokens)
         choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max)
         log.info(f"{record.id}: k = {choice.k}, {choice.how}: {choice.reason}")

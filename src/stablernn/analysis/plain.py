@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from stablernn.errors import ConfigurationError
 from stablernn.models.cells import LSTMCell
 from stablernn.models.language_model import SequenceModel
+from stablernn.models.softmax import FullSoftmax
 
 
 class PlainModel(nn.Module):
@@ -18,7 +20,13 @@ class PlainModel(nn.Module):
 
     @classmethod
     def like(cls, model: SequenceModel) -> "PlainModel":
-        """A plain model with a copy of the weights of ``model`` (one without dropout), on its device."""
+        """A plain model with a copy of the weights of ``model`` (one without dropout), on its device.
+
+        Raises:
+            ConfigurationError: the model has not one full softmax.
+        """
+        if not isinstance(model.objective, FullSoftmax):
+            raise ConfigurationError("head=adaptive has no plain counterpart to be compared with: choose head=full")
         cells = model.backbone.cells
         kind = nn.LSTM if isinstance(cells[0], LSTMCell) else nn.RNN
         recurrent = kind(cells[0].input_size, cells[0].hidden_size, num_layers=len(cells))

@@ -27,6 +27,7 @@ from stablernn.analysis.distribution import Distribution
 from stablernn.console import open_bar
 from stablernn.data.splits import Split
 from stablernn.errors import ConfigurationError
+from stablernn.models.head import Head
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.softmax import FullSoftmax
 from stablernn.models.truncated import truncations
@@ -103,7 +104,8 @@ def truncation_curve(
             sees gaps far below float32's rounding.
         split: of any length.
         lengths: the k.
-        tolerance: nats by which a log-probability may be off where no softmax is computed for it; 0: it always is.
+        tolerance: nats by which a log-probability may be off where no softmax is computed for it; 0: it always is, as
+            under a head that is not one full softmax.
         positions: held in memory at once; at least the largest k are.
         on_position: called with the number of positions done, for a progress bar.
     """
@@ -142,12 +144,14 @@ class _Sums:
     What truncation changes is summed block by block as well, (K, blocks of words).
     """
 
-    def __init__(self, objective: FullSoftmax, lengths: int, tolerance: float, tokens: int) -> None:
+    def __init__(self, objective: Head, lengths: int, tolerance: float, tokens: int) -> None:
         self.objective = objective
+        # The expansion at the head of this file is that of one softmax over all words.
+        self.full = objective if tolerance and isinstance(objective, FullSoftmax) else None
         self.tokens = tokens
         self.tolerance = tolerance
-        self.spread = diameter(objective.weight.detach().double(), 2) if tolerance else 0.0
-        device = objective.weight.device
+        self.spread = diameter(self.full.weight.detach().double(), 2) if self.full else 0.0
+        device = next(objective.parameters()).device
         self.recurrent = torch.zeros((), dtype=torch.float64, device=device)
         self.truncated = torch.zeros(lengths, dtype=torch.float64, device=device)
         self.largest = torch.zeros(lengths, dtype=torch.float64, device=device)
@@ -163,9 +167,9 @@ class _Sums:
         self.features, self.targets = features, targets
         self.blocks = torch.arange(self.begun, self.begun + len(targets), device=targets.device) // BLOCK
         self.begun += len(targets)
-        if self.tolerance:
-            self.known, means, self.variance = self.objective.log_probabilities_and_moments(features, targets)
-            self.slopes = self.objective.weight[targets] - means
+        if self.full:
+            self.known, means, self.variance = self.full.log_probabilities_and_moments(features, targets)
+            self.slopes = self.full.weight[targets] - means
         else:
             self.known = self.objective.log_probabilities(features, targets)
         self.recurrent += self.known.sum(dtype=torch.float64)
@@ -175,7 +179,7 @@ class _Sums:
         change = features - self.features
         gap = torch.linalg.vector_norm(change, dim=1)
         self.gaps[number].add(gap)
-        if not self.tolerance:
+        if not self.full:
             self._wait(number, features, self.targets, self.known, self.blocks)
             return
         apart = self.spread * gap

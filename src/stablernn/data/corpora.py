@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from stablernn.console import log
 from stablernn.data import hub
 from stablernn.data.splits import SPLITS, Corpus, Split
+from stablernn.data.tokens import file_of, narrow, read_tokens
 from stablernn.data.vocabulary import Vocabulary
 from stablernn.errors import DataError
 from stablernn.files import write_json, write_text
+
+_FORMAT = "ids"  # of the cached files; another name makes those of an older version anew
 
 
 def cache_root() -> Path:
@@ -84,14 +86,21 @@ class WordCorpus:
             DataError: it is not there, not text, or not the published text.
         """
         files = self.local_files()
-        folder = cache_root() / f"{self.name}-{_digest(files.values()) if files else 'hub'}"
+        folder = cache_root() / f"{self.name}-{_digest(files.values()) if files else 'hub'}-{_FORMAT}"
         if not (folder / "counts.json").is_file():
             lines = {s: _lines(files[s]) for s in SPLITS} if files else self._hub_lines()
             self._encode(lines, folder)
         counts = json.loads((folder / "counts.json").read_text())
         self._check(counts)
+        if counts["unseen"]:
+            log.warning(
+                f"{self.name}: {counts['unseen']:,} of {counts['types']:,} types come in valid or test and never in "
+                "train: they are scored as any other, though no model can know them"
+            )
         splits = {
-            split: Split(np.memmap(folder / f"{split}.i32", dtype="<i4", mode="r")).first(self.max_tokens.get(split))
+            split: Split(read_tokens(file_of(folder, split), counts["types"], counts["tokens"][split] + 1)).first(
+                self.max_tokens.get(split)
+            )
             for split in SPLITS
         }
         return Corpus(self.name, counts["types"], splits)
@@ -133,8 +142,13 @@ class WordCorpus:
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             vocabulary = Vocabulary()
-            tokens = {split: vocabulary.encode(lines[split], part / f"{split}.i32") for split in SPLITS}
-            counts = {"types": len(vocabulary), "tokens": tokens}
+            tokens, types = {}, {}
+            for split in SPLITS:
+                tokens[split] = vocabulary.encode(lines[split], file_of(part, split))
+                types[split] = len(vocabulary)
+            for split in SPLITS:
+                narrow(file_of(part, split), len(vocabulary))
+            counts = {"types": len(vocabulary), "unseen": len(vocabulary) - types["train"], "tokens": tokens}
             self._check(counts)
             write_text(part / "types.txt", "\n".join(vocabulary.types) + "\n")
             write_json(part / "counts.json", counts)

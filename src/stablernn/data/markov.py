@@ -1,11 +1,14 @@
 """The embedded corpus: a hidden Markov model over words, whose best perplexity is known for every context k."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 
 import numpy as np
 
 from stablernn.data.splits import SPLITS, Corpus, Split
 from stablernn.errors import ConfigurationError
+
+_STEPS_A_BLOCK = 1 << 20
 
 
 class HiddenMarkovModel:
@@ -25,22 +28,33 @@ class HiddenMarkovModel:
         self.stationary = _stationary(transition)
 
     def sample(self, tokens: int, first_word: int, rng: np.random.Generator) -> np.ndarray:
-        """``first_word`` followed by ``tokens`` words drawn from the stationary chain given that word."""
+        """``first_word`` followed by ``tokens`` words drawn from the stationary chain given that word.
+
+        Memory beyond the result: a byte or two a token for its state, and what the words of the commonest state take.
+        """
         start = self.stationary * self.emission[:, first_word]
-        cumulative = np.cumsum(self.transition, axis=1)
-        state = int(rng.choice(len(start), p=start / start.sum()))
-        draws = rng.random(tokens)
-        states = np.empty(tokens, dtype=np.int64)
-        last = len(start) - 1
-        for t in range(tokens):
-            state = min(int(cumulative[state].searchsorted(draws[t])), last)
-            states[t] = state
+        states = self._walk(int(rng.choice(len(start), p=start / start.sum())), tokens, rng)
         words = np.empty(tokens + 1, dtype=np.int32)
         words[0] = first_word
         for state in range(len(start)):
             at = np.flatnonzero(states == state)
             words[1 + at] = rng.choice(self.emission.shape[1], size=len(at), p=self.emission[state])
         return words
+
+    def _walk(self, state: int, steps: int, rng: np.random.Generator) -> np.ndarray:
+        """The states (steps,) of the chain after ``state``, in the narrowest integers that hold them."""
+        last = len(self.transition) - 1
+        # The last state also takes what rounding leaves above the sum.
+        cumulative = [row[:-1] for row in np.cumsum(self.transition, axis=1).tolist()]
+        states = np.empty(steps, dtype=np.min_scalar_type(last))
+        for begin in range(0, steps, _STEPS_A_BLOCK):
+            # Step by step, as each depends on the one before; Python's own floats and bisection are then the fastest.
+            walked = [
+                state := bisect_left(cumulative[state], draw)
+                for draw in rng.random(min(_STEPS_A_BLOCK, steps - begin)).tolist()
+            ]
+            states[begin : begin + len(walked)] = walked
+        return states
 
     def log_probabilities(self, split: Split, k: int | None) -> np.ndarray:
         """Log-probability (nats) that the best predictor with k words of context gives each token, shape (N,).

@@ -9,6 +9,7 @@ import numpy as np
 
 EOS = "<eos>"
 SPLITS = ("train", "valid", "test")
+_IDS_A_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Split:
         targets   the   cat  sat <eos>            N = 4
     """
 
-    ids: np.ndarray
+    ids: np.ndarray  # of any integer type
 
     def __len__(self) -> int:
         return len(self.ids) - 1
@@ -73,5 +74,14 @@ class Corpus:
         for name in SPLITS:
             ids = self.splits[name].ids
             digest.update(f"{name}:{len(ids)}:".encode())
-            digest.update(np.ascontiguousarray(ids, dtype="<i4").data)
+            for begin in range(0, len(ids), _IDS_A_BLOCK):  # a memory-mapped text may be larger than the memory
+                digest.update(np.ascontiguousarray(ids[begin : begin + _IDS_A_BLOCK], dtype="<i4").data)
         return digest.hexdigest()[:16]
+
+    def frequencies(self) -> np.ndarray:
+        """How often each type comes in the train split, (V,)."""
+        counts = np.zeros(self.types, dtype=np.int64)
+        targets = self.splits["train"].targets
+        for begin in range(0, len(targets), _IDS_A_BLOCK):
+            counts += np.bincount(targets[begin : begin + _IDS_A_BLOCK], minlength=self.types)
+        return counts

@@ -3,11 +3,18 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from stablernn.data.splits import EOS
+from stablernn.data.tokens import TokenWriter
 
 _BUFFER_TOKENS = 1 << 20
+
+
+class _Index(dict[str, int]):
+    """Word to number; a word that is looked up for the first time gets the next one."""
+
+    def __missing__(self, word: str) -> int:
+        number = self[word] = len(self)
+        return number
 
 
 class Vocabulary:
@@ -17,7 +24,7 @@ class Vocabulary:
     """
 
     def __init__(self, types: Iterable[str] = (EOS,)) -> None:
-        self._index = {word: number for number, word in enumerate(types)}
+        self._index = _Index((word, number) for number, word in enumerate(types))
 
     def __len__(self) -> int:
         return len(self._index)
@@ -27,28 +34,20 @@ class Vocabulary:
         return list(self._index)
 
     def encode(self, lines: Iterable[str], path: Path) -> int:
-        """Append the ids of ``lines`` to the file ``path``, ``<eos>`` before the first line and after each.
+        """Write the ids of ``lines`` to the file ``path``, ``<eos>`` before the first line and after each.
 
-        New words are added to the vocabulary. Ids are little-endian 32-bit integers, written as they come,
-        so the memory needed does not grow with the text. Returns the number of tokens, the leading
-        ``<eos>`` not counted.
+        New words are added to the vocabulary. Ids are written as they come, so the memory needed does not grow with
+        the text. Returns the number of tokens, the leading ``<eos>`` not counted.
         """
-        index = self._index
-        eos = index[EOS]
+        number = self._index.__getitem__
+        eos = number(EOS)
         buffer = [eos]
-        tokens = -1
-        with path.open("wb") as out:
+        with TokenWriter(path) as out:
             for line in lines:
-                for word in line.split():
-                    number = index.get(word)
-                    if number is None:
-                        number = index[word] = len(index)
-                    buffer.append(number)
+                buffer.extend(map(number, line.split()))
                 buffer.append(eos)
                 if len(buffer) >= _BUFFER_TOKENS:
-                    out.write(np.asarray(buffer, dtype="<i4").tobytes())
-                    tokens += len(buffer)
+                    out.write(buffer)
                     buffer.clear()
-            out.write(np.asarray(buffer, dtype="<i4").tobytes())
-            tokens += len(buffer)
-        return tokens
+            out.write(buffer)
+        return out.written - 1

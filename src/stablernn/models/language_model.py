@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stablernn.errors import ConfigurationError
+from stablernn.models.head import Head
 from stablernn.models.softmax import FullSoftmax
 from stablernn.models.unroll import Backbone, CellFactory
 
@@ -18,7 +19,7 @@ class SequenceModel(nn.Module):
     ``forward`` follows the one contract of every model: (x, state) -> (features, state), time first.
     """
 
-    def __init__(self, inputs: nn.Embedding, backbone: Backbone, objective: FullSoftmax, dropout: float = 0.0) -> None:
+    def __init__(self, inputs: nn.Embedding, backbone: Backbone, objective: Head, dropout: float = 0.0) -> None:
         super().__init__()
         self.inputs = inputs
         self.backbone = backbone
@@ -52,6 +53,7 @@ def build_language_model(
     num_layers: int = 1,
     dropout: float = 0.0,
     tied: bool = False,
+    head: Callable[..., Head] = FullSoftmax,
 ) -> SequenceModel:
     """A language model over ``types`` words.
 
@@ -65,6 +67,7 @@ def build_language_model(
         num_layers: cells in the stack.
         dropout: rate on the embedded words, between the layers and on the features.
         tied: the decoder uses the embedding matrix (Press & Wolf 2017); needs E = D.
+        head: (types, hidden size, embedding that it is tied to or None) -> head.
     """
     if tied and embedding_size != hidden_size:
         raise ConfigurationError(
@@ -74,7 +77,7 @@ def build_language_model(
     nn.init.uniform_(inputs.weight, -INITIAL_RANGE, INITIAL_RANGE)
     sizes = [embedding_size] + [hidden_size] * num_layers
     cells = [cell(sizes[layer], sizes[layer + 1]) for layer in range(num_layers)]
-    objective = FullSoftmax(types, hidden_size, tied_to=inputs if tied else None)
+    objective = head(types, hidden_size, tied_to=inputs if tied else None)
     if not tied:
-        nn.init.uniform_(objective.weight, -INITIAL_RANGE, INITIAL_RANGE)
+        objective.initialise(INITIAL_RANGE)
     return SequenceModel(inputs, backbone(cells, dropout), objective, dropout)

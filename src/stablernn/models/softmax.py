@@ -3,13 +3,14 @@
 Axes: N positions, D features, V types.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from stablernn.models.head import Head
 from stablernn.models.precision import Precision, product
 
 _LOGITS_A_CHUNK = 2**25  # 128 MiB of float32
@@ -104,7 +105,7 @@ def _exponentials(
     return found if _is_safe(found[1]) else attempt(shifted=True)
 
 
-class FullSoftmax(nn.Module):
+class FullSoftmax(Head):
     """Decoder and objective of a language model: logits z = V h + c, loss -log softmax(z)[target].
 
     Args:
@@ -121,12 +122,17 @@ class FullSoftmax(nn.Module):
         self.bias = nn.Parameter(torch.zeros(types))
         self.precision = Precision.FLOAT32
 
+    def initialise(self, bound: float) -> None:
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def sensitivity(self, diameter: Callable[[Tensor], float]) -> float:
+        return diameter(self.weight.detach().double())
+
     def logits(self, features: Tensor) -> Tensor:
         """z = V h + c: (..., D) -> (..., V), all of them in memory."""
         return nn.functional.linear(features, self.weight, self.bias)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Summed loss in nats, a float64 scalar: features (..., D), targets (...)."""
         flat = features.reshape(-1, features.shape[-1])
         if torch.is_grad_enabled():
             return cast(
@@ -137,7 +143,6 @@ class FullSoftmax(nn.Module):
 
     @torch.no_grad()
     def log_probabilities(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Log-probability in nats of each target: features (N, D), targets (N) -> (N)."""
         return self._picked(features, targets) - self._log_mass(features)
 
     @torch.no_grad()

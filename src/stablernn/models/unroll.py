@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stablernn.models.cells import Cell, State
@@ -57,6 +58,20 @@ def rebuild(like: Any, values: Iterator[Tensor]) -> Any:
         return next(values)
     parts = [rebuild(part, values) for part in like]
     return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
+
+
+def split_streams(state: Any, parts: int) -> list[Any]:
+    """The states of consecutive streams, as ``Tensor.chunk`` would share them out. Every tensor is (..., B, D)."""
+    pieces = zip(*(tensor.chunk(parts, dim=-2) for tensor in tensors(state)), strict=True)
+    return [rebuild(state, iter(piece)) for piece in pieces]
+
+
+def join_streams(states: Sequence[Any]) -> Any:
+    """Undo ``split_streams``."""
+    if len(states) == 1:
+        return states[0]
+    parts = zip(*(tensors(state) for state in states), strict=True)
+    return rebuild(states[0], (torch.cat(part, dim=-2) for part in parts))
 
 
 def detach(state: Any) -> Any:

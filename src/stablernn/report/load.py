@@ -93,7 +93,8 @@ class Section:
     @property
     def caption(self) -> str:
         """Corpus, profile, and how much of the corpus."""
-        text = f"{TITLES.get(self.data, self.data)}, profile `{self.profile}`"
+        name, _, head = self.data.partition("+")
+        text = f"{TITLES.get(name, name)}{f' with {head} softmax' if head else ''}, profile `{self.profile}`"
         if self._cut:
             told = ", ".join(f"{count:,} {split}" for split, count in self._cut.items())
             text += f" (only the first {told} tokens)"
@@ -104,7 +105,8 @@ class Section:
         """The splits that are not whole, with their length."""
         limits = self.records[0].config["dataset"].get("max_tokens", {})
         tokens = self.records[0].data["tokens"].items()
-        return {name: count for name, count in tokens if limits.get(name) is not None and self.data != "embedded"}
+        made = self.data.partition("+")[0] == "embedded"
+        return {name: count for name, count in tokens if limits.get(name) is not None and not made}
 
     @property
     def whole(self) -> bool:
@@ -129,7 +131,10 @@ def sections(records: Iterable[Record]) -> Iterator[Section]:
     """Records by profile and text: the larger profiles first, real text before the embedded corpus."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
-        key = (setting(record, "profile.name"), record.data["name"], record.data["fingerprint"])
+        # Another head than the full softmax makes another model: it is compared with its like alone.
+        head = record.config.get("head", {}).get("name")
+        data = f"{record.data['name']}+{head}" if head else record.data["name"]
+        key = (setting(record, "profile.name"), data, record.data["fingerprint"])
         groups.setdefault(key, []).append(record)
 
     def order(key: tuple[str, str, str]) -> tuple:

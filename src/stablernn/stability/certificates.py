@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stablernn.models.head import Head
 from stablernn.models.language_model import SequenceModel
 from stablernn.stability.constraints import constrained_cells
 from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction, prove
@@ -164,26 +165,26 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
     for number, (cell, inputs) in enumerate(constrained_cells(model)):
         rate = (model.backbone.dropout.p if number else model.dropout.p) if dropout else 0.0
         proofs.append(prove(cell, inputs, rate))
-    rows = model.objective.weight.detach().double()
     layers, decoder = [], math.inf
     for number, proven in enumerate(proofs, 1):
-        chosen, spread = _best(proven.attempts, rows if number == len(proofs) else None)
+        chosen, spread = _best(proven.attempts, model.objective if number == len(proofs) else None)
         layers.append(chosen)
         decoder = spread
     return Certificate(tuple(layers), tuple(proofs), decoder)
 
 
-def _best(attempts: Sequence[Contraction], rows: Tensor | None) -> tuple[Contraction, float]:
+def _best(attempts: Sequence[Contraction], head: Head | None) -> tuple[Contraction, float]:
     """The contraction that needs the fewest steps to a hundredth of a nat, and its D_V."""
     proven = [attempt for attempt in attempts if attempt.holds]
     if not proven:
         return min(attempts, key=lambda attempt: attempt.rate), math.inf
 
     def spread(attempt: Contraction, exact: bool) -> float:
-        assert attempt.norm is not None
-        if rows is None:
+        norm = attempt.norm
+        assert norm is not None
+        if head is None:
             return 1.0
-        return diameter(attempt.norm.readout(rows), attempt.norm.dual, exact) * (1 + OUTWARD)
+        return head.sensitivity(lambda rows: diameter(norm.readout(rows), norm.dual, exact)) * (1 + OUTWARD)
 
     def steps(attempt: Contraction) -> float:
         start = attempt.radius * spread(attempt, exact=False) / 0.01

@@ -49,14 +49,20 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters by name, a tied one once."""
-    return {f"model.{name}": parameter for name, parameter in model.named_parameters()}
+    """Parameters and persistent buffers by name, a tied parameter once."""
+    return {f"model.{name}": tensor for name, tensor in _named_tensors(model)}
+
+
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    kept = model.state_dict()
+    yield from ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
 
 
 @torch.no_grad()
 def load_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy parameters saved by ``model_tensors`` into ``model``."""
-    for name, parameter in model.named_parameters():
+    """Copy what ``model_tensors`` gave into ``model``."""
+    for name, parameter in _named_tensors(model):
         saved = tensors.get(f"model.{name}")
         if saved is None or saved.shape != parameter.shape:
             raise CheckpointError(
@@ -89,18 +95,24 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
     optimizer.load_state_dict({"state": state, "param_groups": values["param_groups"]})
 
 
-def generator_state() -> dict[str, Tensor]:
-    """State of the random generators that training draws from."""
-    states = {"random.cpu": torch.get_rng_state()}
+def generator_state(rank: int = 0) -> dict[str, Tensor]:
+    """State of the random generators that training draws from, in the process of this rank."""
+    states = {_generator("cpu", rank): torch.get_rng_state()}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states["random.cuda"] = torch.cuda.get_rng_state()
+        states[_generator("cuda", rank)] = torch.cuda.get_rng_state()
     return states
 
 
-def load_generator_state(tensors: dict[str, Tensor]) -> None:
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+def load_generator_state(tensors: dict[str, Tensor], rank: int = 0) -> None:
+    """Restore what was saved of this rank; one that there was not before draws on from its own seed."""
+    if (cpu := _generator("cpu", rank)) in tensors:
+        torch.set_rng_state(tensors[cpu])
+    if (cuda := _generator("cuda", rank)) in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors[cuda])
+
+
+def _generator(device: str, rank: int) -> str:
+    return f"random.{device}.{rank}" if rank else f"random.{device}"
 
 
 def save_snapshot(folder: Path, update: int, cells: Sequence[Cell]) -> None:

@@ -12,7 +12,7 @@ from stablernn.console import display, open_bar
 from stablernn.data.splits import Corpus
 from stablernn.training.evaluate import score
 from stablernn.training.loop import Trainer
-from stablernn.training.run import build, describe
+from stablernn.training.run import build_for, describe
 from stablernn.training.tracking import SilentRun
 
 _WARM_UP_UPDATES = 2
@@ -50,7 +50,7 @@ def _kind(config: DictConfig) -> str:
 
 
 def _measure(config: DictConfig, corpus: Corpus) -> float:
-    model, constraint = build(config, corpus.types)
+    model, constraint = build_for(config, corpus)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     optimizer = make(config.optimizer)(model.parameters())
     trainer = Trainer(

@@ -9,6 +9,7 @@ from torch import Tensor
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.unroll import rebuild, tensors
 from stablernn.stability.constraints import Constraint
+from stablernn.training.processes import ALONE, Processes
 from stablernn.training.step import Step, is_plain_sgd
 
 
@@ -21,9 +22,14 @@ class GraphedStep(Step):
     """
 
     def __init__(
-        self, model: SequenceModel, constraint: Constraint, optimizer: torch.optim.Optimizer, clip: float
+        self,
+        model: SequenceModel,
+        constraint: Constraint,
+        optimizer: torch.optim.Optimizer,
+        clip: float,
+        accumulate: int = 1,
     ) -> None:
-        super().__init__(model, constraint, optimizer, clip, waits=False)
+        super().__init__(model, constraint, optimizer, clip, waits=False, accumulate=accumulate)
         assert self.plain_sgd, "another optimizer's step cannot be captured"
         self._replay: Callable[[], None] | None = None
         self._shapes: Any = None
@@ -63,7 +69,16 @@ class GraphedStep(Step):
         return graph.replay
 
 
-def make_step(model: SequenceModel, constraint: Constraint, optimizer: torch.optim.Optimizer, clip: float) -> Step:
-    """The fastest step for the model's device: on a GPU with plain SGD one that is captured in a graph."""
-    captured = model.inputs.weight.is_cuda and is_plain_sgd(optimizer)
-    return (GraphedStep if captured else Step)(model, constraint, optimizer, clip)
+def make_step(
+    model: SequenceModel,
+    constraint: Constraint,
+    optimizer: torch.optim.Optimizer,
+    clip: float,
+    accumulate: int = 1,
+    processes: Processes = ALONE,
+) -> Step:
+    """The fastest step for the model's device: on one GPU with plain SGD one that is captured in a graph."""
+    captured = model.inputs.weight.is_cuda and is_plain_sgd(optimizer) and model.objective.fixed_shapes
+    if captured and processes.size == 1:
+        return GraphedStep(model, constraint, optimizer, clip, accumulate)
+    return Step(model, constraint, optimizer, clip, accumulate=accumulate, processes=processes)

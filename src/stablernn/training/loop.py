@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,13 +15,14 @@ from stablernn.data.splits import Corpus
 from stablernn.data.windows import Windows
 from stablernn.errors import CheckpointError
 from stablernn.models.language_model import SequenceModel
-from stablernn.models.unroll import rebuild, tensors
+from stablernn.models.unroll import join_streams, rebuild, split_streams, tensors
 from stablernn.record import write_history
 from stablernn.stability.constraints import Constraint, project
 from stablernn.training import checkpoint
 from stablernn.training.evaluate import Score, score
 from stablernn.training.graph import make_step
 from stablernn.training.interrupt import Interruption
+from stablernn.training.processes import ALONE, Processes
 from stablernn.training.tracking import Run
 
 
@@ -60,6 +62,7 @@ class Trainer:
         identity: saved with the checkpoint; one that differs is refused on resume.
         tracker: gets the training and validation curves.
         on_update: called with the counters and the last loss (nats a token), for a progress bar.
+        processes: that share the streams of the run; the first one scores and writes.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Trainer:
         identity: str,
         tracker: Run,
         on_update: Callable[[Counters, float], None] = lambda counters, loss: None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.constraint = constraint
@@ -84,14 +88,17 @@ class Trainer:
         self.identity = identity
         self.tracker = tracker
         self.on_update = on_update
+        self.processes = processes
         self.device = model.inputs.weight.device
-        self.windows = Windows(corpus.splits["train"], options.batch_size, window, self.device)
+        share = (processes.rank, processes.size)
+        self.windows = Windows(corpus.splits["train"], options.batch_size, window, self.device, share)
+        self.streams = options.batch_size // processes.size  # of this process
         passes = options.epochs * len(self.windows)
         enough = -(-(options.max_tokens or math.inf) // (options.batch_size * window))
         self.total_updates = int(min(passes, options.max_updates or passes, enough))
         self.counters = Counters()
-        self.state = model.initial_state(options.batch_size)
-        self.update = make_step(model, constraint, optimizer, options.clip)
+        self.state = model.initial_state(self.streams)
+        self.update = make_step(model, constraint, optimizer, options.clip, options.accumulate, processes)
         self._issued: list[int] = []  # tokens of each update whose loss was not collected yet
         self._reports_every_update = self.device.type == "cpu"
 
@@ -118,10 +125,13 @@ class Trainer:
                 if self._evaluation_is_due():
                     self._evaluate()
                     now.seconds = time.monotonic() - started
-                if interruption.requested or time.monotonic() - saved >= self.options.checkpoint_seconds:
+                stop, due = self.processes.any(
+                    interruption.requested, time.monotonic() - saved >= self.options.checkpoint_seconds
+                )
+                if stop or due:
                     self.save()
                     saved = time.monotonic()
-                if interruption.requested:
+                if stop:
                     raise KeyboardInterrupt
             self.save()  # the weights at the end, for whoever compares them with the best
         return now
@@ -136,11 +146,11 @@ class Trainer:
         now = self.counters
         number = now.update % len(self.windows)
         if number == 0:
-            self.state = self.model.initial_state(self.options.batch_size)
+            self.state = self.model.initial_state(self.streams)
         x, y = self.windows.window(number)
         self.state = self.update(x, y, self.state)
         now.update += 1
-        self._issued.append(y.numel())
+        self._issued.append(y.numel() * self.processes.size)
         finite = True
         if self._reports_every_update or now.update % self.options.log_every == 0 or self._evaluation_is_due():
             finite = self.collect()
@@ -182,14 +192,14 @@ class Trainer:
     def _take_snapshot(self) -> None:
         """Copy the recurrent matrices, if it is time; the same update always gives the same file."""
         every, update = self.options.snapshot_every, self.counters.update
-        if every and (update % every == 0 or update == self.total_updates):
+        if self.processes.first and every and (update % every == 0 or update == self.total_updates):
             checkpoint.save_snapshot(self.folder, update, self.model.backbone.cells)
 
     def _evaluate(self) -> None:
         """Score valid; keep the best weights, divide the learning rate if there was no gain."""
         now = self.counters
         project(self.constraint, self.model)
-        valid = score(self.model, self.corpus.splits["valid"])
+        valid = self.processes.by_first(lambda: score(self.model, self.corpus.splits["valid"]))
         lr = self.optimizer.param_groups[0]["lr"]
         row = {
             "update": now.update,
@@ -211,13 +221,16 @@ class Trainer:
         )
         if now.best is None or valid.nats < now.best["nats"]:
             now.best, now.best_update, now.evaluations_without_gain = valid.as_dict(), now.update, 0
-            checkpoint.save(self.folder / checkpoint.BEST, checkpoint.model_tensors(self.model), {"update": now.update})
+            if self.processes.first:
+                weights = checkpoint.model_tensors(self.model)
+                checkpoint.save(self.folder / checkpoint.BEST, weights, {"update": now.update})
         else:
             now.evaluations_without_gain += 1
             for group in self.optimizer.param_groups:
                 group["lr"] /= self.options.annealing
-        self._keep_weights()
-        write_history(self.folder, now.history)
+        if self.processes.first:
+            self._keep_weights()
+            write_history(self.folder, now.history)
 
     def _keep_weights(self) -> None:
         """Copy all weights, if this evaluation is one to keep; those at the end stay in the checkpoint anyway."""
@@ -233,13 +246,17 @@ class Trainer:
         return score(self.model, self.corpus.splits[split])
 
     def save(self) -> None:
-        """Write the checkpoint that ``fit`` resumes from."""
+        """Write the checkpoint that ``fit`` resumes from, on whatever number of processes."""
         self.collect()
+        shares = self.processes.gather([tensor.cpu() for tensor in tensors(self.state)])
+        generators = self.processes.gather(checkpoint.generator_state(self.processes.rank))
+        if not self.processes.first:
+            return
         optimizer_tensors, optimizer_values = checkpoint.optimizer_state(self.optimizer)
-        state = {f"state.{number}": tensor for number, tensor in enumerate(tensors(self.state))}
+        state = {f"state.{number}": tensor for number, tensor in enumerate(join_streams(shares))}
         checkpoint.save(
             self.folder / checkpoint.LAST,
-            checkpoint.model_tensors(self.model) | optimizer_tensors | state | checkpoint.generator_state(),
+            checkpoint.model_tensors(self.model) | optimizer_tensors | state | dict(ChainMap(*generators)),
             {"identity": self.identity, "counters": asdict(self.counters), "optimizer": optimizer_values},
         )
 
@@ -255,8 +272,9 @@ class Trainer:
         self.counters = Counters(**values["counters"])
         self.update.number = self.counters.update
         count = sum(1 for _ in tensors(self.state))
-        self.state = rebuild(self.state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
-        checkpoint.load_generator_state(saved)
+        whole = rebuild(self.state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
+        self.state = split_streams(whole, self.processes.size)[self.processes.rank]
+        checkpoint.load_generator_state(saved, self.processes.rank)
 
 
 def _perplexity(nats: float, tokens: int) -> float:

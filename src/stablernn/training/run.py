@@ -2,6 +2,7 @@
 
 import datetime
 import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -14,22 +15,26 @@ from stablernn.errors import ConfigurationError
 from stablernn.files import remove_leftovers
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, set_up_products
+from stablernn.models.softmax import FullSoftmax
 from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, processor, read_record, versions
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints import Constraint, constrained_cells, project
 from stablernn.training.loop import Counters, Trainer
+from stablernn.training.processes import Processes, joined, own_device
 from stablernn.training.progress import Progress
+from stablernn.training.tracking import NoTracking
 
 _OPTIMAL_CONTEXTS = 64
+_SEEDS_APART = 0x9E3779B9
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one."""
+    """``auto`` is the GPU where there is one; under torchrun each process gets its own."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigurationError(f"device={name}: this machine has no CUDA GPU that PyTorch can use; choose device=cpu")
-    return torch.device(name)
+    return own_device(torch.device(name))
 
 
 def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
@@ -40,6 +45,7 @@ def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
         types=types,
         cell=make(config.model.cell),
         backbone=make(config.approximation.backbone),
+        head=make(config.head.softmax) if "head" in config else FullSoftmax,
         **options,
     )
     constraint: Constraint = make(config.stability.constraint)
@@ -51,6 +57,14 @@ def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
     set_up_products(precision, device)
     model.objective.precision = precision
     return model.to(device), constraint
+
+
+def build_for(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint]:
+    """``build`` for the words of a corpus, told how frequent they are where that matters."""
+    model, constraint = build(config, corpus.types)
+    if model.objective.needs_frequencies:
+        model.objective.arrange(torch.from_numpy(corpus.frequencies()))
+    return model, constraint
 
 
 def finished(config: DictConfig) -> bool:
@@ -73,15 +87,24 @@ def run(config: DictConfig) -> Record:
         log.info(f"{name}: {record.status} before, skipped")
         return record
     device = pick_device(config.device)
-    tracker = make(config.tracking)
+    with joined(device) as processes:
+        return _run(config, name, folder, device, processes)
+
+
+def _run(config: DictConfig, name: str, folder: Path, device: torch.device, processes: Processes) -> Record:
+    """A run that is not finished."""
+    tracker = make(config.tracking) if processes.first else NoTracking()
     tracker.check()
     if config.threads:
         torch.set_num_threads(config.threads)
-    corpus: Corpus = make(config.dataset).load()
-    model, constraint = build(config, corpus.types)
+    corpus: Corpus = processes.in_turn(make(config.dataset).load)  # the first one encodes the text, the others map it
+    model, constraint = build_for(config, corpus)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    if processes.first:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+    else:
+        torch.manual_seed(config.seed + processes.rank * _SEEDS_APART)  # each draws masks of its own
     tags = [
         config.model.name,
         config.stability.name,
@@ -91,7 +114,7 @@ def run(config: DictConfig) -> Record:
     ]
     with (
         tracker.run(name, config.experiment_name, tags, identity(config), config.runs) as tracked,
-        display(config.progress),
+        display(config.progress and processes.first),
     ):
         trainer = Trainer(
             model,
@@ -103,18 +126,21 @@ def run(config: DictConfig) -> Record:
             folder,
             f"{name} on {corpus.fingerprint}",
             tracked,
+            processes=processes,
         )
         bar = open_bar(describe(config), trainer.total_updates)
         try:
-            with Progress(folder, corpus.fingerprint, trainer.total_updates) as progress:
+            progress = Progress(folder, corpus.fingerprint, trainer.total_updates) if processes.first else None
+            with progress or nullcontext():
 
                 def on_update(now: Counters, loss: float) -> None:
                     bar.update(now.update, _note(now, loss))
-                    progress.update(now)
+                    if progress:
+                        progress.update(now)
 
                 trainer.on_update = on_update
                 counters = trainer.fit()
-                record = _record(config, corpus, trainer, constraint, counters, device)
+                record = processes.by_first(lambda: _record(config, corpus, trainer, constraint, counters, device))
         except KeyboardInterrupt:
             log.info(f"{name}: interrupted at update {trainer.counters.update}; the same command resumes it")
             raise
@@ -124,7 +150,8 @@ def run(config: DictConfig) -> Record:
         tracked.summary({f"speed/{key}": value for key, value in record.speed.items()})
         proven = ("certified", "rate", "norm", "context")
         tracked.summary({f"certificate/{key}": record.certificate.get(key) for key in proven})
-        record.write(folder)
+        if processes.first:
+            record.write(folder)
     log.info(f"{name}: {record.status}, " + ", ".join(f"{key} {value:.2f}" for key, value in _summary(record).items()))
     return record
 
@@ -204,7 +231,8 @@ def _record(
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
             "threads": torch.get_num_threads(),
             "precision": str(trainer.model.objective.precision),
-        },
+        }
+        | ({"processes": trainer.processes.size} if trainer.processes.size > 1 else {}),
         versions=versions(),
         commit=commit(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

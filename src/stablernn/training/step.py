@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from stablernn.models.language_model import SequenceModel
-from stablernn.models.unroll import detach
+from stablernn.models.unroll import detach, join_streams, split_streams
 from stablernn.stability.constraints import Constraint, project
+from stablernn.training.processes import ALONE, Processes
 
 _CLIP_EPSILON = 1e-6  # that of torch.nn.utils.clip_grad_norm_
 
@@ -52,6 +53,9 @@ class Step:
         model, constraint, optimizer: trained, projected on, taken the learning rate from.
         clip: largest global norm of the gradient of the mean loss.
         waits: whether to look at numbers on the way; by default on a CPU.
+        accumulate: parts of the streams that are gone through one after the other, their gradients summed: less memory,
+            the same update.
+        processes: that share the streams, and each take the update.
     """
 
     def __init__(
@@ -61,11 +65,15 @@ class Step:
         optimizer: torch.optim.Optimizer,
         clip: float,
         waits: bool | None = None,
+        accumulate: int = 1,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.constraint = constraint
         self.optimizer = optimizer
         self.clip = clip
+        self.accumulate = accumulate
+        self.processes = processes
         self.parameters = list(model.parameters())
         self.device = model.inputs.weight.device
         self.plain_sgd = is_plain_sgd(optimizer)
@@ -97,10 +105,18 @@ class Step:
         """All of the step but the projection; on a GPU no operation of it waits, so it can be captured in a graph."""
         for parameter in self.parameters:
             parameter.grad = None
-        nats, after = self.model.loss(x, y, state)
-        nats.backward()
-        self.apply(nats.detach(), y.numel())
-        return detach(after)
+        losses, after = [], []
+        parts = self.accumulate
+        streams = zip(x.chunk(parts, 1), y.chunk(parts, 1), split_streams(state, parts), strict=True)
+        for words, targets, before in streams:
+            nats, reached = self.model.loss(words, targets, before)
+            nats.backward()
+            losses.append(nats.detach())
+            after.append(detach(reached))
+        self.processes.sum_gradients(self.parameters)
+        nats = self.processes.sum(torch.stack(losses).sum())
+        self.apply(nats, y.numel() * self.processes.size)
+        return join_streams(after)
 
     @torch.no_grad()
     def apply(self, nats: Tensor, tokens: int) -> None:

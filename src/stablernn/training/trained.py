@@ -82,6 +82,8 @@ class Trained:
         if stage != "initial":
             saved, _ = checkpoint.load(self._weights(stage))
             checkpoint.load_model(model, saved)
+        elif model.objective.needs_frequencies:
+            model.objective.arrange(torch.from_numpy(self.corpus.frequencies()))
         return model.eval()
 
     def _weights(self, stage: str | int) -> Path:

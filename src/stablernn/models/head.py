@@ -1,0 +1,51 @@
+"""The contract of what stands above the features: probabilities of words, and the loss."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from stablernn.models.precision import Precision
+
+
+class Head(nn.Module, ABC):
+    """Turns features into log-probabilities of V types.
+
+    Attributes:
+        precision: of the products in training; scores are always float32.
+        needs_frequencies: whether ``arrange`` is to be called before training.
+        fixed_shapes: whether the shapes inside depend on those of the arguments alone, as a CUDA graph needs it.
+    """
+
+    precision: Precision
+    needs_frequencies: bool = False
+    fixed_shapes: bool = True
+
+    @abstractmethod
+    def initialise(self, bound: float) -> None:
+        """Weights uniform in ±bound."""
+
+    @abstractmethod
+    def logits(self, features: Tensor) -> Tensor:
+        """(..., D) -> (..., V), all of them in memory; their log-softmax is the log-probability."""
+
+    @abstractmethod
+    def forward(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Summed loss in nats, a float64 scalar: features (..., D), targets (...)."""
+
+    @abstractmethod
+    def log_probabilities(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Log-probability in nats of each target, without gradient: features (N, D), targets (N) -> (N)."""
+
+    @abstractmethod
+    def sensitivity(self, diameter: Callable[[Tensor], float]) -> float:
+        """D_V: no log-probability moves by more than this times the distance that the features move.
+
+        Args:
+            diameter: the largest distance of two rows of a float64 matrix (N, D), in the norm that is dual to that of
+                the features.
+        """
+
+    def arrange(self, frequencies: Tensor) -> None:
+        """Take notice of how often each type comes, (V,); a copy on the CPU is enough."""
+        raise NotImplementedError
