@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -75,3 +75,10 @@ class Corpus:
             digest.update(f"{name}:{len(ids)}:".encode())
             digest.update(np.ascontiguousarray(ids, dtype="<i4").data)
         return digest.hexdigest()[:16]
+
+
+@runtime_checkable
+class DataSet(Protocol):
+    """What ``dataset=`` chooses."""
+
+    def load(self) -> Corpus: ...

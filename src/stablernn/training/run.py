@@ -10,13 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from stablernn.config import Training, check, identity, make, run_id
 from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
-from stablernn.errors import ConfigurationError
-from stablernn.files import remove_leftovers
+from stablernn.errors import ConfigurationError, DamagedRecordError
+from stablernn.files import remove_leftovers, writing
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, set_up_products
 from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, processor, read_record, versions
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints import Constraint, constrained_cells, project
+from stablernn.training.lock import held
 from stablernn.training.loop import Counters, Trainer
 from stablernn.training.progress import Progress
 
@@ -54,22 +55,34 @@ def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
 
 
 def finished(config: DictConfig) -> bool:
-    """Whether this run has a record already."""
-    return (Path(config.runs) / run_id(config) / RECORD_FILE).is_file()
+    """Whether this run has a record already, as it was written."""
+    return _recorded(Path(config.runs) / run_id(config)) is not None
+
+
+def _recorded(folder: Path) -> Record | None:
+    """The record of a run; None if there is none or it is damaged, which is said. Raises RecordError otherwise."""
+    if not (folder / RECORD_FILE).is_file():
+        return None
+    try:
+        return read_record(folder)
+    except DamagedRecordError as error:
+        log.warning(str(error))
+        return None
 
 
 def run(config: DictConfig) -> Record:
     """Train, score, record. A finished run is returned as it is, an unfinished one resumed.
 
     Raises:
+        RunInUseError: another process is at work on this run.
+        StorageError: the disk is full; what was written before stays, and the run can be resumed.
         StableRNNError: the configuration, the data or a checkpoint is unusable; nothing was written.
         KeyboardInterrupt: the run was interrupted and can be resumed.
     """
     check(config)
     name = run_id(config)
     folder = Path(config.runs) / name
-    if finished(config):
-        record = read_record(folder)
+    if (record := _recorded(folder)) is not None:
         log.info(f"{name}: {record.status} before, skipped")
         return record
     device = pick_device(config.device)
@@ -80,8 +93,8 @@ def run(config: DictConfig) -> Record:
     corpus: Corpus = make(config.dataset).load()
     model, constraint = build(config, corpus.types)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     tags = [
         config.model.name,
         config.stability.name,
@@ -90,9 +103,11 @@ def run(config: DictConfig) -> Record:
         config.dataset.name,
     ]
     with (
+        held(folder),
         tracker.run(name, config.experiment_name, tags, identity(config), config.runs) as tracked,
         display(config.progress),
     ):
+        remove_leftovers(folder)
         trainer = Trainer(
             model,
             constraint,
