@@ -238,17 +238,17 @@ BAD = {
     "another package": ({"config__model__cell___target_": "os.system"}, "lies outside stablernn"),
     "out of this package": (
         {"config__model__cell___target_": "stablernn.files.os.system"},
-        "is not a Cell of stablernn",
+        "is no class or function of stablernn",
     ),
-    "of another kind": ({"config__model__cell___target_": "stablernn.record.Record"}, "is not a Cell of stablernn"),
+    "of another kind": ({"config__model__cell___target_": "stablernn.record.Record"}, "is not a Cell of this package"),
     "no such class": ({"config__model__cell___target_": "stablernn.nothing.Here"}, "does not exist"),
     "no name": ({"config__model__cell___target_": 3}, "lies outside stablernn"),
     "nested": (
         {"config__model__cell__input_size": {"_target_": "os.getloadavg"}},
-        "is not an option of a converted model",
+        "is not an option of a trained model",
     ),
-    "elsewhere": ({"config__model__name": {"_target_": "os.getloadavg"}}, "is not an option of a converted model"),
-    "positional": ({"config__model__cell___args_": [1]}, "is not an option of a converted model"),
+    "elsewhere": ({"config__model__name": {"_target_": "os.getloadavg"}}, "is not an option of a trained model"),
+    "positional": ({"config__model__cell___args_": [1]}, "is not an option of a trained model"),
     "interpolation": ({"config__model__name": "${oc.env:HOME}"}, "is not resolved"),
     "size": ({"config__model__hidden_size": 0}, "model.hidden_size=0 must be a whole number >= 1"),
     "other size": ({"config__model__hidden_size": 9}, "of another model"),
@@ -341,7 +341,8 @@ def test_the_script_converts_one_run(trained, tmp_path):
 def test_a_name_that_fits_several_runs_is_refused_with_their_ids(trained, tmp_path):
     for name in ("twice-a", "twice-b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "record.json").write_bytes((trained.folder / "record.json").read_bytes())
+        for file in ("record.json", "history.jsonl"):
+            (tmp_path / name / file).write_bytes((trained.folder / file).read_bytes())
     convert_script = runpy.run_path(str(ROOT / "scripts" / "convert.py"))["convert"]
     with pytest.raises(ConfigurationError, match=r"run=twice names 2 runs; give more of one id:\n  \S+\n  \S+"):
         convert_script(compose("convert", [f"runs={tmp_path}", "run=twice"]))

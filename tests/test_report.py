@@ -172,7 +172,7 @@ def test_a_damaged_record_is_left_out_and_named(tmp_path, caplog):
     record(90.0).write(tmp_path / "good")
     record(91.0).write(tmp_path / "bad")
     (tmp_path / "bad" / "record.json").write_text("{")
-    with pytest.raises(RecordError, match="not a readable run record"):
+    with pytest.raises(RecordError, match="not a whole run record"):
         read_record(tmp_path / "bad")
     assert len(load_records(tmp_path)) == 1
 

@@ -4,9 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -294,33 +291,6 @@ def test_a_constraint_that_projects_now_and_then_is_met_where_it_is_scored(small
     )
     assert len(projected) == 2  # after updates 3 and 6; the score after update 8 has its own
     assert record.certificate["rate"] <= 0.99 * (1 + 1e-6)
-
-
-def test_kill_9_in_the_middle_of_a_run_loses_nothing(small, tmp_path):
-    options = [
-        "training.epochs=20",
-        "training.checkpoint_seconds=0",
-        "training.early_stop=100",
-        "model.dropout=0.2",
-    ]
-    arguments = [*SMALL, *options, f"runs={tmp_path / 'runs'}"]
-    config = small(*options)
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not (folder(config) / checkpoint.LAST).exists():
-            assert process.poll() is None, "the run was over before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (folder(config) / "record.json").exists()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
-    subprocess.run([*command, f"runs={tmp_path / 'whole'}"], check=True, stderr=subprocess.DEVNULL, timeout=120)
-    assert comparable(read_record(folder(config))) == comparable(read_record(tmp_path / "whole" / run_id(config)))
-    assert not list(folder(config).glob(".*.part"))
 
 
 def test_ctrl_c_writes_a_checkpoint_between_two_updates(small, monkeypatch):

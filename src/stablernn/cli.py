@@ -1,21 +1,27 @@
 """What the scripts share: Hydra's entry point, with errors that a person can act on."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from stablernn import config as schema
 from stablernn.allocator import keep_freed_memory
 from stablernn.compose import explain, locate
 from stablernn.console import configure_logging, console, log
-from stablernn.errors import StableRNNError
+from stablernn.errors import RunInUseError, StableRNNError
+from stablernn.files import refusal, refuses
+
+
+class _Bug(Exception):
+    """A run of a sweep failed by a mistake of the program, and its traceback was printed."""
 
 
 def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[str] = ()) -> None:
@@ -23,27 +29,40 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
 
     The values of the options ``text`` are taken as they are: Hydra's grammar (commas, brackets) does not apply.
 
-    Exit code 2 for anything that the user can mend, 130 after Ctrl-C, 1 for a bug. In a sweep a run that
-    fails says so when it fails, and the others go on.
+    Exit code 2 for anything that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a bug. In a sweep a run that
+    fails, or that another process is at work on, says so at once, and the others go on.
     """
+    if get_args_parser().parse_args().experimental_rerun is not None:
+        _refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
     # Hydra prints its own digest of an exception and exits with 1; this makes it hand the exception on.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     schema.register()
     configure_logging()
     keep_freed_memory()
 
+    started: list[DictConfig] = []
+
     def job(config: DictConfig) -> None:
+        started.append(config)
         configure_logging()
         try:
             task(config)
-        except StableRNNError as error:
+        except Exception as error:
+            message = _message(error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 # The sweep is over before Hydra hands the error on, so it is told here.
-                log.error(f"failed: {' '.join(HydraConfig.get().overrides.task)}: {error}")
+                if isinstance(error, RunInUseError):
+                    log.warning(f"left out: {message}")
+                else:
+                    overrides = " ".join(HydraConfig.get().overrides.task)
+                    log.error(f"failed: {overrides}: {message or repr(error)}", exc_info=None if message else error)
+                raise (StableRNNError(message) if message else _Bug(repr(error))) from None
+            if message is None:
                 raise
-            _refuse(str(error))
+            _refuse(message)
 
     sys.argv[1:] = [_quoted(argument, text) for argument in sys.argv[1:]]
+    signal.signal(signal.SIGTERM, _interrupt)
     folder, name = locate(config_name)
     if os.environ.get("WORLD_SIZE", "1") != "1" and (config_name != "train" or {"-m", "--multirun"} & set(sys.argv)):
         _refuse("torchrun shares one run among its processes: start scripts/train.py with it, and without -m")
@@ -51,10 +70,17 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
         hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
     except StableRNNError:
         _refuse(
-            "some runs of the sweep failed (see above); the others are recorded. The same command runs what is left"
+            "some runs of the sweep failed or are in use by other processes (see above); the others are recorded. "
+            "The same command runs what is left"
         )
-    except (HydraException, OmegaConfBaseException) as error:
-        _refuse(explain(error, config_name))
+    except _Bug:
+        console.print("[red]error:[/] a mistake in the program ended some runs of the sweep (see above)")
+        sys.exit(1)
+    except Exception as error:
+        message = _message(error)
+        if started and message is None:  # Hydra composes before the first run starts
+            raise
+        _refuse(message or explain(error, config_name))
     except KeyboardInterrupt:
         console.print("interrupted; the same command resumes", highlight=False)
         sys.exit(130)
@@ -66,6 +92,17 @@ def _quoted(argument: str, text: Sequence[str]) -> str:
         return argument
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{name}="{escaped}"'
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell the user; None for a bug."""
+    if isinstance(error, OSError) and refuses(error):
+        return refusal(error.filename or "a file", error)
+    return str(error) if isinstance(error, StableRNNError) else None
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _refuse(message: str) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from stablernn import config as schema
 from stablernn.errors import ConfigurationError, StableRNNError
@@ -34,7 +33,7 @@ def compose(config_name: str, overrides: list[str], with_hydra: bool = False) ->
     try:
         with hydra.initialize_config_dir(str(folder), version_base="1.3"):
             return hydra.compose(name, overrides, return_hydra_config=with_hydra)
-    except (HydraException, OmegaConfBaseException) as error:
+    except Exception as error:  # Hydra raises whatever it meets on some overrides
         raise ConfigurationError(explain(error, config_name)) from None
 
 

@@ -7,16 +7,18 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from stablernn.errors import ConfigurationError, StableRNNError
+from stablernn.targets import find_target, targets
 
 
 @dataclass
@@ -157,7 +159,21 @@ def check(config: DictConfig) -> None:
     Raises:
         ConfigurationError: names the option and what it takes.
     """
+    try:
+        _check(config)
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
+        name = getattr(error, "full_key", None)
+        raise ConfigurationError(f"{name}: {str(error).splitlines()[0]}" if name else str(error)) from None
+
+
+def _check(config: DictConfig) -> None:
     _check_known(config, Config, "")
+    for option in _MADE:
+        node = OmegaConf.select(config, option)
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            raise ConfigurationError(f"{option}={node} is not a mapping with a _target_: choose one of conf/")
+    if not isinstance(config.dataset.get("name"), str):
+        raise ConfigurationError(f"dataset.name={config.dataset.get('name')} must be a word")
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigurationError(f"{missing[0]} is not set: give it a value, as in {missing[0]}=...")
@@ -184,6 +200,7 @@ def check(config: DictConfig) -> None:
     check_targets(config)
 
 
+_MADE = ("dataset", "model.cell", "stability.constraint", "approximation.backbone", "optimizer", "tracking")
 _PRECISIONS = ("auto", "float32", "mixed", "bf16")
 _AT_LEAST_ONE = (
     "truncation.k",
@@ -213,7 +230,9 @@ _RANGES = (
 
 
 def make(node: DictConfig) -> Any:
-    """``hydra.utils.instantiate``, with this package's own errors handed on as they are."""
+    """``hydra.utils.instantiate`` of what ``stablernn.targets`` admits, with this package's own errors handed on."""
+    for option, target in targets(node):
+        find_target(f"{option}._target_".lstrip("."), target["_target_"])
     try:
         return instantiate(node)
     except InstantiationException as error:
@@ -225,6 +244,10 @@ def make(node: DictConfig) -> Any:
 def _check_known(node: DictConfig, kind: type, path: str) -> None:
     """Hydra's ``+option=value`` adds whatever it is given; an option that nobody reads is a mistake."""
     known = {f.name: f.type for f in dataclasses.fields(kind)}
+    gone = [name for name in known if OmegaConf.is_dict(node) and name not in node.keys()]  # noqa: SIM118 (??? is a key)
+    if gone or not OmegaConf.is_dict(node) or node._is_none():
+        name = f"{path}{gone[0]}" if gone else path.rstrip(".")
+        raise ConfigurationError(f"{name} is not set: give it a value, as in {name}=...")
     for key in node:
         name = str(key)
         if name not in known:
@@ -241,24 +264,13 @@ def check_targets(node: DictConfig, path: str = "") -> None:
     Raises:
         ConfigurationError: names the option and what it takes.
     """
-    for option, target in _targets(node, path):
+    for option, target in targets(node, path):
         _check_target(option, target)
-
-
-def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
-    if isinstance(node, DictConfig):
-        if "_target_" in node:
-            yield path, node
-        for key in node:
-            yield from _targets(node[key], f"{path}.{key}" if path else str(key))
 
 
 def _check_target(option: str, node: DictConfig) -> None:
     """The signature of a ``_target_`` is the schema of its options."""
-    try:
-        target = get_object(node["_target_"])
-    except Exception:
-        raise ConfigurationError(f"{option}._target_={node['_target_']} cannot be imported") from None
+    target = find_target(f"{option}._target_", node["_target_"])
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) and parameters else target)
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())

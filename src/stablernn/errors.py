@@ -21,6 +21,18 @@ class RecordError(StableRNNError):
     """A run record cannot be read."""
 
 
+class DamagedRecordError(RecordError):
+    """A run record is not as it was written; the run can be made again."""
+
+
+class RunInUseError(StableRNNError):
+    """Another process is at work on the run."""
+
+
+class StorageError(StableRNNError):
+    """A file cannot be written: the disk is full, or the folder does not allow it."""
+
+
 class ExportError(StableRNNError):
     """An exported model does not compute what the model that it was made of computes."""
 

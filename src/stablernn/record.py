@@ -1,16 +1,21 @@
-"""The run record: what a finished run leaves, and all that a report reads."""
+"""The run record: what a finished run leaves, and all that a report reads.
+
+It is plain JSON with checksums of itself and of its history beside it; a record without them is of an earlier version
+and valid.
+"""
 
 import json
 import math
 import platform
+import re
 import subprocess
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from stablernn.errors import RecordError
-from stablernn.files import write_json, write_text
+from stablernn.errors import DamagedRecordError, RecordError
+from stablernn.files import json_digest, parse_json, write_json, write_text
 
 SCHEMA = 1
 RECORD_FILE = "record.json"
@@ -18,6 +23,16 @@ HISTORY_FILE = "history.jsonl"
 BLOCKS_FILE = "test_blocks.json"
 FINISHED = "finished"
 DIVERGED = "diverged"
+_CHECKSUM = "checksum"
+# The values that tell which records may be compared: reports rely on them without looking.
+_NEEDED = (
+    ("config", "profile", "name", str),
+    ("config", "dataset", dict),
+    ("data", "name", str),
+    ("data", "fingerprint", str),
+    ("data", "types", int),
+    ("data", "tokens", dict),
+)
 
 
 @dataclass
@@ -61,11 +76,13 @@ class Record:
     def write(self, folder: Path) -> None:
         """Write history and blocks, then the record: where there is a record, the run is whole."""
         write_history(folder, self.history)
-        if self.blocks is not None:
-            write_json(folder / BLOCKS_FILE, _finite(self.blocks))
-        values = asdict(self)
-        del values["history"], values["blocks"]
-        write_json(folder / RECORD_FILE, _finite(values))
+        values = _finite(asdict(self))
+        history, blocks = values.pop("history"), values.pop("blocks")
+        if blocks is not None:
+            write_json(folder / BLOCKS_FILE, blocks)
+        beside = {"history": json_digest(history), "blocks": json_digest(blocks)}
+        values[_CHECKSUM] = beside | {"record": json_digest([values, beside])}
+        write_json(folder / RECORD_FILE, values)
 
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
@@ -77,35 +94,71 @@ def read_record(folder: Path) -> Record:
 
     Raises:
         RecordError: there is none, or it is not one of this version.
+        DamagedRecordError: it, or its history, is not as it was written.
     """
-    path = folder / RECORD_FILE
+    path, history_path = folder / RECORD_FILE, folder / HISTORY_FILE
+    at_fault = path
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_bytes())
+        beside = values.pop(_CHECKSUM, None)
+        if beside is not None and beside.pop("record") != json_digest([values, beside]):
+            raise ValueError("its checksum does not fit")
         if values.get("schema") != SCHEMA:
             raise RecordError(f"{path} has record schema {values.get('schema')}, this version reads {SCHEMA}")
-        history_path = folder / HISTORY_FILE
-        lines = history_path.read_text(encoding="utf-8").splitlines() if history_path.is_file() else []
-        record = Record(**values, history=[json.loads(line) for line in lines])
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RecordError(f"{path} is not a readable run record ({error}); delete its folder to run it again") from None
-    record.blocks = _read_blocks(folder / BLOCKS_FILE, record.metrics.get("test", {}))
-    return record
+        _check_record(values)
+        at_fault = history_path
+        text = history_path.read_text(encoding="utf-8") if history_path.is_file() else ""
+        history = [parse_json(line) for line in text.split("\n") if line]
+        if beside is not None and beside["history"] != json_digest(history):
+            raise ValueError(f"its checksum in {RECORD_FILE} does not fit")
+        if not all(isinstance(row, dict) for row in history):
+            raise ValueError("a row is no mapping")
+        at_fault = folder / BLOCKS_FILE
+        blocks = _read_blocks(at_fault, values["metrics"].get("test", {}), beside and beside["blocks"])
+        return Record(**values, history=history, blocks=blocks)
+    except (OSError, ArithmeticError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        raise DamagedRecordError(
+            f"{at_fault} is not a whole run record ({error}): the command of its run makes it again"
+        ) from None
 
 
-def _read_blocks(path: Path, score: dict[str, Any]) -> dict[str, Any] | None:
-    """The parts of a test score; None where there are none, or where they are not finite."""
+def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dict[str, Any] | None:
+    """The parts of a test score; None where there are none, or where they are not finite. Raises if they do not fit."""
     if not path.is_file():
         return None
-    try:
-        blocks = json.loads(path.read_text(encoding="utf-8"))
-        if None in blocks["nats"]:
-            return None
-        count = -(-blocks["tokens"] // blocks["length"])
-        if len(blocks["nats"]) != count or not math.isclose(sum(blocks["nats"]), score["nats"], rel_tol=1e-9):
-            raise ValueError(f"they do not add up to the test score of {RECORD_FILE}")
-    except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
-        raise RecordError(f"{path} is not readable ({error}); delete it, and verdicts rest on seeds alone") from None
+    blocks = parse_json(path.read_bytes())
+    if checksum is not None and checksum != json_digest(blocks):
+        raise ValueError(f"its checksum in {RECORD_FILE} does not fit")
+    if None in blocks["nats"]:
+        return None
+    count = -(-blocks["tokens"] // blocks["length"])
+    if len(blocks["nats"]) != count or not math.isclose(sum(blocks["nats"]), score["nats"], rel_tol=1e-9):
+        raise ValueError(f"they do not add up to the test score of {RECORD_FILE}")
     return blocks
+
+
+def _check_record(values: dict[str, Any]) -> None:
+    """Raises ValueError if an entry is not of the type that it must be, or the id is no name of a folder."""
+    known = {entry.name for entry in fields(Record)} - {"history", "blocks"}
+    if unknown := sorted(values.keys() - known):
+        raise ValueError(f"{unknown[0]} is no entry of a record")
+    for entry in fields(Record):
+        if entry.name not in values and entry.default is MISSING and entry.default_factory is MISSING:
+            raise ValueError(f"{entry.name} is missing")
+        kind: Any = getattr(entry.type, "__origin__", entry.type)
+        if entry.name in values and not isinstance(values[entry.name], kind):
+            raise ValueError(f"{entry.name} is not a {kind.__name__}")
+    for *keys, kind in _NEEDED:
+        value: Any = values
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, kind):
+            raise ValueError(f"{'.'.join(keys)} is not a {kind.__name__}")
+    # Folders are made, and removed, under this name.
+    if not re.fullmatch(r"\w[\w.=+-]*", values["id"]):
+        raise ValueError(f"the id {values['id']!r} is no name of a run")
+    if values["status"] not in (FINISHED, DIVERGED):
+        raise ValueError(f"the status {values['status']!r} does not exist")
 
 
 def _finite(value: Any) -> Any:

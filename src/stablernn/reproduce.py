@@ -87,10 +87,12 @@ def reproduce(options: DictConfig) -> None:
         parts = _available(parts, asked=options.dataset != "auto")
     _print_plan(profile, options, parts, linear)
 
-    failures = []
+    failures, left = [], 0
     for part in parts:
         if part.to_do:
-            failures += run_all(part.to_do, part.jobs)[1]
+            records, failed = run_all(part.to_do, part.jobs)
+            failures += failed
+            left += len(part.to_do) - len(records) - len(failed)
     runs = [trained for part in parts for trained in part.trained()]
     failures += _analyse(options.analyses[study], runs, profile)
     for part in linear:
@@ -109,6 +111,10 @@ def reproduce(options: DictConfig) -> None:
         soft_wrap=True,
     )
     console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
+    if left:
+        console.print(
+            f"{left} runs are left to other processes (see above); the same command adds them once they are done"
+        )
     if failures:
         raise StableRNNError(f"{len(failures)} runs failed (see above); the same command tries them again")
 

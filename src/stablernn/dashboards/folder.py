@@ -12,6 +12,7 @@ from stablernn.dashboards.states import DONE, FAILED, RUNNING, STOPPED, TO_DO, R
 from stablernn.errors import RecordError
 from stablernn.record import DIVERGED, HISTORY_FILE, RECORD_FILE, Record, read_record
 from stablernn.training.checkpoint import LAST
+from stablernn.training.lock import holder
 from stablernn.training.progress import INTERRUPTED, PROGRESS_FILE
 
 _MARKS = (RECORD_FILE, PROGRESS_FILE, LAST, HISTORY_FILE)
@@ -22,12 +23,15 @@ _SECONDS_BEFORE_A_PROCESS_COUNTS_AS_GONE = 15.0
 def is_alive(folder: Path, dead_after: float) -> bool:
     """Whether a process is at work on a run that has no record.
 
-    A process on this machine is looked up; of one elsewhere (a cluster) only the age of its files is known.
+    One that holds the lock is. Where locks do not reach, a process on this machine is looked up; of one elsewhere (a
+    cluster) only the age of its files is known.
 
     Args:
         folder: of the run.
         dead_after: seconds without a written file after which a process elsewhere counts as gone.
     """
+    if holder(folder) is not None:
+        return True
     age = time.time() - max((written for path in _files(folder) if (written := _written(path))), default=0.0)
     try:
         progress = _read_json(folder / PROGRESS_FILE)

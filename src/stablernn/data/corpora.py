@@ -1,8 +1,11 @@
-"""Word-level corpora from a local folder or from the hub, encoded once and memory-mapped after."""
+"""Word-level corpora from a local folder or from the hub, encoded once and memory-mapped after.
+
+The encoded copy carries the checksums of its files: one that is damaged is never read, but made again.
+"""
 
 import hashlib
-import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +17,10 @@ from stablernn.data import hub
 from stablernn.data.splits import SPLITS, Corpus, Split
 from stablernn.data.tokens import file_of, narrow, read_tokens
 from stablernn.data.vocabulary import Vocabulary
-from stablernn.errors import DataError
-from stablernn.files import write_json, write_text
+from stablernn.errors import ConfigurationError, DataError
+from stablernn.files import file_digest, json_digest, parse_json, write_json, write_text, writing
+
+_COUNTS = "counts.json"
 
 _FORMAT = "ids"  # of the cached files; another name makes those of an older version anew
 
@@ -41,8 +46,10 @@ def _lines(path: Path) -> Iterator[str]:
 def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        try:
+            digest.update(bytes.fromhex(file_digest(path)))
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror})") from None
     return digest.hexdigest()[:16]
 
 
@@ -57,6 +64,9 @@ class WordCorpus:
         repository, configuration: where the hub has it (None: the hub does not have it).
         expected: published counts, ``{"types": V, "tokens": {"train": N, ...}}``; None: anything goes.
         max_tokens: use only the first so many tokens of a split; the vocabulary stays the full one.
+
+    Raises:
+        ConfigurationError: the name is none that a folder of the cache can have.
     """
 
     def __init__(
@@ -70,6 +80,8 @@ class WordCorpus:
         expected: Mapping[str, Any] | None = None,
         max_tokens: Mapping[str, int | None] | None = None,
     ) -> None:
+        if not re.fullmatch(r"\w[\w.+-]*", name):
+            raise ConfigurationError(f"dataset.name={name} must be a word of letters, digits, - and _")
         self.name = name
         self.path = path
         self.folder = folder
@@ -87,10 +99,10 @@ class WordCorpus:
         """
         files = self.local_files()
         folder = cache_root() / f"{self.name}-{_digest(files.values()) if files else 'hub'}-{_FORMAT}"
-        if not (folder / "counts.json").is_file():
+        counts = _read_counts(folder)
+        if counts is None:
             lines = {s: _lines(files[s]) for s in SPLITS} if files else self._hub_lines()
-            self._encode(lines, folder)
-        counts = json.loads((folder / "counts.json").read_text())
+            counts = self._encode(lines, folder)
         self._check(counts)
         if counts["unseen"]:
             log.warning(
@@ -137,27 +149,30 @@ class WordCorpus:
             )
         return hub.text_lines(self.name, self.repository, self.configuration)
 
-    def _encode(self, lines: Mapping[str, Iterable[str]], folder: Path) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
-            vocabulary = Vocabulary()
-            tokens, types = {}, {}
-            for split in SPLITS:
-                tokens[split] = vocabulary.encode(lines[split], file_of(part, split))
-                types[split] = len(vocabulary)
-            for split in SPLITS:
-                narrow(file_of(part, split), len(vocabulary))
-            counts = {"types": len(vocabulary), "unseen": len(vocabulary) - types["train"], "tokens": tokens}
-            self._check(counts)
-            write_text(part / "types.txt", "\n".join(vocabulary.types) + "\n")
-            write_json(part / "counts.json", counts)
-            if not folder.exists():  # another process may have encoded the same text meanwhile
-                part.rename(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    def _encode(self, lines: Mapping[str, Iterable[str]], folder: Path) -> dict[str, Any]:
+        with writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+            try:
+                vocabulary = Vocabulary()
+                tokens, types = {}, {}
+                for split in SPLITS:
+                    tokens[split] = vocabulary.encode(lines[split], file_of(part, split))
+                    types[split] = len(vocabulary)
+                for split in SPLITS:
+                    narrow(file_of(part, split), len(vocabulary))
+                counts = {"types": len(vocabulary), "unseen": len(vocabulary) - types["train"], "tokens": tokens}
+                self._check(counts)
+                write_text(part / "types.txt", "\n".join(vocabulary.types) + "\n")
+                _seal(part, counts)
+                _install(part, folder)
+                return counts
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
 
     def _check(self, counts: Mapping[str, Any]) -> None:
+        if empty := [split for split in SPLITS if not counts["tokens"][split]]:
+            raise DataError(f"{self.name}: the {empty[0]} split is empty; fetch its file again")
         if self.expected is None:
             return
         wrong = [
@@ -172,3 +187,35 @@ class WordCorpus:
                 f"{self.name}: this is not the published text: {'; '.join(wrong)}. "
                 "Fetch the files again, or set dataset.expected=null for a text of your own"
             )
+
+
+def _seal(folder: Path, counts: Mapping[str, Any]) -> None:
+    """Write ``counts`` with the checksums of all the other files of ``folder``, and one of themselves."""
+    digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+    write_json(folder / _COUNTS, {**counts, "sha256": digests, "checksum": json_digest([counts, digests])})
+
+
+def _read_counts(folder: Path) -> dict[str, Any] | None:
+    """What ``_seal`` was given, if every file is as it was then; else None."""
+    try:
+        counts = parse_json((folder / _COUNTS).read_bytes())
+        digests, checksum = counts.pop("sha256"), counts.pop("checksum")
+        whole = checksum == json_digest([counts, digests])
+        return counts if whole and all(file_digest(folder / name) == digests[name] for name in digests) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _install(new: Path, folder: Path) -> None:
+    """Give ``new`` the name ``folder``, unless another process was faster; a damaged folder makes room."""
+    if folder.exists():
+        if _read_counts(folder) is not None:
+            return
+        folder.rename(new.with_name(f"{new.name}.damaged"))
+    try:
+        new.rename(folder)
+    except OSError:
+        if _read_counts(folder) is None:
+            raise
+    finally:
+        shutil.rmtree(new.with_name(f"{new.name}.damaged"), ignore_errors=True)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -85,3 +85,10 @@ class Corpus:
         for begin in range(0, len(targets), _IDS_A_BLOCK):
             counts += np.bincount(targets[begin : begin + _IDS_A_BLOCK], minlength=self.types)
         return counts
+
+
+@runtime_checkable
+class DataSet(Protocol):
+    """What ``dataset=`` chooses."""
+
+    def load(self) -> Corpus: ...

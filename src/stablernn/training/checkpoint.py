@@ -1,10 +1,16 @@
 """Checkpoints: one safetensors file, whole or absent, with the numbers that go with it as JSON in its header.
 
-Nothing is pickled, so reading a checkpoint cannot run code.
+Nothing is pickled, so reading a checkpoint cannot run code. A checksum in the header covers every tensor and value, so
+a checkpoint is read as it was written or not at all.
 """
 
+import errno
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +20,33 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stablernn.errors import CheckpointError
-from stablernn.files import replacing
+from stablernn.files import parse_json, replacing
 from stablernn.models.cells import Cell
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
 SNAPSHOTS = "snapshots"
 KEPT = "kept"
+REMEDY = "delete the folder of its run, and the run starts anew"
+_UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError)
 
 
 def save(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-    """Write named tensors and JSON values in one step."""
+    """Write named tensors and JSON values in one step.
+
+    Raises:
+        StorageError: it cannot be written; an older checkpoint of this name is as it was.
+    """
     whole = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
+    text = json.dumps(values)
     with replacing(path) as temporary:
-        save_file(whole, temporary, metadata={"values": json.dumps(values)})
+        try:
+            save_file(whole, temporary, metadata={"values": text, "sha256": _digest(whole, text)})
+        except SafetensorError as error:  # it says "(os error 28)" for a full disk, and is no OSError
+            number = int(found.group(1)) if (found := re.search(r"os error (\d+)", str(error))) else errno.EIO
+            raise OSError(number, os.strerror(number)) from error
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -40,12 +57,37 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            values = json.loads(file.metadata()["values"])
+            header = dict(file.metadata() or {})
             # Copied, because a tensor that lies in the mapped file is not aligned as PyTorch's own are, and the
             # last bit of a matrix product can depend on that.
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, values  # noqa: SIM118 (no mapping)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it, and the run starts anew") from None
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        # Earlier versions wrote no checksum; what has neither this header nor theirs was changed.
+        if header.keys() != {"values"} and header["sha256"] != _digest(tensors, header["values"]):
+            raise ValueError("its checksum does not fit")
+        values = parse_json(header["values"])
+        if not isinstance(values, dict):
+            raise ValueError("its values are no mapping")
+        return tensors, values
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{path} is damaged ({error}): {REMEDY}") from None
+
+
+def _digest(tensors: Mapping[str, Tensor], values: str) -> str:
+    """SHA-256 of names, types, shapes and bytes of the tensors, and of the values' text."""
+    digest = hashlib.sha256(values.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """What is whole but not what this version writes becomes a CheckpointError that names ``path``."""
+    try:
+        yield
+    except (CheckpointError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{path} cannot be resumed from ({error}): {REMEDY}") from None
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:

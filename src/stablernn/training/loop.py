@@ -241,7 +241,11 @@ class Trainer:
 
     def score_best(self, split: str) -> Score:
         """Score a split with the weights of the best evaluation."""
-        saved, _ = checkpoint.load(self.folder / checkpoint.BEST)
+        path = self.folder / checkpoint.BEST
+        saved, values = checkpoint.load(path)
+        if values["update"] != self.counters.best_update:
+            # Written after the checkpoint, by a run that was killed and has come to other numbers since (on a GPU).
+            raise CheckpointError(f"{path} is not of the best update {self.counters.best_update}: {checkpoint.REMEDY}")
         checkpoint.load_model(self.model, saved)
         return score(self.model, self.corpus.splits[split])
 
@@ -265,16 +269,17 @@ class Trainer:
         if not path.is_file():
             return
         saved, values = checkpoint.load(path)
-        if values["identity"] != self.identity:
+        if values.get("identity") != self.identity:
             raise CheckpointError(f"{path} is of another run or of other data; delete {self.folder} to start it anew")
-        checkpoint.load_model(self.model, saved)
-        checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
-        self.counters = Counters(**values["counters"])
-        self.update.number = self.counters.update
-        count = sum(1 for _ in tensors(self.state))
-        whole = rebuild(self.state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
-        self.state = split_streams(whole, self.processes.size)[self.processes.rank]
-        checkpoint.load_generator_state(saved, self.processes.rank)
+        with checkpoint.restoring(path):
+            checkpoint.load_model(self.model, saved)
+            checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
+            self.counters = Counters(**values["counters"])
+            self.update.number = self.counters.update
+            count = sum(1 for _ in tensors(self.state))
+            whole = rebuild(self.state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
+            self.state = split_streams(whole, self.processes.size)[self.processes.rank]
+            checkpoint.load_generator_state(saved, self.processes.rank)
 
 
 def _perplexity(nats: float, tokens: int) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from stablernn.errors import StorageError
 from stablernn.files import write_json
 from stablernn.training.loop import Counters
 
@@ -72,5 +73,5 @@ class Progress:
         self._write()
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not end a run that could go on without this file
+        with contextlib.suppress(StorageError):  # a full disk must not end a run that could go on without this file
             write_json(self._path, self._values)

@@ -11,14 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 from stablernn.config import Training, check, identity, make, run_id
 from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
-from stablernn.errors import ConfigurationError
-from stablernn.files import remove_leftovers
+from stablernn.errors import ConfigurationError, DamagedRecordError
+from stablernn.files import remove_leftovers, writing
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, set_up_products
 from stablernn.models.softmax import FullSoftmax
 from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, processor, read_record, versions
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints import Constraint, constrained_cells, project
+from stablernn.training.lock import held
 from stablernn.training.loop import Counters, Trainer
 from stablernn.training.processes import Processes, joined, own_device
 from stablernn.training.progress import Progress
@@ -68,22 +69,34 @@ def build_for(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constr
 
 
 def finished(config: DictConfig) -> bool:
-    """Whether this run has a record already."""
-    return (Path(config.runs) / run_id(config) / RECORD_FILE).is_file()
+    """Whether this run has a record already, as it was written."""
+    return _recorded(Path(config.runs) / run_id(config)) is not None
+
+
+def _recorded(folder: Path) -> Record | None:
+    """The record of a run; None if there is none or it is damaged, which is said. Raises RecordError otherwise."""
+    if not (folder / RECORD_FILE).is_file():
+        return None
+    try:
+        return read_record(folder)
+    except DamagedRecordError as error:
+        log.warning(str(error))
+        return None
 
 
 def run(config: DictConfig) -> Record:
     """Train, score, record. A finished run is returned as it is, an unfinished one resumed.
 
     Raises:
+        RunInUseError: another process is at work on this run.
+        StorageError: the disk is full; what was written before stays, and the run can be resumed.
         StableRNNError: the configuration, the data or a checkpoint is unusable; nothing was written.
         KeyboardInterrupt: the run was interrupted and can be resumed.
     """
     check(config)
     name = run_id(config)
     folder = Path(config.runs) / name
-    if finished(config):
-        record = read_record(folder)
+    if (record := _recorded(folder)) is not None:
         log.info(f"{name}: {record.status} before, skipped")
         return record
     device = pick_device(config.device)
@@ -101,8 +114,8 @@ def _run(config: DictConfig, name: str, folder: Path, device: torch.device, proc
     model, constraint = build_for(config, corpus)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     if processes.first:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
     else:
         torch.manual_seed(config.seed + processes.rank * _SEEDS_APART)  # each draws masks of its own
     tags = [
@@ -113,9 +126,12 @@ def _run(config: DictConfig, name: str, folder: Path, device: torch.device, proc
         config.dataset.name,
     ]
     with (
+        held(folder) if processes.first else nullcontext(),
         tracker.run(name, config.experiment_name, tags, identity(config), config.runs) as tracked,
         display(config.progress and processes.first),
     ):
+        if processes.first:
+            remove_leftovers(folder)
         trainer = Trainer(
             model,
             constraint,

@@ -15,7 +15,7 @@ from stablernn.allocator import keep_freed_memory
 from stablernn.compose import compose
 from stablernn.config import run_id
 from stablernn.console import display, listening, log, open_bar, speak_through
-from stablernn.errors import StableRNNError
+from stablernn.errors import RunInUseError, StableRNNError
 from stablernn.record import Record
 from stablernn.training.run import run
 
@@ -44,7 +44,8 @@ def run_all(configs: Sequence[DictConfig], jobs: int) -> tuple[list[Record], lis
     """Run every configuration, ``jobs`` at a time; one that fails does not take the others along.
 
     Returns:
-        The records, and one line for each run that failed.
+        The records, and one line for each run that failed. A run that another process is at work on is left to it,
+        which is said, and is in neither.
     """
     failures: list[str] = []
     records: list[Record] = []
@@ -53,7 +54,7 @@ def run_all(configs: Sequence[DictConfig], jobs: int) -> tuple[list[Record], lis
         for number, (record, failure) in enumerate(_outcomes(configs, min(jobs, len(configs))), start=1):
             if record is not None:
                 records.append(record)
-            else:
+            elif failure:
                 failures.append(failure)
             bar.update(number)
         bar.close()
@@ -84,6 +85,9 @@ def _in_worker(config: DictConfig, queue, threads: int) -> tuple[Record | None, 
 def _attempt(config: DictConfig) -> tuple[Record | None, str]:
     try:
         return run(config), ""
+    except RunInUseError as error:
+        log.warning(f"left out: {error}")
+        return None, ""
     except StableRNNError as error:
         log.error(f"{run_id(config)} failed: {error}")
         return None, str(error)

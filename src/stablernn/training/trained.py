@@ -5,14 +5,15 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from stablernn.config import make
 from stablernn.data.splits import Corpus, Split
-from stablernn.errors import RecordError
+from stablernn.errors import ConfigurationError, RecordError
 from stablernn.models.language_model import SequenceModel
 from stablernn.record import RECORD_FILE, Record, read_record
 from stablernn.training import checkpoint
+from stablernn.training.foreign import RUN, checked
 from stablernn.training.run import build
 
 STAGES = ("initial", "best", "last")
@@ -36,8 +37,15 @@ class Trained:
 
     @cached_property
     def config(self) -> DictConfig:
-        """The configuration that the run was trained with, made to run here."""
-        config = OmegaConf.create(self.record.config)
+        """The configuration that the run was trained with, made to run here.
+
+        Raises:
+            RecordError: it is none that a run has; nothing of it was executed.
+        """
+        try:
+            config = checked(self.record.config, RUN)
+        except ConfigurationError as error:
+            raise RecordError(f"{self.folder / RECORD_FILE} is not of a run of this package: {error}") from None
         config.device = str(self.device)
         if self.record.data["name"] != "embedded":
             config.dataset.path = self.data

@@ -1,0 +1,49 @@
+"""What a ``_target_`` may name: a class or function of this package or of ``torch.optim``. Nothing else is imported."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, ListConfig
+
+from stablernn.errors import ConfigurationError
+
+PACKAGES = (__name__.partition(".")[0], "torch.optim")
+
+
+def find_target(option: str, name: Any) -> Callable:
+    """The class or function that the option ``option`` names.
+
+    A name that begins with this package may still lead out of it, to a module that one of ours imports; so the name
+    decides what is imported, and where the object found was defined decides whether it is taken.
+
+    Raises:
+        ConfigurationError: it lies elsewhere, does not exist, or is neither class nor function.
+    """
+    where = " and ".join(PACKAGES)
+    if not isinstance(name, str) or not _inside(name):
+        raise ConfigurationError(f"{option}={name} lies outside {where}: it is not imported")
+    try:
+        found = get_object(name)
+    except Exception:
+        raise ConfigurationError(f"{option}={name} does not exist") from None
+    if not (inspect.isclass(found) or inspect.isfunction(found)) or not _inside(f"{found.__module__}."):
+        raise ConfigurationError(f"{option}={name} is no class or function of {where}")
+    return found
+
+
+def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Every mapping with a ``_target_`` below ``node``, with its dotted name."""
+    if isinstance(node, DictConfig) and not node._is_none():
+        if "_target_" in node:
+            yield path, node
+        for key in node:
+            yield from targets(node[key], f"{path}.{key}" if path else str(key))
+    elif isinstance(node, ListConfig) and not node._is_none():
+        for number, item in enumerate(node):
+            yield from targets(item, f"{path}.{number}")
+
+
+def _inside(name: str) -> bool:
+    return name.startswith(tuple(f"{package}." for package in PACKAGES))

@@ -1,0 +1,108 @@
+"""One process at a time on a run's folder, and who it is.
+
+The lock is ``flock`` on ``<folder>/.lock``: the kernel drops it when its process ends, however it ends, so a dead
+process is never in the way and nothing has to be cleaned up. The file stays; it counts only while the lock is held.
+
+Across the nodes of a cluster it holds where the file system carries locks to its server: NFSv4, NFSv3 with lockd,
+Lustre mounted with ``flock``. (The server drops the lock of a node that crashed when its lease ends, after a minute or
+two.) NFS mounted with ``nolock`` or ``local_lock`` and Lustre with ``localflock`` exclude processes of the same node
+only. Where there are no locks at all a run says so and goes on unguarded: its files are still whole, as each is written
+aside and renamed, but two processes do the same work.
+"""
+
+import errno
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stablernn.console import log
+from stablernn.errors import RunInUseError
+from stablernn.files import parse_json, writing
+
+try:
+    import fcntl
+except ImportError:  # no such thing on this system: as on a file system without locks
+    fcntl = None
+
+LOCK_FILE = ".lock"
+_PATIENCE_SECONDS = 1.0  # whoever merely looks (``holder``) is in the way for some microseconds
+_UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep ``folder``, which must exist, to this process inside the context.
+
+    Raises:
+        RunInUseError: another process has it; says which.
+        StorageError: the lock file cannot be written.
+    """
+    with writing(folder / LOCK_FILE):
+        file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if not _lock(file, folder):
+            raise RunInUseError(
+                f"{folder.name} is in use by {_name(folder)}: leave it to that process, or stop it and start again"
+            )
+        with writing(folder / LOCK_FILE):
+            os.ftruncate(file, 0)
+            os.pwrite(file, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
+        yield
+    finally:
+        os.close(file)
+
+
+def holder(folder: Path) -> str | None:
+    """The process that is at work in ``folder``, as ``process 4711 on host``; None: nobody is.
+
+    Only looks: writes nothing, and needs no more than to read the folder.
+    """
+    try:
+        file = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _name(folder) if _try(file, fcntl.LOCK_SH if fcntl else 0) is False else None
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, folder: Path) -> bool:
+    """Whether the lock could be had; True with a warning where there are no locks."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        got = _try(file, fcntl.LOCK_EX if fcntl else 0)
+        if got is None:
+            log.warning(f"{folder} is on a file system without locks: start no second process on this run")
+        if got is not False:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+
+
+def _try(file: int, kind: int) -> bool | None:
+    """Whether the lock was free (and is now had); None: there are no locks here."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return None
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _name(folder: Path) -> str:
+    try:
+        owner = parse_json((folder / LOCK_FILE).read_bytes())
+        return f"process {int(owner['pid'])} on {owner['host']}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "another process"

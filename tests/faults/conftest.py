@@ -1,0 +1,36 @@
+import random
+
+import pytest
+
+from faults.children import Children
+from faults.ledger import LEDGER
+
+
+def pytest_terminal_summary(terminalreporter):
+    if LEDGER.rows:
+        terminalreporter.section("faults injected and survived; runs lost, results that differ")
+        for line in LEDGER.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def ledger():
+    LEDGER.begin()
+    return LEDGER
+
+
+@pytest.fixture(scope="session")
+def seed(request):
+    """Decides at which moments the faults come; printed, and set by FAULTS_SEED to see one again."""
+    import os
+
+    number = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(10**6))
+    request.config.get_terminal_writer().line(f"\nfaults: FAULTS_SEED={number}")
+    return number
+
+
+@pytest.fixture
+def children(tmp_path):
+    """Starts processes below the test's own folder, and ends them with the test."""
+    with Children(tmp_path) as started:
+        yield started
