@@ -25,7 +25,7 @@ from stablernn.dashboards.folder import Runs, is_alive
 from stablernn.dashboards.states import DIVERGED, DONE, FAILED, RUNNING, STOPPED, TO_DO, RunState, kind, time_left
 from stablernn.dashboards.status import status
 from stablernn.dashboards.view import duration, view
-from stablernn.errors import ConfigurationError, RecordError
+from stablernn.errors import ConfigurationError, RecordError, StorageError
 from stablernn.files import write_json
 from stablernn.training import loop
 from stablernn.training.progress import PROGRESS_FILE
@@ -351,7 +351,7 @@ def test_a_run_tells_where_it_stands_until_it_has_a_record(error, ended, small, 
 
 def test_a_full_disk_does_not_end_a_run_over_its_progress_file(small, monkeypatch):
     def full(*_):
-        raise OSError("no space left")
+        raise StorageError("no space left")
 
     monkeypatch.setattr("stablernn.training.progress.write_json", full)
     assert run(small("training.max_updates=2", "truncation.k=3")).status == "finished"

@@ -154,6 +154,10 @@ def _check_record(values: dict[str, Any]) -> None:
             value = value.get(key) if isinstance(value, dict) else None
         if not isinstance(value, kind):
             raise ValueError(f"{'.'.join(keys)} is not a {kind.__name__}")
+    limits = values["config"]["dataset"].get("max_tokens") or {}
+    for option, counts in (("data.tokens", values["data"]["tokens"]), ("config.dataset.max_tokens", limits)):
+        if not isinstance(counts, dict) or not all(count is None or type(count) is int for count in counts.values()):
+            raise ValueError(f"{option} does not count the words of each split")
     # Folders are made, and removed, under this name.
     if not re.fullmatch(r"\w[\w.=+-]*", values["id"]):
         raise ValueError(f"the id {values['id']!r} is no name of a run")

@@ -40,7 +40,7 @@ def _difference(folder: Path, whole: Path) -> str:
         ours, theirs = read_record(folder), read_record(whole)
     except StableRNNError as error:
         return f"lost: {error}"
-    for name in ("id", "status", "config", "data", "model", "certificate", "metrics", "progress", "history"):
+    for name in ("id", "status", "config", "data", "model", "certificate", "metrics", "progress", "history", "blocks"):
         if getattr(ours, name) != getattr(theirs, name):
             return f"{name} of {folder.name} differs"
     for path in whole.rglob("*.safetensors"):

@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_is_never_read_as_whole(amount, tmp_path, ledger, s
 def test_a_damaged_record_or_history_is_never_read_as_whole(amount, tmp_path, ledger, seed):
     record = run(compose("train", [*SMALL, f"runs={tmp_path}", "training.max_updates=3", "training.log_every=1"]))
     folder = tmp_path / record.id
-    for name in ("record.json", "history.jsonl"):
+    for name in ("record.json", "history.jsonl", "test_blocks.json"):
         whole = (folder / name).read_bytes()
         for bits in damages(whole, random.Random(seed), amount // 2):
             (folder / name).write_bytes(bits)
@@ -144,6 +144,14 @@ def test_a_damaged_cache_is_made_again_by_itself(amount, tmp_path, ledger, seed)
             outcome = ""  # a flipped blank changes nothing
         ledger.settle("file of the cache truncated, zeroed, flipped or removed", 1, outcome)
     assert [path.name for path in cache_root().iterdir()] == [cache.name]
+
+
+def test_a_count_in_the_cache_that_was_altered_is_not_believed(tmp_path):
+    source = text_corpus(tmp_path / "data")
+    types = source.load().types
+    (path,) = cache_root().glob("*/counts.json")
+    path.write_text(path.read_text().replace(f'"types": {types}', f'"types": {types + 1}'))
+    assert source.load().types == types
 
 
 def test_a_cache_and_a_checkpoint_of_an_earlier_version(tmp_path):

@@ -113,7 +113,12 @@ def test_records(amount, finished, quick, ledger):
         ledger.settle("input: run record", 1)
 
     lines = st.lists(anything.map(json.dumps), max_size=3).map("\n".join).map(str.encode) | st.binary(max_size=30)
-    records = altered(whole).map(lambda value: json.dumps(value).encode())
+    parts = st.sampled_from(["data", "config", "metrics"])
+    some = parts.flatmap(lambda part: altered(whole[part]).map(lambda value: whole | {part: value}))
+    data = altered(whole["config"]["dataset"]).map(
+        lambda value: whole | {"config": whole["config"] | {"dataset": value}}
+    )
+    records = (altered(whole) | some | data).map(lambda value: json.dumps(value).encode())
     noise = anything.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200)
     deep = st.integers(1, 20_000).map(lambda depth: b"[" * depth)
     fuzz(st.tuples(records | records | records | noise | deep, st.just(b"") | lines), body, amount)

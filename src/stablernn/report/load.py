@@ -103,7 +103,7 @@ class Section:
     @property
     def _cut(self) -> dict[str, int]:
         """The splits that are not whole, with their length."""
-        limits = self.records[0].config["dataset"].get("max_tokens", {})
+        limits = self._limits
         tokens = self.records[0].data["tokens"].items()
         made = self.data.partition("+")[0] == "embedded"
         return {name: count for name, count in tokens if limits.get(name) is not None and not made}
@@ -111,7 +111,11 @@ class Section:
     @property
     def whole(self) -> bool:
         """Whether the text is all of the corpus."""
-        return all(limit is None for limit in self.records[0].config["dataset"].get("max_tokens", {}).values())
+        return all(limit is None for limit in self._limits.values())
+
+    @property
+    def _limits(self) -> dict[str, int | None]:
+        return self.records[0].config["dataset"].get("max_tokens") or {}
 
     @property
     def protocol(self) -> bool:
