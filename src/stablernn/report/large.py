@@ -7,7 +7,8 @@ from typing import Any
 
 from stablernn.console import console
 from stablernn.files import write_text
-from stablernn.report.tables import Table, markdown
+from stablernn.report.formats import markdown
+from stablernn.report.tables import Table
 from stablernn.report.write import rich_table
 
 _FULL_SIZE = 103_227_021  # tokens of WikiText-103's train split
