@@ -110,9 +110,7 @@ class WordCorpus:
                 "train: they are scored as any other, though no model can know them"
             )
         splits = {
-            split: Split(read_tokens(file_of(folder, split), counts["types"], counts["tokens"][split] + 1)).first(
-                self.max_tokens.get(split)
-            )
+            split: Split(read_tokens(file_of(folder, split), counts["types"])).first(self.max_tokens.get(split))
             for split in SPLITS
         }
         return Corpus(self.name, counts["types"], splits)

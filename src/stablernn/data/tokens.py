@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from stablernn.errors import DataError
-
 _WIDE, _NARROW = np.dtype("<u4"), np.dtype("<u2")
 _IDS_A_BLOCK = 1 << 20
 
@@ -50,17 +48,6 @@ def narrow(path: Path, types: int) -> None:
     narrowed.replace(path)
 
 
-def read_tokens(path: Path, types: int, ids: int) -> np.ndarray:
-    """The ``ids`` ids of a file, mapped: they are read when they are looked at.
-
-    Raises:
-        DataError: the file is missing or not of the length that was written.
-    """
-    dtype = id_type(types)
-    found = path.stat().st_size if path.is_file() else 0
-    if found != ids * dtype.itemsize:
-        raise DataError(
-            f"{path} is damaged ({found:,} bytes instead of {ids * dtype.itemsize:,}); delete {path.parent}, "
-            "and the text is encoded again"
-        )
-    return np.memmap(path, dtype=dtype, mode="r")
+def read_tokens(path: Path, types: int) -> np.ndarray:
+    """The ids of a file, mapped: they are read when they are looked at."""
+    return np.memmap(path, dtype=id_type(types), mode="r")
