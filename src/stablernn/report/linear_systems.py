@@ -130,8 +130,9 @@ def scalar_table(found: Results) -> Table:
             ]
         )
     notes = [
-        f"h_t = w h_t-1 + x_t from w = {options['start']:g}, sequences of {options['length']}, "
-        f"{options['steps']:,} updates at constant step sizes from 1e{options['smallest']} to 1e{options['largest']}",
+        f"h_t = w h_(t-1) + x_t from w = {options['start']:g}, sequences of {options['length']}, "
+        f"{options['steps']:,} updates at constant step sizes from {10.0 ** options['smallest']:g} to "
+        f"{10.0 ** options['largest']:g}",
         f"reached: ends within {options['tolerance']:g} of w*; nearest: least |w - w*| at the end over the step sizes",
     ]
     heads = ["w*", "learned", "step sizes that reach it", "that diverge", "nearest"]

@@ -109,4 +109,6 @@ def _or_more(k: int | None, result: dict[str, Any]) -> str:
 
 def short(value: float) -> str:
     """Two digits, one where it is small."""
+    if value == 0:
+        return "0"
     return f"{value:.0e}" if value < 0.0095 or value >= 9999 else f"{value:.2g}" if value < 100 else f"{value:.0f}"
