@@ -176,6 +176,10 @@ MISTAKES = [
     (["model.tied=true", "model.hidden_size=7"], "model.tied=true needs"),
     (["dataset=wikitext2", "dataset.path=/nowhere"], "no such data in /nowhere"),
     (["dataset=wikitext2"], "the hub does not answer"),
+    (["~seed"], "seed is not set: give it a value, as in seed=..."),
+    (["~training"], "training is not set"),
+    (["seed=${oc.env:NOTHING}"], "seed: KeyError raised while resolving interpolation"),
+    (["dataset._target_=os.system"], "dataset._target_=os.system lies outside stablernn and torch.optim"),
     (["dataset.persistence=1.0"], "dataset.persistence=1.0 must lie in [0, 1)"),
 ]
 

@@ -15,8 +15,8 @@ from stablernn.compose import compose
 from stablernn.config import run_id
 from stablernn.data.corpora import WordCorpus, cache_root
 from stablernn.data.splits import SPLITS
-from stablernn.errors import CheckpointError, RecordError
-from stablernn.files import write_json
+from stablernn.errors import CheckpointError, DataError, RecordError
+from stablernn.files import parse_json, replacing, write_json
 from stablernn.record import read_record
 from stablernn.training import checkpoint
 from stablernn.training.run import run
@@ -144,6 +144,29 @@ def test_a_damaged_cache_is_made_again_by_itself(amount, tmp_path, ledger, seed)
             outcome = ""  # a flipped blank changes nothing
         ledger.settle("file of the cache truncated, zeroed, flipped or removed", 1, outcome)
     assert [path.name for path in cache_root().iterdir()] == [cache.name]
+
+
+def test_a_file_keeps_its_old_content_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, 1)
+    with pytest.raises(RuntimeError), replacing(path) as new:  # noqa: PT012
+        new.write_text("half")
+        assert json.loads(path.read_text()) == 1
+        raise RuntimeError
+    assert json.loads(path.read_text()) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_without_end_is_a_value_error():
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json("[" * 100_000)
+
+
+def test_an_empty_split_is_refused(tmp_path):
+    source = text_corpus(tmp_path / "data")
+    (tmp_path / "data" / "valid").write_text("")
+    with pytest.raises(DataError, match="the valid split is empty"):
+        source.load()
 
 
 def test_a_count_in_the_cache_that_was_altered_is_not_believed(tmp_path):

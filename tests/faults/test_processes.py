@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from stablernn.config import run_id
 from stablernn.errors import RunInUseError
 from stablernn.training import lock
 from stablernn.training.lock import held, holder
+from stablernn.training.run import run
 
 
 def test_a_folder_has_one_holder_at_a_time_and_tells_who(tmp_path, monkeypatch):
@@ -58,6 +60,19 @@ def test_without_locks_a_run_goes_on_with_a_warning(tmp_path, monkeypatch, caplo
     with held(tmp_path):
         assert holder(tmp_path) is None
     assert "on a file system without locks" in caplog.text
+
+
+def test_a_run_that_is_in_use_is_not_touched(small, monkeypatch):
+    monkeypatch.setattr(lock, "_PATIENCE_SECONDS", 0.05)
+    config = small("training.max_updates=2", "truncation.k=3")
+    folder = Path(config.runs) / run_id(config)
+    folder.mkdir(parents=True)
+    (folder / ".half.part").touch()
+    with held(folder), pytest.raises(RunInUseError):
+        run(config)
+    assert sorted(path.name for path in folder.iterdir()) == [".half.part", lock.LOCK_FILE]
+    assert run(config).status == "finished"
+    assert not (folder / ".half.part").exists()
 
 
 @pytest.mark.slow
