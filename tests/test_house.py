@@ -1,6 +1,7 @@
-"""The house: who may import whom."""
+"""The house: who may import whom, and where its documents lead."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,12 @@ def test_a_stage_imports_only_stages_above_it(module):
 )
 def test_the_report_knows_no_torch_and_no_wandb(module):
     assert not {name.split(".")[0] for name in imports(module)} & {"torch", "wandb"}
+
+
+@pytest.mark.parametrize("document", ["README.md", "results/NOTES.md"])
+def test_what_a_document_links_to_is_there(document):
+    path = PACKAGE.parents[1] / document
+    links = re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8"))
+    relative = [link for link in links if "://" not in link]
+    assert relative
+    assert [link for link in relative if not (path.parent / link).exists()] == []
