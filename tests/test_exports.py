@@ -178,6 +178,8 @@ def test_a_csv_has_no_dash_for_nothing_no_column_twice_and_keeps_words():
         ("‖W_k - W_65‖_F", r"$\|W_{k} - W_{65}\|_{F}$"),
         ("‖h - h⁽ᵏ⁾‖₂", r"$\|h - h^{(k)}\|_{2}$"),
         ("λ_16", r"$\lambda_{16}$"),
+        ("‖W‖₂ ≤ ‖W*‖₂", r"$\|W\|_{2}$ $\leq$ $\|W^{*}\|_{2}$"),
+        ("‖a & 5% #b‖", r"$\|a \& 5\% \#b\|$"),
         ("W_initial", r"$W_{\mathrm{initial}}$"),
         ("‖∂ loss / ∂ x‖₂", r"$\|\partial \mathrm{loss} / \partial x\|_{2}$"),
         ("1e-07 to 2.5e+03", r"$10^{-7}$ to 2.5$\cdot$$10^{3}$"),
