@@ -12,7 +12,7 @@ RUNS ?= runs
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  options: STUDY=perplexity|price_of_stability|truncation_sweep|weight_distance  PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb"
+	@echo "  options: STUDY=perplexity|table1|price_of_stability|truncation_sweep|weight_distance  PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb"
 	@echo "  diagnostics alone: STUDY=gradient_horizon|contraction|truncation|ngram|linear_systems"
 	@echo "  watching: RUNS=folder (status, dashboard, sync)  SWEEP=\"experiment=...\" (status)  SERVE=1 (report)"
 

@@ -19,7 +19,8 @@ def bench(options: DictConfig) -> None:
                 bar.update(number, name)
                 log.info(f"{part} {name}")
             bar.close()
-    written = write_bench(benchmarks.steps, benchmarks.lengths, OmegaConf.to_container(options.goals))  # type: ignore[arg-type]
+    goals: list = OmegaConf.to_container(options.goals)  # type: ignore[assignment]
+    written = write_bench(benchmarks.steps, benchmarks.lengths, benchmarks.jobs, goals)
     for path in written + write_large(benchmarks.large):
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 

@@ -44,7 +44,8 @@ _DONE: set[str] = set()  # ids: diagnostics look into the same runs, and one run
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_at_smoke(experiment, tmp_path):
-    shrunk = [*SMALL, "dataset=embedded", "training.max_updates=2", "truncation.k=3", "seed=0", f"runs={tmp_path}"]
+    shrunk = [*SMALL, "dataset=embedded", "training.max_updates=2", "truncation.k=3", "seed=0", "model.dropout=0"]
+    shrunk.append(f"runs={tmp_path}")
     configs = expand([f"experiment={experiment}", *(option for option in shrunk if option != "profile=smoke")])
     assert len({run_id(config) for config in configs}) == len(configs) >= 4
     fresh = [config for config in configs if run_id(config) not in _DONE]
@@ -67,6 +68,9 @@ def test_every_plan_of_reproduce_expands():
         assert set(plans) == {"smoke", "quick", "cpu", "paper"}
         for profile, parts in plans.items():
             sweeps = [part.sweep for part in parts if "sweep" in part]
+            if any("experiment=search" in sweep for sweep in sweeps):
+                assert study == "table1" or profile == "paper"  # tests/test_search.py has these
+                continue
             every = [config for sweep in sweeps for config in expand([*_at(sweep, profile), *one])]
             assert {config.profile.name for config in every} == {profile}
             assert {config.model.name for config in every} == {"rnn", "lstm"}

@@ -4,6 +4,7 @@ import copy
 import math
 
 import pytest
+from omegaconf import OmegaConf
 
 from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, DataError, RecordError, StableRNNError
@@ -248,7 +249,8 @@ def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkey
     ],
 )
 def test_the_data_set_that_is_asked_for_is_the_one_that_runs(plan_data, asked, run):
-    parts = [Part(["experiment=perplexity_smoke", f"dataset={d}", *ONE_RUN], False, "runs") for d in plan_data]
+    options = OmegaConf.create({"runs": "runs", "winners": None})
+    parts = [Part(["experiment=perplexity_smoke", f"dataset={d}", *ONE_RUN], False, options) for d in plan_data]
     chosen = _on_dataset(parts, asked)
     assert [part.data for part in chosen] == run
     assert [config.dataset.name for part in chosen for config in part.configs] == run

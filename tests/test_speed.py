@@ -7,9 +7,11 @@ import pytest
 import torch
 from conftest import SMALL
 
-from stablernn.analysis import curve_speed, sequences
+from stablernn.analysis import curve_speed, jobs, sequences
 from stablernn.analysis.bench import Benchmarks
+from stablernn.analysis.contenders import Case
 from stablernn.analysis.curve_speed import benchmark_curve
+from stablernn.analysis.jobs import benchmark_jobs
 from stablernn.analysis.sequences import Length, Limits, benchmark_sequences, measure_sequence, sequence_cases
 from stablernn.compose import compose
 from stablernn.errors import RecordError
@@ -73,7 +75,7 @@ def test_lengths_are_measured_written_told_and_not_measured_again(tmp_path, monk
     assert ratio(measured, case, 2, whole=True) == (times["recurrent"] + head) / (times["k=2"] + head)
     monkeypatch.setattr(sequences, "measure_sequence", lambda *_: pytest.fail("measured twice"))
     list(benchmark_sequences(path, todo, [2, 3], CPU, QUICKLY, False))
-    files = write_bench(tmp_path / "step-x.json", path, [])
+    files = write_bench(tmp_path / "step-x.json", path, tmp_path / "jobs-x.json", [])
     assert {file.name for file in files} == {"sequences-x.md"}
     assert "Memory of a training step" in (tmp_path / "sequences-x.md").read_text()
     assert "Feed-forward against recurrent" in capsys.readouterr().err
@@ -123,3 +125,18 @@ def test_without_trained_runs_the_curve_is_left_out_unless_it_alone_was_asked_fo
     assert "make reproduce" in caplog.text
     with pytest.raises(RecordError, match="make reproduce"):
         list(Benchmarks(compose("bench", [*where, "parts=[curve]"]), CPU).part("curve"))
+
+
+def test_throughput_of_several_runs_is_measured_once_for_each_number_that_there_are_cores_for(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(jobs, "cores", lambda: 2)
+    monkeypatch.setattr(jobs, "packed", lambda case, device, count, seconds: asked.append(count) or 100.0 * count**0.5)
+    path, todo = tmp_path / "jobs-x.json", [Case("lstm", "unstable", 200, 20, None)]
+    for _ in range(2):
+        list(benchmark_jobs(path, todo, [1, 2, 4], CPU, 1.0, False))
+    assert asked == [1, 2]
+    (shown,) = write_bench(tmp_path / "no.json", tmp_path / "no.json", path, [])
+    assert "| LSTM | 200 | 2 |" in shown.read_text()
+    assert "| 141 | 1.41 |" in shown.read_text()
+    list(benchmark_jobs(path, todo, [1, 2, 4], torch.device("cuda"), 1.0, False))
+    assert asked == [1, 2, 4], "how many fit a GPU has nothing to do with cores"

@@ -16,7 +16,7 @@ from stablernn import config as schema
 from stablernn.allocator import keep_freed_memory
 from stablernn.compose import explain, locate
 from stablernn.console import configure_logging, console, log
-from stablernn.errors import RunInUseError, StableRNNError
+from stablernn.errors import RunInUseError, StableRNNError, SweepError
 from stablernn.files import refusal, refuses
 
 
@@ -45,6 +45,10 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     def job(config: DictConfig) -> None:
         started.append(config)
         configure_logging()
+        if HydraConfig.get().mode is RunMode.MULTIRUN and config_name == "train":
+            from stablernn.training.sweep import share_machine  # here, because a report needs no torch
+
+            share_machine(config, HydraConfig.get().launcher)
         try:
             task(config)
         except Exception as error:
@@ -68,11 +72,10 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
         _refuse("torchrun shares one run among its processes: start scripts/train.py with it, and without -m")
     try:
         hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
+    except SweepError as error:
+        _refuse(str(error))
     except StableRNNError:
-        _refuse(
-            "some runs of the sweep failed or are in use by other processes (see above); the others are recorded. "
-            "The same command runs what is left"
-        )
+        _refuse(SweepError.SOME_FAILED)
     except _Bug:
         console.print("[red]error:[/] a mistake in the program ended some runs of the sweep (see above)")
         sys.exit(1)

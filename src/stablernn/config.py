@@ -72,6 +72,7 @@ class Training:
     checkpoint_seconds: float = MISSING
     snapshot_every: int | None = None
     keep_every: int | None = None
+    pause_after: int | None = None
 
 
 @dataclass
@@ -116,6 +117,7 @@ _NOT_IDENTITY = (
     "training.checkpoint_seconds",
     "training.keep_every",
     "training.accumulate",
+    "training.pause_after",  # only where it waits to be gone on with
     "approximation.backbone.recompute",
 )
 _NOT_IDENTITY_IF_NULL = ("training.max_tokens", "training.snapshot_every")  # as if the option did not exist
@@ -218,6 +220,7 @@ _AT_LEAST_ONE = (
     "training.log_every",
     "training.snapshot_every",
     "training.keep_every",
+    "training.pause_after",
     "threads",
 )
 _RANGES = (

@@ -39,3 +39,12 @@ class ExportError(StableRNNError):
 
 class TrackingError(StableRNNError):
     """Weights & Biases does not answer, or not in time, or refuses."""
+
+
+class SweepError(StableRNNError):
+    """A sweep as a whole cannot be carried out, or some of its runs failed (each was told when it did)."""
+
+    SOME_FAILED = (
+        "some runs of the sweep failed or are in use by other processes (see above; jobs of submitit write to "
+        ".sweep/.submitit in the folder of the runs); the others are recorded. The same command runs what is left"
+    )

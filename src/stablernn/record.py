@@ -19,10 +19,12 @@ from stablernn.files import json_digest, parse_json, write_json, write_text
 
 SCHEMA = 1
 RECORD_FILE = "record.json"
+PAUSED_FILE = "paused.json"  # of a run that will go on or not; reports do not take it for a result
 HISTORY_FILE = "history.jsonl"
 BLOCKS_FILE = "test_blocks.json"
 FINISHED = "finished"
 DIVERGED = "diverged"
+PAUSED = "paused"
 _CHECKSUM = "checksum"
 # The values that tell which records may be compared: reports rely on them without looking.
 _NEEDED = (
@@ -41,7 +43,7 @@ class Record:
 
     Attributes:
         id: hash of everything that changes the result, behind a readable prefix.
-        status: ``finished`` or ``diverged``; a run under way has no record.
+        status: ``finished``, ``diverged`` or (``training.pause_after``) ``paused``; a run under way has no record.
         experiment: label of the experiment that first asked for the run.
         config: the resolved configuration as far as it changes the result.
         data: name, fingerprint, number of types, tokens of each split.
@@ -83,6 +85,29 @@ class Record:
         beside = {"history": json_digest(history), "blocks": json_digest(blocks)}
         values[_CHECKSUM] = beside | {"record": json_digest([values, beside])}
         write_json(folder / RECORD_FILE, values)
+
+    def write_alone(self, path: Path) -> None:
+        """Write record and history as one file: what it tells does not change when the run goes on."""
+        values = _finite(asdict(self))
+        write_json(path, values | {_CHECKSUM: json_digest(values)})
+
+
+def read_alone(path: Path) -> Record:
+    """What ``Record.write_alone`` wrote.
+
+    Raises:
+        RecordError: it is not one of this version.
+        DamagedRecordError: it is not as it was written.
+    """
+    try:
+        values = parse_json(path.read_bytes())
+        if values.pop(_CHECKSUM) != json_digest(values):
+            raise ValueError("its checksum does not fit")
+        if values["schema"] != SCHEMA:
+            raise RecordError(f"{path} has record schema {values['schema']}, this version reads {SCHEMA}")
+        return Record(**values)
+    except (OSError, ArithmeticError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        raise DamagedRecordError(f"{path} is not whole ({error}): the command of its run makes it again") from None
 
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:

@@ -11,48 +11,16 @@ from rich.table import Table as RichTable
 
 from stablernn.analysis.analyse import analyse
 from stablernn.compose import CONFIG_FOLDER, compose
-from stablernn.config import check, make, run_id
+from stablernn.config import check, make
 from stablernn.console import console, display, log, open_bar
 from stablernn.errors import ConfigurationError, DataError, StableRNNError
 from stablernn.linear_part import LinearPart
-from stablernn.record import HISTORY_FILE, read_record
+from stablernn.parts import Part, SearchPart, chain
+from stablernn.record import HISTORY_FILE
 from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
 from stablernn.report.load import load_records
 from stablernn.report.write import print_linear_systems, print_report, write_report
-from stablernn.training.estimate import estimate_seconds
-from stablernn.training.run import finished, pick_device
-from stablernn.training.sweep import cores, expand, run_all
 from stablernn.training.trained import Trained
-
-
-class Part:
-    """One sweep of the plan."""
-
-    def __init__(self, sweep: Sequence[str], side_by_side: bool, runs: str) -> None:
-        self.sweep = list(sweep)
-        self.side_by_side = side_by_side
-        self.runs = runs
-        self.configs = expand([*sweep, f"runs={runs}"])
-        self.jobs = cores() if side_by_side and not torch.cuda.is_available() else 1
-        self.to_do = [config for config in self.configs if not finished(config)]
-        self.seconds = 0.0
-
-    @property
-    def data(self) -> str:
-        return self.configs[0].dataset.name
-
-    def trained(self) -> list[Trained]:
-        """Its finished runs."""
-        return [
-            Trained(
-                Path(config.runs) / run_id(config),
-                read_record(Path(config.runs) / run_id(config)),
-                config.dataset.get("path"),
-                pick_device(config.device),
-            )
-            for config in self.configs
-            if finished(config)
-        ]
 
 
 def reproduce(options: DictConfig) -> None:
@@ -71,11 +39,8 @@ def reproduce(options: DictConfig) -> None:
     if profile not in plans:
         raise ConfigurationError(f"profile={profile} does not exist: choose {', '.join(('auto', *plans))}")
     results = Path(options.results)
-    parts = [
-        Part(_at(entry.sweep, profile), entry.side_by_side, options.runs)
-        for entry in plans[profile]
-        if "sweep" in entry
-    ]
+    sweeps = [(_at(entry.sweep, profile), entry.side_by_side) for entry in plans[profile] if "sweep" in entry]
+    parts = chain(sweeps, options)
     linear = [
         LinearPart(entry.linear_systems, results / "records") for entry in plans[profile] if "linear_systems" in entry
     ]
@@ -89,16 +54,18 @@ def reproduce(options: DictConfig) -> None:
 
     failures, left = [], 0
     for part in parts:
-        if part.to_do:
-            records, failed = run_all(part.to_do, part.jobs)
-            failures += failed
-            left += len(part.to_do) - len(records) - len(failed)
+        failed, in_use = part.carry_out()
+        failures += failed
+        left += in_use
     runs = [trained for part in parts for trained in part.trained()]
     failures += _analyse(options.analyses[study], runs, profile)
     for part in linear:
         part.carry_out()
     home = options.published_with.get(study, study)
     _publish(runs, results / "records" / profile / home, {part.data for part in parts} if home == study else set())
+    for part in parts:
+        if isinstance(part, SearchPart):
+            part.publish(results / "records" / profile / "search")
     files = write_report(results / "records", results, Path(options.readme) if options.readme else None)
     print_report(results / "records" / profile / home, study)
     for part in linear if study == LINEAR_SYSTEMS else []:
@@ -152,11 +119,11 @@ def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained], profile: st
 
 def _on_dataset(parts: list[Part], dataset: str) -> list[Part]:
     """The plan's parts for one data set; one that the plan does not name takes the place of the text that it does."""
-    if dataset == "auto":
+    if dataset == "auto" or not parts:
         return parts
     named = [part for part in parts if part.data == dataset]
     replaced = [part for part in parts if part.data != "embedded"] or parts
-    return named or [Part([*p.sweep, f"dataset={dataset}"], p.side_by_side, p.runs) for p in replaced]
+    return named or chain([([*p.sweep, f"dataset={dataset}"], p.side_by_side) for p in replaced], parts[0].options)
 
 
 def _available(parts: list[Part], asked: bool) -> list[Part]:
@@ -196,7 +163,7 @@ def _print_plan(profile: str, options: DictConfig, parts: list[Part], linear: li
         threads = torch.get_num_threads()
         for part in parts:
             torch.set_num_threads(max(1, threads // part.jobs))
-            part.seconds = sum(estimate_seconds(part.to_do)) / part.jobs
+            part.seconds = part.estimate()
         torch.set_num_threads(threads)
     for part in linear:
         part.estimate()

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from stablernn.analysis.constraint_cost import benchmark_constraints
 from stablernn.analysis.curve_speed import benchmark_curve
+from stablernn.analysis.jobs import benchmark_jobs
 from stablernn.analysis.large import Case, benchmark_large
 from stablernn.analysis.sequences import Limits, benchmark_sequences, sequence_cases
 from stablernn.analysis.speed import benchmark, cases, device_name
@@ -26,6 +27,7 @@ class Benchmarks:
         steps: file of the step times.
         lengths: file of the sequence lengths and of the truncation curves.
         large: file of the large vocabulary.
+        jobs: file of the throughput of several runs at once.
     """
 
     def __init__(self, options: DictConfig, device: torch.device) -> None:
@@ -34,6 +36,7 @@ class Benchmarks:
         slug = re.sub(r"\W+", "-", re.sub(r"\(\w+\)|@", "", device_name(device))).strip("-").lower()
         folder = Path(options.results) / "bench"
         self.steps, self.lengths = folder / f"step-{slug}.json", folder / f"sequences-{slug}.json"
+        self.jobs = folder / f"jobs-{slug}.json"
         self.large = folder / f"large-{slug}.json"
         unknown = [part for part in options.parts if part not in self._parts]
         if unknown:
@@ -45,7 +48,13 @@ class Benchmarks:
 
     @property
     def _parts(self) -> dict[str, Callable[[], Iterator[str]]]:
-        return {"step": self._step, "sequences": self._sequences, "curve": self._curve, "large": self._large}
+        return {
+            "step": self._step,
+            "sequences": self._sequences,
+            "curve": self._curve,
+            "large": self._large,
+            "jobs": self._jobs,
+        }
 
     def _step(self) -> Iterator[str]:
         options = self.options
@@ -85,3 +94,8 @@ class Benchmarks:
         todo += [Case("full", "auto", asked.size, max(asked.batches), parts) for parts in asked.accumulate]
         text, cutoffs = make(asked.text), asked.cutoffs
         yield from benchmark_large(self.large, text, todo, cutoffs, asked.updates, self.device, self.options.fresh)
+
+    def _jobs(self) -> Iterator[str]:
+        options = self.options
+        todo = [case for case in cases(options.models, options.sizes, [20], [None]) if case.stability == "unstable"]
+        yield from benchmark_jobs(self.jobs, todo, options.jobs, self.device, options.seconds, options.fresh)

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from stablernn.console import console
 from stablernn.files import write_text
+from stablernn.report.formats import markdown
+from stablernn.report.jobs import jobs_table
 from stablernn.report.sequences import (
     curve_table,
     memory_table,
@@ -41,7 +43,7 @@ _HEADS = (
 _LEFT = 3
 
 
-def write_bench(steps: Path, lengths: Path, goals: Sequence[Mapping[str, Any]]) -> list[Path]:
+def write_bench(steps: Path, lengths: Path, jobs: Path, goals: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Tables and figures of the measurements that there are, printed and written; returns the files."""
     written = []
     if steps.is_file():
@@ -57,6 +59,11 @@ def write_bench(steps: Path, lengths: Path, goals: Sequence[Mapping[str, Any]]) 
                 console.print(rich_table(table))
         write_text(lengths.with_suffix(".md"), sequences_markdown(measured, "Feed-forward against recurrent"))
         written.append(lengths.with_suffix(".md"))
+    if jobs.is_file():
+        shown = jobs_table(json.loads(jobs.read_text(encoding="utf-8")))
+        console.print(rich_table(shown))
+        write_text(jobs.with_suffix(".md"), markdown(shown))
+        written.append(jobs.with_suffix(".md"))
     return written
 
 

@@ -21,6 +21,7 @@ from stablernn.report.linear_systems import Results, linear_tables
 from stablernn.report.load import Found, Section
 from stablernn.report.ngram import ngram_table
 from stablernn.report.price import price_table
+from stablernn.report.search import search_table, winners_table
 from stablernn.report.sequences import curve_table, memory_table, sequence_table
 from stablernn.report.sweep import sweep_table
 from stablernn.report.tables import Table, table
@@ -61,8 +62,12 @@ def chapters(evidence: Evidence) -> list[Chapter]:
     study = [_of_section(part, [perplexity_by_k(part), learning_curves(part)], table(part)) for part in evidence.study]
     prices = [_of_section(part, [price_curves(part)], price_table(part, certificates)) for part in evidence.parts]
     swept = [_of_section(part, [sweep_curves(part)], sweep_table(part)) for part in evidence.swept]
+    searched = [_of_section(part, [], search_table(part)) for part in evidence.searched]
+    winners = [_of_section(part, [], winners_table(part)) for part in evidence.winners]
     made = [
         Chapter("perplexity", "Perplexity, unstable and stable", "perplexity", study),
+        Chapter("search", "Search of the hyperparameters", "search", searched),
+        Chapter("table1", "With the hyperparameters of the search", "table1", winners),
         Chapter("price", "What stability costs", "price_of_stability", prices),
         Chapter(
             "truncation",

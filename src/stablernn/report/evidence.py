@@ -9,6 +9,7 @@ from stablernn.record import Record
 from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
 from stablernn.report.linear_systems import load_linear_systems
 from stablernn.report.load import Section, load_analyses, load_records, load_results, sections
+from stablernn.report.search import load_trials
 from stablernn.report.sweep import sweep_sections
 from stablernn.report.tables import rows
 
@@ -25,6 +26,8 @@ class Evidence:
         swept: those in which some k was trained both ways.
         lengths: measurements of speed against the length of the sequence, by file.
         linear: descents on linear systems, by file.
+        searched: trials of the search of hyperparameters, which are no part of ``parts``.
+        winners: the winners of the search under each constraint.
     """
 
     source: Path
@@ -33,6 +36,8 @@ class Evidence:
     swept: list[Section]
     lengths: Mapping[str, dict[str, Any]]
     linear: Mapping[str, dict[str, Any]]
+    searched: list[Section] = field(default_factory=list)
+    winners: list[Section] = field(default_factory=list)
     _analyses: dict[str, Found] = field(default_factory=dict)
 
     def analyses(self, name: str) -> Found:
@@ -56,4 +61,6 @@ def gather(source: Path, results: Path) -> Evidence:
         sweep_sections(list(sections(load_records(source, "truncation_sweep")))),
         load_results((results / "bench").glob("sequences-*.json"), lambda found: bool(found["cases"])),
         load_linear_systems(source / LINEAR_SYSTEMS),
+        list(sections(load_trials(source))),
+        [part for part in sections(load_records(source, "table1", strict=True)) if rows(part)],
     )

@@ -11,20 +11,21 @@ from stablernn.console import log
 from stablernn.errors import RecordError
 from stablernn.record import RECORD_FILE, Record, read_record
 
-STUDIES = ("perplexity", "price_of_stability", "truncation_sweep", "weight_distance")
+STUDIES = ("perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance")
 Found = Sequence[tuple[Record, dict[str, Any]]]  # runs that an analysis was made of, with its result
 PROFILES = ("paper", "cpu", "quick", "smoke")
 
 
-def load_records(folder: Path, study: str | None = None) -> list[Record]:
+def load_records(folder: Path, study: str | None = None, strict: bool = False) -> list[Record]:
     """Every readable record below ``folder``, each id once and in order; an unreadable one is named and left out.
 
     Args:
         folder: of published records, <profile>/<study>/<id>, or of runs.
-        study: only its records; where ``folder`` knows no studies, all.
+        study: only its records; where ``folder`` knows no studies, all,
+        strict: or none.
     """
     known = {path.parent.parent.name for path in folder.rglob(RECORD_FILE)} & set(STUDIES)
-    if study is None or not known or folder.name in STUDIES:
+    if study is None or ((not known or folder.name in STUDIES) and not strict):
         return [record for record, _ in _load(folder.rglob(RECORD_FILE))]
     return [record for record, _ in _load(folder.glob(f"**/{study}/*/{RECORD_FILE}"))]
 

@@ -22,8 +22,9 @@ class Run:
 
 def runs_of(evidence: Evidence) -> Iterator[Run]:
     """All that any number may lead to."""
-    for part in evidence.parts:
-        yield from map(_run, part.records)
+    records = {record.id: record for part in evidence.searched for record in part.records}
+    records |= {record.id: record for part in evidence.parts for record in part.records}
+    yield from map(_run, records.values())
     for name, measured in evidence.lengths.items():
         yield _measurement(name, measured)
     for name, result in evidence.linear.items():

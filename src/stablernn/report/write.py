@@ -22,6 +22,7 @@ from stablernn.report.ngram import ngram_table
 from stablernn.report.page import PAGE, page
 from stablernn.report.price import price_table
 from stablernn.report.printed import export
+from stablernn.report.search import winners_table
 from stablernn.report.sweep import sweep_table
 from stablernn.report.tables import Table, rows, table
 from stablernn.report.truncation import truncation_summary
@@ -97,6 +98,7 @@ def print_report(source: Path, study: str = "perplexity") -> None:
         else:
             tables = [
                 table(part) if study == "perplexity" and rows(part) else None,
+                winners_table(part) if study == "table1" and rows(part) else None,
                 price_table(part, load_analyses(source, "certificate")),
                 sweep_table(part) if study == "truncation_sweep" else None,
                 _analysed(truncation_summary, part, load_analyses(source, "truncation")),

@@ -24,7 +24,7 @@ _START_SECONDS = 1.5
 def estimate_seconds(configs: Sequence[DictConfig]) -> list[float]:
     """Seconds that each run takes on this machine alone, at most (a run that stops early takes less).
 
-    One run of each kind (seed and stability aside) is timed for half a second.
+    One run of each kind (seed, stability and values that cost no time aside) is timed for half a second.
     """
     corpora: dict[str, Corpus] = {}
     measured: dict[str, float] = {}
@@ -46,6 +46,9 @@ def _kind(config: DictConfig) -> str:
     kind = identity(config)
     for option in ("seed", "stability"):
         kind.pop(option)
+    kind["optimizer"].pop("lr")
+    kind["training"].pop("clip")
+    kind["model"]["dropout"] = kind["model"]["dropout"] > 0
     return json.dumps(kind, sort_keys=True)
 
 

@@ -96,6 +96,8 @@ class Trainer:
         passes = options.epochs * len(self.windows)
         enough = -(-(options.max_tokens or math.inf) // (options.batch_size * window))
         self.total_updates = int(min(passes, options.max_updates or passes, enough))
+        pause = options.pause_after or options.epochs
+        self.pause_update = min(self.total_updates, pause * len(self.windows))
         self.counters = Counters()
         self.state = model.initial_state(self.streams)
         self.update = make_step(model, constraint, optimizer, options.clip, options.accumulate, processes)
@@ -107,6 +109,7 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: after SIGINT or SIGTERM; the checkpoint is written, so the run can be resumed.
+            SystemExit: after a signal whose handler, a scheduler's, ends the process; likewise.
         """
         self._resume()
         now = self.counters
@@ -132,7 +135,7 @@ class Trainer:
                     self.save()
                     saved = time.monotonic()
                 if stop:
-                    raise KeyboardInterrupt
+                    interruption.act()
             self.save()  # the weights at the end, for whoever compares them with the best
         return now
 
@@ -181,7 +184,15 @@ class Trainer:
             self.on_update(now, nats / tokens)
         return finite
 
+    @property
+    def paused(self) -> bool:
+        """Whether this is not the end of the run, but as far as it may go now."""
+        return self.pause_update <= self.counters.update and not self._ended()
+
     def _finished(self) -> bool:
+        return self.paused or self._ended()
+
+    def _ended(self) -> bool:
         now = self.counters
         return now.update >= self.total_updates or now.evaluations_without_gain >= self.options.early_stop
 
@@ -236,17 +247,21 @@ class Trainer:
         """Copy all weights, if this evaluation is one to keep; those at the end stay in the checkpoint anyway."""
         every = self.options.keep_every
         evaluations = sum("valid_perplexity" in row for row in self.counters.history)
-        if every and evaluations % every == 0 and not self._finished():
+        if every and evaluations % every == 0 and not self._ended():
             checkpoint.save_kept(self.folder, self.counters.update, self.model)
 
-    def score_best(self, split: str) -> Score:
-        """Score a split with the weights of the best evaluation."""
+    def load_best(self) -> None:
+        """Give the model the weights of the best evaluation."""
         path = self.folder / checkpoint.BEST
         saved, values = checkpoint.load(path)
         if values["update"] != self.counters.best_update:
             # Written after the checkpoint, by a run that was killed and has come to other numbers since (on a GPU).
             raise CheckpointError(f"{path} is not of the best update {self.counters.best_update}: {checkpoint.REMEDY}")
         checkpoint.load_model(self.model, saved)
+
+    def score_best(self, split: str) -> Score:
+        """Score a split with the weights of the best evaluation."""
+        self.load_best()
         return score(self.model, self.corpus.splits[split])
 
     def save(self) -> None:

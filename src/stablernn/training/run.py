@@ -16,7 +16,19 @@ from stablernn.files import remove_leftovers, writing
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, set_up_products
 from stablernn.models.softmax import FullSoftmax
-from stablernn.record import DIVERGED, FINISHED, RECORD_FILE, Record, commit, processor, read_record, versions
+from stablernn.record import (
+    DIVERGED,
+    FINISHED,
+    PAUSED,
+    PAUSED_FILE,
+    RECORD_FILE,
+    Record,
+    commit,
+    processor,
+    read_alone,
+    read_record,
+    versions,
+)
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints import Constraint, constrained_cells, project
 from stablernn.training.lock import held
@@ -84,8 +96,31 @@ def _recorded(folder: Path) -> Record | None:
         return None
 
 
+def standing_record(config: DictConfig) -> Record | None:
+    """What there is of a run that is finished, or that has paused as late as ``training.pause_after`` says; else None.
+
+    A damaged record counts as none, which is said.
+
+    Raises:
+        RecordError: it is of another version.
+    """
+    folder, pause = Path(config.runs) / run_id(config), config.training.pause_after
+    record = _recorded(folder)
+    if record is not None or pause is None or not (folder / PAUSED_FILE).is_file():
+        return record
+    try:
+        record = read_alone(folder / PAUSED_FILE)
+    except DamagedRecordError as error:
+        log.warning(str(error))
+        return None
+    return record if record.progress["epochs"] >= pause else None
+
+
 def run(config: DictConfig) -> Record:
     """Train, score, record. A finished run is returned as it is, an unfinished one resumed.
+
+    With ``training.pause_after`` it stops after so many epochs and leaves paused.json, without a test score; with
+    a larger value, or none, the same run goes on, and ends as if it had never paused.
 
     Raises:
         RunInUseError: another process is at work on this run.
@@ -96,7 +131,7 @@ def run(config: DictConfig) -> Record:
     check(config)
     name = run_id(config)
     folder = Path(config.runs) / name
-    if (record := _recorded(folder)) is not None:
+    if (record := standing_record(config)) is not None:
         log.info(f"{name}: {record.status} before, skipped")
         return record
     device = pick_device(config.device)
@@ -166,8 +201,11 @@ def _run(config: DictConfig, name: str, folder: Path, device: torch.device, proc
         tracked.summary({f"speed/{key}": value for key, value in record.speed.items()})
         proven = ("certified", "rate", "norm", "context")
         tracked.summary({f"certificate/{key}": record.certificate.get(key) for key in proven})
-        if processes.first:
+        if processes.first and record.status == PAUSED:
+            record.write_alone(folder / PAUSED_FILE)
+        elif processes.first:
             record.write(folder)
+            (folder / PAUSED_FILE).unlink(missing_ok=True)
     log.info(f"{name}: {record.status}, " + ", ".join(f"{key} {value:.2f}" for key, value in _summary(record).items()))
     return record
 
@@ -202,11 +240,15 @@ def _record(
 ) -> Record:
     metrics: dict = {}
     blocks = None
+    status = DIVERGED if counters.diverged else PAUSED if trainer.paused else FINISHED
     if counters.best is not None:
-        test = trainer.score_best("test")
         metrics["valid"] = counters.best
-        metrics["test"], blocks = test.as_dict(), test.as_blocks()
-    if corpus.source is not None:
+        if status == PAUSED:
+            trainer.load_best()
+        else:
+            test = trainer.score_best("test")
+            metrics["test"], blocks = test.as_dict(), test.as_blocks()
+    if corpus.source is not None and status != PAUSED:
         # A recurrent model carries its state on, so it may use the whole past whatever its k in training.
         context = config.truncation.k if config.approximation.name == "feedforward" else None
         test = corpus.splits["test"]
@@ -220,7 +262,7 @@ def _record(
         log.warning(f"{trainer.folder.name}: λ is certified as {certificate['rate']}, not as {constraint.rate}")
     return Record(
         id=trainer.folder.name,
-        status=DIVERGED if counters.diverged else FINISHED,
+        status=status,
         experiment=config.experiment_name,
         config=identity(config),
         data={

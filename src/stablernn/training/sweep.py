@@ -2,13 +2,11 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import joblib
 import torch
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from stablernn.allocator import keep_freed_memory
@@ -17,27 +15,77 @@ from stablernn.config import run_id
 from stablernn.console import display, listening, log, open_bar, speak_through
 from stablernn.errors import RunInUseError, StableRNNError
 from stablernn.record import Record
+from stablernn.training.grids import in_grids, product, winner_file, winner_settings, without_sweeps
 from stablernn.training.run import run
 
+Settings = Callable[[str], Mapping[str, Any]]  # of each model, by their dotted names
 
-def expand(arguments: Sequence[str]) -> list[DictConfig]:
-    """The configurations that ``scripts/train.py -m *arguments`` runs, in its order.
+
+def expand(arguments: Sequence[str], winners: Settings | None = None) -> list[DictConfig]:
+    """The configurations that ``scripts/train.py -m *arguments`` runs, in its order (of a search: all trials).
 
     As there, the arguments add to the sweep that the experiment itself defines, and win over it.
+
+    Args:
+        arguments: of the command line.
+        winners: settings in the place of the winners' that the sweep starts from.
+
+    Raises:
+        ConfigurationError: the arguments do not fit, or the winners that they start from were not searched yet.
     """
-    fixed = [a for a in arguments if a.startswith(("experiment=", "+experiment="))]
-    sweep = compose("train", fixed, with_hydra=True).hydra.sweeper.params or {}
-    overrides = OverridesParser.create().parse_overrides(
-        [f"{key}={value}" for key, value in sweep.items()] + list(arguments)
-    )
-    # Hydra's own expansion, so that a plan means what the command line means.
-    (batch,) = cast(list, BasicSweeper.split_arguments(overrides, None))
-    return [compose("train", list(job)) for job in batch]
+    return [compose("train", job) for job in jobs_of(master(arguments), arguments, winners)]
+
+
+def master(arguments: Sequence[str]) -> DictConfig:
+    """What ``scripts/train.py -m *arguments`` composes before it sweeps, Hydra's own settings included."""
+    return compose("train", without_sweeps(arguments), with_hydra=True)
+
+
+def jobs_of(config: DictConfig, arguments: Sequence[str], winners: Settings | None = None) -> list[list[str]]:
+    """The overrides of each run of a sweep.
+
+    Args:
+        config: what ``master`` gives.
+        arguments, winners: see ``expand``, which also says what is raised.
+    """
+    sweeper = config.hydra.sweeper
+    if "grids" not in sweeper:
+        return product([*(f"{key}={value}" for key, value in (sweeper.params or {}).items()), *arguments])
+
+    def settings(model: str) -> Mapping[str, Any]:
+        if not sweeper.get("use_winners"):
+            return {}
+        if winners is not None:
+            return winners(model)
+        return winner_settings(winner_file(sweeper.winners, config.dataset.name, model, config.profile.name))
+
+    return in_grids(sweeper.grids, arguments, settings)
 
 
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_machine(config: DictConfig, launcher: DictConfig) -> None:
+    """Give a run of a sweep its part of the machine, where Hydra's launcher starts several side by side.
+
+    Args:
+        config: of the run; ``threads`` is set unless it was chosen, and the bar is left out, as bars of several
+            processes would write over each other.
+        launcher: Hydra's configuration of it: joblib's ``n_jobs`` processes divide cores and GPU memory evenly,
+            submitit's have ``cpus_per_task``.
+    """
+    jobs, cpus = launcher.get("n_jobs"), launcher.get("cpus_per_task")
+    if jobs is not None:
+        jobs = jobs if jobs > 0 else max(1, cores() + 1 + jobs)  # joblib: -1 is all of them
+        cpus = max(1, cores() // jobs)
+        if jobs > 1 and torch.cuda.is_available() and config.device != "cpu":
+            # So that a run which needs more than its share fails itself, and not one of its neighbours.
+            torch.cuda.set_per_process_memory_fraction(1 / jobs)
+    if cpus is not None:
+        config.threads = config.threads or cpus
+        config.progress = False
 
 
 def run_all(configs: Sequence[DictConfig], jobs: int) -> tuple[list[Record], list[str]]:

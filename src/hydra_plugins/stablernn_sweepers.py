@@ -1,0 +1,109 @@
+"""Where Hydra looks for sweepers: ``hydra/sweeper=grids`` and ``halving``. What they do is in stablernn.search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+# stablernn is imported where it is used: Hydra reads this file whenever any of its programs starts.
+
+
+@dataclass
+class GridsConfig:
+    _target_: str = "hydra_plugins.stablernn_sweepers.GridsSweeper"
+    grids: dict[str, dict[str, Any]] = field(default_factory=dict)  # options and their values, one or more a model
+    use_winners: bool = False  # start from the hyperparameters that a search found for the data set and the profile
+    winners: str | None = None  # folder of the winners; null: conf/experiment/best
+    max_batch_size: int | None = None  # runs that the launcher gets at a time; null: all
+
+
+@dataclass
+class HalvingConfig:
+    _target_: str = "hydra_plugins.stablernn_sweepers.HalvingSweeper"
+    grids: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first: int = 1  # epochs of every trial
+    factor: int = 3  # one trial in so many goes on, to so many times the epochs
+    by_profile: dict[str, Any] = field(default_factory=dict)  # what an experiment takes these from
+    winners: str | None = None
+    max_batch_size: int | None = None
+    results: str = "results"  # its tables/ gets the table of all trials
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridsConfig, provider="stablernn")
+ConfigStore.instance().store(group="hydra/sweeper", name="halving", node=HalvingConfig, provider="stablernn")
+
+
+class GridsSweeper(Sweeper):
+    """Launches every run of some grids."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options  # as in the configuration, which is read again when it is complete
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+        self.launched = 0
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from stablernn.errors import StableRNNError, SweepError
+
+        try:
+            return self.carry_out(arguments)
+        except StableRNNError as error:
+            raise SweepError(str(error)) from error
+
+    def carry_out(self, arguments: list[str]) -> Any:
+        from stablernn.training.sweep import jobs_of
+
+        return self.launch(jobs_of(self._config, arguments))
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of one run."""
+        assert self.hydra_context is not None
+        config = self.hydra_context.config_loader.load_sweep_config(self._config, list(overrides))
+        with open_dict(config):
+            del config["hydra"]
+        return config
+
+    def launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
+        """What the jobs return; raises SweepError when all of them are over and one failed."""
+        from stablernn.errors import StableRNNError, SweepError
+
+        assert self.launcher is not None
+        self.validate_batch_is_legal(jobs)
+        results: list[JobReturn] = []
+        size = self.options["max_batch_size"] or len(jobs)
+        for start in range(0, len(jobs), size):
+            batch = jobs[start : start + size]
+            results += self.launcher.launch(batch, initial_job_idx=self.launched)
+            self.launched += len(batch)
+        try:
+            return [result.return_value for result in results]
+        except StableRNNError as error:
+            raise SweepError(SweepError.SOME_FAILED) from error
+
+    @property
+    def _config(self) -> DictConfig:
+        assert self.config is not None
+        return self.config
+
+
+class HalvingSweeper(GridsSweeper):
+    """Launches rung after rung of a search by successive halving, and writes the winners."""
+
+    def carry_out(self, arguments: list[str]) -> Any:
+        from stablernn.search import Search
+        from stablernn.winners import write_winners
+
+        search = Search.of(self._config, arguments, self.compose)
+        search.carry_out(lambda configs, jobs: self.launch(jobs))
+        write_winners(search, self._config.hydra.sweeper.winners, self._config.hydra.sweeper.results)

@@ -1,0 +1,25 @@
+"""The table of throughput against the number of runs side by side."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stablernn.report.tables import MODEL_NAMES, Table
+
+
+def jobs_table(measured: Mapping[str, Any]) -> Table:
+    """A line for each case and number of runs."""
+    heads = ["model", "d", "runs", "threads", "tokens/s", "against one"]
+    lines = []
+    for name, rates in measured["cases"].items():
+        model, _, _, size, _ = name.split("-")
+        for count in sorted(map(int, rates)):
+            rate = rates[str(count)]
+            against = f"{rate / rates['1']:.2f}" if "1" in rates else "–"
+            threads = max(1, measured["threads"] // count)
+            lines.append([MODEL_NAMES[model], size[1:], str(count), str(threads), f"{rate:,.0f}", against])
+    notes = [
+        "runs: so many train at once, a process each; threads: of each; tokens/s: of all of them together",
+        "unstable recurrent models, 33,278 types, 20 streams, windows of 35 steps",
+        "as `scripts/train.py -m hydra/launcher=joblib hydra.launcher.n_jobs=...` runs them",
+    ]
+    return Table(f"Several runs at once on {measured['hardware']}", heads, lines, notes)

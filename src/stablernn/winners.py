@@ -1,0 +1,107 @@
+"""What a search leaves: the winners as experiments, and the table of its trials."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from stablernn.compose import compose
+from stablernn.config import identity
+from stablernn.console import console
+from stablernn.errors import StableRNNError
+from stablernn.files import write_text
+from stablernn.record import Record
+from stablernn.report.formats import comma_separated, markdown
+from stablernn.report.load import sections
+from stablernn.report.search import search_table
+from stablernn.report.write import rich_table
+from stablernn.search import Search
+from stablernn.training.grids import leaves, winner_file
+
+_WHERE = ("hydra", "runs=", "tracking", "device=", "threads=", "progress=")  # arguments that change no result
+
+
+def write_winners(search: Search, winners: str | None, results: str) -> None:
+    """Write the winners' configurations and the table of all trials, and print both.
+
+    Args:
+        search: one that is over.
+        winners: folder; None: conf/experiment/best.
+        results: its tables/ gets search_<dataset>_<profile>.md and .csv.
+
+    Raises:
+        ConfigurationError: the search is not over.
+        StableRNNError: every trial of a model diverged.
+    """
+    found = search.winners()
+    written = write_search(search.records(), Path(results))
+    for model, record in found.items():
+        trials = len(search.by_model()[model])
+        path = winner_file(winners, record.data["name"], model, record.config["profile"]["name"])
+        write_text(path, winner_yaml(record, trials, search.command))
+        written.append(path)
+    console.print(f"winners written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+    lost = [model for model in search.by_model() if model not in found]
+    if lost:
+        raise StableRNNError(f"every trial of {', '.join(lost)} diverged: search smaller values of optimizer.lr")
+
+
+def write_search(records: Sequence[Record], results: Path) -> list[Path]:
+    """Print the table of all trials and write it as Markdown and CSV; returns the files."""
+    written = []
+    for section in sections(records):
+        shown = search_table(section)
+        console.print(rich_table(shown))
+        stem = results / "tables" / f"search_{section.name}"
+        write_text(stem.with_suffix(".md"), markdown(shown))
+        write_text(stem.with_suffix(".csv"), comma_separated(shown))
+        written += [stem.with_suffix(".md"), stem.with_suffix(".csv")]
+    return written
+
+
+def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
+    """A winner as an experiment: exactly what sets its run apart from the data set's, model's and profile's defaults.
+
+    Args:
+        record: of the winner.
+        trials: among which it won.
+        command: the arguments of the search.
+    """
+    names = {name: record.config[name]["name"] for name in ("dataset", "model", "profile")}
+    defaults = dict(leaves(identity(compose("train", [f"{group}={name}" for group, name in names.items()]))))
+    own = {
+        option: value
+        for option, value in leaves(record.config)
+        # As JSON, because that is what a run's id is made of: 3 and 3.0 are two ids.
+        if option.partition(".")[0] not in ("seed", "stability")
+        and (option not in defaults or json.dumps(value) != json.dumps(defaults[option]))
+    }
+    settings = OmegaConf.create()
+    for option, value in own.items():
+        OmegaConf.update(settings, option, value)
+    name = "_".join(names.values())
+    best = record.metrics["valid"]["perplexity"]
+    arguments = shlex.join(argument for argument in command if not argument.startswith(_WHERE))
+    lines = [
+        "# @package _global_",
+        f"# The best of {trials} trials: validation perplexity {best:.2f}, run {record.id}. Found by",
+        f"#   python scripts/train.py -m {arguments}",
+        "# Train it, here under a constraint:",
+        f"#   python scripts/train.py experiment=best/{name} stability=stable",
+        "defaults:",
+        *(f"  - override /{group}: {choice}" for group, choice in names.items()),
+        "experiment_name: best",
+    ]
+    return "\n".join(lines) + "\n" + (OmegaConf.to_yaml(settings) if own else "")
+
+
+def winners(options: DictConfig) -> None:
+    """Write the winners of a search that is over, and its table (scripts/winners.py).
+
+    Raises:
+        StableRNNError: the search is not over, or the options name none.
+    """
+    arguments = [f"{name}={options[name]}" for name in ("experiment", "profile", "dataset", "runs")]
+    write_winners(Search.of_command(arguments), options.winners, options.results)
