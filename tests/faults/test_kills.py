@@ -60,6 +60,7 @@ def test_kills_at_random_moments(name, children, tmp_path, ledger, seed):
             child = children.start(train, config)
             if not child.kill_after(random.uniform(0, 0.8 * seconds)):
                 assert child.wait() == 0
+                seconds *= 0.7  # something slowed the machine down while the first run was measured
                 break
             kills += 1
             check_whole(runs)
