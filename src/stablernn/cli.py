@@ -32,6 +32,8 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     Exit code 2 for anything that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a bug. In a sweep a run that
     fails, or that another process is at work on, says so at once, and the others go on.
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1" and (config_name != "train" or {"-m", "--multirun"} & set(sys.argv)):
+        _refuse("torchrun shares one run among its processes: start scripts/train.py with it, and without -m")
     if get_args_parser().parse_args().experimental_rerun is not None:
         _refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
     # Hydra prints its own digest of an exception and exits with 1; this makes it hand the exception on.
@@ -68,8 +70,6 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     sys.argv[1:] = [_quoted(argument, text) for argument in sys.argv[1:]]
     signal.signal(signal.SIGTERM, _interrupt)
     folder, name = locate(config_name)
-    if os.environ.get("WORLD_SIZE", "1") != "1" and (config_name != "train" or {"-m", "--multirun"} & set(sys.argv)):
-        _refuse("torchrun shares one run among its processes: start scripts/train.py with it, and without -m")
     try:
         hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
     except SweepError as error:
