@@ -1,3 +1,4 @@
+import os
 import random
 
 import pytest
@@ -11,6 +12,8 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("faults injected and survived; runs lost, results that differ")
         for line in LEDGER.lines():
             terminalreporter.write_line(line)
+        if LEDGER.seed is not None:
+            terminalreporter.write_line(f"the same moments again: FAULTS_SEED={LEDGER.seed}")
 
 
 @pytest.fixture
@@ -20,12 +23,10 @@ def ledger():
 
 
 @pytest.fixture(scope="session")
-def seed(request):
+def seed():
     """Decides at which moments the faults come; printed, and set by FAULTS_SEED to see one again."""
-    import os
-
     number = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(10**6))
-    request.config.get_terminal_writer().line(f"\nfaults: FAULTS_SEED={number}")
+    LEDGER.seed = number
     return number
 
 

@@ -18,6 +18,7 @@ class Ledger:
     """Faults by name; ``outcome`` is "" if nothing was lost and all was as it would have been without the fault."""
 
     rows: dict[str, _Row] = field(default_factory=dict)
+    seed: int | None = None  # of what was drawn
     _since: float = field(default_factory=time.monotonic)
 
     def begin(self) -> None:

@@ -15,7 +15,7 @@ from faults.outcome import difference, updates
 from faults.test_kills import OFTEN, options, uninterrupted
 from stablernn.compose import compose
 from stablernn.config import run_id
-from stablernn.errors import RunInUseError
+from stablernn.errors import RunInUseError, SweepError
 from stablernn.training import lock
 from stablernn.training.lock import held, holder
 from stablernn.training.run import run
@@ -118,7 +118,7 @@ def test_a_sweep_leaves_a_run_that_is_in_use_and_goes_on(launcher, children, tmp
     second = children.start(command_line, [*sweep, *launcher, f"runs={runs}"])
     assert second.wait() == 2
     assert f"left out: {run_id(config)} is in use by process {first.process.pid} on" in second.printed()
-    assert "some runs of the sweep failed or are in use by other processes (see above)" in second.printed()
+    assert SweepError.SOME_FAILED in second.printed()
     assert len(list(runs.glob("*/record.json"))) == 2
     first.send(signal.SIGCONT)
     assert first.wait() == 0
