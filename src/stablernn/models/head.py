@@ -47,5 +47,5 @@ class Head(nn.Module, ABC):
         """
 
     def arrange(self, frequencies: Tensor) -> None:
-        """Take notice of how often each type comes, (V,); a copy on the CPU is enough."""
+        """Take notice of how often each type comes, (V,); asked of a head that ``needs_frequencies`` alone."""
         raise NotImplementedError

@@ -53,8 +53,8 @@ class Step:
         model, constraint, optimizer: trained, projected on, taken the learning rate from.
         clip: largest global norm of the gradient of the mean loss.
         waits: whether to look at numbers on the way; by default on a CPU.
-        accumulate: parts of the streams that are gone through one after the other, their gradients summed: less memory,
-            the same update.
+        accumulate: parts of the streams that are gone through one after the other, their gradients summed: the
+            same update, less memory for activations.
         processes: that share the streams, and each take the update.
     """
 
