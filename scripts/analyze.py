@@ -11,7 +11,7 @@ from stablernn.config import check_targets, make
 from stablernn.console import console, display
 from stablernn.report.printed import export
 from stablernn.report.write import rich_table
-from stablernn.training.run import pick_device
+from stablernn.training.build import pick_device
 from stablernn.training.trained import find_runs
 
 

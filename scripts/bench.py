@@ -7,7 +7,7 @@ from stablernn.cli import main
 from stablernn.console import console, display, log, open_bar
 from stablernn.report.bench import write_bench
 from stablernn.report.large import write_large
-from stablernn.training.run import pick_device
+from stablernn.training.build import pick_device
 
 
 def bench(options: DictConfig) -> None:

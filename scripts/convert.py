@@ -10,7 +10,7 @@ from stablernn.console import console, display
 from stablernn.errors import ConfigurationError
 from stablernn.report.convert import conversion_table
 from stablernn.report.write import rich_table
-from stablernn.training.run import pick_device
+from stablernn.training.build import pick_device
 from stablernn.training.trained import find_runs
 
 

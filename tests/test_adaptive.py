@@ -19,8 +19,9 @@ from stablernn.models.precision import Precision
 from stablernn.report.load import sections
 from stablernn.stability import certify
 from stablernn.training import loop
+from stablernn.training.build import build_for
 from stablernn.training.evaluate import score
-from stablernn.training.run import build_for, run
+from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 
 TYPES, SIZE, CUTOFFS = 60, 64, [10, 25, 40]

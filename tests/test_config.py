@@ -13,7 +13,8 @@ from stablernn.errors import ConfigurationError
 from stablernn.report.load import STUDIES
 from stablernn.reproduce import _at
 from stablernn.stability.constraints import Constraint
-from stablernn.training.run import build, run
+from stablernn.training.build import build
+from stablernn.training.run import run
 from stablernn.training.sweep import expand
 
 GROUPS = [

@@ -14,8 +14,8 @@ from stablernn.compose import compose
 from stablernn.config import make
 from stablernn.data.corpora import WordCorpus
 from stablernn.report.large import write_large
+from stablernn.training.build import build_for
 from stablernn.training.evaluate import score
-from stablernn.training.run import build_for
 
 
 def test_the_made_text_reads_as_the_corpus_that_it_was_made_of(tmp_path):

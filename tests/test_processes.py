@@ -22,8 +22,9 @@ from stablernn.errors import ConfigurationError
 from stablernn.models.unroll import join_streams, split_streams
 from stablernn.record import read_record
 from stablernn.training import checkpoint, processes
+from stablernn.training.build import build
 from stablernn.training.processes import ALONE, own_device
-from stablernn.training.run import build, run
+from stablernn.training.run import run
 from stablernn.training.step import Step
 
 SHARED = [*SMALL, "precision=float32", "training.batch_size=8", "training.log_every=5", "optimizer.lr=1", "threads=1"]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from stablernn.models.precision import Precision, choose_precision, multiplies_b
 from stablernn.models.unroll import tensors
 from stablernn.report.bench import bench_markdown, print_bench
 from stablernn.training import run as run_module
+from stablernn.training.build import build
 from stablernn.training.graph import GraphedStep
 from stablernn.training.loop import Trainer
-from stablernn.training.run import build, run
+from stablernn.training.run import run
 from stablernn.training.step import Step, global_norm, readable_step
 
 TYPES = 40  # of the embedded corpus of a test
@@ -101,13 +103,6 @@ def test_a_step_that_is_not_finite_changes_nothing_and_neither_does_one_after_it
     assert torch.isfinite(torch.tensor(nats))
 
 
-class _Replayed(GraphedStep):
-    """A captured step whose graph is the function itself."""
-
-    def _record(self, work):
-        return work
-
-
 @pytest.mark.parametrize("approximation", APPROXIMATIONS, ids=["recurrent", "feedforward"])
 def test_a_captured_step_is_the_same_step(approximation, small):
     """Buffers that are written again and again, a state handed on inside, a window of another shape in between."""
@@ -116,7 +111,8 @@ def test_a_captured_step_is_the_same_step(approximation, small):
     data = [*windows(len(ours.inputs.weight), 5), windows(len(ours.inputs.weight), 1, steps=4)[0]]
     data += list(windows(len(ours.inputs.weight), 4))
     losses = {}
-    for model, kind in ((ours, _Replayed), (reference, Step)):
+    launched = partial(GraphedStep, record=lambda work: work)  # the function itself in the place of its graph
+    for model, kind in ((ours, launched), (reference, Step)):
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
         step = kind(model, constraint, optimizer, 0.25)
         state, losses[kind] = model.initial_state(3), []
@@ -124,7 +120,7 @@ def test_a_captured_step_is_the_same_step(approximation, small):
             optimizer.param_groups[0]["lr"] = 1.0 if number < 7 else 0.25
             state = step(x, y, state)
             losses[kind].append(step.collect())
-    assert_close(losses[_Replayed], losses[Step])
+    assert_close(losses[launched], losses[Step])
     assert_close(dict(ours.named_parameters()), dict(reference.named_parameters()))
 
 

@@ -21,8 +21,9 @@ from stablernn.record import BLOCKS_FILE, read_record
 from stablernn.training import checkpoint, evaluate, loop
 from stablernn.training import run as run_module
 from stablernn.training import step as step_module
-from stablernn.training.evaluate import Score, score
-from stablernn.training.run import build, run
+from stablernn.training.build import build, pick_device
+from stablernn.training.evaluate import Score, Scorer, score
+from stablernn.training.run import run
 from stablernn.training.tracking import SilentRun
 
 
@@ -136,7 +137,8 @@ def beside_plain_pytorch(config, updates: int, scored: int) -> tuple[torch.Tenso
     theirs: list[float] = []
     state = None
     for number in range(updates):
-        assert trainer.step()
+        trainer.step()
+        assert trainer.collect()
         if number % len(windows) == 0:
             state = None
         loss, state = plain_step(
@@ -229,7 +231,7 @@ def test_a_run_leaves_a_record_and_is_not_run_again(small, monkeypatch):
     assert record.data["tokens"] == {"train": 3000, "valid": 500, "test": 700}
     assert record.metrics["test"]["tokens"] == 700
     assert record.progress["epochs"] == 2.0
-    monkeypatch.setattr(run_module, "build", lambda *_: pytest.fail("trained twice"))
+    monkeypatch.setattr(run_module, "build_for", lambda *_: pytest.fail("trained twice"))
     assert run(config) == record
 
 
@@ -322,10 +324,14 @@ def test_the_learning_rate_falls_on_a_plateau_and_the_best_weights_are_scored(sm
     config = small("training.epochs=20", "training.early_stop=3", "training.annealing=4", "optimizer.lr=1.0")
     scores = iter([100.0, 90.0, 95.0, 80.0, 85.0, 85.0, 85.0, 70.0])
 
-    def scripted(model, split):
-        return Score(math.log(next(scores)) * len(split), len(split)) if len(split) == 500 else score(model, split)
+    turns = Scorer.turns
 
-    monkeypatch.setattr(loop, "score", scripted)
+    def scripted(self, split):
+        if len(split) != 500:
+            return (yield from turns(self, split))
+        return Score(math.log(next(scores)) * len(split), len(split))
+
+    monkeypatch.setattr(Scorer, "turns", scripted)
     record = run(config)
     evaluations = [row for row in record.history if "valid_perplexity" in row]
     assert [row["lr"] for row in evaluations] == [1.0, 1.0, 1.0, 0.25, 0.25, 0.0625, 0.015625]
@@ -407,7 +413,7 @@ def test_wandb_offline_gets_the_curves(small):
 
 def test_the_gpu_is_not_silently_replaced_by_the_cpu(small):
     if torch.cuda.is_available():
-        assert run_module.pick_device("auto").type == "cuda"
+        assert pick_device("auto").type == "cuda"
     else:
         with pytest.raises(ConfigurationError, match="device=cuda"):
             run(small("device=cuda"))

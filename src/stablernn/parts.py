@@ -11,8 +11,9 @@ from stablernn.config import run_id
 from stablernn.record import read_record
 from stablernn.report.search import TRIAL_FILE, load_trials
 from stablernn.search import Search
+from stablernn.training.build import pick_device
 from stablernn.training.estimate import estimate_seconds
-from stablernn.training.run import finished, pick_device
+from stablernn.training.outcome import finished
 from stablernn.training.sweep import cores, expand, run_all
 from stablernn.training.trained import Trained
 from stablernn.winners import write_winners

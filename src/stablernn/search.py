@@ -17,7 +17,7 @@ from stablernn.console import log
 from stablernn.errors import ConfigurationError, StableRNNError
 from stablernn.record import FINISHED, Record
 from stablernn.training import halving
-from stablernn.training.run import standing_record
+from stablernn.training.outcome import standing_record
 from stablernn.training.sweep import jobs_of, master
 
 # Launches the runs of some configurations, of which it also gets the overrides; raises the error of one that failed.

@@ -21,8 +21,9 @@ from stablernn.errors import CheckpointError, ConfigurationError, DataError, Rec
 from stablernn.record import read_record
 from stablernn.report.load import load_records, sections
 from stablernn.training import checkpoint
+from stablernn.training.build import build
 from stablernn.training.loop import Trainer
-from stablernn.training.run import build, run
+from stablernn.training.run import run
 from stablernn.training.tracking import SilentRun
 from stablernn.training.trained import Trained
 

@@ -12,8 +12,8 @@ from stablernn.models.language_model import SequenceModel
 from stablernn.models.truncated import FeedForward
 from stablernn.record import Record
 from stablernn.training import checkpoint
+from stablernn.training.build import build
 from stablernn.training.foreign import MODEL, check_size, checked
-from stablernn.training.run import build
 
 DESCRIPTION = "feedforward.json"
 WEIGHTS = "model.safetensors"

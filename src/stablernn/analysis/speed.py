@@ -19,6 +19,9 @@ from stablernn.analysis.contenders import Case, Ours, contenders, seconds_of
 from stablernn.files import write_json
 from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, set_up_products
 from stablernn.record import commit, processor, versions
+from stablernn.training.turns import Lane, Turns, arrival
+
+_BETWEEN_REPORTS = 50  # updates, as a run has them
 
 
 def cases(models: Sequence[str], sizes: Sequence[int], batches: Sequence[int], ks: Sequence[int | None]) -> list[Case]:
@@ -127,7 +130,8 @@ def ceiling(device: torch.device) -> dict[str, float]:
 
 
 def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float:
-    """Tokens a second of ``jobs`` runs that train at once, a process each, on one device.
+    """Tokens a second of ``jobs`` runs that train at once on one device: on a GPU in turns in one process, else in a
+    process each.
 
     Args:
         case: what each of them trains.
@@ -135,6 +139,8 @@ def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float
         jobs: how many.
         seconds: for how long they are watched, all of them running.
     """
+    if device.type == "cuda":
+        return _in_turns(case, device, jobs, seconds)
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(jobs), context.Queue()
     threads = max(1, torch.get_num_threads() // jobs)
@@ -149,6 +155,34 @@ def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float
     return sum(rates)
 
 
+def _in_turns(case: Case, device: torch.device, jobs: int, seconds: float) -> float:
+    """As ``training.pack`` has them."""
+    runs = [Ours(case, device, choose_precision("auto", device)) for _ in range(jobs)]
+    with runs[0].environment():
+        _take_turns([_updates(run, 3) for run in runs], device)
+        began = time.perf_counter()
+        _take_turns([_updates(run, _BETWEEN_REPORTS) for run in runs], device)
+        rounds = max(1, round(seconds / (time.perf_counter() - began)))
+        began = time.perf_counter()
+        _take_turns([_updates(run, rounds * _BETWEEN_REPORTS) for run in runs], device)
+        return jobs * rounds * _BETWEEN_REPORTS * case.tokens / (time.perf_counter() - began)
+
+
+def _updates(run: Ours, count: int) -> Turns[None]:
+    for number in range(1, count + 1):
+        run.step()
+        if number % _BETWEEN_REPORTS == 0 or number == count:
+            yield from arrival(run.device)
+            run.update.collect()
+        yield
+
+
+def _take_turns(turns: Sequence[Turns[None]], device: torch.device) -> None:
+    lanes = [Lane(each, device) for each in turns]
+    while lanes:
+        lanes = [lane for lane in lanes if not lane.advance()]
+
+
 def _pack_one(case: Case, device: torch.device, threads: int, seconds: float, barrier, queue) -> None:
     torch.set_num_threads(threads)
     ours = Ours(case, device, choose_precision("auto", device))
@@ -161,7 +195,7 @@ def _pack_one(case: Case, device: torch.device, threads: int, seconds: float, ba
         while time.perf_counter() - began < seconds:
             ours.step()
             steps += 1
-            if steps % 50 == 0:  # as often as a run reports
+            if steps % _BETWEEN_REPORTS == 0:
                 ours.update.collect()
         ours.update.collect()
         queue.put(steps * case.tokens / (time.perf_counter() - began))

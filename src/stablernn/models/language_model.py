@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stablernn.errors import ConfigurationError
+from stablernn.models.dropout import Dropout
 from stablernn.models.head import Head
 from stablernn.models.softmax import FullSoftmax
 from stablernn.models.unroll import Backbone, CellFactory
@@ -24,7 +25,7 @@ class SequenceModel(nn.Module):
         self.inputs = inputs
         self.backbone = backbone
         self.objective = objective
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def initial_state(self, batch: int) -> Any:
         return self.backbone.initial_state(batch)

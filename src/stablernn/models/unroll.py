@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stablernn.models.cells import Cell, State
+from stablernn.models.dropout import Dropout
 
 CellFactory = Callable[[int, int], Cell]
 
@@ -22,7 +23,7 @@ class Backbone(nn.Module, ABC):
     def __init__(self, cells: Sequence[Cell], dropout: float = 0.0) -> None:
         super().__init__()
         self.cells: Sequence[Cell] = nn.ModuleList(cells)  # type: ignore[assignment]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any:

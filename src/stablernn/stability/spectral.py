@@ -56,12 +56,13 @@ class RNNDiagonal(SpectralNormBall):
     tanh acts on each unit alone, so any positive diagonal D will do, and the set is larger than the spectral-norm
     ball: units may drive others strongly if little comes back. The singular values of D W D⁻¹ are clipped (the nearest
     point in the norm ‖D ΔW D⁻¹‖_F); where the clipped matrix is not quite balanced and its own D would say more than
-    the limit, it is scaled. D does not change with the scale of W, so what was projected is left alone. It looks at
-    numbers on the way, so a GPU waits for it.
+    the limit, it is scaled. D does not change with the scale of W, so what was projected is left alone.
 
     Args:
         limit: λ, in (0, 1).
     """
+
+    looks = True
 
     @torch.no_grad()
     def project(self, cell: Cell, inputs: Tensor | None) -> None:
@@ -91,10 +92,10 @@ def clip_singular_values(
         matrix: M (N, D).
         limit: of the singular values.
         row_scale: r (N,), positive; None: 1.
-        waits: whether to look at numbers on the way and do no more than is needed; by default on a CPU.
+        waits: whether to look at numbers on the way and do no more than is needed; by default not on a GPU.
     """
     gram = _gram(matrix, row_scale)
-    if not (matrix.device.type == "cpu" if waits is None else waits):
+    if not (not matrix.is_cuda if waits is None else waits):
         inside = torch.linalg.cholesky_ex(_margin(gram, limit)).info == 0
         factor = clip_factor(gram, limit * _INSIDE_BY_PRODUCTS)
         matrix.copy_(torch.where(inside, matrix, matrix @ factor))

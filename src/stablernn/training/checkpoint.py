@@ -31,19 +31,28 @@ REMEDY = "delete the folder of its run, and the run starts anew"
 _UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError)
 
 
-def save(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Write named tensors and JSON values in one step.
 
     Raises:
         StorageError: it cannot be written; an older checkpoint of this name is as it was.
     """
+    write(path, *copied(tensors, values))
+
+
+def copied(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
+    """What a checkpoint of these holds: copies on the CPU, and the values as text."""
     whole = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    text = json.dumps(values)
+    return whole, json.dumps(values)
+
+
+def write(path: Path, tensors: dict[str, Tensor], values: str) -> None:
+    """Write what ``copied`` gave; raises as ``save``."""
     with replacing(path) as temporary:
         try:
-            save_file(whole, temporary, metadata={"values": text, "sha256": _digest(whole, text)})
+            save_file(tensors, temporary, metadata={"values": values, "sha256": _digest(tensors, values)})
         except SafetensorError as error:  # it says "(os error 28)" for a full disk, and is no OSError
             number = int(found.group(1)) if (found := re.search(r"os error (\d+)", str(error))) else errno.EIO
             raise OSError(number, os.strerror(number)) from error
@@ -137,32 +146,31 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
     optimizer.load_state_dict({"state": state, "param_groups": values["param_groups"]})
 
 
-def generator_state(rank: int = 0) -> dict[str, Tensor]:
-    """State of the random generators that training draws from, in the process of this rank."""
-    states = {_generator("cpu", rank): torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states[_generator("cuda", rank)] = torch.cuda.get_rng_state()
-    return states
+def generator_state(generator: torch.Generator, rank: int = 0) -> dict[str, Tensor]:
+    """State of the generator that training draws from, in the process of this rank."""
+    return {_generator(generator.device.type, rank): generator.get_state()}
 
 
-def load_generator_state(tensors: dict[str, Tensor], rank: int = 0) -> None:
+def load_generator_state(generator: torch.Generator, tensors: dict[str, Tensor], rank: int = 0) -> None:
     """Restore what was saved of this rank; one that there was not before draws on from its own seed."""
-    if (cpu := _generator("cpu", rank)) in tensors:
-        torch.set_rng_state(tensors[cpu])
-    if (cuda := _generator("cuda", rank)) in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors[cuda])
+    if (name := _generator(generator.device.type, rank)) in tensors:
+        generator.set_state(tensors[name])
 
 
 def _generator(device: str, rank: int) -> str:
     return f"random.{device}.{rank}" if rank else f"random.{device}"
 
 
-def save_snapshot(folder: Path, update: int, cells: Sequence[Cell]) -> None:
-    """Write the recurrent matrices of every layer after an update."""
-    matrices = {
+def snapshot_file(folder: Path, update: int) -> Path:
+    """Where the recurrent matrices after an update are."""
+    return _after(folder / SNAPSHOTS, update)
+
+
+def recurrent_matrices(cells: Sequence[Cell]) -> dict[str, Tensor]:
+    """Those of every layer by name."""
+    return {
         f"{layer}.{name}": block for layer, cell in enumerate(cells) for name, block in cell.recurrent_blocks().items()
     }
-    save(_after(folder / SNAPSHOTS, update), matrices, {"update": update})
 
 
 def load_snapshots(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
@@ -172,9 +180,9 @@ def load_snapshots(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
         yield values["update"], matrices
 
 
-def save_kept(folder: Path, update: int, model: nn.Module) -> None:
-    """Write all weights after an update, to stay."""
-    save(_after(folder / KEPT, update), model_tensors(model), {"update": update})
+def kept_file(folder: Path, update: int) -> Path:
+    """Where all weights after an update are, if they are kept."""
+    return _after(folder / KEPT, update)
 
 
 def kept(folder: Path) -> dict[int, Path]:

@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from stablernn.config import Training, identity, make
 from stablernn.console import display, open_bar
 from stablernn.data.splits import Corpus
+from stablernn.training.build import build_for
 from stablernn.training.evaluate import score
 from stablernn.training.loop import Trainer
-from stablernn.training.run import build_for, describe
+from stablernn.training.run import describe
 from stablernn.training.tracking import SilentRun
 
 _WARM_UP_UPDATES = 2
@@ -61,9 +62,11 @@ def _measure(config: DictConfig, corpus: Corpus) -> float:
     )
     for _ in range(_WARM_UP_UPDATES):
         trainer.step()
+        trainer.collect()
     began, updates = time.perf_counter(), 0
     while updates == 0 or time.perf_counter() - began < _SECONDS_A_KIND:
         trainer.step()
+        trainer.collect()
         updates += 1
     update_seconds = (time.perf_counter() - began) / updates
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stablernn.data.splits import Split
 from stablernn.data.windows import Windows
 from stablernn.models.language_model import SequenceModel
+from stablernn.training.graph import WindowLaunch, recorder
+from stablernn.training.turns import Turns, arrival, finish
 
 # Tokens that are scored at once, and whose nats are kept as one sum. Intervals resample these blocks, so they must be
 # long beside the words over which losses are alike, and many in a split. On WikiText-2's test (240 blocks) the standard
@@ -46,21 +49,42 @@ class Score:
         return {"length": BLOCK, "tokens": self.tokens, "nats": list(self.blocks)}
 
 
-@torch.no_grad()
+class Scorer:
+    """Scores splits with a model, whatever its weights are by then; on a GPU a block is one launch."""
+
+    def __init__(self, model: SequenceModel) -> None:
+        self.model = model
+        self.device = model.inputs.weight.device
+        self._nats = torch.zeros((), dtype=torch.float64, device=self.device)
+        captured = self.device.type == "cuda" and model.objective.fixed_shapes
+        self._block = WindowLaunch(self._score, recorder(self.device)) if captured else self._score
+
+    @torch.no_grad()
+    def turns(self, split: Split) -> Turns[Score]:
+        """``score``, giving way after each block."""
+        was_training = self.model.training
+        self.model.eval()
+        total = torch.zeros_like(self._nats)
+        blocks = []
+        state = self.model.initial_state(1)
+        for x, y in Windows(split, batch=1, length=BLOCK):
+            state = self._block(x.to(self.device), y.to(self.device), state)
+            total += self._nats
+            blocks.append(self._nats.clone())
+            yield
+        self.model.train(was_training)
+        yield from arrival(self.device)
+        return Score(float(total), len(split), tuple(torch.stack(blocks).tolist()))
+
+    def _score(self, x: Tensor, y: Tensor, state: Any) -> Any:
+        nats, after = self.model.loss(x, y, state)
+        self._nats.copy_(nats)
+        return after
+
+
 def score(model: SequenceModel, split: Split) -> Score:
     """Score a split as one stream from the zero state, in float64 sums; draws no random numbers.
 
     The model is left in the mode (training or not) that it was in.
     """
-    device = model.inputs.weight.device
-    was_training = model.training
-    model.eval()
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    blocks = []
-    state = model.initial_state(1)
-    for x, y in Windows(split, batch=1, length=BLOCK):
-        nats, state = model.loss(x.to(device), y.to(device), state)
-        total += nats
-        blocks.append(nats)
-    model.train(was_training)
-    return Score(float(total), len(split), tuple(torch.stack(blocks).tolist()))
+    return finish(Scorer(model).turns(split))

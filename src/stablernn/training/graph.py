@@ -1,4 +1,10 @@
-"""The step as one launch: captured in a CUDA graph and replayed."""
+"""Work on a GPU as one launch: captured in a CUDA graph and replayed.
+
+At these sizes a GPU is done with one kernel before the host has sent the next. Where runs share a GPU each has a stream
+of its own, and a graph is captured on the stream that it is replayed on: what libraries keep per stream (the
+workspace of a product, say) is then never used by two runs at once. For the same reason masks come from a generator
+of each run, which its graph knows.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,19 +12,110 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stablernn.console import log
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.unroll import rebuild, tensors
 from stablernn.stability.constraints import Constraint
 from stablernn.training.processes import ALONE, Processes
 from stablernn.training.step import Step, is_plain_sgd
 
+Work = Callable[[], None]
+Record = Callable[[Work], Work]
 
-class GraphedStep(Step):
-    """A step whose kernels are launched together: at these sizes a GPU is done with one before the host sends the next.
+
+def recorder(device: torch.device, generator: torch.Generator | None = None) -> Record:
+    """What turns work on a device into work that is launched as one; it is not carried out by that.
+
+    Args:
+        device: a GPU; on the current stream, which must not be its default one.
+        generator: that the work draws from.
+    """
+
+    def record(work: Work) -> Work:
+        graph = torch.cuda.CUDAGraph()
+        if generator is not None:
+            graph.register_generator_state(generator)
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(device)):
+            work()
+        return graph.replay
+
+    return record
+
+
+class OneLaunch:
+    """Work without arguments: the first time as it is (libraries set themselves up), then as one launch."""
+
+    def __init__(self, work: Work, record: Record) -> None:
+        self._work = work
+        self._record = record
+        self._launch: Work | None = None
+        self._calls = 0
+
+    def __call__(self) -> None:
+        self._calls += 1
+        if self._calls == 1:
+            self._work()
+            return
+        if self._launch is None:
+            self._launch = self._recorded()
+        self._launch()
+
+    def _recorded(self) -> Work:
+        try:
+            return self._record(self._work)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # some kernel of some version cannot be captured; nothing was carried out yet
+            reason = str(error).partition("\n")[0]
+            log.warning(f"not captured in a CUDA graph, so launched kernel by kernel, which is slower: {reason}")
+            return self._work
+
+
+class WindowLaunch:
+    """``work(x, y, state) -> state`` as one launch.
 
     A graph reads and writes fixed memory. So there is one set of buffers for x, y and the state, the state is handed on
-    inside the graph, and a window of another shape (the last of a pass, the first of a feed-forward model) runs
-    without it. The projection stays outside, as it may have to look at its result.
+    inside the graph, and a window of another shape (the last of a pass, the first of a feed-forward model) is
+    worked on without it.
+    """
+
+    def __init__(self, work: Callable[[Tensor, Tensor, Any], Any], record: Record) -> None:
+        self._work = work
+        self._launch = OneLaunch(self._on_buffers, record)
+        self._shapes: Any = None
+        self._x: Tensor | None = None
+
+    def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
+        shapes = [tuple(tensor.shape) for tensor in (x, y, *tensors(state))]
+        if self._x is None and shapes == self._shapes:  # twice the same one after the other: the usual ones
+            self._x, self._y = x.clone(), y.clone()
+            self._state = rebuild(state, (part.clone() for part in tensors(state)))
+        if self._x is None or shapes != self._shapes:
+            if self._x is None:
+                self._shapes = shapes
+            return self._work(x, y, state)
+        self._x.copy_(x)
+        self._y.copy_(y)
+        self._write_state(state)
+        self._launch()
+        return self._state
+
+    def _on_buffers(self) -> None:
+        assert self._x is not None
+        self._write_state(self._work(self._x, self._y, self._state))
+
+    def _write_state(self, state: Any) -> None:
+        for buffer, part in zip(tensors(self._state), tensors(state), strict=True):
+            if buffer is not part:
+                buffer.copy_(part)
+
+
+class GraphedStep(Step):
+    """A step of two launches: descent, and projection where it looks at no number.
+
+    Args:
+        record: what makes a launch of some work.
+        See ``Step`` for the others.
     """
 
     def __init__(
@@ -28,45 +125,22 @@ class GraphedStep(Step):
         optimizer: torch.optim.Optimizer,
         clip: float,
         accumulate: int = 1,
+        *,
+        record: Record,
     ) -> None:
         super().__init__(model, constraint, optimizer, clip, waits=False, accumulate=accumulate)
         assert self.plain_sgd, "another optimizer's step cannot be captured"
-        self._replay: Callable[[], None] | None = None
-        self._shapes: Any = None
+        self._descend = WindowLaunch(self.descend, record)
+        self._project = super().project if constraint.looks else OneLaunch(super().project, record)
 
     def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
-        shapes = [tuple(tensor.shape) for tensor in (x, y, *tensors(state))]
-        if self._replay is None:
-            if shapes != self._shapes:  # once as it is: libraries set themselves up in the first call
-                self._shapes = shapes
-                return super().__call__(x, y, state)
-            self._x, self._y = x.clone(), y.clone()
-            self._state = rebuild(state, (part.clone() for part in tensors(state)))
-            self._replay = self._record(self._work)
-        if shapes != self._shapes:
-            return super().__call__(x, y, state)
         self.set_lr()
-        self._x.copy_(x)
-        self._y.copy_(y)
-        self._write_state(state)
-        self._replay()
-        self.project()
-        return self._state
+        after = self._descend(x, y, state)
+        self.project_if_due()
+        return after
 
-    def _work(self) -> None:
-        self._write_state(self.descend(self._x, self._y, self._state))
-
-    def _write_state(self, state: Any) -> None:
-        for buffer, part in zip(tensors(self._state), tensors(state), strict=True):
-            if buffer is not part:
-                buffer.copy_(part)
-
-    def _record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Capture the kernels of ``work`` without running them; what comes back launches them."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            work()
-        return graph.replay
+    def project(self) -> None:
+        self._project()
 
 
 def make_step(
@@ -76,9 +150,16 @@ def make_step(
     clip: float,
     accumulate: int = 1,
     processes: Processes = ALONE,
+    generator: torch.Generator | None = None,
 ) -> Step:
-    """The fastest step for the model's device: on one GPU with plain SGD one that is captured in a graph."""
-    captured = model.inputs.weight.is_cuda and is_plain_sgd(optimizer) and model.objective.fixed_shapes
+    """The fastest step for the model's device: on one GPU with plain SGD one that is captured in graphs.
+
+    Args:
+        generator: that the model's dropout draws from.
+        See ``Step`` for the others.
+    """
+    device = model.inputs.weight.device
+    captured = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes
     if captured and processes.size == 1:
-        return GraphedStep(model, constraint, optimizer, clip, accumulate)
+        return GraphedStep(model, constraint, optimizer, clip, accumulate, record=recorder(device, generator))
     return Step(model, constraint, optimizer, clip, accumulate=accumulate, processes=processes)

@@ -26,6 +26,10 @@ class Interruption:
             KeyboardInterrupt: where it ends the process, and where another process of the same run got it.
             SystemExit: where its handler does.
         """
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """``act`` for the whole process."""
         self.requested = False
         number, frame = self._last or (None, None)
         before = self._previous.get(number)
@@ -36,7 +40,7 @@ class Interruption:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again, self.requested, self._last = self.requested, True, (number, frame)
         if again:
-            self.act()
+            self.pass_on()
 
     def __enter__(self) -> "Interruption":
         self._previous = {}

@@ -4,6 +4,7 @@ import math
 import time
 from collections import ChainMap
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,19 @@ from stablernn.config import Training
 from stablernn.data.splits import Corpus
 from stablernn.data.windows import Windows
 from stablernn.errors import CheckpointError
+from stablernn.models.dropout import draw_from, own_generator
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.unroll import join_streams, rebuild, split_streams, tensors
 from stablernn.record import write_history
 from stablernn.stability.constraints import Constraint, project
 from stablernn.training import checkpoint
-from stablernn.training.evaluate import Score, score
+from stablernn.training.evaluate import Score, Scorer
 from stablernn.training.graph import make_step
 from stablernn.training.interrupt import Interruption
 from stablernn.training.processes import ALONE, Processes
 from stablernn.training.tracking import Run
+from stablernn.training.turns import Turns, arrival, finish
+from stablernn.training.writer import Writer
 
 
 @dataclass
@@ -51,6 +55,8 @@ class Counters:
 
 class Trainer:
     """Trains one model on one corpus, and can be killed at any moment.
+
+    Masks come from a generator of its own, which goes on where PyTorch's stands when the trainer is made.
 
     Args:
         model, constraint: the model and the set of weights that it is kept on after every update.
@@ -100,7 +106,13 @@ class Trainer:
         self.pause_update = min(self.total_updates, pause * len(self.windows))
         self.counters = Counters()
         self.state = model.initial_state(self.streams)
-        self.update = make_step(model, constraint, optimizer, options.clip, options.accumulate, processes)
+        self.generator = own_generator(self.device)
+        draw_from(model, self.generator)
+        self.update = make_step(
+            model, constraint, optimizer, options.clip, options.accumulate, processes, self.generator
+        )
+        self.scorer = Scorer(model)
+        self.writer = Writer(beside=self.device.type == "cuda")
         self._issued: list[int] = []  # tokens of each update whose loss was not collected yet
         self._reports_every_update = self.device.type == "cpu"
 
@@ -111,6 +123,14 @@ class Trainer:
             KeyboardInterrupt: after SIGINT or SIGTERM; the checkpoint is written, so the run can be resumed.
             SystemExit: after a signal whose handler, a scheduler's, ends the process; likewise.
         """
+        return finish(self.turns())
+
+    def turns(self, shared: Interruption | None = None) -> Turns[Counters]:
+        """``fit``, giving way after each update and wherever the device is waited for.
+
+        Args:
+            shared: the interruption of all runs that take turns.
+        """
         self._resume()
         now = self.counters
         saved = time.monotonic()
@@ -118,34 +138,38 @@ class Trainer:
         self.model.train()
         if now.update == 0:
             self._take_snapshot()
-        with Interruption() as interruption:
+        with nullcontext(shared) if shared else Interruption() as interruption:
+            began = time.monotonic()
             while not self._finished():
-                if not self.step():
+                self.step()
+                finite = yield from self.report()
+                now.training_seconds += time.monotonic() - began
+                if not finite:
                     now.diverged = True
                     break
                 self._take_snapshot()
                 now.seconds = time.monotonic() - started
                 if self._evaluation_is_due():
-                    self._evaluate()
+                    yield from self._evaluate()
                     now.seconds = time.monotonic() - started
                 stop, due = self.processes.any(
                     interruption.requested, time.monotonic() - saved >= self.options.checkpoint_seconds
                 )
                 if stop or due:
+                    yield from arrival(self.device)
                     self.save()
                     saved = time.monotonic()
                 if stop:
+                    self.writer.finish()
                     interruption.act()
+                began = time.monotonic()
+                yield  # what passes here is of the rate at which this run trains beside others
             self.save()  # the weights at the end, for whoever compares them with the best
+            yield from self.writer.turns()
         return now
 
-    def step(self) -> bool:
-        """One update on the next window; False if one since the last report was not finite (it changed nothing).
-
-        On a CPU every update is reported, on a GPU those before a row of the history: asking more often
-        would let the device wait for the host.
-        """
-        began = time.monotonic()
+    def step(self) -> None:
+        """One update on the next window."""
         now = self.counters
         number = now.update % len(self.windows)
         if number == 0:
@@ -154,11 +178,17 @@ class Trainer:
         self.state = self.update(x, y, self.state)
         now.update += 1
         self._issued.append(y.numel() * self.processes.size)
-        finite = True
-        if self._reports_every_update or now.update % self.options.log_every == 0 or self._evaluation_is_due():
-            finite = self.collect()
-        now.training_seconds += time.monotonic() - began
-        return finite
+
+    def report(self) -> Turns[bool]:
+        """Collect the losses, if it is time; False if an update since then was not finite (it changed nothing).
+
+        On a CPU every update is reported, on a GPU those before a row of the history: asking more often
+        would let the device wait for the host.
+        """
+        if not (self._reports_every_update or self._row_is_due() or self._evaluation_is_due()):
+            return True
+        yield from arrival(self.device)
+        return self.collect()
 
     def collect(self) -> bool:
         """Take the losses since the last report into the counters; False if an update was not finite."""
@@ -176,7 +206,7 @@ class Trainer:
         now.recent_nats += nats
         now.recent_tokens += tokens
         if finite:
-            if now.update % self.options.log_every == 0:
+            if self._row_is_due():
                 row = {"update": now.update, "train_perplexity": _perplexity(now.recent_nats, now.recent_tokens)}
                 now.history.append(row)
                 now.recent_nats, now.recent_tokens = 0.0, 0
@@ -196,6 +226,9 @@ class Trainer:
         now = self.counters
         return now.update >= self.total_updates or now.evaluations_without_gain >= self.options.early_stop
 
+    def _row_is_due(self) -> bool:
+        return self.counters.update % self.options.log_every == 0
+
     def _evaluation_is_due(self) -> bool:
         every = self.options.evaluate_every or len(self.windows)
         return self.counters.update % every == 0 or self.counters.update == self.total_updates
@@ -204,13 +237,15 @@ class Trainer:
         """Copy the recurrent matrices, if it is time; the same update always gives the same file."""
         every, update = self.options.snapshot_every, self.counters.update
         if self.processes.first and every and (update % every == 0 or update == self.total_updates):
-            checkpoint.save_snapshot(self.folder, update, self.model.backbone.cells)
+            matrices = checkpoint.recurrent_matrices(self.model.backbone.cells)
+            self.writer.save(checkpoint.snapshot_file(self.folder, update), matrices, {"update": update})
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> Turns[None]:
         """Score valid; keep the best weights, divide the learning rate if there was no gain."""
         now = self.counters
         project(self.constraint, self.model)
-        valid = self.processes.by_first(lambda: score(self.model, self.corpus.splits["valid"]))
+        scoring = self.scorer.turns(self.corpus.splits["valid"])
+        valid = yield from self.processes.turns_of_first(scoring)
         lr = self.optimizer.param_groups[0]["lr"]
         row = {
             "update": now.update,
@@ -234,7 +269,7 @@ class Trainer:
             now.best, now.best_update, now.evaluations_without_gain = valid.as_dict(), now.update, 0
             if self.processes.first:
                 weights = checkpoint.model_tensors(self.model)
-                checkpoint.save(self.folder / checkpoint.BEST, weights, {"update": now.update})
+                self.writer.save(self.folder / checkpoint.BEST, weights, {"update": now.update})
         else:
             now.evaluations_without_gain += 1
             for group in self.optimizer.param_groups:
@@ -248,7 +283,8 @@ class Trainer:
         every = self.options.keep_every
         evaluations = sum("valid_perplexity" in row for row in self.counters.history)
         if every and evaluations % every == 0 and not self._ended():
-            checkpoint.save_kept(self.folder, self.counters.update, self.model)
+            path = checkpoint.kept_file(self.folder, self.counters.update)
+            self.writer.save(path, checkpoint.model_tensors(self.model), {"update": self.counters.update})
 
     def load_best(self) -> None:
         """Give the model the weights of the best evaluation."""
@@ -259,21 +295,21 @@ class Trainer:
             raise CheckpointError(f"{path} is not of the best update {self.counters.best_update}: {checkpoint.REMEDY}")
         checkpoint.load_model(self.model, saved)
 
-    def score_best(self, split: str) -> Score:
-        """Score a split with the weights of the best evaluation."""
+    def score_best(self, split: str) -> Turns[Score]:
+        """Score a split with the weights of the best evaluation, in one process alone."""
         self.load_best()
-        return score(self.model, self.corpus.splits[split])
+        return (yield from self.scorer.turns(self.corpus.splits[split]))
 
     def save(self) -> None:
         """Write the checkpoint that ``fit`` resumes from, on whatever number of processes."""
         self.collect()
         shares = self.processes.gather([tensor.cpu() for tensor in tensors(self.state)])
-        generators = self.processes.gather(checkpoint.generator_state(self.processes.rank))
+        generators = self.processes.gather(checkpoint.generator_state(self.generator, self.processes.rank))
         if not self.processes.first:
             return
         optimizer_tensors, optimizer_values = checkpoint.optimizer_state(self.optimizer)
         state = {f"state.{number}": tensor for number, tensor in enumerate(join_streams(shares))}
-        checkpoint.save(
+        self.writer.save(
             self.folder / checkpoint.LAST,
             checkpoint.model_tensors(self.model) | optimizer_tensors | state | dict(ChainMap(*generators)),
             {"identity": self.identity, "counters": asdict(self.counters), "optimizer": optimizer_values},
@@ -294,7 +330,7 @@ class Trainer:
             count = sum(1 for _ in tensors(self.state))
             whole = rebuild(self.state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
             self.state = split_streams(whole, self.processes.size)[self.processes.rank]
-            checkpoint.load_generator_state(saved, self.processes.rank)
+            checkpoint.load_generator_state(self.generator, saved, self.processes.rank)
 
 
 def _perplexity(nats: float, tokens: int) -> float:

@@ -89,14 +89,18 @@ class Step:
         """One update on x and y, both (T, B), from a state; the state to go on with."""
         self.set_lr()
         after = self.descend(x, y, state)
-        self.project()
+        self.project_if_due()
         return after
 
-    def project(self) -> None:
-        """Back onto the constraint's set, if it is time."""
+    def project_if_due(self) -> None:
+        """Count the update, and project if it is time."""
         self.number += 1
         if self.number % self.constraint.every == 0:
-            project(self.constraint, self.model)
+            self.project()
+
+    def project(self) -> None:
+        """Back onto the constraint's set."""
+        project(self.constraint, self.model)
 
     def set_lr(self) -> None:
         self.lr.fill_(self.optimizer.param_groups[0]["lr"])

@@ -13,10 +13,11 @@ from stablernn.allocator import keep_freed_memory
 from stablernn.compose import compose
 from stablernn.config import run_id
 from stablernn.console import display, listening, log, open_bar, speak_through
-from stablernn.errors import RunInUseError, StableRNNError
 from stablernn.record import Record
+from stablernn.training.attempt import Outcome, attempt_in_turns
 from stablernn.training.grids import in_grids, product, winner_file, winner_settings, without_sweeps
-from stablernn.training.run import run
+from stablernn.training.pack import run_packed
+from stablernn.training.turns import finish
 
 Settings = Callable[[str], Mapping[str, Any]]  # of each model, by their dotted names
 
@@ -88,8 +89,13 @@ def share_machine(config: DictConfig, launcher: DictConfig) -> None:
         config.progress = False
 
 
-def run_all(configs: Sequence[DictConfig], jobs: int) -> tuple[list[Record], list[str]]:
-    """Run every configuration, ``jobs`` at a time; one that fails does not take the others along.
+def run_all(configs: Sequence[DictConfig], jobs: int = 1, at_once: int = 1) -> tuple[list[Record], list[str]]:
+    """Run every configuration; one that fails does not take the others along.
+
+    Args:
+        configs: of the runs.
+        jobs: processes that they are divided among.
+        at_once: runs that take turns in this process instead, see ``training.pack``.
 
     Returns:
         The records, and one line for each run that failed. A run that another process is at work on is left to it,
@@ -99,7 +105,8 @@ def run_all(configs: Sequence[DictConfig], jobs: int) -> tuple[list[Record], lis
     records: list[Record] = []
     with display():
         bar = open_bar("all runs", len(configs))
-        for number, (record, failure) in enumerate(_outcomes(configs, min(jobs, len(configs))), start=1):
+        outcomes = run_packed(configs, at_once) if at_once > 1 else _outcomes(configs, min(jobs, len(configs)))
+        for number, (record, failure) in enumerate(outcomes, start=1):
             if record is not None:
                 records.append(record)
             elif failure:
@@ -109,7 +116,7 @@ def run_all(configs: Sequence[DictConfig], jobs: int) -> tuple[list[Record], lis
     return records, failures
 
 
-def _outcomes(configs: Sequence[DictConfig], jobs: int) -> Iterator[tuple[Record | None, str]]:
+def _outcomes(configs: Sequence[DictConfig], jobs: int) -> Iterator[Outcome]:
     if jobs <= 1:
         yield from (_attempt(config) for config in configs)
         return
@@ -123,22 +130,16 @@ def _outcomes(configs: Sequence[DictConfig], jobs: int) -> Iterator[tuple[Record
             )
 
 
-def _in_worker(config: DictConfig, queue, threads: int) -> tuple[Record | None, str]:
+def _in_worker(config: DictConfig, queue, threads: int) -> Outcome:
     speak_through(queue)
     keep_freed_memory()
     torch.set_num_threads(config.threads or threads)
     return _attempt(config)
 
 
-def _attempt(config: DictConfig) -> tuple[Record | None, str]:
+def _attempt(config: DictConfig) -> Outcome:
     try:
-        return run(config), ""
-    except RunInUseError as error:
-        log.warning(f"left out: {error}")
-        return None, ""
-    except StableRNNError as error:
+        return finish(attempt_in_turns(config))
+    except torch.OutOfMemoryError as error:
         log.error(f"{run_id(config)} failed: {error}")
         return None, str(error)
-    except Exception as error:  # a bug or a full disk: the other runs have a right to go on
-        log.exception(f"{run_id(config)} failed")
-        return None, repr(error)

@@ -117,7 +117,7 @@ class WandbTracking:
                 "tags": tags,
                 "config": config,
                 "dir": folder,
-                "settings": wandb.Settings(silent=True, console="off"),
+                "settings": wandb.Settings(silent=True, console="off", reinit="create_new"),  # runs may take turns
             },
         )
 

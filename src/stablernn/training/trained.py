@@ -13,8 +13,8 @@ from stablernn.errors import ConfigurationError, RecordError
 from stablernn.models.language_model import SequenceModel
 from stablernn.record import RECORD_FILE, Record, read_record
 from stablernn.training import checkpoint
+from stablernn.training.build import build
 from stablernn.training.foreign import RUN, checked
-from stablernn.training.run import build
 
 STAGES = ("initial", "best", "last")
 

@@ -1,0 +1,55 @@
+"""Where Hydra looks for launchers: ``hydra/launcher=packed``. What it does is in stablernn.training.pack."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+# stablernn is imported where it is used: Hydra reads this file whenever any of its programs starts.
+
+
+@dataclass
+class PackedConfig:
+    _target_: str = "hydra_plugins.stablernn_launchers.PackedLauncher"
+    at_once: int = 8  # runs that take turns in this process, on a GPU each on a stream of its own
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="packed", node=PackedConfig, provider="stablernn")
+
+
+class PackedLauncher(Launcher):
+    """Trains the runs of a sweep in turns."""
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from stablernn.config import run_id
+        from stablernn.errors import StableRNNError
+        from stablernn.training.sweep import run_all
+
+        setup_globals()
+        configs = [self._compose(overrides) for overrides in job_overrides]
+        records, _ = run_all(configs, at_once=self.at_once)
+        found = {record.id: record for record in records}
+        results = []
+        for overrides, config in zip(job_overrides, configs, strict=True):
+            record = found.get(run_id(config))
+            result = JobReturn(overrides=overrides, status=JobStatus.COMPLETED if record else JobStatus.FAILED)
+            result.return_value = record or StableRNNError("the run failed or was left out, and said so")
+            results.append(result)
+        return results
+
+    def _compose(self, overrides: Sequence[str]) -> DictConfig:
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            del config["hydra"]
+        return config

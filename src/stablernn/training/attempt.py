@@ -1,0 +1,36 @@
+"""A run among others: whatever happens to it, they go on."""
+
+import torch
+from omegaconf import DictConfig
+
+from stablernn.config import run_id
+from stablernn.console import log
+from stablernn.errors import RunInUseError, StableRNNError
+from stablernn.record import Record
+from stablernn.training.interrupt import Interruption
+from stablernn.training.run import run_in_turns
+from stablernn.training.turns import Turns
+
+# A record, or why there is none; neither where another process is at work on the run, which is said.
+Outcome = tuple[Record | None, str]
+
+
+def attempt_in_turns(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Turns[Outcome]:
+    """``run_in_turns``, with what ends it by mistake in its outcome.
+
+    Raises:
+        torch.OutOfMemoryError: the GPU has too little memory; that is for those to decide who share it.
+    """
+    try:
+        return (yield from run_in_turns(config, shared, beside)), ""
+    except torch.OutOfMemoryError:
+        raise
+    except RunInUseError as error:
+        log.warning(f"left out: {error}")
+        return None, ""
+    except StableRNNError as error:
+        log.error(f"{run_id(config)} failed: {error}")
+        return None, str(error)
+    except Exception as error:  # a bug or a full disk: the other runs have a right to go on
+        log.exception(f"{run_id(config)} failed")
+        return None, repr(error)

@@ -1,0 +1,146 @@
+"""What there is of a run: the record that it leaves, and whether it is there already."""
+
+import datetime
+import math
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from stablernn.config import identity, run_id
+from stablernn.console import log
+from stablernn.data.splits import Corpus
+from stablernn.errors import DamagedRecordError
+from stablernn.record import (
+    DIVERGED,
+    FINISHED,
+    PAUSED,
+    PAUSED_FILE,
+    RECORD_FILE,
+    Record,
+    commit,
+    processor,
+    read_alone,
+    read_record,
+    versions,
+)
+from stablernn.stability.certificates import summarise
+from stablernn.stability.constraints import Constraint, constrained_cells
+from stablernn.training.loop import Counters, Trainer
+from stablernn.training.turns import Turns
+
+_OPTIMAL_CONTEXTS = 64
+
+
+def finished(config: DictConfig) -> bool:
+    """Whether this run has a record already, as it was written."""
+    return _recorded(Path(config.runs) / run_id(config)) is not None
+
+
+def _recorded(folder: Path) -> Record | None:
+    """The record of a run; None if there is none or it is damaged, which is said. Raises RecordError otherwise."""
+    if not (folder / RECORD_FILE).is_file():
+        return None
+    try:
+        return read_record(folder)
+    except DamagedRecordError as error:
+        log.warning(str(error))
+        return None
+
+
+def standing_record(config: DictConfig) -> Record | None:
+    """What there is of a run that is finished, or that has paused as late as ``training.pause_after`` says; else None.
+
+    A damaged record counts as none, which is said.
+
+    Raises:
+        RecordError: it is of another version.
+    """
+    folder, pause = Path(config.runs) / run_id(config), config.training.pause_after
+    record = _recorded(folder)
+    if record is not None or pause is None or not (folder / PAUSED_FILE).is_file():
+        return record
+    try:
+        record = read_alone(folder / PAUSED_FILE)
+    except DamagedRecordError as error:
+        log.warning(str(error))
+        return None
+    return record if record.progress["epochs"] >= pause else None
+
+
+def outcome(
+    config: DictConfig,
+    corpus: Corpus,
+    trainer: Trainer,
+    constraint: Constraint,
+    counters: Counters,
+    device: torch.device,
+    beside: int,
+) -> Turns[Record]:
+    """The record of a run that has come as far as it may, scored on test unless it has paused.
+
+    Args:
+        config, corpus, trainer, constraint, counters, device: of the run.
+        beside: runs that shared the device with it at most, itself included.
+    """
+    metrics: dict = {}
+    blocks = None
+    status = DIVERGED if counters.diverged else PAUSED if trainer.paused else FINISHED
+    if counters.best is not None:
+        metrics["valid"] = counters.best
+        if status == PAUSED:
+            trainer.load_best()
+        else:
+            test = yield from trainer.score_best("test")
+            metrics["test"], blocks = test.as_dict(), test.as_blocks()
+    if corpus.source is not None and status != PAUSED:
+        # A recurrent model carries its state on, so it may use the whole past whatever its k in training.
+        context = config.truncation.k if config.approximation.name == "feedforward" else None
+        test = corpus.splits["test"]
+        metrics["optimal"] = {
+            "context": context,
+            "test": corpus.source.perplexity(test, context),
+            "test_by_context": corpus.source.perplexities(test, _OPTIMAL_CONTEXTS),
+        }
+    certificate = summarise(trainer.model)
+    if constraint.rate is not None and (certificate["rate"] or math.inf) > constraint.rate * (1 + 1e-6):
+        log.warning(f"{trainer.folder.name}: λ is certified as {certificate['rate']}, not as {constraint.rate}")
+    return Record(
+        id=trainer.folder.name,
+        status=status,
+        experiment=config.experiment_name,
+        config=identity(config),
+        data={
+            "name": corpus.name,
+            "fingerprint": corpus.fingerprint,
+            "types": corpus.types,
+            "tokens": {name: len(split) for name, split in corpus.splits.items()},
+        },
+        model={
+            "parameters": trainer.model.size(),
+            "norms": [constraint.norms(cell) for cell, _ in constrained_cells(trainer.model)],
+        },
+        metrics=metrics,
+        progress={
+            "updates": counters.update,
+            "epochs": round(counters.update / len(trainer.windows), 4),
+            "best_update": counters.best_update,
+        },
+        speed={
+            "seconds": round(counters.seconds, 2),
+            "train_tokens_per_second": round(counters.trained_tokens / max(counters.training_seconds, 1e-9), 1),
+        },
+        hardware={
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+            "threads": torch.get_num_threads(),
+            "precision": str(trainer.model.objective.precision),
+        }
+        | ({"processes": trainer.processes.size} if trainer.processes.size > 1 else {})
+        | ({"beside": beside} if beside > 1 else {}),
+        versions=versions(),
+        commit=commit(),
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        certificate=certificate,
+        history=counters.history,
+        blocks=blocks,
+    )

@@ -1,0 +1,62 @@
+"""Work that gives way: a generator that yields after each piece of it, so that several runs can share one device.
+
+Nothing runs at the same time on the host. But a GPU that is given work by each of several runs in turn, each on a
+stream of its own, has always something to do.
+"""
+
+from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Generic, TypeVar
+
+import torch
+
+T = TypeVar("T")
+Turns = Generator[None, None, T]
+
+
+def finish(turns: Turns[T]) -> T:
+    """Carry work out without giving way; what it returns."""
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            return end.value
+
+
+def arrival(device: torch.device) -> Turns[None]:
+    """Give way until the device is done with what it got on the current stream; then reading a number costs no wait."""
+    if device.type == "cuda":
+        event = torch.cuda.Event()
+        event.record()
+        while not event.query():
+            yield
+
+
+class Lane(Generic[T]):
+    """Turns on a stream of their own, where the device is a GPU.
+
+    Args:
+        turns: what is done; nothing of it has begun.
+        device: where.
+    """
+
+    result: T
+
+    def __init__(self, turns: Turns[T], device: torch.device) -> None:
+        self._turns = turns
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self._stream is not None:  # what it reads was made on the current one
+            self._stream.wait_stream(torch.cuda.current_stream(device))
+
+    def advance(self) -> bool:
+        """Take a turn; True if it was the last, and then ``result`` is what the turns return."""
+        with self._on_stream():
+            try:
+                next(self._turns)
+            except StopIteration as end:
+                self.result = end.value
+                return True
+        return False
+
+    def _on_stream(self) -> AbstractContextManager:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)

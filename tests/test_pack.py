@@ -1,0 +1,326 @@
+"""Runs that take turns in one process, and the pieces that let a GPU work on all of them at once."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from conftest import SMALL
+from test_training import comparable, folder
+from torch import nn
+from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from stablernn.analysis import speed
+from stablernn.analysis.contenders import Case
+from stablernn.compose import compose
+from stablernn.config import make
+from stablernn.errors import ConfigurationError, StorageError
+from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.models.dropout import Dropout, draw_from, own_generator
+from stablernn.models.language_model import build_language_model
+from stablernn.models.unroll import Recurrent
+from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
+from stablernn.stability.constraints import Unconstrained, project
+from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall
+from stablernn.training import checkpoint, evaluate, loop
+from stablernn.training.build import build
+from stablernn.training.evaluate import Scorer, score
+from stablernn.training.graph import OneLaunch, WindowLaunch
+from stablernn.training.pack import run_packed
+from stablernn.training.run import run
+from stablernn.training.step import Step
+from stablernn.training.sweep import run_all
+from stablernn.training.turns import finish
+from stablernn.training.writer import Writer
+
+KINDS = [
+    ["model=lstm", "stability=stable", "seed=1"],
+    ["model=rnn", "stability=stable", "approximation=feedforward", "truncation.k=4"],
+    ["model=lstm", "stability=unstable", "training.evaluate_every=7"],
+    ["model=rnn", "stability=unstable", "training.epochs=1"],
+]
+
+
+def kinds(small, runs, *more: str):
+    return [small("model.dropout=0.3", *kind, *more, f"runs={runs}") for kind in KINDS]
+
+
+@pytest.fixture
+def alone(small, tmp_path):
+    return {record.id: record for record in map(run, kinds(small, tmp_path / "alone"))}
+
+
+@pytest.mark.parametrize("at_once", [2, 9])
+def test_runs_in_turns_end_as_each_ends_alone_bit_for_bit(at_once, small, alone, tmp_path):
+    configs = kinds(small, tmp_path / "packed")
+    outcomes = list(run_packed(configs, at_once))
+    assert len(outcomes) == len(KINDS)
+    for record, failure in outcomes:
+        assert not failure
+        assert comparable(record) == comparable(alone[record.id])
+        assert record.hardware["beside"] == min(at_once, len(KINDS))
+        for name in (checkpoint.BEST, checkpoint.LAST):
+            ours, theirs = (checkpoint.load(tmp_path / where / record.id / name)[0] for where in ("packed", "alone"))
+            assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def interrupt_at(monkeypatch, update: int, times: int = 1) -> None:
+    step = loop.Trainer.step
+    sent = []
+
+    def interrupted(self):
+        step(self)
+        if self.counters.update == update and not sent:
+            sent.extend(os.kill(os.getpid(), signal.SIGINT) for _ in range(times))
+
+    monkeypatch.setattr(loop.Trainer, "step", interrupted)
+
+
+def test_a_signal_writes_the_checkpoint_of_every_run_and_all_of_them_resume(small, alone, monkeypatch, tmp_path):
+    configs = kinds(small, tmp_path / "packed")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            list(run_packed(configs, 3))
+    reached = [
+        checkpoint.load(folder(config) / checkpoint.LAST)[1]["counters"]["update"] if folder(config).exists() else None
+        for config in configs
+    ]
+    assert all(reached[:3])
+    assert reached[3] is None, "a run was begun after the signal"
+    for record, _ in run_packed(configs, 3):
+        assert comparable(record) == comparable(alone[record.id])
+
+
+def test_after_a_signal_that_ends_nothing_every_run_goes_on(small, alone, monkeypatch, tmp_path):
+    """A scheduler's handler may send the job back to the queue, or return."""
+    asked = []
+    before = signal.signal(signal.SIGINT, lambda *_: asked.append(1))
+    try:
+        interrupt_at(monkeypatch, 3)
+        outcomes = list(run_packed(kinds(small, tmp_path / "packed"), 3))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert asked == [1]
+    assert {record.id: comparable(record) for record, _ in outcomes} == {
+        name: comparable(record) for name, record in alone.items()
+    }
+
+
+def test_a_second_signal_does_not_wait_for_the_others(small, monkeypatch, tmp_path):
+    interrupt_at(monkeypatch, 3, times=2)
+    configs = kinds(small, tmp_path / "packed")
+    with pytest.raises(KeyboardInterrupt):
+        list(run_packed(configs, 4))
+    assert not any((folder(config) / checkpoint.LAST).exists() for config in configs)
+
+
+def test_a_run_that_fails_does_not_take_the_others_along(small, tmp_path):
+    configs = kinds(small, tmp_path / "packed")
+    configs[1].truncation.k = 0
+    records, failures = run_all(configs, at_once=3)
+    assert len(records) == 3
+    assert len(failures) == 1
+    assert "truncation.k=0 must be a whole number" in failures[0]
+
+
+def test_a_run_without_memory_beside_others_waits_for_one_to_end(small, alone, monkeypatch, tmp_path):
+    """A device with room for two runs."""
+    step, here, refused = loop.Trainer.step, set(), []
+
+    def hungry(self):
+        name = self.folder.name
+        if name not in here and len(here) == 2:
+            refused.append(name)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        here.add(name)
+        step(self)
+        if self.counters.update == self.total_updates:
+            here.remove(name)
+
+    monkeypatch.setattr(loop.Trainer, "step", hungry)
+    records, failures = run_all(kinds(small, tmp_path / "packed"), at_once=3)
+    assert not failures
+    assert len(refused) == 1
+    assert {record.id: comparable(record) for record in records} == {
+        name: comparable(record) for name, record in alone.items()
+    }
+
+
+def test_a_run_without_memory_alone_fails_and_is_told(small, monkeypatch, tmp_path):
+    def hungry(self):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop.Trainer, "step", hungry)
+    for at_once in (1, 3):
+        records, failures = run_all(kinds(small, tmp_path / "packed"), at_once=at_once)
+        assert not records
+        assert len(failures) == len(KINDS)
+
+
+def test_runs_that_share_a_process_must_share_its_settings(small):
+    with pytest.raises(ConfigurationError, match="precision is float32 and mixed"):
+        list(run_packed([small("precision=float32"), small("precision=mixed")], 2))
+
+
+def test_runs_in_turns_are_tracked_apart(small, tmp_path):
+    pytest.importorskip("wandb")
+    configs = [
+        compose("train", [*SMALL, "tracking=offline", f"seed={seed}", f"runs={tmp_path}", "training.max_updates=4"])
+        for seed in (0, 1)
+    ]
+    records, failures = run_all(configs, at_once=2)
+    assert not failures
+    files = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert len(files) == 2
+    for record in records:
+        (own,) = [file for file in files if record.id in file.parent.name]
+        told = repr(record.metrics["test"]["perplexity"])[:12].encode()
+        deadline = time.monotonic() + 30  # the process that writes may be a little behind
+        while told not in own.read_bytes():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_several_updates_in_turns_are_counted_together():
+    case = Case("rnn", "unstable", 16, 2, None)
+    assert speed._in_turns(case, torch.device("cpu"), 2, 0.1) > 0
+
+
+def test_dropout_is_that_of_pytorch_bit_for_bit_and_draws_from_its_own_generator():
+    x = torch.randn(7, 5, requires_grad=True)
+    for p in (0.0, 0.3, 0.9):
+        torch.manual_seed(4)
+        theirs = nn.Dropout(p)(x)
+        torch.manual_seed(4)
+        assert_close(Dropout(p)(x), theirs, rtol=0, atol=0)
+        torch.manual_seed(4)
+        ours = Dropout(p)
+        draw_from(ours, own_generator(x.device))
+        torch.manual_seed(99)
+        state = torch.get_rng_state()
+        assert_close(ours(x), theirs, rtol=0, atol=0)
+        assert_close(torch.get_rng_state(), state, rtol=0, atol=0)
+        assert ours.eval()(x) is x
+
+
+def test_a_score_of_launched_blocks_is_the_score(small, monkeypatch):
+    """Weights that change between two scores, a last block of another length, a run's buffers used again and again."""
+    monkeypatch.setattr(evaluate, "BLOCK", 64)
+    for kind in KINDS[:2]:
+        config = small(*kind)
+        corpus = make(config.dataset).load()
+        model, constraint = build(config, corpus.types)
+        scorer, launches = Scorer(model), []
+
+        def record(work, launches=launches):
+            return lambda: (launches.append(1), work())
+
+        scorer._block = WindowLaunch(scorer._score, record)
+        for split in ("valid", "test", "valid"):
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(1.1)
+            project(constraint, model)
+            assert finish(scorer.turns(corpus.splits[split])) == score(model, corpus.splits[split])
+        assert len(launches) > 15
+
+
+def test_work_that_cannot_be_captured_is_done_kernel_by_kernel_and_that_is_said(caplog):
+    done = []
+
+    def refuse(work):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    launch = OneLaunch(lambda: done.append(1), refuse)
+    with caplog.at_level("WARNING"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stablernn.training.graph.log.propagate", True)
+        for _ in range(3):
+            launch()
+    assert len(done) == 3
+    assert caplog.text.count("operation not permitted") == 1
+
+    def exhausted(work):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    launch = OneLaunch(lambda: done.append(1), exhausted)
+    launch()
+    with pytest.raises(torch.OutOfMemoryError):
+        launch()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_checkpoint_holds_what_was_so_when_it_was_asked_for(beside, tmp_path):
+    writer, tensor, values = Writer(beside), torch.ones(1000, 100), {"groups": [{"lr": 1.0}]}
+    for number in range(4):
+        writer.save(tmp_path / f"{number}.safetensors", {"weight": tensor}, values)
+        tensor.add_(1)
+        values["groups"][0]["lr"] += 1.0
+    finish(writer.turns())
+    for number in range(4):
+        saved, told = checkpoint.load(tmp_path / f"{number}.safetensors")
+        assert_close(saved["weight"], torch.full((1000, 100), number + 1.0), rtol=0, atol=0)
+        assert told == {"groups": [{"lr": number + 1.0}]}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_checkpoint_that_could_not_be_written_is_not_forgotten(beside, tmp_path):
+    writer = Writer(beside)
+    (tmp_path / "file").write_text("no folder")
+    path = tmp_path / "file" / "last.safetensors"
+    if beside:
+        writer.save(path, {"weight": torch.ones(3)}, {})
+        with pytest.raises(StorageError):
+            writer.finish()
+    else:
+        with pytest.raises(StorageError):
+            writer.save(path, {"weight": torch.ones(3)}, {})
+
+
+class OfGPU(TorchDispatchMode):
+    """Fails where a GPU would wait for the host or a graph could not be captured: a number is read from a tensor, a
+    tensor is made of the host's numbers, a shape depends on values."""
+
+    FORBIDDEN = ("_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "_unique2", "unique_dim", "equal")
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function.overloadpacket.__name__ not in self.FORBIDDEN, f"{function} in the work of a GPU"
+        return function(*args, **(kwargs or {}))
+
+
+CONSTRAINTS = [
+    (RNNCell, Unconstrained),
+    (RNNCell, SpectralNormBall),
+    (RNNCell, RNNDiagonal),
+    (LSTMCell, LSTMStated),
+    (LSTMCell, LSTMAsCoded),
+    (LSTMCell, LSTMComparison),
+    (LSTMCell, LSTMRowwise),
+    (LSTMCell, LSTMSpectral),
+    (LSTMCell, LSTMCoupled),
+    (LSTMCell, LSTMGatedLinear),
+]
+
+
+@pytest.mark.parametrize(("cell", "constraint"), CONSTRAINTS, ids=lambda kind: kind.__name__)
+def test_the_path_of_a_gpu_never_looks_at_a_number(cell, constraint, monkeypatch):
+    """On tensors that say that they are on one. What looks all the same says so, and is not captured."""
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True))
+    model = build_language_model(50, cell, Recurrent, 8, 8, dropout=0.2)
+    draw_from(model, own_generator(torch.device("cpu")))
+    step = Step(model, constraint(), torch.optim.SGD(model.parameters(), lr=1.0), 0.25, waits=False)
+    x, y = torch.randint(50, (2, 7, 4))
+    state = model.initial_state(4)
+    for parameter in model.parameters():
+        parameter.detach().mul_(5)  # far beyond every constraint
+    with OfGPU():
+        state = step.descend(x, y, state)
+        state = step.descend(x, y, state)
+        if not step.constraint.looks:
+            step.project()
+    if step.constraint.looks:
+        with pytest.raises(AssertionError, match="in the work of a GPU"), OfGPU():
+            step.project()
