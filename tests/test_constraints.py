@@ -27,7 +27,7 @@ from stablernn.stability.comparison import (
 )
 from stablernn.stability.constraints import Unconstrained, infinity_norm, project, spectral_norm
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
-from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall, clip_singular_values
+from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall, clip_singular_values, largest_eigenvalue
 
 seeds = st.integers(0, 2**31)
 scales = st.floats(1e-3, 1e3)
@@ -254,6 +254,17 @@ def test_clipping_by_products_alone_is_the_clipped_svd(seed, size, scale, limit)
     once = weight.clone()
     clip_singular_values(weight, limit, waits=False)
     assert_close(weight, once, rtol=0, atol=0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, size=st.integers(1, 40), scale=st.floats(1e-4, 1e4), decay=st.sampled_from([0.0, 1e-4, 1.0, 5.0]))
+def test_squaring_finds_the_largest_eigenvalue(seed, size, scale, decay):
+    generator = torch.Generator().manual_seed(seed)
+    basis = torch.linalg.qr(torch.randn(size, size, dtype=torch.float64, generator=generator)).Q
+    spectrum = scale * torch.exp(-decay * torch.arange(size))
+    gram = ((basis * spectrum) @ basis.T).float()
+    exact = torch.linalg.eigvalsh(gram.double())[-1]
+    assert_close(largest_eigenvalue(gram), exact, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("outside", [0.0, 1e-4, 1e-2, 0.3, 3.0])

@@ -93,6 +93,9 @@ class Ours:
         if self.device.type == "cpu":
             self.update.collect()
 
+    def release(self) -> None:
+        self.update.release()
+
     def parts(self) -> dict[str, float]:
         """Seconds of the parts of one step: softmax layer, embedding and recurrence, update, projection."""
         step = self.update

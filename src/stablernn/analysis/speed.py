@@ -107,6 +107,9 @@ def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
     with ours.environment():
         rounds_of_parts = [ours.parts() for _ in range(5)]
     parts = {name: statistics.median(parts[name] for parts in rounds_of_parts) for name in rounds_of_parts[0]}
+    for run in rivals.values():
+        if isinstance(run, Ours):
+            run.release()
     return asdict(case) | {
         "rounds": rounds,
         "precision": str(ours.model.objective.precision),
@@ -165,7 +168,10 @@ def _in_turns(case: Case, device: torch.device, jobs: int, seconds: float) -> fl
         rounds = max(1, round(seconds / (time.perf_counter() - began)))
         began = time.perf_counter()
         _take_turns([_updates(run, rounds * _BETWEEN_REPORTS) for run in runs], device)
-        return jobs * rounds * _BETWEEN_REPORTS * case.tokens / (time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        for run in runs:
+            run.release()
+        return jobs * rounds * _BETWEEN_REPORTS * case.tokens / seconds
 
 
 def _updates(run: Ours, count: int) -> Turns[None]:

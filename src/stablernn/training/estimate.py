@@ -75,6 +75,7 @@ def _measure(config: DictConfig, corpus: Corpus) -> float:
     score(model, sample)
     token_seconds = (time.perf_counter() - began) / len(sample)
 
+    trainer.release()
     total = trainer.total_updates
     evaluations = -(-total // (options.evaluate_every or len(trainer.windows)))
     scored = evaluations * len(corpus.splits["valid"]) + len(corpus.splits["test"])

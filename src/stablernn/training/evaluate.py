@@ -76,6 +76,11 @@ class Scorer:
         yield from arrival(self.device)
         return Score(float(total), len(split), tuple(torch.stack(blocks).tolist()))
 
+    def release(self) -> None:
+        """Give up what the device holds for the scores beside the model; nothing comes after it."""
+        if isinstance(self._block, WindowLaunch):
+            self._block.release()
+
     def _score(self, x: Tensor, y: Tensor, state: Any) -> Any:
         nats, after = self.model.loss(x, y, state)
         self._nats.copy_(nats)
@@ -87,4 +92,8 @@ def score(model: SequenceModel, split: Split) -> Score:
 
     The model is left in the mode (training or not) that it was in.
     """
-    return finish(Scorer(model).turns(split))
+    scorer = Scorer(model)
+    try:
+        return finish(scorer.turns(split))
+    finally:
+        scorer.release()

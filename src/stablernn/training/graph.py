@@ -1,9 +1,10 @@
 """Work on a GPU as one launch: captured in a CUDA graph and replayed.
 
-At these sizes a GPU is done with one kernel before the host has sent the next. Where runs share a GPU each has a stream
-of its own, and a graph is captured on the stream that it is replayed on: what libraries keep per stream (the
-workspace of a product, say) is then never used by two runs at once. For the same reason masks come from a generator
-of each run, which its graph knows.
+At these sizes a GPU is done with one kernel before the host has sent the next. Where runs share a GPU each has a
+stream of its own, and a graph is captured on the stream that it is replayed on: what cuBLAS keeps per stream, its
+workspace, is then never used by two runs at once. PyTorch gives it up with any graph captured on that stream (pytorch
+#193402), so the graphs of a run end together, with the run. Masks come from a generator of each run, which its graph
+knows.
 """
 
 from collections.abc import Callable
@@ -27,15 +28,18 @@ def recorder(device: torch.device, generator: torch.Generator | None = None) -> 
     """What turns work on a device into work that is launched as one; it is not carried out by that.
 
     Args:
-        device: a GPU; on the current stream, which must not be its default one.
+        device: a GPU; its work is captured on the current stream, or on a new one where that is its default.
         generator: that the work draws from.
     """
 
     def record(work: Work) -> Work:
+        stream = torch.cuda.current_stream(device)
+        if stream == torch.cuda.default_stream(device):
+            stream = torch.cuda.Stream(device)
         graph = torch.cuda.CUDAGraph()
         if generator is not None:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(device)):
+        with torch.cuda.graph(graph, stream=stream):
             work()
         return graph.replay
 
@@ -59,6 +63,10 @@ class OneLaunch:
         if self._launch is None:
             self._launch = self._recorded()
         self._launch()
+
+    def release(self) -> None:
+        """Give up the launch, and with it the memory of its graph."""
+        self._launch = None
 
     def _recorded(self) -> Work:
         try:
@@ -100,6 +108,9 @@ class WindowLaunch:
         self._launch()
         return self._state
 
+    def release(self) -> None:
+        self._launch.release()
+
     def _on_buffers(self) -> None:
         assert self._x is not None
         self._write_state(self._work(self._x, self._y, self._state))
@@ -131,7 +142,7 @@ class GraphedStep(Step):
         super().__init__(model, constraint, optimizer, clip, waits=False, accumulate=accumulate)
         assert self.plain_sgd, "another optimizer's step cannot be captured"
         self._descend = WindowLaunch(self.descend, record)
-        self._project = super().project if constraint.looks else OneLaunch(super().project, record)
+        self._project = OneLaunch(super().project, record if not constraint.looks else lambda work: work)
 
     def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
         self.set_lr()
@@ -141,6 +152,11 @@ class GraphedStep(Step):
 
     def project(self) -> None:
         self._project()
+
+    def release(self) -> None:
+        torch.cuda.synchronize(self.device)
+        self._descend.release()
+        self._project.release()
 
 
 def make_step(

@@ -286,6 +286,11 @@ class Trainer:
             path = checkpoint.kept_file(self.folder, self.counters.update)
             self.writer.save(path, checkpoint.model_tensors(self.model), {"update": self.counters.update})
 
+    def release(self) -> None:
+        """Give up what the device holds beside the model; nothing comes after it."""
+        self.update.release()
+        self.scorer.release()
+
     def load_best(self) -> None:
         """Give the model the weights of the best evaluation."""
         path = self.folder / checkpoint.BEST

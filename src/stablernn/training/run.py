@@ -19,7 +19,7 @@ from stablernn.training.outcome import outcome, standing_record
 from stablernn.training.processes import Processes, joined
 from stablernn.training.progress import Progress
 from stablernn.training.tracking import NoTracking
-from stablernn.training.turns import Turns, finish
+from stablernn.training.turns import Turns, on_own_stream
 
 _SEEDS_APART = 0x9E3779B9
 
@@ -36,7 +36,7 @@ def run(config: DictConfig) -> Record:
         StableRNNError: the configuration, the data or a checkpoint is unusable; nothing was written.
         KeyboardInterrupt: the run was interrupted and can be resumed.
     """
-    return finish(run_in_turns(config))
+    return on_own_stream(run_in_turns(config), pick_device(config.device))
 
 
 def run_in_turns(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Turns[Record]:
@@ -124,6 +124,7 @@ def _unfinished(
             raise
         finally:
             bar.close()
+            trainer.release()
         tracked.summary({f"final/{key}": value for key, value in _summary(record).items()} | {"status": record.status})
         tracked.summary({f"speed/{key}": value for key, value in record.speed.items()})
         proven = ("certified", "rate", "norm", "context")

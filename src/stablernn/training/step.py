@@ -102,6 +102,9 @@ class Step:
         """Back onto the constraint's set."""
         project(self.constraint, self.model)
 
+    def release(self) -> None:
+        """Give up what the device holds for the step beside the model; nothing comes after it."""
+
     def set_lr(self) -> None:
         self.lr.fill_(self.optimizer.param_groups[0]["lr"])
 

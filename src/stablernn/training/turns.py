@@ -60,3 +60,11 @@ class Lane(Generic[T]):
 
     def _on_stream(self) -> AbstractContextManager:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+
+def on_own_stream(turns: Turns[T], device: torch.device) -> T:
+    """``finish``, where the device is a GPU on a stream of its own."""
+    lane = Lane(turns, device)
+    while not lane.advance():
+        pass
+    return lane.result
