@@ -126,7 +126,7 @@ def test_a_job_of_submitit_is_sent_away_comes_back_and_ends_as_if_nothing_had_be
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "packed", "submitit_local"])
 def test_a_run_that_fails_is_told_and_the_others_end_whatever_launches_them(launcher, tmp_path):
     options = ["-m", *SMALL, "training.max_updates=2", "truncation.k=0,3,4", "runs=runs", f"hydra/launcher={launcher}"]
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *options]

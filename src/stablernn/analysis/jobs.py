@@ -1,4 +1,4 @@
-"""Throughput against the number of runs side by side, as ``hydra/launcher=joblib hydra.launcher.n_jobs=n`` has them."""
+"""Throughput against the number of runs at once, as ``hydra/launcher=packed`` has them on a GPU, ``joblib`` elsewhere."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +29,7 @@ def benchmark_jobs(
     """
     measured = read_or_begin(path, device, fresh, {"cases": {}})
     measured["cores"] = cores()
+    measured["in_turns"] = device.type == "cuda"
     for case in todo:
         rates = measured["cases"].setdefault(case.name, {})
         for count in jobs:

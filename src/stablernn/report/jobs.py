@@ -8,6 +8,7 @@ from stablernn.report.tables import MODEL_NAMES, Table
 
 def jobs_table(measured: Mapping[str, Any]) -> Table:
     """A line for each case and number of runs."""
+    in_turns = measured.get("in_turns", False)
     heads = ["model", "d", "runs", "threads", "tokens/s", "against one"]
     lines = []
     for name, rates in measured["cases"].items():
@@ -15,11 +16,13 @@ def jobs_table(measured: Mapping[str, Any]) -> Table:
         for count in sorted(map(int, rates)):
             rate = rates[str(count)]
             against = f"{rate / rates['1']:.2f}" if "1" in rates else "–"
-            threads = max(1, measured["threads"] // count)
-            lines.append([MODEL_NAMES[model], size[1:], str(count), str(threads), f"{rate:,.0f}", against])
+            threads = "–" if in_turns else str(max(1, measured["threads"] // count))
+            lines.append([MODEL_NAMES[model], size[1:], str(count), threads, f"{rate:,.0f}", against])
+    how = "in turns in one process, each on a stream of its own" if in_turns else "a process each"
+    launcher = "packed hydra.launcher.at_once" if in_turns else "joblib hydra.launcher.n_jobs"
     notes = [
-        "runs: so many train at once, a process each; threads: of each; tokens/s: of all of them together",
+        f"runs: so many train at once, {how}; threads: of each; tokens/s: of all of them together",
         "unstable recurrent models, 33,278 types, 20 streams, windows of 35 steps",
-        "as `scripts/train.py -m hydra/launcher=joblib hydra.launcher.n_jobs=...` runs them",
+        f"as `scripts/train.py -m hydra/launcher={launcher}=...` runs them",
     ]
     return Table(f"Several runs at once on {measured['hardware']}", heads, lines, notes)
