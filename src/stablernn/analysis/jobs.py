@@ -1,4 +1,4 @@
-"""Throughput against the number of runs at once, as ``hydra/launcher=packed`` has them on a GPU, ``joblib`` elsewhere."""
+"""Throughput against the number of runs at once: ``hydra/launcher=packed`` on a GPU, ``joblib`` elsewhere."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

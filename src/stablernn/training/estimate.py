@@ -16,7 +16,7 @@ from stablernn.training.loop import Trainer
 from stablernn.training.run import describe
 from stablernn.training.tracking import SilentRun
 
-_WARM_UP_UPDATES = 2
+_WARM_UP_UPDATES = 3
 _SECONDS_A_KIND = 0.5
 _SCORED_TOKENS = 2048
 _START_SECONDS = 1.5

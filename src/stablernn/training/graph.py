@@ -47,17 +47,23 @@ def recorder(device: torch.device, generator: torch.Generator | None = None) -> 
 
 
 class OneLaunch:
-    """Work without arguments: the first time as it is (libraries set themselves up), then as one launch."""
+    """Work without arguments as one launch.
 
-    def __init__(self, work: Work, record: Record) -> None:
+    Args:
+        work: what is done.
+        record: what makes a launch of it.
+        tried: whether it has been done before; if not, the first time is as it is, as libraries set themselves up then.
+    """
+
+    def __init__(self, work: Work, record: Record, tried: bool = False) -> None:
         self._work = work
         self._record = record
+        self._tried = tried
         self._launch: Work | None = None
-        self._calls = 0
 
     def __call__(self) -> None:
-        self._calls += 1
-        if self._calls == 1:
+        if not self._tried:
+            self._tried = True
             self._work()
             return
         if self._launch is None:
@@ -89,7 +95,7 @@ class WindowLaunch:
 
     def __init__(self, work: Callable[[Tensor, Tensor, Any], Any], record: Record) -> None:
         self._work = work
-        self._launch = OneLaunch(self._on_buffers, record)
+        self._launch = OneLaunch(self._on_buffers, record, tried=True)
         self._shapes: Any = None
         self._x: Tensor | None = None
 
