@@ -1,17 +1,20 @@
 """Configurations: every file composes, every mistake is one line, the id is what changes the result."""
 
+import json
 import subprocess
 import sys
 
 import pytest
+import torch
 from conftest import ROOT, SMALL
 from omegaconf import OmegaConf
 
 from stablernn.compose import CONFIG_FOLDER, compose
-from stablernn.config import check, make, run_id
+from stablernn.config import check, digest, identity, make, run_id
 from stablernn.errors import ConfigurationError
 from stablernn.report.load import STUDIES
 from stablernn.reproduce import _at
+from stablernn.signatures import as_taken, hints
 from stablernn.stability.constraints import Constraint
 from stablernn.training.build import build
 from stablernn.training.run import run
@@ -148,6 +151,67 @@ def test_what_changes_the_result_changes_the_id(override):
 )
 def test_what_does_not_change_the_result_does_not_change_the_id(override):
     assert run_id(compose("train", [override])) == run_id(compose("train", []))
+
+
+def test_a_whole_number_for_a_quantity_is_that_quantity():
+    """3 and 3.0 make one run; the same id for both is what lets a sweep skip what is done."""
+    config = compose("train", ["stability=lstm_spectral"])
+    for option, whole in (
+        ("optimizer.lr", 3),
+        ("dataset.concentration", 1),
+        ("stability.constraint.limit", 1),
+        ("stability.constraint.forget_high", 1),  # float | None
+        ("stability.constraint.shares", {"i": 1, "f": 0.2}),
+    ):
+        number = {key: float(value) for key, value in whole.items()} if isinstance(whole, dict) else float(whole)
+        ids = []
+        for value in (whole, number):
+            OmegaConf.update(config, option, value, merge=False)
+            ids.append(run_id(config))
+        assert ids[0] == ids[1], option
+    betas = hints(torch.optim.Adam)["betas"]  # (float | Tensor, float | Tensor)
+    assert [type(beta) for beta in as_taken([0, 0.9], betas)] == [float, float]
+
+
+def test_what_is_counted_stays_a_whole_number():
+    resolved = identity(compose("train", ["stability=lstm_rowwise", "stability.constraint.limit=1"]))
+    counted = (resolved["truncation"]["k"], resolved["training"]["epochs"], resolved["model"]["hidden_size"])
+    made = (resolved["stability"]["constraint"]["every"], resolved["dataset"]["types"], resolved["dataset"]["seed"])
+    assert {type(number) for number in (*counted, *made)} == {int}
+    assert {type(limit) for limit in resolved["dataset"]["max_tokens"].values()} == {int}
+    assert type(resolved["stability"]["constraint"]["limit"]) is float
+    assert type(resolved["model"]["tied"]) is bool
+
+
+def test_a_target_that_is_refused_has_an_id_all_the_same():
+    """The line that says which run of a sweep failed begins with it."""
+    config = compose("train", ["dataset._target_=os.system"])
+    assert run_id(config) != run_id(compose("train", []))
+
+
+CPU = ["profile=cpu", "dataset=wikitext2", "training.epochs=1", "training.evaluate_every=995"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["model=rnn", "stability=stable"], "embedded-rnn-stable-recurrent-k35-s0-11710dfa"),
+        ([*CPU, "model=rnn"], "wikitext2-rnn-unstable-recurrent-k35-s0-814b99de"),
+        ([*CPU, "model=lstm"], "wikitext2-lstm-unstable-recurrent-k35-s0-a5d8709f"),
+        ([*CPU, "model=lstm", "training.clip=1"], "wikitext2-lstm-unstable-recurrent-k35-s0-d1beca39"),
+    ],
+)
+def test_an_id_is_what_it_was(overrides, name):
+    """Runs of months lie under these."""
+    assert run_id(compose("train", overrides)) == name
+
+
+def test_the_committed_records_lie_under_the_ids_of_their_configurations():
+    paths = sorted((ROOT / "results" / "records").glob("*/*/*/record.json"))
+    assert len(paths) > 100
+    for path in paths:
+        config = json.loads(path.read_text(encoding="utf-8"))["config"]
+        assert path.parent.name.endswith(f"-{digest(config)}")
 
 
 def test_where_the_data_lie_does_not_change_the_id():

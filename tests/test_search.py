@@ -315,6 +315,8 @@ COMMITTED = sorted((CONFIG_FOLDER / "experiment" / "best").glob("*.yaml"))
 def test_every_winner_composes_under_every_seed_and_constraint(path):
     config = compose("train", [f"experiment=best/{path.stem}", "stability=stable", "seed=2"])
     check(config)
+    found = compose("train", [f"experiment=best/{path.stem}"])
+    assert f", run {run_id(found)}. Found by" in path.read_text(encoding="utf-8")
     dataset, model, profile = path.stem.split("_")
     assert (config.dataset.name, config.model.name, config.profile.name) == (dataset, model, profile)
     assert all(OmegaConf.select(config, option) == value for option, value in winner_settings(path).items())
