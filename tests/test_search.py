@@ -142,7 +142,7 @@ def test_the_grids_of_every_profile_are_of_both_models_and_those_of_paper_are_th
     jobs = jobs_of(config, [])
     assert len({tuple(sorted(job)) for job in jobs}) == len(jobs)
     found = {model: [dict(o.split("=") for o in job) for job in jobs if f"model={model}" in job] for model in MODELS}
-    assert all(len(trials) >= 4 for trials in found.values())
+    assert all(len(trials) >= 2 for trials in found.values())
     if profile != "paper":
         return
     assert rungs(config.hydra.sweeper.first, config.hydra.sweeper.factor, config.training.epochs) == [3, 9, 27, 40]
