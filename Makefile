@@ -12,8 +12,9 @@ RUNS ?= runs
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  options: STUDY=perplexity|table1|price_of_stability|truncation_sweep|weight_distance  PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb"
+	@echo "  options: STUDY=perplexity|table1|price_of_stability|truncation_sweep|weight_distance|all  PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb"
 	@echo "  diagnostics alone: STUDY=gradient_horizon|contraction|truncation|ngram|linear_systems"
+	@echo "  options of all runs: OVERRIDES=\"tracking=none threads=1\""
 	@echo "  watching: RUNS=folder (status, dashboard, sync)  SWEEP=\"experiment=...\" (status)  SERVE=1 (report)"
 
 setup: $(READY)  ## virtual environment with the pinned packages
@@ -37,7 +38,7 @@ format: $(READY)  ## let ruff mend what it can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 reproduce: $(READY)  ## the plan, the runs, the tables, the page with the verdicts
-	@$(BIN)/python scripts/reproduce.py $(if $(STUDY),study=$(STUDY)) $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET))
+	@$(BIN)/python scripts/reproduce.py $(if $(STUDY),study=$(STUDY)) $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET)) $(if $(OVERRIDES),'overrides=$(OVERRIDES)')
 
 report: $(READY)  ## tables, figures and results/report/index.html from the committed run records; SERVE=1 serves it
 	@$(BIN)/python scripts/report.py $(if $(SERVE),serve=true)

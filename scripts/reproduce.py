@@ -4,4 +4,4 @@ from stablernn.cli import main
 from stablernn.reproduce import reproduce
 
 if __name__ == "__main__":
-    main(reproduce, "reproduce/plan")
+    main(reproduce, "reproduce/plan", text=["overrides"])

@@ -1,19 +1,25 @@
 """Configurations: every file composes, every mistake is one line, the id is what changes the result."""
 
+import json
+import re
 import subprocess
 import sys
 
 import pytest
+import torch
 from conftest import ROOT, SMALL
 from omegaconf import OmegaConf
 
-from stablernn.compose import CONFIG_FOLDER, compose
-from stablernn.config import check, make, run_id
+from stablernn.compose import CONFIG_FOLDER, compose, compose_all
+from stablernn.config import check, digest, identity, make, run_id
 from stablernn.errors import ConfigurationError
+from stablernn.parts import SearchPart
 from stablernn.report.load import STUDIES
-from stablernn.reproduce import _at
+from stablernn.reproduce import studies_of
+from stablernn.signatures import as_taken, hints
 from stablernn.stability.constraints import Constraint
 from stablernn.training.build import build
+from stablernn.training.grids import winner_file
 from stablernn.training.run import run
 from stablernn.training.sweep import expand
 
@@ -22,6 +28,7 @@ GROUPS = [
     for group in ("dataset", "model", "head", "stability", "approximation", "optimizer", "tracking", "profile")
     for path in sorted((CONFIG_FOLDER / group).glob("*.yaml"))
 ]
+CPU = ["profile=cpu", "dataset=wikitext2", "training.epochs=1", "training.evaluate_every=995"]
 EXPERIMENTS = [path.stem for path in sorted((CONFIG_FOLDER / "experiment").glob("*.yaml"))]
 
 
@@ -47,7 +54,8 @@ _DONE: set[str] = set()  # ids: diagnostics look into the same runs, and one run
 def test_every_experiment_runs_at_smoke(experiment, tmp_path):
     shrunk = [*SMALL, "dataset=embedded", "training.max_updates=2", "truncation.k=3", "seed=0", "model.dropout=0"]
     shrunk.append(f"runs={tmp_path}")
-    configs = expand([f"experiment={experiment}", *(option for option in shrunk if option != "profile=smoke")])
+    chosen = [f"experiment={experiment}", *(option for option in shrunk if option != "profile=smoke")]
+    configs = expand(chosen, lambda model: {})  # winners of a search in their place
     assert len({run_id(config) for config in configs}) == len(configs) >= 4
     fresh = [config for config in configs if run_id(config) not in _DONE]
     assert all(run(config).status == "finished" for config in fresh)
@@ -60,35 +68,87 @@ def test_every_experiment_names_the_command_that_runs_it(experiment):
     assert f"python scripts/train.py -m experiment={experiment}" in text
 
 
-def test_every_plan_of_reproduce_expands():
+@pytest.mark.parametrize("profile", ["smoke", "quick", "cpu", "paper"])
+def test_every_plan_of_reproduce_expands(profile, tmp_path):
+    """Its runs can be made; at cpu and paper they are those of a search's winners, and it comes first."""
+    where = [f"{name}={tmp_path / name}" for name in ("runs", "results", "winners")]
+    one = 'overrides="seed=0 truncation.k=35"'  # of each; composing takes its time
+    options = compose("reproduce/plan", ["study=all", one, *where])
+    assert all(set(plans) == {"smoke", "quick", "cpu", "paper"} for plans in options.plans.values())
+    studies = {study.name: study for study in studies_of(options, profile)}
+    assert tuple(studies) == STUDIES
+    for study in studies.values():
+        every = [config for part in study.parts for config in part.configs]
+        assert {config.profile.name for config in every} == {profile}
+        assert {config.model.name for config in every} == {"rnn", "lstm"}
+        assert {config.stability.name for config in every} >= {"unstable"}
+        for constraint in {str(config.stability.constraint): config.stability.constraint for config in every}.values():
+            assert issubclass(type(make(constraint)), Constraint)
+        if profile in ("cpu", "paper"):
+            search, *sweeps = study.parts
+            assert isinstance(search, SearchPart)
+            assert search is studies["perplexity"].parts[0], "searched once"
+            assert {config.dataset.name for config in every} == {"wikitext2"}
+            for config in (config for part in sweeps for config in part.configs):
+                # The largest trial stands for the winner while it is not known.
+                sizes = {trial.config.model.hidden_size for trial in search.search.by_model()[config.model.name]}
+                assert config.model.hidden_size == max(sizes)
+    perplexity = studies["perplexity"]
+    assert perplexity.linear
+    assert {c.stability.name for part in perplexity.parts for c in part.configs} >= {"unstable", "stable"}
+    trained = {run_id(config): config.training.keep_every for part in perplexity.parts for config in part.configs}
+    options.study = "gradient_horizon"
+    (study,) = studies_of(options, profile)
+    wanted = {run_id(config): config.training.keep_every for part in study.parts for config in part.configs}
+    # The diagnostic's own runs, and as many weights kept, whichever of the two trains them.
+    assert len(wanted) >= 2
+    assert wanted.items() <= trained.items()
+
+
+def test_plans_and_analyses_are_of_the_studies_that_a_report_knows():
     options = compose("reproduce/plan", [])
-    one = ["seed=0", "truncation.k=35"]  # of each; composing takes its time
     assert set(options.plans) == set(options.analyses) == {*STUDIES, *options.published_with, "linear_systems"}
-    for study in STUDIES:
-        plans = options.plans[study]
-        assert set(plans) == {"smoke", "quick", "cpu", "paper"}
-        for profile, parts in plans.items():
-            sweeps = [part.sweep for part in parts if "sweep" in part]
-            if any("experiment=search" in sweep for sweep in sweeps):
-                assert study == "table1" or profile == "paper"  # tests/test_search.py has these
-                continue
-            every = [config for sweep in sweeps for config in expand([*_at(sweep, profile), *one])]
-            assert {config.profile.name for config in every} == {profile}
-            assert {config.model.name for config in every} == {"rnn", "lstm"}
-            assert {config.stability.name for config in every} >= {"unstable"}
-            for config in every:
-                check(config)
-                assert issubclass(type(make(config.stability.constraint)), Constraint)
-            if study == "perplexity":
-                assert {config.stability.name for config in every} == {"unstable", "stable"}
-                assert "linear_systems" in parts[-1]
-                trained = {run_id(config): config.training.keep_every for config in every}
-                sweeps = [part.sweep for part in options.plans.gradient_horizon[profile]]
-                some = ["seed=0", "stability=unstable"]
-                wanted = [config for sweep in sweeps for config in expand([*_at(sweep, profile), *some])]
-                # The diagnostic's own runs, and as many weights kept, whichever of the two trains them.
-                assert len(wanted) >= 2
-                assert {run_id(config): config.training.keep_every for config in wanted}.items() <= trained.items()
+    assert tuple(options.all) == STUDIES
+    options.study = "everything"
+    with pytest.raises(ConfigurationError, match="choose all, perplexity, table1"):
+        studies_of(options, "smoke")
+
+
+def test_table_1_at_cpu_is_the_winners_and_the_price_of_stability_shares_its_runs(tmp_path):
+    """Winners of a search that is over: their settings, three seeds a cell, and equal settings have one id."""
+    own = {"rnn": ["optimizer.lr=5"], "lstm": ["training.clip=1"]}
+    for model, settings in own.items():
+        lines = [f"{group}: {{{name}: {value}}}" for group, name, value in (re.split("[.=]", s) for s in settings)]
+        winner_file(tmp_path, "wikitext2", model, "cpu").write_text("\n".join(lines))
+    winners = f"hydra.sweeper.winners={tmp_path}"
+    fixed = [*CPU, "approximation=recurrent", "truncation.k=35", "stability=unstable"]
+    cells = [[*fixed, f"model={model}", *own[model], f"seed={seed}"] for model in own for seed in (0, 1, 2)]
+    expected = {run_id(config) for config in compose_all("train", cells)}
+    table = expand(["experiment=table1", "profile=cpu", "dataset=wikitext2", winners, "stability=unstable"])
+    assert {run_id(config) for config in table} == expected
+    (price,) = expand(["experiment=price_of_stability_cpu", "model=lstm", "stability=unstable", winners])
+    assert run_id(price) in expected
+    limits = "stability.constraint.limit=0.5,0.9"
+    swept = expand(["experiment=price_of_stability_cpu", "model=rnn", "stability=rnn_spectral", limits, winners])
+    assert [(c.stability.constraint.limit, c.optimizer.lr, c.seed) for c in swept] == [(0.5, 5, 0), (0.9, 5, 0)]
+    cell = ["model=rnn", "stability=stable", "truncation.k=5", "approximation=recurrent"]
+    (curve,) = expand(["experiment=truncation_sweep_cpu", *cell, winners])
+    assert (curve.training.evaluate_every, curve.approximation.window, curve.optimizer.lr) == (None, 5, 5)
+
+
+def test_a_sweep_that_is_composed_at_once_is_what_its_runs_are_one_by_one():
+    jobs = [
+        ["model=rnn", "stability=stable", f"truncation.k={k}", f"stability.constraint.limit={limit}", *more]
+        for k, limit in ((5, 0.5), (7, 0.9))
+        for more in ([], ["dataset.max_tokens={valid: 7}", "tracking=none", "+optimizer.momentum=0.9"])
+    ]
+    jobs.append(["seed=3", "approximation.window=${truncation.k}", "hydra.sweeper=null", "model.tied=true"])
+    together = compose_all("train", jobs)
+    assert together == [compose("train", job) for job in jobs]
+    together[0].model.hidden_size = 1
+    assert together[2].model.hidden_size != 1, "one is changed, the others stay what they are"
+    with pytest.raises(ConfigurationError, match=r"truncation\.k=three"):
+        compose_all("train", [["truncation.k=5"], ["truncation.k=three"]])
 
 
 def test_a_plan_of_a_diagnostic_is_that_of_the_gradients_with_an_analysis_of_its_own():
@@ -148,6 +208,64 @@ def test_what_changes_the_result_changes_the_id(override):
 )
 def test_what_does_not_change_the_result_does_not_change_the_id(override):
     assert run_id(compose("train", [override])) == run_id(compose("train", []))
+
+
+def test_a_whole_number_for_a_quantity_is_that_quantity():
+    """3 and 3.0 make one run; the same id for both is what lets a sweep skip what is done."""
+    config = compose("train", ["stability=lstm_spectral"])
+    for option, whole in (
+        ("optimizer.lr", 3),
+        ("dataset.concentration", 1),
+        ("stability.constraint.limit", 1),
+        ("stability.constraint.forget_high", 1),  # float | None
+        ("stability.constraint.shares", {"i": 1, "f": 0.2}),
+    ):
+        number = {key: float(value) for key, value in whole.items()} if isinstance(whole, dict) else float(whole)
+        ids = []
+        for value in (whole, number):
+            OmegaConf.update(config, option, value, merge=False)
+            ids.append(run_id(config))
+        assert ids[0] == ids[1], option
+    betas = hints(torch.optim.Adam)["betas"]  # (float | Tensor, float | Tensor)
+    assert [type(beta) for beta in as_taken([0, 0.9], betas)] == [float, float]
+
+
+def test_what_is_counted_stays_a_whole_number():
+    resolved = identity(compose("train", ["stability=lstm_rowwise", "stability.constraint.limit=1"]))
+    counted = (resolved["truncation"]["k"], resolved["training"]["epochs"], resolved["model"]["hidden_size"])
+    made = (resolved["stability"]["constraint"]["every"], resolved["dataset"]["types"], resolved["dataset"]["seed"])
+    assert {type(number) for number in (*counted, *made)} == {int}
+    assert {type(limit) for limit in resolved["dataset"]["max_tokens"].values()} == {int}
+    assert type(resolved["stability"]["constraint"]["limit"]) is float
+    assert type(resolved["model"]["tied"]) is bool
+
+
+def test_a_target_that_is_refused_has_an_id_all_the_same():
+    """The line that says which run of a sweep failed begins with it."""
+    config = compose("train", ["dataset._target_=os.system"])
+    assert run_id(config) != run_id(compose("train", []))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["model=rnn", "stability=stable"], "embedded-rnn-stable-recurrent-k35-s0-11710dfa"),
+        ([*CPU, "model=rnn"], "wikitext2-rnn-unstable-recurrent-k35-s0-814b99de"),
+        ([*CPU, "model=lstm"], "wikitext2-lstm-unstable-recurrent-k35-s0-a5d8709f"),
+        ([*CPU, "model=lstm", "training.clip=1"], "wikitext2-lstm-unstable-recurrent-k35-s0-d1beca39"),
+    ],
+)
+def test_an_id_is_what_it_was(overrides, name):
+    """Runs of months lie under these."""
+    assert run_id(compose("train", overrides)) == name
+
+
+def test_the_committed_records_lie_under_the_ids_of_their_configurations():
+    paths = sorted((ROOT / "results" / "records").glob("*/*/*/record.json"))
+    assert len(paths) > 100
+    for path in paths:
+        config = json.loads(path.read_text(encoding="utf-8"))["config"]
+        assert path.parent.name.endswith(f"-{digest(config)}")
 
 
 def test_where_the_data_lie_does_not_change_the_id():

@@ -142,7 +142,7 @@ def test_the_grids_of_every_profile_are_of_both_models_and_those_of_paper_are_th
     jobs = jobs_of(config, [])
     assert len({tuple(sorted(job)) for job in jobs}) == len(jobs)
     found = {model: [dict(o.split("=") for o in job) for job in jobs if f"model={model}" in job] for model in MODELS}
-    assert all(len(trials) >= 4 for trials in found.values())
+    assert all(len(trials) >= 2 for trials in found.values())
     if profile != "paper":
         return
     assert rungs(config.hydra.sweeper.first, config.hydra.sweeper.factor, config.training.epochs) == [3, 9, 27, 40]
@@ -315,6 +315,8 @@ COMMITTED = sorted((CONFIG_FOLDER / "experiment" / "best").glob("*.yaml"))
 def test_every_winner_composes_under_every_seed_and_constraint(path):
     config = compose("train", [f"experiment=best/{path.stem}", "stability=stable", "seed=2"])
     check(config)
+    found = compose("train", [f"experiment=best/{path.stem}"])
+    assert f", run {run_id(found)}. Found by" in path.read_text(encoding="utf-8")
     dataset, model, profile = path.stem.split("_")
     assert (config.dataset.name, config.model.name, config.profile.name) == (dataset, model, profile)
     assert all(OmegaConf.select(config, option) == value for option, value in winner_settings(path).items())

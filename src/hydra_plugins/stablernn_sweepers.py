@@ -104,6 +104,6 @@ class HalvingSweeper(GridsSweeper):
         from stablernn.search import Search
         from stablernn.winners import write_winners
 
-        search = Search.of(self._config, arguments, self.compose)
+        search = Search.of(self._config, arguments, lambda jobs: [self.compose(job) for job in jobs])
         search.carry_out(lambda configs, jobs: self.launch(jobs))
         write_winners(search, self._config.hydra.sweeper.winners, self._config.hydra.sweeper.results)

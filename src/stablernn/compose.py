@@ -2,12 +2,16 @@
 
 import difflib
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from stablernn import config as schema
 from stablernn.errors import ConfigurationError, StableRNNError
@@ -35,6 +39,38 @@ def compose(config_name: str, overrides: list[str], with_hydra: bool = False) ->
             return hydra.compose(name, overrides, return_hydra_config=with_hydra)
     except Exception as error:  # Hydra raises whatever it meets on some overrides
         raise ConfigurationError(explain(error, config_name)) from None
+
+
+def compose_all(config_name: str, jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
+    """``compose`` for every job of a sweep: those that differ in plain values alone share one composition.
+
+    Raises:
+        ConfigurationError: the overrides of a job do not fit.
+    """
+    groups = {path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*") if path.is_dir()}
+    parser = OverridesParser.create()
+    shared: dict[tuple[str, ...], DictConfig] = {}
+    found = []
+    for job in jobs:
+        parsed = list(zip(job, parser.parse_overrides(list(job)), strict=True))
+        values = {override.key_or_group: override.value() for _, override in parsed if _is_plain(override, groups)}
+        others = tuple(argument for argument, override in parsed if not _is_plain(override, groups))
+        try:
+            if others not in shared:
+                shared[others] = compose(config_name, list(others))
+            config = shared[others].copy()
+            for option, value in values.items():  # Hydra does the same, and last as well
+                OmegaConf.update(config, option, value)
+        except (ConfigurationError, OmegaConfBaseException):
+            config = compose(config_name, list(job))  # says what does not fit
+        found.append(config)
+    return found
+
+
+def _is_plain(override: Override, groups: Collection[str]) -> bool:
+    """Whether it sets an option of the configuration, and does not choose one of its files."""
+    name = override.key_or_group
+    return override.type is OverrideType.CHANGE and name not in groups and not name.startswith("hydra.")
 
 
 def explain(error: Exception, config_name: str) -> str:

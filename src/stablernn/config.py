@@ -18,6 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stablernn.errors import ConfigurationError, StableRNNError
+from stablernn.signatures import as_taken, fits, hints
 from stablernn.targets import find_target, targets
 
 
@@ -131,9 +132,8 @@ def register() -> None:
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration without what cannot change the result."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
+    """The resolved configuration without what cannot change the result, every number as what takes it reads it."""
+    resolved = _as_taken(OmegaConf.to_container(config, resolve=True))
     for option in (*_NOT_IDENTITY, *_NOT_IDENTITY_IF_NULL):
         *parents, last = option.split(".")
         node: Any = resolved
@@ -146,12 +146,30 @@ def identity(config: DictConfig) -> dict[str, Any]:
     return typing.cast(dict[str, Any], resolved)
 
 
+def digest(identity: Mapping[str, Any]) -> str:
+    """A hash of an ``identity``, also of one that lies in a record, with every number as it is read today."""
+    return hashlib.sha256(json.dumps(_as_taken(identity), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _as_taken(node: Any) -> Any:
+    """``signatures.as_taken`` for the options of every ``_target_`` below a resolved node."""
+    if not isinstance(node, dict):
+        return node
+    taken = {key: _as_taken(value) for key, value in node.items()}
+    if "_target_" not in node:
+        return taken
+    try:
+        wants = hints(find_target("_target_", node["_target_"]))
+    except ConfigurationError:  # it is for ``check`` to refuse it
+        return taken
+    return {key: as_taken(value, wants.get(key)) for key, value in taken.items()}
+
+
 def run_id(config: DictConfig) -> str:
-    """A readable prefix and a hash of ``identity``."""
-    digest = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]
+    """A readable prefix and the digest of ``identity``."""
     return (
         f"{config.dataset.name}-{config.model.name}-{config.stability.name}-{config.approximation.name}"
-        f"-k{config.truncation.k}-s{config.seed}-{digest}"
+        f"-k{config.truncation.k}-s{config.seed}-{digest(identity(config))}"
     )
 
 
@@ -274,8 +292,7 @@ def check_targets(node: DictConfig, path: str = "") -> None:
 def _check_target(option: str, node: DictConfig) -> None:
     """The signature of a ``_target_`` is the schema of its options."""
     target = find_target(f"{option}._target_", node["_target_"])
-    parameters = inspect.signature(target).parameters
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) and parameters else target)
+    parameters, wants = inspect.signature(target).parameters, hints(target)
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     for key, value in node.items():
         name = str(key)
@@ -284,26 +301,8 @@ def _check_target(option: str, node: DictConfig) -> None:
         if name not in parameters and not open_ended:
             known = ", ".join(parameters) or "no options"
             raise ConfigurationError(f"{option}.{name} is not an option: {target.__name__} takes {known}")
-        if name in hints and not _is_a(value, hints[name]):
-            wanted = getattr(hints[name], "__name__", None) or str(hints[name])
-            if isinstance(hints[name], types.UnionType):
-                wanted = str(hints[name])
+        if name in wants and not fits(value, wants[name]):
+            wanted = getattr(wants[name], "__name__", None) or str(wants[name])
+            if isinstance(wants[name], types.UnionType):
+                wanted = str(wants[name])
             raise ConfigurationError(f"{option}.{name}={value} is not of the type that it takes, {wanted}")
-
-
-def _is_a(value: Any, hint: Any) -> bool:
-    """Whether a configuration value fits a type hint; hints that YAML cannot express fit anything."""
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_is_a(value, option) for option in typing.get_args(hint))
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (str, bool):
-        return isinstance(value, hint)
-    if hint is type(None):
-        return value is None
-    if origin is not None and inspect.isclass(origin) and issubclass(origin, Mapping):
-        return isinstance(value, Mapping | DictConfig)
-    return True

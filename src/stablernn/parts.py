@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -13,14 +14,21 @@ from stablernn.report.search import TRIAL_FILE, load_trials
 from stablernn.search import Search
 from stablernn.training.build import pick_device
 from stablernn.training.estimate import estimate_seconds
+from stablernn.training.grids import winner_file
 from stablernn.training.outcome import finished
-from stablernn.training.sweep import cores, expand, run_all
+from stablernn.training.sweep import Settings, cores, expand, run_all
 from stablernn.training.trained import Trained
 from stablernn.winners import write_winners
 
 
 class Part:
     """One sweep of the plan.
+
+    Attributes:
+        configs: of its runs, as far as they are known before the search.
+        to_do: those of them that are not finished.
+        counted: those of ``to_do`` that no part before it has as well (``count_once``).
+        seconds: that ``counted`` takes, at most; once the plan has measured it.
 
     Args:
         sweep: what follows ``scripts/train.py -m``.
@@ -39,6 +47,7 @@ class Part:
         self.jobs = cores() if side_by_side and not torch.cuda.is_available() else 1
         self.configs = self._expand()
         self.to_do = self._left()
+        self.counted = self.to_do
         self.seconds = 0.0
 
     @property
@@ -51,22 +60,26 @@ class Part:
     def data(self) -> str:
         return self.configs[0].dataset.name
 
+    @property
+    def shared(self) -> int:
+        """How many of its runs a part before it will have done."""
+        return len(self.to_do) - len(self.counted)
+
     def _left(self) -> list[DictConfig]:
         return [config for config in self.configs if not finished(config)]
 
     def _expand(self) -> list[DictConfig]:
-        waiting = self.before is not None and self.before.to_do
-        return expand(self.command, self.before.search.largest().__getitem__ if self.before and waiting else None)
+        return expand(self.command, self.before.settings() if self.before else None)
 
     def estimate(self) -> float:
-        """Seconds that are left, at most."""
-        return sum(estimate_seconds(self.to_do)) / self.jobs
+        """Seconds that ``counted`` takes, at most."""
+        return sum(estimate_seconds(self.counted)) / self.jobs
 
     def carry_out(self) -> tuple[list[str], int]:
         """Do what is left; one line for each run that failed, and how many others are at work on."""
         if self.before is not None:  # by now the winners are known
             self.configs = self._expand()
-            self.to_do = self._left()
+        self.to_do = self._left()  # another part may have done some since
         if not self.to_do:
             return [], 0
         records, failed = run_all(self.to_do, self.jobs)
@@ -89,6 +102,8 @@ class Part:
 class SearchPart(Part):
     """The search of the plan. Its trials are no results of the study: they are published apart."""
 
+    over = False  # and its winners are written; a search that several studies begin with is carried out once
+
     def _expand(self) -> list[DictConfig]:
         self.search = Search.of_command([*self.sweep, f"runs={self.options.runs}"])
         return [trial.config for trial in self.search.trials]
@@ -100,14 +115,26 @@ class SearchPart(Part):
             return []
         return [trial.config for trial in alive if trial.until(self.search.rungs[number]).record() is None]
 
+    def settings(self) -> Settings | None:
+        """What stands for the winners' settings until those are written; then None."""
+        profile = self.configs[0].profile.name
+        files = [winner_file(self.options.winners, self.data, model, profile) for model in self.search.by_model()]
+        written = not self.to_do and all(path.is_file() for path in files)
+        return None if written else self.search.largest().__getitem__
+
     def estimate(self) -> float:
+        if not self.counted:
+            return 0.0
         seconds = dict(zip(map(run_id, self.configs), estimate_seconds(self.configs), strict=True))
         return self.search.share_left(seconds) / self.jobs
 
     def carry_out(self) -> tuple[list[str], int]:
+        if self.over:
+            return [], 0
         self.search.carry_out(lambda configs, jobs: run_all(configs, self.jobs))
         write_winners(self.search, self.options.winners, self.options.results)
         self.to_do = []
+        self.over = True
         return [], 0
 
     def trained(self) -> list[Trained]:
@@ -122,14 +149,35 @@ class SearchPart(Part):
             record.write_alone(folder / record.id / TRIAL_FILE)
 
 
-def chain(sweeps: Iterable[tuple[Sequence[str], bool]], options: DictConfig) -> list[Part]:
-    """The parts of some sweeps, each with whether its runs go side by side; each knows the search before it."""
+def chain(
+    sweeps: Iterable[tuple[Sequence[str], bool]], options: DictConfig, known: dict[Any, Part] | None = None
+) -> list[Part]:
+    """The parts of some sweeps, each with whether its runs go side by side; each knows the search before it.
+
+    Args:
+        sweeps, options: see ``Part``.
+        known: parts that are there already, which are used again; new ones are added to it.
+    """
+    known = {} if known is None else known
     parts: list[Part] = []
-    search = None
+    search: SearchPart | None = None
     for sweep, side_by_side in sweeps:
-        if "experiment=search" in sweep:
-            search = SearchPart(sweep, side_by_side, options)
-            parts.append(search)
-        else:
-            parts.append(Part(sweep, side_by_side, options, search))
+        key = (*sweep, side_by_side, search)
+        if key not in known:
+            searches = "experiment=search" in sweep
+            known[key] = (
+                SearchPart(sweep, side_by_side, options) if searches else Part(sweep, side_by_side, options, search)
+            )
+        part = known[key]
+        parts.append(part)
+        search = part if isinstance(part, SearchPart) else search
     return parts
+
+
+def count_once(parts: Iterable[Part]) -> None:
+    """Leave every run that is to do to the first part that has it: sets ``counted`` of each."""
+    seen: set[str] = set()
+    for part in parts:
+        names = {run_id(config): config for config in part.to_do}
+        part.counted = [config for name, config in names.items() if name not in seen]
+        seen |= names.keys()

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.compose import compose
+from stablernn.compose import compose_all
 from stablernn.config import check, run_id
 from stablernn.console import log
 from stablernn.errors import ConfigurationError, StableRNNError
@@ -22,11 +22,11 @@ from stablernn.training.sweep import jobs_of, master
 
 # Launches the runs of some configurations, of which it also gets the overrides; raises the error of one that failed.
 Launch = Callable[[Sequence[DictConfig], Sequence[Sequence[str]]], object]
-Compose = Callable[[Sequence[str]], DictConfig]
+Compose = Callable[[Sequence[Sequence[str]]], Sequence[DictConfig]]
 
 
-def compose_run(overrides: Sequence[str]) -> DictConfig:
-    return compose("train", list(overrides))
+def compose_runs(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
+    return compose_all("train", jobs)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Search:
     factor: int
 
     @classmethod
-    def of(cls, config: DictConfig, arguments: Sequence[str], compose_trial: Compose = compose_run) -> "Search":
+    def of(cls, config: DictConfig, arguments: Sequence[str], compose_trials: Compose = compose_runs) -> "Search":
         """The search of ``scripts/train.py -m *arguments``, which composes to ``config`` (``training.sweep.master``).
 
         Raises:
@@ -90,8 +90,9 @@ class Search:
         if sweeper.first < 1 or sweeper.factor < 2:
             raise ConfigurationError("hydra.sweeper.first must be at least 1, hydra.sweeper.factor at least 2")
         trials: dict[str, Trial] = {}
-        for overrides in jobs_of(config, arguments):
-            trial = Trial(tuple(overrides), compose_trial(overrides))
+        jobs = jobs_of(config, arguments)
+        for overrides, composed in zip(jobs, compose_trials(jobs), strict=True):
+            trial = Trial(tuple(overrides), composed)
             check(trial.config)
             trials.setdefault(trial.id, trial)
         _check_comparable(list(trials.values()))

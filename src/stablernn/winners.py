@@ -1,6 +1,5 @@
 """What a search leaves: the winners as experiments, and the table of its trials."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,9 +73,8 @@ def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
     own = {
         option: value
         for option, value in leaves(record.config)
-        # As JSON, because that is what a run's id is made of: 3 and 3.0 are two ids.
         if option.partition(".")[0] not in ("seed", "stability")
-        and (option not in defaults or json.dumps(value) != json.dumps(defaults[option]))
+        and (option not in defaults or value != defaults[option])
     }
     settings = OmegaConf.create()
     for option, value in own.items():

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from stablernn.allocator import keep_freed_memory
-from stablernn.compose import compose
+from stablernn.compose import compose, compose_all
 from stablernn.config import run_id
 from stablernn.console import display, listening, log, open_bar, speak_through
 from stablernn.record import Record
@@ -35,7 +35,7 @@ def expand(arguments: Sequence[str], winners: Settings | None = None) -> list[Di
     Raises:
         ConfigurationError: the arguments do not fit, or the winners that they start from were not searched yet.
     """
-    return [compose("train", job) for job in jobs_of(master(arguments), arguments, winners)]
+    return compose_all("train", jobs_of(master(arguments), arguments, winners))
 
 
 def master(arguments: Sequence[str]) -> DictConfig:

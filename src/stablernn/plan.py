@@ -1,0 +1,88 @@
+"""The plan of `make reproduce` in the terminal: what is there, what is to do, and how long it will take."""
+
+from collections.abc import Sequence
+
+import torch
+from rich.table import Table as RichTable
+
+from stablernn.console import console
+from stablernn.linear_part import LinearPart
+from stablernn.parts import Part, count_once
+from stablernn.study import Study
+
+
+def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> None:
+    """Measure the time of what is left and print the plan; a run of several sweeps is counted with the first.
+
+    Args:
+        profile: its name.
+        chosen: by the user, not by the machine.
+        studies: in their order.
+    """
+    why = "a GPU is here" if torch.cuda.is_available() else "no GPU is here"
+    console.print(f"[bold]Plan[/]: profile {profile}" + ("" if chosen else f" ({why})"), highlight=False)
+    parts = list(dict.fromkeys(part for study in studies for part in study.parts))
+    linear = [part for study in studies for part in study.linear]
+    count_once(parts)
+    _measure(parts, linear)
+    for data in dict.fromkeys(part.data for part in parts):
+        console.print(f"  {data}: {_why(data, parts)}", soft_wrap=True, highlight=False)
+    console.print(_table(studies, shared=any(part.shared for part in parts)))
+    to_do, systems = sum(len(part.counted) for part in parts), sum(len(part.to_do) for part in linear)
+    if to_do or systems:
+        total = _duration(sum(part.seconds for part in (*parts, *linear)))
+        what = [f"{count} {kind}" for count, kind in ((to_do, "runs"), (systems, "linear systems")) if count]
+        console.print(f"{' and '.join(what)} to do, about {total} (measured on this machine)", highlight=False)
+    else:
+        console.print("Every run of this plan is done: nothing to train, only the report is written anew.")
+    entries = [entry for study in studies for entry in study.options.analyses[study.name]]
+    if names := ", ".join(dict.fromkeys(entry.analysis for entry in entries)):
+        console.print(f"Then what is not known yet of the runs, not in this time: {names}", highlight=False)
+
+
+def _measure(parts: Sequence[Part], linear: Sequence[LinearPart]) -> None:
+    threads = torch.get_num_threads()
+    for part in parts:
+        torch.set_num_threads(max(1, threads // part.jobs))
+        part.seconds = part.estimate()
+    torch.set_num_threads(threads)
+    for part in linear:
+        part.estimate()
+
+
+def _table(studies: Sequence[Study], shared: bool) -> RichTable:
+    """A line for each sweep, under the first study that has it."""
+    several = len(studies) > 1
+    shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in (*(["study"] if several else []), "corpus", "sweep"):
+        shown.add_column(head)
+    for head in ("runs", "done", *(["above"] if shared else []), "at most"):
+        shown.add_column(head, justify="right")
+    listed: set[Part] = set()
+    for study in studies:
+        lines = []
+        for part in (part for part in study.parts if part not in listed):
+            counts = [len(part.configs), len(part.configs) - len(part.to_do), *([part.shared] if shared else [])]
+            lines.append([part.data, " ".join(part.sweep), *map(str, counts), _duration(part.seconds)])
+        for part in study.linear:
+            counts = [part.settings, part.settings - len(part.to_do), *([0] if shared else [])]
+            lines.append(["no data", part.title, *map(str, counts), _duration(part.seconds)])
+        listed.update(study.parts)
+        lines = lines or [["", "the sweeps above"]]
+        for number, line in enumerate(lines):
+            shown.add_row(*([study.name if number == 0 else ""] if several else []), *line)
+    return shown
+
+
+def _why(data: str, parts: Sequence[Part]) -> str:
+    if data == "embedded":
+        return "made here from a seed; its best possible perplexity is known, which shows whether the harness is right"
+    path = next(part.configs[0].dataset.path for part in parts if part.data == data)
+    return f"real text, read from {path}" if path else "real text, from the hub"
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if seconds == 0:
+        return "–"
+    return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(minutes, 0.1):.1f} min"
