@@ -27,7 +27,8 @@ def scaled(axis: Axis, values: Sequence[float], count: int, typeset: Callable[[s
         return {"title": title, "scale": alt.Scale(zero=False, nice=False, **_ROOM), "axis": alt.Axis(**shown)}
     cut = {} if axis.least is None else {"domainMin": axis.least}
     cut |= {} if axis.most is None else {"domainMax": axis.most}
-    values = [min(max(value, axis.least or 0), axis.most or value) for value in values]
+    most = math.inf if axis.most is None else axis.most
+    values = [min(max(value, axis.least or 0), most) for value in values]
     ticks, decades = list(axis.ticks), _decades(values)
     if axis.powers and len(decades) > 2:
         # Powers beside which d3 would write 1e-7.

@@ -1,6 +1,5 @@
 """What a figure is before anyone draws it: curves with names, panels of points, and the runs behind every point."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -156,5 +155,7 @@ class Drawing:
 
 def _ending(axis: Axis, points: Sequence[Mapping[str, Any]], cut: float | None) -> Axis:
     """The axis up to ``cut`` times the highest last point of a line, if points lie above that."""
-    most = (cut or math.inf) * max({point["line"]: point["y"] for point in points}.values())
+    if cut is None:
+        return axis
+    most = cut * max({point["line"]: point["y"] for point in points}.values())
     return replace(axis, most=most) if any(point["y"] > most for point in points) else axis

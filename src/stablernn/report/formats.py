@@ -22,7 +22,8 @@ def markdown(shown: Table) -> str:
     aligned = ["---" if index < shown.texts else "---:" for index in range(len(shown.heads))]
     body = line(shown.heads) + line(aligned) + "".join(line(cells) for cells in shown.lines)
     remarks = "".join(f"- {remark}\n" for remark in shown.remarks)
-    return f"**{shown.full_title}**\n\n{body}\n{'; '.join(shown.notes)}.\n" + (f"\n{remarks}" if remarks else "")
+    notes = f"\n{'; '.join(shown.notes)}.\n" if shown.notes else ""
+    return f"**{shown.full_title}**\n\n{body}{notes}" + (f"\n{remarks}" if remarks else "")
 
 
 def comma_separated(shown: Table) -> str:

@@ -115,9 +115,10 @@ def introduction(section: Section) -> str:
     if section.data != "wikitext2" or not finished:
         return f"{told}. It is not the study’s text: only the differences between lines may be held against it."
     trained = f"{span([str(size) for size in sizes])} units and {span(epochs)} epoch{'' if epochs == ['1'] else 's'}"
+    alone = len({setting(run, "seed") for run in finished}) == 1
     return (
-        f"{told}. With {trained} (the study trains for up to 40) the differences between lines are what it shows; "
-        "its perplexities are far from the study’s and say nothing about them."
+        f"{told}. With {trained} (the study trains for up to 40) its perplexities are far from the study’s and say nothing "
+        f"about them; what may be read are the differences between lines{', with one seed the large ones alone' * alone}."
     )
 
 

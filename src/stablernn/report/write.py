@@ -60,8 +60,9 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
     written = [path for chapter in made for path in write_chapter(chapter, results)]
     if evidence.study and readme is not None and readme.is_file():
         first, *others = leading(evidence.study)
-        shown = [f"{introduction(first)}\n\n{markdown(table(first))}"]
-        _renew(readme, "\n".join([*shown, *(markdown(table(abridged(part))) for part in others)]))
+        shown = [table(first), *(table(abridged(part)) for part in others)]
+        told = [markdown(_without(one, shown[:at])) for at, one in enumerate(shown)]
+        _renew(readme, "\n".join([f"{introduction(first)}\n", *told]))
     write_text(results / "report" / PAGE, page(evidence, made))
     return [*written, results / "report" / PAGE]
 
@@ -83,6 +84,12 @@ def write_chapter(chapter: Chapter, results: Path) -> list[Path]:
     figures = [figure for block in chapter.blocks for figure in block.figures]
     drawn = [path for figure in figures for path in export(figure, results / "figures")]
     return [*(results / "tables" / name for name in texts), *drawn]
+
+
+def _without(shown: Table, above: Sequence[Table]) -> Table:
+    """The table without the notes that stand above it already."""
+    known = {note for other in above for note in other.notes}
+    return replace(shown, notes=[note for note in shown.notes if note not in known])
 
 
 def _renew(readme: Path, tables: str) -> None:
