@@ -33,6 +33,7 @@ CONSTRAINTS = {
         "lstm_rowwise": {"limit": 0.99},
     },
 }
+KINDS = ("unstable", "stable")
 CERTIFIED = {"stable": (0.9, 50), "lstm_comparison": (0.95, 90), "lstm_rowwise": (0.97, 200)}
 
 
@@ -93,8 +94,8 @@ def test_a_cell_is_mean_and_deviation_over_seeds_and_a_difference_of_pairs():
     lines, shown = told(records)
     stated = lines["stable (as stated)"]
     assert (stated["test"], stated["seeds"]) == ("95.1 ± 2.1", "3")
-    cells = [Cell(tuple(r for r in records if r.id.startswith(f"lstm-{name}"))) for name in ("unstable", "stable")]
-    expected = difference(*cells)
+    unstable, stable = (Cell(tuple(r for r in records if r.id.startswith(f"lstm-{name}"))) for name in KINDS)
+    expected = difference(unstable, stable)
     assert expected is not None
     assert stated["− unstable"] == f"+3.1 ± {expected.half:.1f}"
     assert expected.half > expected.over_seeds  # other words count as well
@@ -145,7 +146,7 @@ def test_a_difference_over_fewer_seeds_than_the_cell_has_says_so():
 def test_seeds_of_another_approximation_are_not_missed():
     feedforward = [
         replace(entry, id=f"{entry.id}-f")
-        for kind in ("unstable", "stable")
+        for kind in KINDS
         for entry in cell("lstm", kind, [99.0], approximation="feedforward", truncation__k=10)
     ]
     shown = table(only_section([*table_1(), *feedforward]))
@@ -393,7 +394,7 @@ def test_aims_do_not_count_in_the_verdict_and_are_of_the_profile(judged):
     assert len(aims) == 1
     assert "best certified LSTM" in aims[0]
     assert "146.7" not in found[0].verdict
-    quick = [entry for entry in table_1(profile="quick") if entry.config["stability"]["name"] in ("unstable", "stable")]
+    quick = [entry for entry in table_1(profile="quick") if entry.config["stability"]["name"] in KINDS]
     quick = [replace(entry, id=f"{entry.id}-quick") for entry in quick]
     (last,) = [one for one in judged("C1", quick) if one.scope == "at quick"]
     assert not any(part.startswith("Aim") for part in last.parts)  # one constraint is no choice

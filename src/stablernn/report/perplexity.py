@@ -115,10 +115,10 @@ def introduction(section: Section) -> str:
     if section.data != "wikitext2" or not finished:
         return f"{told}. It is not the study’s text: only the differences between lines may be held against it."
     trained = f"{span([str(size) for size in sizes])} units and {span(epochs)} epoch{'' if epochs == ['1'] else 's'}"
-    alone = len({setting(run, "seed") for run in finished}) == 1
+    with_care = ", with one seed the large ones alone" if len({setting(run, "seed") for run in finished}) == 1 else ""
     return (
-        f"{told}. With {trained} (the study trains for up to 40) its perplexities are far from the study’s and say nothing "
-        f"about them; what may be read are the differences between lines{', with one seed the large ones alone' * alone}."
+        f"{told}. With {trained} (the study trains for up to 40) its perplexities are far from the study’s and say "
+        f"nothing about them; what may be read are the differences between lines{with_care}."
     )
 
 
@@ -191,10 +191,10 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
         yield certainty([line.difference for line in found if line.difference]).partition("; ")[2]
     if any(line.difference for line in found):
         yield f"{_DIFFERENCE}, %: against the unstable model of the line’s kind, over the seeds that both have"
-    yield "λ: certified rate of contraction (no: nothing is proven)" + ", of the seed where it is largest" * (
-        seeds[-1] > 1
-    )
+    yield "λ: certified rate of contraction (no: nothing is proven)"
     yield f"k({EPSILON}): words of context that provably change no log-probability by more than {EPSILON} nats"
+    if seeds[-1] > 1:
+        yield "λ and k of the seed where they are largest"
     names = {str(setting(line.cell.runs[0], "stability.name")) for line in found}
     models = {line.row.model for line in found}
     ours = [CONSTRAINTS[name] for name in _OURS if name in names]
