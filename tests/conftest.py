@@ -9,6 +9,9 @@ import torch
 
 from stablernn.compose import compose
 from stablernn.data.markov import EmbeddedCorpus
+from stablernn.files import write_json
+from stablernn.report.evidence import gather
+from stablernn.report.verdicts import CLAIMS
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,3 +80,19 @@ def report(tmp_path_factory) -> Path:
     from test_page import write
 
     return write(tmp_path_factory.mktemp("results")).parents[1]
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """Writes records, with analyses beside them by name, and judges a claim on them."""
+    claims = {claim.name: claim for claim in CLAIMS}
+
+    def judge(claim, entries, study="perplexity", **analyses):
+        for entry in entries:
+            folder = tmp_path / "records" / study / entry.id
+            entry.write(folder)
+            for name, result in analyses.items():
+                write_json(folder / f"{name}.json", result)
+        return claims[claim].judge(gather(tmp_path / "records", tmp_path))
+
+    return judge

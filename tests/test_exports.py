@@ -15,10 +15,11 @@ from stablernn.report.formats import comma_separated
 from stablernn.report.interactive import interactive, packed
 from stablernn.report.latex import escape, latex
 from stablernn.report.load import sections
+from stablernn.report.perplexity import table
 from stablernn.report.price import price_table
 from stablernn.report.printed import export
 from stablernn.report.sweep import sweep_table
-from stablernn.report.tables import Table, table
+from stablernn.report.tables import Table
 
 RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁽⁾ᵏ₀₁₂₃₄₅₆₇₈₉ᵣ\u200c\u200d"
 
@@ -131,12 +132,17 @@ def test_what_axes_cannot_show_is_no_figure_and_no_entry_of_the_legend():
 
 
 def test_several_seeds_are_a_mean_with_a_bar():
-    section = only_section([record(90.0, seed=0), record(92.0, seed=1), record(80.0, stability="stable")])
+    records = [record(90.0, seed=0), record(92.0, seed=1), record(80.0, stability="stable")]
+    assert perplexity_by_k(only_section(records)) is None  # one k is no curve
+    section = only_section([*records, record(99.0, truncation__k=5)])
     figure = perplexity_by_k(section)
     assert figure is not None
-    mean, alone = figure.panels[0].points
+    (mean,), (alone,) = (
+        [point for point in figure.panels[0].points if (point["curve"], point["x"]) == (curve, 35)]
+        for curve in ("unstable, recurrent", "stable, recurrent")
+    )
     assert (mean["y"], round(mean["low"], 3), round(mean["high"], 3)) == (91.0, 89.586, 92.414)
-    assert mean["runs"].split() == sorted(entry.id for entry in section.records if "stable" not in entry.id)
+    assert mean["runs"].split() == sorted(entry.id for entry in records if "stable" not in entry.id)
     assert "low" not in alone
 
 
@@ -144,14 +150,18 @@ def test_several_seeds_are_a_mean_with_a_bar():
 
 
 def test_a_csv_has_a_number_a_cell_and_names_the_runs_of_each():
-    records = [record(90.0, seed=0), record(92.0, seed=1), record(None, seed=2), record(95.0, stability="stable")]
-    (line,) = rows_of(table(only_section(records)))
-    assert (line["unstable"], line["unstable: seeds"], line["unstable: diverged"]) == ("91.0", "2", "1")
-    assert line["unstable: deviation"] == "1.4"
-    assert line["unstable: runs"].split() == sorted(entry.id for entry in records[:3])
-    assert line["stable: runs"].split() == [records[3].id]
-    assert sorted(line["runs"].split()) == sorted(entry.id for entry in records)
-    assert (line["parameters"], line["published stable"]) == ("1234", "95.1")
+    records = [record(90.0, seed=0), record(92.0, seed=1), record(None, seed=2)]
+    records += [record(95.0, seed=0, stability="stable"), record(97.5, seed=1, stability="stable")]
+    unstable, stable = rows_of(table(only_section(records)))
+    assert (unstable["test"], unstable["test: deviation"]) == ("91.0", "1.4")
+    assert (unstable["seeds"], unstable["seeds: of"], unstable["difference to unstable"]) == ("2", "3", "")
+    assert stable["difference to unstable"] == "+5.2"
+    assert float(stable["difference to unstable: half of the 95 % interval"]) > 0
+    own = next(value for name, value in stable.items() if name.startswith("test, seeds") and name.endswith(": runs"))
+    assert own.split() == sorted(entry.id for entry in records[3:])
+    assert sorted(stable["runs"].split()) == sorted(entry.id for entry in records)
+    assert unstable["runs"].split() == sorted(entry.id for entry in records[:3])
+    assert (stable["parameters"], stable["published"]) == ("1234", "95.1")
 
 
 def test_a_csv_has_no_dash_for_nothing_no_column_twice_and_keeps_words():

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import pytest
 from omegaconf import OmegaConf
@@ -15,9 +16,10 @@ from stablernn.report.contraction import contraction_table
 from stablernn.report.formats import comma_separated, markdown
 from stablernn.report.latex import latex
 from stablernn.report.load import load_analyses, load_records, sections
+from stablernn.report.perplexity import table
 from stablernn.report.price import price_table
 from stablernn.report.sweep import sweep_table
-from stablernn.report.tables import Table, rows, table
+from stablernn.report.tables import Table, rows
 from stablernn.report.truncation import certified_context, measured_context, truncation_table
 from stablernn.report.weight_distance import weight_distance_table
 from stablernn.report.write import write_report
@@ -78,27 +80,6 @@ def only_section(records):
     return section
 
 
-def test_a_cell_is_mean_and_standard_deviation_over_seeds():
-    shown = table(only_section([record(90.0, seed=0), record(92.0, seed=1), record(94.0, seed=2)]))
-    assert shown.lines[0][3] == "92.0 ± 2.0 (3)"
-    assert "3 seeds a cell" in shown.notes[0]
-
-
-def test_one_seed_has_no_spread():
-    assert table(only_section([record(90.04)])).lines[0][3] == "90.0"
-
-
-def test_a_diverged_run_is_shown_as_such():
-    assert table(only_section([record(None)])).lines[0][3] == "diverged"
-    mixed = table(only_section([record(90.0, seed=0), record(None, seed=1)]))
-    assert mixed.lines[0][3] == "90.0, 1 of 2 diverged"
-
-
-def test_a_missing_cell_is_a_dash():
-    shown = table(only_section([record(90.0, model="rnn"), record(95.0, model="lstm", stability="stable")]))
-    assert [line[3:5] for line in shown.lines] == [["90.0", "–"], ["–", "95.0"]]
-
-
 @pytest.mark.parametrize(
     ("changes", "beside"),
     [
@@ -113,14 +94,14 @@ def test_a_missing_cell_is_a_dash():
 def test_published_numbers_stand_only_beside_whole_wikitext_2_at_the_papers_protocol(changes, beside):
     section = only_section([record(90.0, **changes)])
     shown = table(section)
-    assert ("published unstable" in shown.heads) == beside
+    assert ("published" in shown.heads) == beside
     for text in (markdown(shown), latex(shown), comma_separated(shown)):
         assert ("92.3" in text) == beside
 
 
 def test_published_numbers_are_of_recurrent_models_only():
     shown = table(only_section([record(90.0), record(91.0, approximation="feedforward")]))
-    assert [line[shown.heads.index("published unstable")] for line in shown.lines] == ["92.3", "–"]
+    assert [line[shown.heads.index("published")] for line in shown.lines] == ["92.3", "–"]
 
 
 def test_the_optimum_has_its_column_and_a_cut_corpus_says_so():
@@ -166,7 +147,7 @@ def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_pat
     assert text.startswith("top\n")
     assert text.endswith("end\n")
     assert "old" not in text
-    assert "| LSTM | recurrent | 35 | 44.0 | 40.0 |" in text
+    assert "| LSTM | unstable | recurrent | 35 | 44.0 | 1 | – | – | no | – | 40.0 |" in text
 
 
 def test_a_damaged_record_is_left_out_and_named(tmp_path, caplog):
@@ -202,7 +183,7 @@ def test_reproduce_runs_reports_and_does_nothing_the_second_time(plan, tmp_path,
     reproduce(plan)
     assert "2 runs to do, about" in capfd.readouterr().err
     table_before = (tmp_path / "results" / "tables" / "perplexity.md").read_bytes()
-    assert b"(2)" in table_before
+    assert re.search(r"\| \d+\.\d ± \d+\.\d \| 2 \|", table_before.decode())
     published = tmp_path / "results" / "records" / "smoke" / "perplexity"
     assert len(list(published.glob("*/record.json"))) == len(list(published.glob(f"*/{BLOCKS_FILE}"))) == 2
     reproduce(plan)
@@ -290,7 +271,6 @@ def test_the_price_of_stability_is_told_against_the_unstable_model():
     assert cells["2-norm"] == ["0.99", "0.988", "101.0", "+1.0", "1,000", "2e-05"]
     assert cells["as coded"] == ["–", "none", "99.0", "-1.0", "–", "–"]
     assert any("prove nothing" in note for note in shown.notes)
-    assert len(rows(section)) == 2  # the tables of the study know its own two constraints alone
     assert price_table(only_section([found[0][0], found[1][0]]), found) is None
 
 

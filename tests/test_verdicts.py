@@ -21,21 +21,6 @@ from stablernn.report.verdicts import CLAIMS, verdicts
 CLAIM = {claim.name: claim for claim in CLAIMS}
 
 
-@pytest.fixture
-def judged(tmp_path):
-    """Writes records, with analyses beside them by name, and judges a claim on them."""
-
-    def judge(claim, entries, study="perplexity", **analyses):
-        for entry in entries:
-            folder = tmp_path / "records" / study / entry.id
-            entry.write(folder)
-            for name, result in analyses.items():
-                write_json(folder / f"{name}.json", result)
-        return CLAIM[claim].judge(gather(tmp_path / "records", tmp_path))
-
-    return judge
-
-
 def cells(unstable, stable, spread=None, **changes):
     """Runs of seeds 0, 1, ... of both kinds; None diverges. ``spread``: keeps block sums, as ``in_blocks`` does."""
     kinds = (("unstable", unstable), ("stable", stable))

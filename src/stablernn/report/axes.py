@@ -26,7 +26,9 @@ def scaled(axis: Axis, values: Sequence[float], count: int, typeset: Callable[[s
     if not axis.logarithmic:
         return {"title": title, "scale": alt.Scale(zero=False, nice=False, **_ROOM), "axis": alt.Axis(**shown)}
     cut = {} if axis.least is None else {"domainMin": axis.least}
-    values = [max(value, axis.least or 0) for value in values]
+    cut |= {} if axis.most is None else {"domainMax": axis.most}
+    most = math.inf if axis.most is None else axis.most
+    values = [min(max(value, axis.least or 0), most) for value in values]
     ticks, decades = list(axis.ticks), _decades(values)
     if axis.powers and len(decades) > 2:
         # Powers beside which d3 would write 1e-7.

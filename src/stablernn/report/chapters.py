@@ -20,11 +20,12 @@ from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
 from stablernn.report.linear_systems import Results, linear_tables
 from stablernn.report.load import Found, Section
 from stablernn.report.ngram import ngram_table
+from stablernn.report.perplexity import introduction, leading, table
 from stablernn.report.price import price_table
 from stablernn.report.search import search_table, winners_table
 from stablernn.report.sequences import curve_table, memory_table, sequence_table
 from stablernn.report.sweep import sweep_table
-from stablernn.report.tables import Table, table
+from stablernn.report.tables import Table
 from stablernn.report.truncation import truncation_summary
 from stablernn.report.weight_distance import weight_distance_table
 
@@ -33,11 +34,12 @@ _OF_SPEED = {"speed": sequence_table, "training_memory": memory_table, "speed_of
 
 @dataclass(frozen=True)
 class Block:
-    """What stands under one heading: figures and tables of one text, profile or machine."""
+    """What stands under one heading: figures and tables of one text, profile or machine; and a word before them."""
 
     title: str
     figures: list[Figure]
     tables: list[Table]
+    introduction: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,11 @@ def chapters(evidence: Evidence) -> list[Chapter]:
         found = ((part, evidence.of(part, name)) for part in evidence.parts)
         return [_of_section(part, draw(here), tell(here)) for part, here in found if here]
 
+    first = next(iter(leading(evidence.study)), None)
     study = [_of_section(part, [perplexity_by_k(part), learning_curves(part)], table(part)) for part in evidence.study]
     prices = [_of_section(part, [price_curves(part)], price_table(part, certificates)) for part in evidence.parts]
+    if first is not None:
+        study, prices = _led(evidence, first, study, prices)
     swept = [_of_section(part, [sweep_curves(part)], sweep_table(part)) for part in evidence.swept]
     searched = [_of_section(part, [], search_table(part)) for part in evidence.searched]
     winners = [_of_section(part, [], winners_table(part)) for part in evidence.winners]
@@ -105,6 +110,19 @@ def chapters(evidence: Evidence) -> list[Chapter]:
         ),
     ]
     return [kept for chapter in made if (kept := _filled(chapter)).blocks]
+
+
+def _led(
+    evidence: Evidence, first: Section, study: list[Block], prices: list[Block]
+) -> tuple[list[Block], list[Block]]:
+    """The block of ``first`` before all others, with what stability costs on the same text at the same profile."""
+    at = next(n for n, part in enumerate(evidence.study) if part is first)
+    told = study[at]
+    for n, part in enumerate(evidence.parts):
+        if part.text == first.text:
+            told = replace(told, figures=told.figures + prices[n].figures)
+            prices = [*prices[:n], replace(prices[n], figures=[]), *prices[n + 1 :]]
+    return [replace(told, introduction=introduction(first)), *study[:at], *study[at + 1 :]], prices
 
 
 def linear_chapter(found: Results) -> Chapter:

@@ -1,7 +1,7 @@
 """What a figure is before anyone draws it: curves with names, panels of points, and the runs behind every point."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -29,7 +29,8 @@ class Axis:
         powers: its labels are powers of ten, where they span some.
         ticks: labels that are wished for.
         reverse: large values first.
-        least: curves leave a logarithmic axis below it.
+        least: curves leave a logarithmic axis below it,
+        most: and above it.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Axis:
     ticks: tuple[float, ...] = ()
     reverse: bool = False
     least: float | None = None
+    most: float | None = None
 
     def shows(self, value: float) -> bool:
         return value > 0 or not self.logarithmic
@@ -47,7 +49,8 @@ class Axis:
 class Panel:
     """Points ``{curve, line, x, y, runs}`` in one pair of axes.
 
-    A point with ``dot`` is seen as one, with ``low`` and ``high`` it has a bar, ``spread`` is told of it.
+    A point with ``dot`` is seen as one, with ``low`` and ``high`` it has a bar, ``spread`` is told of it. ``least`` and
+    ``most`` bound a band around a line.
     """
 
     title: str
@@ -103,6 +106,15 @@ class Drawing:
         for x, y in points:
             self._add(panel, curve, line, x, y, runs, {})
 
+    def band(
+        self, panel: str, curve: Curve, points: Iterable[tuple[float, float, float, float]], runs: Sequence[str]
+    ) -> None:
+        """A line through x, y with a band from the third to the fourth; no band where that has no width."""
+        line = f"{curve.label} {' '.join(runs)}"
+        for x, y, least, most in points:
+            more = {"least": least, "most": most, "spread": f"{least:.4g} to {most:.4g}"} if len(runs) > 1 else {}
+            self._add(panel, curve, line, x, y, runs, more)
+
     def once(self, panel: str, curve: Curve, points: Iterable[tuple[float, float]], runs: Sequence[str]) -> None:
         """A line that is the same whichever run tells it."""
         if not any(point["curve"] == curve.label for point in self._panels.get(panel, ())):
@@ -118,14 +130,32 @@ class Drawing:
         self._panels.setdefault(panel, []).append(point)
 
     def figure(
-        self, name: str, title: str, caption: str, x: Axis, y: Axis, level: float | None = None
+        self,
+        name: str,
+        title: str,
+        caption: str,
+        x: Axis,
+        y: Axis,
+        level: float | None = None,
+        cut: float | None = None,
     ) -> Figure | None:
-        """All of it as a figure; None where there is nothing that its axes can show."""
+        """All of it as a figure; None where there is nothing that its axes can show.
+
+        ``cut``: a panel ends at so many times the highest end of its lines, so that their beginnings take no room.
+        """
         shown = {
             head: [point for point in points if x.shows(point["x"]) and y.shows(point["y"])]
             for head, points in self._panels.items()
         }
-        panels = tuple(Panel(head, points, x, y) for head, points in shown.items() if points)
+        panels = tuple(Panel(head, points, x, _ending(y, points, cut)) for head, points in shown.items() if points)
         drawn = {point["curve"] for panel in panels for point in panel.points}
         curves = tuple(curve for label, curve in self._curves.items() if label in drawn)
         return Figure(name, title, caption, curves, panels, level) if panels else None
+
+
+def _ending(axis: Axis, points: Sequence[Mapping[str, Any]], cut: float | None) -> Axis:
+    """The axis up to ``cut`` times the highest last point of a line, if points lie above that."""
+    if cut is None:
+        return axis
+    most = cut * max({point["line"]: point["y"] for point in points}.values())
+    return replace(axis, most=most) if any(point["y"] > most for point in points) else axis

@@ -9,7 +9,7 @@ from stablernn.report.tables import Table
 
 _CELL = re.compile(
     r"(?P<value>[^\s±,][^\s±]*)"
-    r"(?: ± (?P<deviation>\S+))?(?: \((?P<seeds>\d+)\))?(?:, (?P<diverged>\d+) of \d+ diverged)?"
+    r"(?: ± (?P<deviation>\S+))?(?: \((?P<seeds>\d+)\))?(?:, (?P<diverged>\d+) of \d+ diverged)?(?: of (?P<of>\d+))?"
 )
 
 
@@ -22,13 +22,14 @@ def markdown(shown: Table) -> str:
     aligned = ["---" if index < shown.texts else "---:" for index in range(len(shown.heads))]
     body = line(shown.heads) + line(aligned) + "".join(line(cells) for cells in shown.lines)
     remarks = "".join(f"- {remark}\n" for remark in shown.remarks)
-    return f"**{shown.full_title}**\n\n{body}\n{'; '.join(shown.notes)}.\n" + (f"\n{remarks}" if remarks else "")
+    notes = f"\n{'; '.join(shown.notes)}.\n" if shown.notes else ""
+    return f"**{shown.full_title}**\n\n{body}{notes}" + (f"\n{remarks}" if remarks else "")
 
 
 def comma_separated(shown: Table) -> str:
     """One number a cell: deviations, seeds and diverged runs get columns of their own, a dash is an empty cell.
 
-    The last columns name the runs: ``runs`` all of a line, and ``<column>: runs`` where a column rests on some of them.
+    The last columns name the runs: ``runs`` all of a line, ``<columns>: runs`` where columns rest on some of them.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -46,13 +47,14 @@ def _columns(shown: Table) -> Iterator[tuple[str, list[str]]]:
         if column < shown.texts or told <= {"value"}:
             yield name, [_plain(cell) for cell in cells]
             continue
-        for part in ("value", "deviation", "seeds", "diverged"):
+        for part in ("value", "deviation", "seeds", "diverged", "of"):
             if part in told:
                 values = [
                     cell[part] or "" if cell else text * (part == "value")
                     for cell, text in zip(parsed, cells, strict=True)
                 ]
-                yield name if part == "value" else f"{name}: {part}", [_plain(value) for value in values]
+                told_as = "half of the 95 % interval" if part == "deviation" and column in shown.intervals else part
+                yield name if part == "value" else f"{name}: {told_as}", [_plain(value) for value in values]
 
 
 def _plain(cell: str) -> str:
@@ -64,8 +66,11 @@ def _run_columns(shown: Table) -> Iterator[tuple[str, list[str]]]:
     if not shown.runs:
         return
     every = [list(dict.fromkeys(name for runs in behind.values() for name in runs)) for behind in shown.runs]
+    named: dict[tuple[str, ...], list[str]] = {}
     for column, name in enumerate(shown.names):
-        here = [list(behind.get(column, ())) for behind in shown.runs]
+        here = [behind.get(column, ()) for behind in shown.runs]
         if any(here) and any(set(some) != set(all_) for some, all_ in zip(here, every, strict=True)):
-            yield f"{name}: runs", [" ".join(runs) for runs in here]
+            named.setdefault(tuple(map(" ".join, here)), []).append(name)
+    for runs, names in named.items():
+        yield f"{', '.join(names)}: runs", list(runs)
     yield "runs", [" ".join(runs) for runs in every]

@@ -28,6 +28,7 @@ CONFIG: Mapping[str, Any] = {
         "tickCount": 6,
     },
 }
+BAND = 0.18  # opacity
 _HEIGHT, _LABELS = 250, 6
 
 
@@ -68,9 +69,11 @@ def _panel(figure: Figure, panel: Panel) -> dict[str, Any]:
         )
     )
     near = alt.selection_point(name="near", on="pointerover", nearest=True, empty=False, clear="pointerout")
-    layers: list[alt.Chart] = [
-        base.mark_line(strokeWidth=1.8, clip=True).encode(color=colour, strokeDash=dash, detail="line:N")
-    ]
+    layers: list[alt.Chart] = []
+    if any("least" in point for point in panel.points):
+        area = base.transform_filter("isValid(datum.least)").mark_area(opacity=BAND, clip=True, tooltip=None)
+        layers.append(area.encode(y="least:Q", y2="most:Q", color=colour, detail="line:N"))
+    layers += [base.mark_line(strokeWidth=1.8, clip=True).encode(color=colour, strokeDash=dash, detail="line:N")]
     if any("low" in point for point in panel.points):
         layers.append(base.mark_rule(strokeWidth=1.2).encode(y="low:Q", y2="high:Q", color=colour))
     if figure.level is not None:
@@ -99,5 +102,5 @@ def _told(x: Axis, y: Axis, spread: bool) -> str:
     """What a point says: an expression, as Vega-Lite's own tooltip of the nearest point loses names of curves."""
     row = "(datum.datum || datum)"
     values = [("curve", f"{row}.curve"), (x.title, f"format({row}.x, '~g')"), (y.title, f"format({row}.y, '.4~g')")]
-    values += [("± over seeds", f"{row}.spread || '1 seed'")] if spread else []
+    values += [("over seeds", f"{row}.spread || '1 seed'")] if spread else []
     return "{" + ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in values) + "}"

@@ -35,9 +35,12 @@ _LABELS = {  # at the study's protocol, and anywhere else
 
 @dataclass(frozen=True)
 class Part:
-    """What the runs of one model say; ``text`` begins with the model's name."""
+    """What the runs of one model say; ``text`` begins with the model's name.
 
-    outcome: Outcome
+    ``outcome`` is None where the part is told beside the claim and does not count in its verdict.
+    """
+
+    outcome: Outcome | None
     text: str
     runs: tuple[str, ...] = ()
 
@@ -93,9 +96,10 @@ def judge(section: Section, parts: Sequence[Part], evidence: str, certainty: str
     )
 
 
-def combined(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome on which all agree; ``in part`` where some do not."""
-    return outcomes[0] if len(set(outcomes)) == 1 else Outcome.MIXED
+def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
+    """The outcome on which all that count agree; ``in part`` where some do not."""
+    counted = [outcome for outcome in outcomes if outcome is not None]
+    return counted[0] if len(set(counted)) == 1 else Outcome.MIXED
 
 
 def sentence(text: str) -> str:

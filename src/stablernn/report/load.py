@@ -86,6 +86,11 @@ class Section:
     ambiguous: bool = False  # another section of the same profile and corpus holds as much of it
 
     @property
+    def text(self) -> tuple[str, str, str]:
+        """Profile, corpus and how much of it: sections with the same may be told side by side."""
+        return self.profile, self.data, self.fingerprint
+
+    @property
     def name(self) -> str:
         """As part of a file's name: corpus, profile, how much of the corpus if not all, and what else is needed."""
         cut = "" if not self._cut else f"_{next(iter(self._cut.values()))}"

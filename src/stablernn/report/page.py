@@ -24,6 +24,8 @@ PAGE = "index.html"
 
 def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     """The whole page; the same text from the same records."""
+    lead = next((block for chapter in chapters for block in chapter.blocks if block.introduction), None)
+    others = [chapter for chapter in chapters if any(block is not lead for block in chapter.blocks)]
     drawn = [figure for chapter in chapters for block in chapter.blocks for figure in block.figures]
     assets = Path(__file__).with_name("assets")
     environment = jinja2.Environment(
@@ -36,7 +38,8 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     environment.filters["typeset"] = _typeset
     return environment.get_template("page.html").render(
         verdicts=verdicts(evidence),
-        chapters=chapters,
+        lead=lead,
+        chapters=others,
         runs=list(runs_of(evidence)),
         texts=[part.caption for part in evidence.parts],
         colours=COLOURS,

@@ -8,32 +8,33 @@ from typing import Any
 from stablernn.record import Record
 from stablernn.report.certificate import rate
 from stablernn.report.load import Section, setting
-from stablernn.report.tables import MODEL_NAMES, Cell, Table, settings_of
-
-# Constraints in the order of the table, with the names that readers know them by.
-CONSTRAINTS = {
-    "unstable": "unstable",
-    "stable": "as stated",
-    "rnn_spectral": "‖W‖₂ ≤ λ",
-    "rnn_diagonal": "‖D W D⁻¹‖₂ ≤ λ",
-    "lstm_as_coded": "as coded",
-    "lstm_comparison": "scalar",
-    "lstm_rowwise": "row-wise",
-    "lstm_spectral": "2-norm",
-    "lstm_coupled": "i = 1 - f",
-    "lstm_gated_linear": "W = 0",
-}
-STUDY_ONLY = ("unstable", "stable")
+from stablernn.report.tables import (
+    CONSTRAINTS,
+    MODEL_NAMES,
+    STABILITIES,
+    Cell,
+    Table,
+    constraint_rank,
+    differing,
+    rank,
+    settings_of,
+)
 
 
 @dataclass(frozen=True)
 class Price:
-    """The runs of one model under one constraint at one limit."""
+    """The runs of one model under one constraint at one limit; ``note``: settings that set it apart from like runs."""
 
     model: str
+    note: str
     constraint: str
     limit: float | None
     runs: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the model, with what else it may not be compared with."""
+        return MODEL_NAMES.get(self.model, self.model) + (f" ({self.note})" if self.note else "")
 
     @property
     def cell(self) -> Cell:
@@ -41,25 +42,27 @@ class Price:
 
     @property
     def rates(self) -> list[float]:
-        """The certified rates of the runs, where all of them are certified."""
-        found = [run.certificate.get("rate") if run.certificate.get("certified") else None for run in self.runs]
+        """The certified rates of the runs that finished, where all of them are certified."""
+        finished = self.cell.finished
+        found = [run.certificate.get("rate") if run.certificate.get("certified") else None for run in finished]
         return [value for value in found if value is not None] if None not in found else []
 
 
 def prices(section: Section) -> list[Price]:
     """The recurrent runs at the settings at which more than the study's two constraints were tried, in order."""
     recurrent = [record for record in section.records if setting(record, "approximation.name") == "recurrent"]
-    tried = [settings_of(record) for record in recurrent if setting(record, "stability.name") not in STUDY_ONLY]
+    tried = [settings_of(record) for record in recurrent if setting(record, "stability.name") not in STABILITIES]
+    kept = [record for record in recurrent if settings_of(record) in tried]
     groups: dict[tuple, list[Record]] = {}
-    for record in recurrent:
-        if settings_of(record) in tried:
-            key = (setting(record, "model.name"), setting(record, "stability.name"), _limit(record))
-            groups.setdefault(key, []).append(record)
+    for record in kept:
+        model = setting(record, "model.name")
+        alike = [settings_of(other) for other in kept if setting(other, "model.name") == model]
+        note = differing(settings_of(record), alike)
+        groups.setdefault((model, note, setting(record, "stability.name"), _limit(record)), []).append(record)
 
     def order(key: tuple) -> tuple:
-        model, constraint, limit = key
-        place = list(CONSTRAINTS).index(constraint) if constraint in CONSTRAINTS else len(CONSTRAINTS)
-        return list(MODEL_NAMES).index(model) if model in MODEL_NAMES else 99, model, place, constraint, limit or 0
+        model, note, constraint, limit = key
+        return rank(model), model, note, constraint_rank(constraint), constraint, limit or 0
 
     return [Price(*key, runs=tuple(groups[key])) for key in sorted(groups, key=order)]
 
@@ -77,7 +80,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
     epsilon = next(iter(analysed.values()))["options"]["epsilon"] if analysed else 0.01
     heads = ["model", "constraint", "limit", "λ", "test", "± %", f"k({epsilon:g})", "gap"]
     unstable = {
-        price.model: statistics.mean(price.cell.values)
+        price.name: statistics.mean(price.cell.values)
         for price in found
         if price.constraint == "unstable" and price.cell.values
     }
@@ -85,8 +88,8 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
     for price in found:
         runs.append(dict.fromkeys(range(2, len(heads)), tuple(run.id for run in price.runs)))
         values, rates = price.cell.values, price.rates
-        ratio = statistics.mean(values) / unstable[price.model] - 1 if values and price.model in unstable else None
-        results = [analysed[run.id] for run in price.runs if run.id in analysed]
+        ratio = statistics.mean(values) / unstable[price.name] - 1 if values and price.name in unstable else None
+        results = [analysed[run.id] for run in price.cell.finished if run.id in analysed]
         ks = [result["k"] for result in results if result["k"] is not None]
         gaps = [
             result["measured"][str(result["measured_at"])]["largest"]
@@ -95,13 +98,13 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         ]
         lines.append(
             [
-                MODEL_NAMES.get(price.model, price.model),
+                price.name,
                 CONSTRAINTS.get(price.constraint, price.constraint),
                 f"{price.limit:g}" if price.limit is not None else "–",
                 rate(max(rates)) if rates else "none",
                 price.cell.text(),
                 f"{100 * ratio:+.1f}" if ratio is not None and price.constraint != "unstable" else "–",
-                f"{max(ks):,}" if len(ks) == len(price.runs) else "–",
+                f"{max(ks):,}" if ks and len(ks) == len(price.cell.finished) else "–",
                 f"{max(gaps):.1g}" if gaps else "–",
             ]
         )

@@ -16,6 +16,7 @@ from PIL import Image
 from stablernn.files import replacing, write_text
 from stablernn.report.axes import scaled
 from stablernn.report.figure import Figure, Panel
+from stablernn.report.interactive import BAND
 from stablernn.report.judgement import typeset
 from stablernn.report.palette import COLOURS
 
@@ -97,6 +98,11 @@ def _panel(figure: Figure, panel: Panel) -> alt.LayerChart:
     )
     dash = alt.StrokeDash("curve:N", scale=dashes, legend=legend)
     layers: list[alt.Chart] = [base.mark_line(strokeWidth=1.5, clip=True).encode(strokeDash=dash, detail="line:N")]
+    if any("least" in point for point in points):
+        area = base.transform_filter("isValid(datum.least)").mark_area(opacity=BAND, clip=True)
+        # Behind the lines it would take the legend away.
+        colour = alt.Color("curve:N", scale=colours, legend=None)
+        layers.append(area.encode(y="least:Q", y2="most:Q", detail="line:N", color=colour))
     if any("low" in point for point in points):
         layers.append(base.mark_rule(strokeWidth=1).encode(y="low:Q", y2="high:Q"))
     if figure.level is not None:

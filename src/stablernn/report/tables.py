@@ -1,25 +1,41 @@
-"""The perplexity table: a row for each model and approximation, columns unstable and stable."""
+"""What tables are made of: runs that differ in nothing but the seed, by model, approximation and constraint."""
 
 import json
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from stablernn.record import DIVERGED, Record
 from stablernn.report.load import Section, setting
 
-# Miller & Hardt, blog of August 2018: WikiText-2 test perplexity of the recurrent models.
+# Miller & Hardt, blog of August 2018: WikiText-2 test perplexity of the recurrent models. Whether the stable LSTM was
+# trained under the condition as the paper states it or as code of September 2018 has it is not known.
 PUBLISHED = {
     ("rnn", "unstable"): 146.7,
     ("rnn", "stable"): 143.5,
     ("lstm", "unstable"): 92.3,
     ("lstm", "stable"): 95.1,
+    ("lstm", "lstm_as_coded"): 95.1,
 }
 
 MODEL_NAMES = {"rnn": "RNN", "lstm": "LSTM"}
 APPROXIMATION_NAMES = {"recurrent": "recurrent", "feedforward": "feed-forward"}
 _APPROXIMATIONS = list(APPROXIMATION_NAMES)
+STABILITIES = ("unstable", "stable")  # the study's
+# Constraints in the order of tables, with the names that readers know them by.
+CONSTRAINTS = {
+    "unstable": "unstable",
+    "stable": "as stated",
+    "rnn_spectral": "‖W‖₂ ≤ λ",
+    "rnn_diagonal": "‖D W D⁻¹‖₂ ≤ λ",
+    "lstm_as_coded": "as coded",
+    "lstm_comparison": "scalar",
+    "lstm_rowwise": "row-wise",
+    "lstm_spectral": "2-norm",
+    "lstm_coupled": "i = 1 - f",
+    "lstm_gated_linear": "W = 0",
+}
 
 
 def rank(model: str) -> int:
@@ -41,6 +57,14 @@ class Cell:
     def values(self) -> list[float]:
         return [run.metrics["test"]["perplexity"] for run in self.finished]
 
+    def mean(self, plus_minus: str = "±") -> str:
+        """Mean ± standard deviation, or what there is of it."""
+        values = self.values
+        if not values:
+            return "diverged" if self.runs else "–"
+        spread = f" {plus_minus} {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.1f}{spread}"
+
     def text(self, plus_minus: str = "±") -> str:
         """Mean ± standard deviation (n seeds), or what there is of it."""
         values = self.values
@@ -48,9 +72,9 @@ class Cell:
             return "–"
         parts = []
         if len(values) == 1:
-            parts.append(f"{values[0]:.1f}")
+            parts.append(self.mean())
         elif values:
-            parts.append(f"{statistics.mean(values):.1f} {plus_minus} {statistics.stdev(values):.1f} ({len(values)})")
+            parts.append(f"{self.mean(plus_minus)} ({len(values)})")
         diverged = len(self.runs) - len(values)
         if diverged:
             parts.append("diverged" if not values else f"{diverged} of {len(self.runs)} diverged")
@@ -59,13 +83,20 @@ class Cell:
 
 @dataclass
 class Row:
-    """One model and approximation at one k; ``note`` names settings that set it apart from a like row."""
+    """One model and approximation at one k; ``note`` names settings that set it apart from a like row.
+
+    ``cells``: by the name of the constraint, with the options in which it differs from others of the name.
+    """
 
     model: str
     approximation: str
     k: int
     note: str
     cells: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return MODEL_NAMES.get(self.model, self.model) + (f" ({self.note})" if self.note else "")
 
     @property
     def any_run(self) -> Record:
@@ -76,62 +107,58 @@ class Row:
         return self.any_run.metrics.get("optimal", {}).get("test")
 
     @property
-    def epochs(self) -> str:
-        values = [run.progress["epochs"] for cell in self.cells.values() for run in cell.finished]
-        low, high = (f"{value:.2g}" for value in (min(values, default=0), max(values, default=0)))
-        return low if low == high else f"{low}–{high}"
-
-    @property
     def published(self) -> dict[str, float]:
-        """The published values that this row may be compared with, by stability."""
+        """The published values that this row may be compared with, by constraint."""
         if self.approximation != "recurrent":
             return {}
-        return {
-            stability: PUBLISHED[self.model, stability]
-            for stability in self.cells
-            if (self.model, stability) in PUBLISHED
-        }
-
-
-STABILITIES = ("unstable", "stable")
+        return {name: PUBLISHED[self.model, name] for name in self.cells if (self.model, name) in PUBLISHED}
 
 
 def rows(section: Section) -> list[Row]:
-    """The rows of the study's two constraints, RNN before LSTM, recurrent before feed-forward, small k first."""
+    """RNN before LSTM, recurrent before feed-forward, small k first; in a row unstable before stable before others."""
     found: dict[tuple, Row] = {}
-    kept = tuple(record for record in section.records if setting(record, "stability.name") in STABILITIES)
-    section = replace(section, records=kept)
     settings = {record.id: settings_of(record) for record in section.records}
-    for record in section.records:
-        model, approximation, k = (setting(record, o) for o in ("model.name", "approximation.name", "truncation.k"))
-        alike = [
-            settings[other.id]
+    for record in sorted(section.records, key=_place):
+        place = model, approximation, k = _of(record)
+        alike = [settings[other.id] for other in section.records if _of(other) == place]
+        note = differing(settings[record.id], alike)
+        row = found.setdefault((*place, note), Row(model, approximation, k, note))
+        name = str(setting(record, "stability.name"))
+        of_the_name = [
+            setting(other, "stability.constraint")
             for other in section.records
-            if (
-                setting(other, "model.name"),
-                setting(other, "approximation.name"),
-                setting(other, "truncation.k"),
-            )
-            == (model, approximation, k)
+            if (setting(other, "model.name"), setting(other, "stability.name")) == (model, name)
         ]
-        differing = [key for key in settings[record.id] if len({json.dumps(s.get(key)) for s in alike}) > 1]
-        note = ", ".join(f"{key}={settings[record.id][key]}" for key in differing)
-        row = found.setdefault((model, approximation, k, note), Row(model, approximation, k, note))
-        name = setting(record, "stability.name")
+        name = ", ".join(filter(None, (name, differing(setting(record, "stability.constraint"), of_the_name))))
         before = row.cells.get(name, Cell(()))
         row.cells[name] = Cell((*before.runs, record))
 
     def order(key: tuple) -> tuple:
         model, approximation, k, note = key
-        return (
-            rank(model),
-            model,
-            _APPROXIMATIONS.index(approximation),
-            k,
-            note,
-        )
+        return rank(model), model, _APPROXIMATIONS.index(approximation), k, note
 
     return [found[key] for key in sorted(found, key=order)]
+
+
+def _of(record: Record) -> tuple[str, str, int]:
+    model, approximation, k = (setting(record, o) for o in ("model.name", "approximation.name", "truncation.k"))
+    return model, approximation, k
+
+
+def _place(record: Record) -> tuple:
+    limit = setting(record, "stability.constraint").get("limit")
+    return constraint_rank(str(setting(record, "stability.name"))), limit or 0, setting(record, "seed"), record.id
+
+
+def constraint_rank(name: str) -> int:
+    """The order of constraints in tables and legends."""
+    return list(CONSTRAINTS).index(name) if name in CONSTRAINTS else len(CONSTRAINTS)
+
+
+def differing(values: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
+    """The entries of ``values`` in which its like differ."""
+    found = [key for key in values if len({json.dumps(other.get(key)) for other in alike}) > 1]
+    return ", ".join(f"{key}={values[key]}" for key in found)
 
 
 def settings_of(record: Record) -> dict[str, Any]:
@@ -164,6 +191,8 @@ class Table:
         columns: names without abbreviation, each once; empty where the heads do.
         name, place: of its files: what is told, and text and profile.
         where: text and profile for readers.
+        intervals: columns whose ± is half of a 95 % interval, not a standard deviation.
+        spare: heads of columns that a terminal too narrow for all leaves to the files, the first ones first.
     """
 
     title: str
@@ -177,6 +206,8 @@ class Table:
     name: str = ""
     place: str = ""
     where: str = ""
+    intervals: frozenset[int] = frozenset()
+    spare: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -201,38 +232,3 @@ class Table:
 def of_a_run(records: Sequence[Record], heads: Sequence[str], texts: int = 2) -> list[dict[int, tuple[str, ...]]]:
     """``Table.runs`` where every line tells of one run."""
     return [dict.fromkeys(range(texts, len(heads)), (record.id,)) for record in records]
-
-
-def table(section: Section) -> Table:
-    """Lay the rows out; columns that would be empty are left out."""
-    body = rows(section)
-    stabilities = sorted({name for row in body for name in row.cells}, key=lambda name: (name != "unstable", name))
-    optimal = any(row.optimal for row in body)
-    published = section.protocol
-    heads = ["model", "approximation", "k", *stabilities]
-    heads += ["optimum"] * optimal + [f"published {name}" for name in stabilities if published]
-    heads += ["parameters", "epochs"]
-    lines, runs = [], []
-    for row in body:
-        line = [
-            MODEL_NAMES.get(row.model, row.model) + (f" ({row.note})" if row.note else ""),
-            APPROXIMATION_NAMES[row.approximation],
-            str(row.k),
-            *(row.cells.get(name, Cell(())).text() for name in stabilities),
-        ]
-        line += [f"{row.optimal:.1f}" if row.optimal else "–"] * optimal
-        line += [f"{row.published[name]:.1f}" if name in row.published else "–" for name in stabilities if published]
-        lines.append([*line, f"{row.any_run.model['parameters']:,}", row.epochs])
-        every = tuple(run.id for cell in row.cells.values() for run in cell.runs)
-        behind = {heads.index(name): tuple(run.id for run in cell.runs) for name, cell in row.cells.items()}
-        behind |= dict.fromkeys(range(len(heads) - 2, len(heads)), every)
-        runs.append(behind | ({heads.index("optimum"): every} if optimal else {}))
-    seeds = sorted({setting(record, "seed") for record in section.records})
-    hardware = sorted({record.hardware["device"] for record in section.records})
-    notes = [f"{len(seeds)} seeds a cell: mean ± standard deviation (seeds)"]
-    if len(seeds) == 1:
-        notes = ["1 seed a cell: how far seeds spread is not known, so small differences mean nothing"]
-    notes.append("on " + ", ".join(hardware))
-    if optimal:
-        notes.append("optimum: exact, for the words of context that the model may use")
-    return Table(f"Test perplexity on {section.caption}", heads, lines, notes, runs=runs)

@@ -1,6 +1,6 @@
 """The whole report: records in, tables, figures and the page out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from stablernn.report.linear_systems import linear_tables, load_linear_systems
 from stablernn.report.load import Found, Section, load_analyses, load_records, sections
 from stablernn.report.ngram import ngram_table
 from stablernn.report.page import PAGE, page
+from stablernn.report.perplexity import abridged, introduction, leading, table
 from stablernn.report.price import price_table
 from stablernn.report.printed import export
 from stablernn.report.search import winners_table
 from stablernn.report.sweep import sweep_table
-from stablernn.report.tables import Table, rows, table
+from stablernn.report.tables import Table
 from stablernn.report.truncation import truncation_summary
 from stablernn.report.weight_distance import weight_distance_table
 
@@ -58,7 +59,10 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
     made = chapters(evidence)
     written = [path for chapter in made for path in write_chapter(chapter, results)]
     if evidence.study and readme is not None and readme.is_file():
-        _renew(readme, "\n".join(markdown(table(part)) for part in evidence.study))
+        first, *others = leading(evidence.study)
+        shown = [table(first), *(table(abridged(part)) for part in others)]
+        told = [markdown(_without(one, shown[:at])) for at, one in enumerate(shown)]
+        _renew(readme, "\n".join([f"{introduction(first)}\n", *told]))
     write_text(results / "report" / PAGE, page(evidence, made))
     return [*written, results / "report" / PAGE]
 
@@ -82,6 +86,12 @@ def write_chapter(chapter: Chapter, results: Path) -> list[Path]:
     return [*(results / "tables" / name for name in texts), *drawn]
 
 
+def _without(shown: Table, above: Sequence[Table]) -> Table:
+    """The table without the notes that stand above it already."""
+    known = {note for other in above for note in other.notes}
+    return replace(shown, notes=[note for note in shown.notes if note not in known])
+
+
 def _renew(readme: Path, tables: str) -> None:
     before, begin, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)
@@ -91,14 +101,16 @@ def _renew(readme: Path, tables: str) -> None:
 
 def print_report(source: Path, study: str = "perplexity") -> None:
     """The tables of a study's records below ``source`` in the terminal."""
+    own = {part.text: part for part in sections(load_records(source, study))}
     for part in sections(load_records(source)):
+        whole = own.get(part.text)
         if study in _DIAGNOSTICS:
             make, name = _DIAGNOSTICS[study]
             tables = [_analysed(make, part, load_analyses(source, name))]
         else:
             tables = [
-                table(part) if study == "perplexity" and rows(part) else None,
-                winners_table(part) if study == "table1" and rows(part) else None,
+                table(whole) if study == "perplexity" and whole else None,
+                winners_table(whole) if study == "table1" and whole else None,
                 price_table(part, load_analyses(source, "certificate")),
                 sweep_table(part) if study == "truncation_sweep" else None,
                 _analysed(truncation_summary, part, load_analyses(source, "truncation")),
@@ -122,21 +134,36 @@ def print_linear_systems(folder: Path) -> None:
 
 
 def rich_table(shown: Table) -> RichTable:
-    """A table for the terminal; where that is too narrow, lines break rather than lose their ends."""
+    """A table for the terminal; one too narrow for all of it gets no spare columns, and then lines that break."""
+    out = _laid_out(shown, ())
+    for count in range(1, len(shown.spare) + 1):
+        if not _too_wide(out):
+            return out
+        out = _laid_out(shown, shown.spare[:count])
+    if _too_wide(out):
+        out.padding = (0, 0)
+        for column in out.columns:
+            column.no_wrap = False
+    return out
+
+
+def _too_wide(out: RichTable) -> bool:
+    return out.__rich_measure__(console, console.options.update(max_width=_UNLIMITED)).maximum > console.width
+
+
+def _laid_out(shown: Table, without: Sequence[str]) -> RichTable:
+    left = [f"{', '.join(without)}: in the files, or in a wider terminal"] if without else []
     out = RichTable(
         box=SIMPLE_HEAD,
         pad_edge=False,
         title=shown.full_title.replace("`", ""),
-        caption="\n".join([*shown.notes, *shown.remarks]),
+        caption="\n".join([*shown.notes, *shown.remarks, *left]),
         title_justify="left",
         caption_justify="left",
     )
-    for index, head in enumerate(shown.heads):
-        out.add_column(head, justify="left" if index < shown.texts else "right", no_wrap=True)
+    kept = [index for index, head in enumerate(shown.heads) if head not in without]
+    for index in kept:
+        out.add_column(shown.heads[index], justify="left" if index < shown.texts else "right", no_wrap=True)
     for line in shown.lines:
-        out.add_row(*line)
-    if out.__rich_measure__(console, console.options.update(max_width=_UNLIMITED)).maximum > console.width:
-        out.padding = (0, 0)
-        for column in out.columns:
-            column.no_wrap = False
+        out.add_row(*(line[index] for index in kept))
     return out

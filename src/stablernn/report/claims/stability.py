@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
+from stablernn.report.claims.aims import aims
 from stablernn.report.difference import Difference, certainty, difference
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
@@ -31,7 +32,7 @@ def _priced(section: Section, chosen: Sequence[Row]) -> Judgement:
         unstable, stable = _cells(row)
         here = difference(unstable, stable)
         text = f"{MODEL_NAMES.get(row.model, row.model)} {stable.text()} stable, {unstable.text()} unstable"
-        if section.protocol and len(row.published) == len(STABILITIES):
+        if section.protocol and {*STABILITIES} <= row.published.keys():
             published = PUBLISHED[row.model, "stable"] - PUBLISHED[row.model, "unstable"]
             text += f" (published difference {published:+.1f})"
         if here is not None:
@@ -41,7 +42,7 @@ def _priced(section: Section, chosen: Sequence[Row]) -> Judgement:
         told.append(text)
     return judge(
         section,
-        [_cost(row) for row in chosen],
+        [*(_cost(row) for row in chosen), *aims(section, chosen)],
         f"test perplexity at k = {span([str(row.k) for row in chosen])} (differences are stable minus unstable): "
         + "; ".join(told),
         certainty(found),

@@ -4,32 +4,63 @@ import statistics
 from collections.abc import Sequence
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.figures.shared import BEST_POSSIBLE, DASHES, model_name
+from stablernn.report.figures.shared import BEST_POSSIBLE, DASHES, constraint_colour, model_name
+from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
-from stablernn.report.tables import APPROXIMATION_NAMES, Cell, Row, rows
+from stablernn.report.perplexity import constraint_name
+from stablernn.report.tables import APPROXIMATION_NAMES, STABILITIES, Cell, Row, rows
+
+CUT = 1.5  # of a panel's highest end: what lies above tells the first steps alone
 
 
 def learning_curves(section: Section) -> Figure | None:
-    """Validation perplexity against epochs."""
+    """Validation perplexity against epochs: the mean of a cell's seeds, and their range as a band."""
     body, drawing = rows(section), Drawing()
+    plain = len({(row.approximation, row.k) for row in body}) == 1
     for row in body:
-        for stability, cell in sorted(row.cells.items(), reverse=True):
-            label = f"{stability}, {APPROXIMATION_NAMES[row.approximation]}, k = {row.k}"
-            for run in cell.finished:
-                scored = [entry for entry in run.history if entry.get("valid_perplexity") is not None]
-                drawing.line(
-                    model_name(row.model),
-                    Curve(label, stability, _dash(row, body)),
-                    [(entry["epoch"], entry["valid_perplexity"]) for entry in scored],
-                    (run.id,),
-                )
+        for name, cell in _stable_first(row):
+            label = curve_name(name, cell)
+            if not plain:
+                label += f", {APPROXIMATION_NAMES[row.approximation]}, k = {row.k}"
+            drawing.band(
+                model_name(row.model),
+                Curve(label, constraint_colour(name.partition(",")[0]), _dash(row, body)),
+                _over_seeds(cell),
+                [run.id for run in cell.finished],
+            )
     return drawing.figure(
         "learning_curves",
         "Learning curves",
-        "Validation perplexity after each evaluation.",
+        "Validation perplexity after each evaluation; with several seeds their mean, and a band from the lowest to the "
+        "highest, as far as all of them went.",
         Axis("epoch", logarithmic=False),
         Axis("validation perplexity"),
+        cut=CUT,
     )
+
+
+def _stable_first(row: Row) -> list[tuple[str, Cell]]:
+    """What is drawn later lies above: the study's own constraints in their order, then the others."""
+    return sorted(row.cells.items(), key=lambda item: (item[0] not in STABILITIES, item[0] != "stable"))
+
+
+def curve_name(name: str, cell: Cell) -> str:
+    """The study's constraints by one name for both models, others as in the table."""
+    return name if name in STABILITIES else typeset(constraint_name(cell.runs[0], name))
+
+
+def _over_seeds(cell: Cell) -> list[tuple[float, float, float, float]]:
+    """Epoch, mean, lowest and highest validation perplexity, where every seed was evaluated."""
+    scored: dict[float, list[float]] = {}
+    for run in cell.finished:
+        for entry in run.history:
+            if entry.get("valid_perplexity") is not None:
+                scored.setdefault(entry["epoch"], []).append(entry["valid_perplexity"])
+    return [
+        (epoch, statistics.mean(values), min(values), max(values))
+        for epoch, values in sorted(scored.items())
+        if len(values) == len(cell.finished)
+    ]
 
 
 def _dash(row: Row, body: Sequence[Row]) -> tuple[int, ...]:
@@ -41,13 +72,17 @@ def _dash(row: Row, body: Sequence[Row]) -> tuple[int, ...]:
 
 def perplexity_by_k(section: Section) -> Figure | None:
     """Test perplexity against k, above the best that k words allow where that is known."""
-    drawing, ks = Drawing(), set()
-    for row in rows(section):
-        for stability, cell in sorted(row.cells.items(), reverse=True):
-            label = f"{stability}, {APPROXIMATION_NAMES[row.approximation]}"
-            mean_over_seeds(drawing, row.model, Curve(label, stability, DASHES[row.approximation][0]), row.k, cell)
+    body, drawing, ks = rows(section), Drawing(), set()
+    trained = {(row.approximation, row.k) for row in body}
+    if len(trained) == len({approximation for approximation, _ in trained}) and not any(row.optimal for row in body):
+        return None  # one k each is no curve
+    for row in body:
+        for name, cell in _stable_first(row):
+            label = f"{curve_name(name, cell)}, {APPROXIMATION_NAMES[row.approximation]}"
+            colour = constraint_colour(name.partition(",")[0])
+            mean_over_seeds(drawing, row.model, Curve(label, colour, DASHES[row.approximation][0]), row.k, cell)
             ks.add(row.k)
-    for row in rows(section):
+    for row in body:
         if optimal := row.any_run.metrics.get("optimal"):
             curve = optimal["test_by_context"]
             ks.add(1)
@@ -69,5 +104,5 @@ def mean_over_seeds(drawing: Drawing, model: str, curve: Curve, x: float, cell: 
     mean, more = statistics.mean(cell.values), {}
     if len(cell.values) > 1:
         spread = statistics.stdev(cell.values)
-        more = {"low": mean - spread, "high": mean + spread, "spread": f"{spread:.1f}"}
+        more = {"low": mean - spread, "high": mean + spread, "spread": f"± {spread:.1f}"}
     drawing.point(model_name(model), curve, x, mean, [run.id for run in cell.runs], **more)

@@ -3,31 +3,28 @@
 import statistics
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.figures.shared import model_name
+from stablernn.report.figures.shared import constraint_colour
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
-from stablernn.report.palette import OTHERS
-from stablernn.report.price import CONSTRAINTS, prices
-from stablernn.report.tables import STABILITIES
+from stablernn.report.price import prices
+from stablernn.report.tables import CONSTRAINTS
 
 
 def price_curves(section: Section) -> Figure | None:
     """Test perplexity against 1 - λ, a curve for each constraint, the unstable model as a level."""
     drawing, found = Drawing(), prices(section)
-    names = list(CONSTRAINTS)
-    for model in dict.fromkeys(price.model for price in found):
-        here = [price for price in found if price.model == model and price.cell.values]
+    for name in dict.fromkeys(price.name for price in found):
+        here = [price for price in found if price.name == name and price.cell.values]
         certified = [1 - max(price.rates) for price in here if price.rates]
         for price in here if certified else []:
             mean, runs = statistics.mean(price.cell.values), [run.id for run in price.runs]
             label = typeset(CONSTRAINTS.get(price.constraint, price.constraint))
-            place = names.index(price.constraint) if price.constraint in names else 0
-            colour = price.constraint if price.constraint in STABILITIES else OTHERS[place % len(OTHERS)]
+            colour = constraint_colour(price.constraint)
             if price.constraint == "unstable":
                 ends = (min(certified), max(certified)) if len(certified) > 1 else (certified[0] / 2, certified[0] * 2)
-                drawing.line(model_name(model), Curve(label, colour, (2, 3)), [(end, mean) for end in ends], runs)
+                drawing.line(name, Curve(label, colour, (2, 3)), [(end, mean) for end in ends], runs)
             elif price.rates:
-                drawing.point(model_name(model), Curve(label, colour), 1 - max(price.rates), mean, runs)
+                drawing.point(name, Curve(label, colour), 1 - max(price.rates), mean, runs)
     return drawing.figure(
         "price_of_stability",
         "What stability costs",

@@ -7,14 +7,19 @@ from stablernn.record import Record
 from stablernn.report.certificate import describe_stability
 from stablernn.report.figure import Axis, Curve
 from stablernn.report.load import setting
-from stablernn.report.palette import distinct
-from stablernn.report.tables import MODEL_NAMES, STABILITIES, rank
+from stablernn.report.palette import OTHERS, distinct
+from stablernn.report.tables import MODEL_NAMES, STABILITIES, constraint_rank, rank
 
 Found = Sequence[tuple[Record, dict[str, Any]]]
 
 WORDS = Axis("k (words)", ticks=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000))
 BEST_POSSIBLE = Curve("best possible with k words", "ink")
 DASHES = {"recurrent": ((1, 0), (9, 3), (7, 2, 2, 2)), "feedforward": ((5, 3), (2, 2), (1, 3))}
+
+
+def constraint_colour(name: str) -> str:
+    """The same for a constraint in every figure of perplexities."""
+    return name if name in STABILITIES else OTHERS[constraint_rank(name) % len(OTHERS)]
 
 
 def model_name(model: str) -> str:

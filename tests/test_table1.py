@@ -1,0 +1,435 @@
+"""Table 1: a line a cell, what each cell may say of itself, and where a reader sees it first."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from test_report import only_section, record
+from test_verdicts import in_blocks
+
+from stablernn.console import console
+from stablernn.report import page as page_module
+from stablernn.report import write
+from stablernn.report.chapters import chapters
+from stablernn.report.difference import difference
+from stablernn.report.evidence import gather
+from stablernn.report.figures.perplexity import CUT, learning_curves
+from stablernn.report.load import sections
+from stablernn.report.page import page
+from stablernn.report.perplexity import abridged, introduction, leading, table
+from stablernn.report.price import price_table, prices
+from stablernn.report.tables import Cell
+from stablernn.report.write import rich_table, write_report
+
+ROOT = Path(__file__).parents[1]
+CONSTRAINTS = {
+    "rnn": {"unstable": {}, "stable": {"limit": 0.999}},
+    "lstm": {
+        "unstable": {},
+        "stable": {},
+        "lstm_as_coded": {},
+        "lstm_comparison": {"limit": 0.99},
+        "lstm_rowwise": {"limit": 0.99},
+    },
+}
+KINDS = ("unstable", "stable")
+CERTIFIED = {"stable": (0.9, 50), "lstm_comparison": (0.95, 90), "lstm_rowwise": (0.97, 200)}
+
+
+def cell(model, stability, values, **changes):
+    """Runs of seeds 0, 1, ... of a cell of Table 1 with certificates; None diverges, a word leaves the seed out."""
+    limit = CONSTRAINTS[model][stability]
+    made = []
+    for seed, value in enumerate(values):
+        if isinstance(value, str):
+            continue
+        kind = {"model": model, "stability": stability, "seed": seed, "stability__constraint": limit}
+        entry = replace(record(value, **kind, **changes), id=f"{model}-{stability}-s{seed}-{len(changes)}")
+        if value is not None and stability in CERTIFIED:
+            rate, k = CERTIFIED[stability]
+            entry.certificate = {"certified": True, "rate": rate + seed / 1000, "context": {"0.01": k + seed}}
+        elif value is not None:
+            entry.certificate = {"certified": False, "rate": None, "reason": f"a gate of seed {seed} is open"}
+        made.append(entry)
+    return made
+
+
+def table_1(**changes):
+    """Three seeds a cell."""
+    values = {"unstable": (90.0, 92.0, 94.0), "stable": (93.0, 95.1, 97.2)}
+    return [
+        entry
+        for model, constraints in CONSTRAINTS.items()
+        for stability in constraints
+        for entry in cell(model, stability, values.get(stability, (91.0, 93.1, 95.2)), **changes)
+    ]
+
+
+def told(records):
+    """The table's lines by constraint (of the LSTM where both have it), each by head."""
+    shown = table(only_section(records))
+    return {line[1]: dict(zip(shown.heads, line, strict=True)) for line in shown.lines}, shown
+
+
+# ---- the table
+
+
+def test_every_cell_is_a_line_in_the_order_of_the_study():
+    shown = table(only_section(table_1()[::-1]))
+    assert [line[:2] for line in shown.lines] == [
+        ["RNN", "unstable"],
+        ["RNN", "stable (‖W‖₂ ≤ 0.999)"],
+        ["LSTM", "unstable"],
+        ["LSTM", "stable (as stated)"],
+        ["LSTM", "as coded"],
+        ["LSTM", "scalar 0.99"],
+        ["LSTM", "row-wise 0.99"],
+    ]
+    assert shown.remarks == ["LSTM, as coded, recurrent, k = 35: nothing is proven (seed 0: a gate of seed 0 is open)"]
+
+
+def test_a_cell_is_mean_and_deviation_over_seeds_and_a_difference_of_pairs():
+    records = [in_blocks(entry, 0.01) for entry in table_1()]
+    lines, shown = told(records)
+    stated = lines["stable (as stated)"]
+    assert (stated["test"], stated["seeds"]) == ("95.1 ± 2.1", "3")
+    unstable, stable = (Cell(tuple(r for r in records if r.id.startswith(f"lstm-{name}"))) for name in KINDS)
+    expected = difference(unstable, stable)
+    assert expected is not None
+    assert stated["− unstable"] == f"+3.1 ± {expected.half:.1f}"
+    assert expected.half > expected.over_seeds  # other words count as well
+    assert stated["%"] == f"{100 * (93 / 90 + 95.1 / 92 + 97.2 / 94 - 3) / 3:+.1f}"
+    assert (lines["unstable"]["− unstable"], lines["unstable"]["%"]) == ("–", "–")
+    notes = " ".join(shown.notes)
+    assert "bootstrap over 24 blocks" in notes
+    assert "3 seeds a cell: mean ± standard deviation" in notes
+
+
+def test_one_seed_has_neither_spread_nor_interval():
+    lines, shown = told([*cell("lstm", "unstable", [90.04]), *cell("lstm", "stable", [93.0])])
+    assert (lines["unstable"]["test"], lines["stable (as stated)"]["− unstable"]) == ("90.0", "+3.0")
+    assert shown.notes[0].startswith("1 seed a cell: how far seeds spread is not known")
+    assert "bootstrap" not in " ".join(shown.notes)
+
+
+def test_diverged_and_missing_seeds_are_said():
+    records = cell("lstm", "unstable", [90.0, 92.0, 94.0]) + cell("lstm", "stable", [91.0, None, 95.2])
+    records += cell("lstm", "lstm_comparison", [None, None, None]) + cell("lstm", "lstm_rowwise", ["none", 93.0])
+    lines, shown = told(records)
+    assert (lines["stable (as stated)"]["test"], lines["stable (as stated)"]["seeds"]) == ("93.1 ± 3.0", "2 of 3")
+    assert lines["stable (as stated)"]["− unstable"].startswith("+1.1 ±")
+    scalar = lines["scalar 0.99"]
+    assert [scalar[head] for head in ("test", "seeds", "− unstable", "λ", "k(0.01)")] == [
+        "diverged",
+        "0 of 3",
+        "–",
+        "–",
+        "–",
+    ]
+    assert (lines["row-wise 0.99"]["seeds"], lines["row-wise 0.99"]["− unstable"]) == ("1 of 3", "+1.0")
+    assert shown.remarks == [
+        "LSTM, stable (as stated), recurrent, k = 35: seed 1 diverged",
+        "LSTM, scalar 0.99, recurrent, k = 35: seeds 0, 1, 2 diverged",
+        "LSTM, row-wise 0.99, recurrent, k = 35: no run of seeds 0, 2",
+    ]
+    assert "0 to 3 seeds a cell" in shown.notes[0]
+
+
+def test_a_difference_over_fewer_seeds_than_the_cell_has_says_so():
+    records = cell("lstm", "unstable", [90.0, None, 94.0]) + cell("lstm", "stable", [91.0, 95.0, 95.0])
+    lines, shown = told(records)
+    assert lines["stable (as stated)"]["− unstable"].startswith("+1.0 ±")
+    assert any("difference over the 2 of 3 seeds that the unstable model has" in remark for remark in shown.remarks)
+
+
+def test_seeds_of_another_approximation_are_not_missed():
+    feedforward = [
+        replace(entry, id=f"{entry.id}-f")
+        for kind in KINDS
+        for entry in cell("lstm", kind, [99.0], approximation="feedforward", truncation__k=10)
+    ]
+    shown = table(only_section([*table_1(), *feedforward]))
+    assert not any("no run" in remark for remark in shown.remarks)
+    assert [line[shown.heads.index("seeds")] for line in shown.lines if line[2] == "feed-forward"] == ["1", "1"]
+
+
+def test_what_is_proven_is_that_of_the_worst_seed_and_nothing_unless_of_all():
+    records = table_1()
+    lines, _ = told(records)
+    assert (lines["stable (as stated)"]["λ"], lines["stable (as stated)"]["k(0.01)"]) == ("0.902", "52")
+    assert (lines["as coded"]["λ"], lines["as coded"]["k(0.01)"]) == ("no", "–")
+    worst = next(entry for entry in records if entry.id.startswith("lstm-lstm_rowwise-s1"))
+    worst.certificate = {"certified": False, "rate": 1.2, "reason": "too large"}
+    lines, shown = told(records)
+    assert (lines["row-wise 0.99"]["λ"], lines["row-wise 0.99"]["k(0.01)"]) == ("no", "–")
+    assert "LSTM, row-wise 0.99, recurrent, k = 35: nothing is proven of 1 of 3" in shown.remarks
+
+
+def test_both_candidates_for_the_published_stable_lstm_have_its_value_beside_them_and_a_note():
+    lines, shown = told(table_1())
+    published = {name: line["published"] for name, line in lines.items()}
+    assert [published[name] for name in ("unstable", "stable (as stated)", "as coded")] == ["92.3", "95.1", "95.1"]
+    assert published["row-wise 0.99"] == "–"
+    assert published["stable (‖W‖₂ ≤ 0.999)"] == "143.5"
+    assert any("(95.1) was trained as stated or as coded is not known" in note for note in shown.notes)
+    assert "95.1)" not in " ".join(told(table_1(profile="cpu"))[1].notes)
+
+
+def test_a_number_leads_to_its_runs_and_a_difference_to_those_of_both_models():
+    shown = table(only_section(table_1()))
+    behind = shown.runs[3]
+    assert {name.rpartition("-s")[0] for name in behind[shown.heads.index("test")]} == {"lstm-stable"}
+    both = {name.rpartition("-s")[0] for name in behind[shown.heads.index("− unstable")]}
+    assert both == {"lstm-stable", "lstm-unstable"}
+
+
+def test_runs_under_other_limits_are_not_averaged():
+    near = [replace(entry, id=f"{entry.id}-near") for entry in cell("rnn", "stable", [80.0])]
+    near[0].config["stability"]["constraint"] = {"limit": 0.5}
+    lines, _ = told([*cell("rnn", "unstable", [90.0]), *cell("rnn", "stable", [91.0]), *near])
+    assert lines["stable (‖W‖₂ ≤ 0.5)"]["test"] == "80.0"
+    assert lines["stable (‖W‖₂ ≤ 0.999)"]["test"] == "91.0"
+
+
+def test_a_narrow_terminal_gets_what_matters_and_says_what_is_left_out(monkeypatch):
+    shown = table(only_section(table_1(profile="cpu")))
+    heads = {}
+    for width in (80, 200):
+        monkeypatch.setattr(write, "console", Console(width=width, file=console.file))
+        out = rich_table(shown)
+        heads[width] = [str(column.header) for column in out.columns]
+        assert ("in the files, or in a wider terminal" in str(out.caption)) == (width == 80)
+    assert heads[200] == shown.heads
+    assert heads[80][:5] == ["model", "constraint", "approximation", "k", "test"]
+    assert "− unstable" in heads[80]
+    assert "parameters" not in heads[80]
+
+
+# ---- where it stands
+
+
+def test_the_best_profile_of_wikitext_2_comes_first_and_each_corpus_once():
+    records = [
+        record(1.0, data="embedded", optimal=0.9),
+        record(2.0, profile="quick"),
+        replace(record(3.0, profile="cpu"), id="cpu"),
+        replace(record(4.0, profile="quick", data="embedded", optimal=0.9), id="e"),
+    ]
+    found = [(part.profile, part.data) for part in leading(sections(records))]
+    assert found == [("cpu", "wikitext2"), ("paper", "embedded")]
+    assert leading([]) == []
+
+
+def test_abridged_keeps_the_longest_k_of_each_model_and_approximation():
+    kinds = [("rnn", "recurrent", 10), ("rnn", "recurrent", 35), ("rnn", "feedforward", 5), ("lstm", "recurrent", 10)]
+    records = [record(9.0, model=m, approximation=a, truncation__k=k) for m, a, k in kinds]
+    kept = [(r.config["model"]["name"], r.config["truncation"]["k"]) for r in abridged(only_section(records)).records]
+    assert sorted(kept) == [("lstm", 10), ("rnn", 5), ("rnn", 35)]
+
+
+def test_the_sentence_above_says_how_far_from_the_study_the_runs_are():
+    paper, cpu, other = (only_section([record(90.0, **k)]) for k in ({}, {"profile": "cpu"}, {"data": "ptb"}))
+    assert "the study’s protocol" in introduction(paper)
+    assert "200 units and 2 epochs (the study trains for up to 40)" in introduction(cpu)
+    assert introduction(cpu).endswith("with one seed the large ones alone.")
+    assert introduction(only_section(table_1(profile="cpu"))).endswith("the differences between lines.")
+    assert "not the study’s text" in introduction(other)
+
+
+def write_records(folder, records):
+    for entry in records:
+        entry.write(folder / "records" / entry.config["profile"]["name"] / "perplexity" / entry.id)
+
+
+def test_readme_and_page_begin_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "export", lambda *_: [])
+    monkeypatch.setattr(page_module, "_library", lambda: "")
+    others = [record(1.0, profile="quick"), record(2.0, profile="quick", data="embedded", optimal=1.5)]
+    write_records(tmp_path, [*table_1(profile="cpu"), *(replace(r, id=f"other{n}") for n, r in enumerate(others))])
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{write._BEGIN}\n{write._END}\n")
+    write_report(tmp_path / "records", tmp_path, readme)
+    text = readme.read_text(encoding="utf-8")
+    assert text.index("(the study trains for up to 40)") < text.index("| RNN | unstable |")
+    assert "`cpu`" in text
+    assert "WikiText-2, profile `quick`" not in text  # the same corpus at a lesser profile is in the tables' folder
+    assert "embedded corpus (hidden Markov model), profile `quick`" in text
+    assert text.count("certified rate of contraction") == 1  # notes that stand above are not repeated
+    assert "optimum: exact" in text
+    assert "`quick`" in (tmp_path / "tables" / "perplexity.md").read_text(encoding="utf-8")
+
+    evidence = gather(tmp_path / "records", tmp_path)
+    shown = page(evidence, chapters(evidence))
+    first = shown.split('<section id="first">')[1].split("</section>")[0]
+    assert shown.index('<section id="first">') < shown.index('<section id="verdicts">')
+    assert 'aria-label="Test perplexity on WikiText-2, profile `cpu`"' in first
+    drawn = ["learning_curves_wikitext2_cpu", "price_of_stability_wikitext2_cpu"]
+    assert [name for name in drawn if f'data-name="{name}"' in first] == drawn
+    assert all(shown.count(f'data-name="{name}"') == 1 for name in drawn)
+    assert shown.count('aria-label="Test perplexity on WikiText-2, profile `cpu`"') == 1
+    assert shown.count('aria-label="Test perplexity on WikiText-2, profile `quick`"') == 1
+
+
+# ---- learning curves
+
+
+def test_learning_curves_are_a_mean_with_the_range_as_far_as_all_seeds_went():
+    records = cell("lstm", "unstable", [90.0, 92.0]) + cell("lstm", "stable", [93.0])
+    rows = {0: {1.0: 300.0, 2.0: 120.0, 3.0: 110.0}, 1: {1.0: 320.0, 2.0: 124.0}}
+    for entry in records[:2]:
+        values = rows[entry.config["seed"]]
+        entry.history[:] = [{"epoch": epoch, "valid_perplexity": value} for epoch, value in values.items()]
+        entry.history.append({"epoch": 2.5, "train_perplexity": 1.0})
+    figure = learning_curves(only_section(records))
+    assert figure is not None
+    band = [point for point in figure.panels[0].points if point["curve"] == "unstable"]
+    assert [(p["x"], p["y"], p["least"], p["most"]) for p in band] == [(1, 310, 300, 320), (2, 122, 120, 124)]
+    assert not any("least" in point for point in figure.panels[0].points if point["curve"] == "stable")
+    assert {name for point in band for name in point["runs"].split()} == {entry.id for entry in records[:2]}
+    assert figure.panels[0].y.most == CUT * 122  # the first steps take no room
+    assert [curve.label for curve in figure.curves] == ["stable", "unstable"]
+
+
+def test_every_constraint_has_a_curve_and_a_colour_of_its_own():
+    figure = learning_curves(only_section(table_1()))
+    assert figure is not None
+    assert [panel.title for panel in figure.panels] == ["RNN", "LSTM"]
+    assert [curve.label for curve in figure.curves] == [
+        "stable",
+        "unstable",
+        "as coded",
+        "scalar 0.99",
+        "row-wise 0.99",
+    ]
+    assert len({curve.colour for curve in figure.curves}) == 5
+
+
+# ---- the price beside other studies
+
+
+def test_the_price_is_told_among_runs_of_the_same_settings():
+    table1 = table_1(profile="cpu")
+    other = [
+        replace(entry, id=f"{entry.id}-lr")
+        for name in ("unstable", "lstm_rowwise")
+        for entry in cell("lstm", name, [50.0], profile="cpu", optimizer__lr=1.0)
+    ]
+    section = only_section([*table1, *other])
+    found = {(p.name, p.constraint): len(p.runs) for p in prices(section)}
+    assert found[("LSTM (optimizer.lr=20.0)", "unstable")] == 3
+    assert found[("LSTM (optimizer.lr=1.0)", "unstable")] == 1
+    shown = price_table(section, [])
+    assert shown is not None
+    changes = {(line[0], line[1]): line[5] for line in shown.lines}
+    assert changes["LSTM (optimizer.lr=1.0)", "row-wise"] == "+0.0"
+    assert changes["LSTM (optimizer.lr=20.0)", "row-wise"] == "+1.2"
+
+
+def test_a_diverged_run_takes_no_certificate_from_the_others():
+    section = only_section(cell("lstm", "unstable", [90.0]) + cell("lstm", "lstm_rowwise", [91.0, None]))
+    assert [price.rates for price in prices(section)] == [[], [0.97]]
+
+
+# ---- the aims
+
+
+AIMS = {
+    "reached": ([146.0, 146.2, 146.1], "unstable RNN at most the published 146.7: reached, 146.1 ± 0.2 over 3 seeds"),
+    "not reached": ([150.0, 150.2, 150.1], "published 146.7: not reached, 150.1 ± 0.2 over 3 seeds"),
+    "not decided": ([146.0, 148.0, 145.0], "published 146.7: undecided, 146.3 ± 3.8 over 3 seeds"),
+    "one seed": ([140.0], "published 146.7: undecided with 1 seed (140.0)"),
+    "diverged": ([146.0, 146.2, None], "146.1 ± 1.3 over 2 seeds, 1 of 3 unstable runs diverged"),
+    "nothing": ([None], "published 146.7: undecided, no run finished"),
+}
+
+
+@pytest.mark.parametrize(("values", "words"), AIMS.values(), ids=AIMS)
+def test_an_unstable_model_is_held_against_its_published_value(judged, values, words):
+    (judgement,) = judged("C1", cell("rnn", "unstable", values) + cell("rnn", "stable", values))
+    aims = [part for part in judgement.parts if part.startswith("Aim")]
+    assert len(aims) == 1
+    assert words in aims[0]
+
+
+CERTIFIED_LSTM = {
+    "reached": ((91.0, 93.1, 95.0), (99.0, 99.0, 99.0), "reached, +1.0 ± 0.1 (row-wise 0.99, by validation among 2)"),
+    "by validation": ((91.0, 93.1, 95.0), (80.0, 80.0, 80.0), "(stable (as stated), by validation among 2)"),
+    "not reached": ((99.0, 101.0, 103.0), (200.0, 200.0, 200.0), "not reached, +9.0 ± "),
+    "one diverged": ((91.0, 93.1, None), (93.0, 95.1, 97.0), "+3.0 ± 0.1 (stable (as stated))"),
+    "too uncertain": ((91.0, 96.0, 95.0), (200.0, 200.0, 200.0), "undecided, +2.0 ± "),
+    "one seed": ((91.0,), (200.0,), "undecided with 1 seed, +1.0 (row-wise 0.99, by validation among 2)"),
+    "no pair": (("none", "none", "none", 91.0), (None,), "undecided, no two runs of the same seed (row-wise 0.99)"),
+    "none certified": ((None,), (None,), "undecided, no constraint has all of its runs certified"),
+}
+
+
+@pytest.mark.parametrize(("rowwise", "stated", "words"), CERTIFIED_LSTM.values(), ids=CERTIFIED_LSTM)
+def test_the_best_certified_lstm_is_held_against_what_the_published_one_lost(judged, rowwise, stated, words):
+    records = cell("lstm", "unstable", (90.0, 92.0, 94.0)) + cell("lstm", "lstm_as_coded", (85.0, 86.0, 87.0))
+    records += cell("lstm", "lstm_rowwise", rowwise) + cell("lstm", "stable", stated)
+    (judgement,) = judged("C1", records)
+    (aim,) = [part for part in judgement.parts if part.startswith("Aim, best certified LSTM at most 2.8 above")]
+    assert words in aim
+
+
+def test_the_choice_is_made_on_validation_and_not_on_test(judged):
+    records = table_1()
+    for entry in records:
+        if entry.id.startswith("lstm-lstm_comparison"):
+            entry.metrics["valid"]["perplexity"] = 1.0
+            entry.metrics["test"]["perplexity"] += 5
+    (judgement,) = judged("C1", records)
+    assert any("(scalar 0.99, by validation among 3)" in part for part in judgement.parts)
+
+
+def test_aims_do_not_count_in_the_verdict_and_are_of_the_profile(judged):
+    records = table_1()
+    (judgement,) = judged("C1", records)
+    assert judgement.label == "not supported"  # both stable models lose 3.1, though every aim of a baseline is told
+    assert sum(part.startswith("Aim") for part in judgement.parts) == 3
+    away = [replace(entry, id=f"{entry.id}-cpu") for entry in table_1(profile="cpu")]
+    found = [one for one in judged("C1", away) if one.scope == "at cpu"]
+    aims = [part for part in found[0].parts if part.startswith("Aim")]
+    assert len(aims) == 1
+    assert "best certified LSTM" in aims[0]
+    assert "146.7" not in found[0].verdict
+    quick = [entry for entry in table_1(profile="quick") if entry.config["stability"]["name"] in KINDS]
+    quick = [replace(entry, id=f"{entry.id}-quick") for entry in quick]
+    (last,) = [one for one in judged("C1", quick) if one.scope == "at quick"]
+    assert not any(part.startswith("Aim") for part in last.parts)  # one constraint is no choice
+
+
+# ---- what is committed
+
+
+def rebuilt(results: Path, monkeypatch, figures: bool) -> Path:
+    """Tables, and figures if asked, from the committed records and measurements alone."""
+    results.mkdir()
+    (results / "bench").symlink_to(ROOT / "results" / "bench")
+    readme = results / "README.md"
+    readme.write_bytes((ROOT / "README.md").read_bytes())
+    if not figures:
+        monkeypatch.setattr(write, "export", lambda *_: [])
+    monkeypatch.setattr(write, "page", lambda *_: "")
+    write_report(ROOT / "results" / "records", results, readme)
+    return results
+
+
+def same(made: Path, committed: Path) -> None:
+    names = {path.name for path in committed.iterdir()}
+    assert {path.name for path in made.iterdir()} == names, "left over or missing: `make report`"
+    differing = [name for name in sorted(names) if (made / name).read_bytes() != (committed / name).read_bytes()]
+    assert differing == [], "`make report` makes them anew"
+
+
+def test_the_committed_tables_are_what_the_committed_records_make(tmp_path, monkeypatch):
+    made = rebuilt(tmp_path / "results", monkeypatch, figures=False)
+    same(made / "tables", ROOT / "results" / "tables")
+    assert (made / "README.md").read_text(encoding="utf-8") == (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_committed_figures_are_what_the_committed_records_make(tmp_path, monkeypatch):
+    made = rebuilt(tmp_path / "results", monkeypatch, figures=True)
+    same(made / "figures", ROOT / "results" / "figures")
