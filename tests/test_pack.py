@@ -7,12 +7,14 @@ import weakref
 
 import pytest
 import torch
-from conftest import SMALL
+from conftest import ROOT, SMALL
+from omegaconf import OmegaConf
 from test_training import comparable, folder
 from torch import nn
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from stablernn import parts
 from stablernn.analysis import speed
 from stablernn.analysis.contenders import Case
 from stablernn.compose import compose
@@ -165,6 +167,19 @@ def test_a_run_without_memory_alone_fails_and_is_told(small, monkeypatch, tmp_pa
 def test_runs_that_share_a_process_must_share_its_settings(small):
     with pytest.raises(ConfigurationError, match="precision is float32 and mixed"):
         list(run_packed([small("precision=float32"), small("precision=mixed")], 2))
+
+
+def test_on_a_gpu_make_reproduce_lets_runs_take_turns(monkeypatch, tmp_path):
+    plan = OmegaConf.load(ROOT / "conf" / "reproduce" / "plan.yaml")
+    plan.runs = str(tmp_path)
+    asked = []
+    monkeypatch.setattr(parts, "run_all", lambda configs, *how: asked.append(how) or ([], []))
+    for gpu in (True, False):
+        monkeypatch.setattr(parts.torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        part = parts.Part([*SMALL, "device=cpu"], True, plan)
+        part.carry_out()
+    assert asked == [(1, plan.at_once), (parts.cores(), 1)]
+    assert plan.at_once > 1
 
 
 def test_runs_in_turns_are_tracked_apart(small, tmp_path):

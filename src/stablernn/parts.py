@@ -44,7 +44,9 @@ class Part:
         self.side_by_side = side_by_side
         self.options = options
         self.before = search
-        self.jobs = cores() if side_by_side and not torch.cuda.is_available() else 1
+        gpu = torch.cuda.is_available()
+        self.jobs = cores() if side_by_side and not gpu else 1
+        self.at_once = options.at_once if gpu else 1
         self.configs = self._expand()
         self.to_do = self._left()
         self.counted = self.to_do
@@ -82,7 +84,7 @@ class Part:
         self.to_do = self._left()  # another part may have done some since
         if not self.to_do:
             return [], 0
-        records, failed = run_all(self.to_do, self.jobs)
+        records, failed = run_all(self.to_do, self.jobs, self.at_once)
         return failed, len(self.to_do) - len(records) - len(failed)
 
     def trained(self) -> list[Trained]:
@@ -131,7 +133,7 @@ class SearchPart(Part):
     def carry_out(self) -> tuple[list[str], int]:
         if self.over:
             return [], 0
-        self.search.carry_out(lambda configs, jobs: run_all(configs, self.jobs))
+        self.search.carry_out(lambda configs, jobs: run_all(configs, self.jobs, self.at_once))
         write_winners(self.search, self.options.winners, self.options.results)
         self.to_do = []
         self.over = True
