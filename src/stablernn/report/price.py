@@ -18,6 +18,7 @@ from stablernn.report.tables import (
     differing,
     rank,
     settings_of,
+    trained_for,
 )
 
 
@@ -111,7 +112,6 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
     options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
     every = [record for price in found for record in price.runs]
     seeds = len({setting(record, "seed") for record in every})
-    epochs = sorted({f"{record.progress['epochs']:.2g}" for record in every})
     notes = [
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
@@ -124,8 +124,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         if _has(found, "lstm_as_coded")
         else "",
         "as stated: the study's condition; scalar, row-wise, 2-norm, i = 1 - f, W = 0: conditions of this project",
-        f"trained for {' to '.join(dict.fromkeys((epochs[0], epochs[-1])))} epochs on "
-        + ", ".join(sorted({record.hardware["device"] for record in every})),
+        trained_for(every),
     ]
     return Table(
         f"What stability costs on {section.caption}", heads, lines, [note for note in notes if note], runs=runs

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from stablernn.record import Record
 from stablernn.report.load import Section, setting
-from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIES, Cell, Table
+from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIES, Cell, Table, trained_for
 
 
 def sweep_cells(section: Section) -> dict[tuple[str, str, int], dict[str, Cell]]:
@@ -41,7 +41,6 @@ def sweep_table(section: Section) -> Table | None:
             lines.append(line)
             runs.append(behind)
     seeds = len({setting(record, "seed") for record in section.records})
-    epochs = sorted({f"{record.progress['epochs']:.2g}" for record in section.records})
     notes = [
         "test perplexity; unstable, stable: recurrent, backpropagation through k steps, state carried on",
         "feed-f.: feed-forward, exactly k words a position, trained on the same batches; ± %: against recurrent",
@@ -49,8 +48,7 @@ def sweep_table(section: Section) -> Table | None:
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
         else f"{seeds} seeds a cell: mean ± standard deviation (seeds)",
-        f"trained for {' to '.join(dict.fromkeys((epochs[0], epochs[-1])))} epochs on "
-        + ", ".join(sorted({record.hardware["device"] for record in section.records})),
+        trained_for(section.records),
     ]
     title = f"Recurrent and feed-forward training on {section.caption}"
     return Table(title, heads, lines, notes, runs=runs, columns=columns)

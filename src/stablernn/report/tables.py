@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -232,3 +232,12 @@ class Table:
 def of_a_run(records: Sequence[Record], heads: Sequence[str], texts: int = 2) -> list[dict[int, tuple[str, ...]]]:
     """``Table.runs`` where every line tells of one run."""
     return [dict.fromkeys(range(texts, len(heads)), (record.id,)) for record in records]
+
+
+def trained_for(records: Iterable[Record]) -> str:
+    """A note: for how many epochs, and on what."""
+    records = list(records)
+    epochs = [record.progress["epochs"] for record in records]
+    span = " to ".join(dict.fromkeys(f"{value:.2g}" for value in (min(epochs), max(epochs))))
+    devices = ", ".join(sorted({record.hardware["device"] for record in records}))
+    return f"trained for {span} epoch{'' if span == '1' else 's'} on {devices}"
