@@ -47,18 +47,24 @@ _MATHS = {
 _FORMULA = re.compile(
     r"‖[^‖]*‖(?:_\w+|[₀-₉])?|(?<!\w)[A-Za-zα-ω]_\w+|(?<!\w)[A-Za-z]\*(?!\w)|\w*[⁰¹²³⁴-⁹⁻⁺⁽ᵏ⁾₀-₉ᵣ]+|∂ ?[a-z]\w*"
 )
+_WIDEST, _LETTER, _GAP = 397, 4.2, 4  # points: a text column of 5.5 inches; a letter of 8 points; beside a column
 _UP, _DOWN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "0123456789-+()k"), str.maketrans("₀₁₂₃₄₅₆₇₈₉ᵣ", "0123456789r")
 
 
 def latex(shown: Table) -> str:
-    r"""A ``table`` with caption, label and notes; to be had by ``\input``."""
+    r"""A ``table`` with caption, label and notes; to be had by ``\input``. Too wide a one leaves spare columns out."""
+    for count in range(len(shown.spare) + 1):
+        narrower = shown.without(count)
+        if _width(narrower) <= _WIDEST:
+            break
+    shown = narrower
     notes = "; ".join([*shown.notes, *shown.remarks])
     lines = [
         r"\begin{table}",
         r"  \centering",
         f"  \\caption{{{escape(shown.full_title)}.}}",
         f"  \\label{{tab:{shown.stem.replace('_', '-')}}}",
-        r"  \footnotesize\setlength{\tabcolsep}{4pt}",
+        f"  \\footnotesize\\setlength{{\\tabcolsep}}{{{_GAP}pt}}",
         f"  \\begin{{tabular}}{{{'l' * shown.texts}{'r' * (len(shown.heads) - shown.texts)}}}",
         r"    \toprule",
         f"    {_row(shown.heads)}",
@@ -70,6 +76,12 @@ def latex(shown: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _width(shown: Table) -> float:
+    """About, in points."""
+    letters = sum(max(map(len, column)) for column in zip(shown.heads, *shown.lines, strict=True))
+    return letters * _LETTER + len(shown.heads) * 2 * _GAP
 
 
 def _row(cells: list[str]) -> str:

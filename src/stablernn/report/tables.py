@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stablernn.record import DIVERGED, Record
@@ -192,7 +192,7 @@ class Table:
         name, place: of its files: what is told, and text and profile.
         where: text and profile for readers.
         intervals: columns whose ± is half of a 95 % interval, not a standard deviation.
-        spare: heads of columns that a terminal too narrow for all leaves to the files, the first ones first.
+        spare: heads of columns that a place too narrow for all leaves out, the first ones first.
     """
 
     title: str
@@ -208,6 +208,20 @@ class Table:
     where: str = ""
     intervals: frozenset[int] = frozenset()
     spare: tuple[str, ...] = ()
+
+    def without(self, count: int) -> "Table":
+        """So many spare columns fewer, and a note that names them."""
+        left = self.spare[:count]
+        kept = [column for column, head in enumerate(self.heads) if head not in left]
+        return replace(
+            self,
+            heads=[self.heads[column] for column in kept],
+            lines=[[line[column] for column in kept] for line in self.lines],
+            runs=[{kept.index(column): names for column, names in run.items() if column in kept} for run in self.runs],
+            columns=[self.columns[column] for column in kept] if self.columns else [],
+            intervals=frozenset(kept.index(column) for column in self.intervals if column in kept),
+            notes=[*self.notes, f"{', '.join(left)}: in the CSV file"] if left else self.notes,
+        )
 
     @property
     def names(self) -> list[str]:

@@ -135,35 +135,27 @@ def print_linear_systems(folder: Path) -> None:
 
 def rich_table(shown: Table) -> RichTable:
     """A table for the terminal; one too narrow for all of it gets no spare columns, and then lines that break."""
-    out = _laid_out(shown, ())
-    for count in range(1, len(shown.spare) + 1):
-        if not _too_wide(out):
+    for count in range(len(shown.spare) + 1):
+        out = _laid_out(shown.without(count))
+        if out.__rich_measure__(console, console.options.update(max_width=_UNLIMITED)).maximum <= console.width:
             return out
-        out = _laid_out(shown, shown.spare[:count])
-    if _too_wide(out):
-        out.padding = (0, 0)
-        for column in out.columns:
-            column.no_wrap = False
+    out.padding = (0, 0)
+    for column in out.columns:
+        column.no_wrap = False
     return out
 
 
-def _too_wide(out: RichTable) -> bool:
-    return out.__rich_measure__(console, console.options.update(max_width=_UNLIMITED)).maximum > console.width
-
-
-def _laid_out(shown: Table, without: Sequence[str]) -> RichTable:
-    left = [f"{', '.join(without)}: in the files, or in a wider terminal"] if without else []
+def _laid_out(shown: Table) -> RichTable:
     out = RichTable(
         box=SIMPLE_HEAD,
         pad_edge=False,
         title=shown.full_title.replace("`", ""),
-        caption="\n".join([*shown.notes, *shown.remarks, *left]),
+        caption="\n".join([*shown.notes, *shown.remarks]),
         title_justify="left",
         caption_justify="left",
     )
-    kept = [index for index, head in enumerate(shown.heads) if head not in without]
-    for index in kept:
-        out.add_column(shown.heads[index], justify="left" if index < shown.texts else "right", no_wrap=True)
+    for index, head in enumerate(shown.heads):
+        out.add_column(head, justify="left" if index < shown.texts else "right", no_wrap=True)
     for line in shown.lines:
-        out.add_row(*(line[index] for index in kept))
+        out.add_row(*line)
     return out
