@@ -24,7 +24,7 @@ from stablernn.report.truncation import certified_context, measured_context, tru
 from stablernn.report.weight_distance import weight_distance_table
 from stablernn.report.write import write_report
 from stablernn.reproduce import Part, _on_dataset, reproduce
-from stablernn.training.run import run
+from stablernn.training.run import run_in_turns
 
 BASE = {
     "seed": 0,
@@ -205,14 +205,12 @@ def test_reproduce_leaves_out_data_that_cannot_be_had_and_says_so(plan, tmp_path
 
 
 def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkeypatch):
-    from stablernn.training import sweep
-
-    def broken(config):
+    def broken(config, *others):
         if config.seed == 0:
             raise OSError("no space left on device")
-        return run(config)
+        return run_in_turns(config, *others)
 
-    monkeypatch.setattr(sweep, "run", broken)
+    monkeypatch.setattr("stablernn.training.attempt.run_in_turns", broken)
     plan.plans.perplexity.smoke[0].side_by_side = False
     with pytest.raises(StableRNNError, match="1 runs failed"):
         reproduce(plan)

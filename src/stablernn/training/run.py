@@ -36,6 +36,7 @@ def run(config: DictConfig) -> Record:
         StableRNNError: the configuration, the data or a checkpoint is unusable; nothing was written.
         KeyboardInterrupt: the run was interrupted and can be resumed.
     """
+    check(config)  # before its device is looked for
     return on_own_stream(run_in_turns(config), pick_device(config.device))
 
 
