@@ -392,6 +392,13 @@ def test_the_best_certified_lstm_is_held_against_what_the_published_one_lost(jud
     assert words in aim
 
 
+def test_a_constraint_under_which_a_run_diverged_is_none_of_the_certified(judged):
+    records = cell("lstm", "unstable", (90.0, 92.0)) + cell("lstm", "lstm_rowwise", (91.0, None))
+    records[-1].certificate = dict(records[-2].certificate)
+    (judgement,) = judged("C1", records)
+    assert any("undecided, no constraint has all of its runs certified" in part for part in judgement.parts)
+
+
 def test_the_choice_is_made_on_validation_and_not_on_test(judged):
     records = table_1()
     for entry in records:
