@@ -1,5 +1,6 @@
 """Table 1: a line a cell, what each cell may say of itself, and where a reader sees it first."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from stablernn.report.difference import difference
 from stablernn.report.evidence import gather
 from stablernn.report.figures.perplexity import CUT, learning_curves
 from stablernn.report.formats import comma_separated
+from stablernn.report.interactive import interactive
 from stablernn.report.latex import latex
 from stablernn.report.load import sections
 from stablernn.report.page import page
@@ -263,6 +265,7 @@ def test_readme_and_page_begin_with_it(tmp_path, monkeypatch):
     monkeypatch.setattr(write, "export", lambda *_: [])
     monkeypatch.setattr(page_module, "_library", lambda: "")
     others = [record(1.0, profile="quick"), record(2.0, profile="quick", data="embedded", optimal=1.5)]
+    others.append(record(77.7, profile="quick", data="embedded", optimal=1.5, truncation__k=5))
     write_records(tmp_path, [*table_1(profile="cpu"), *(replace(r, id=f"other{n}") for n, r in enumerate(others))])
     readme = tmp_path / "README.md"
     readme.write_text(f"{write._BEGIN}\n{write._END}\n")
@@ -274,6 +277,7 @@ def test_readme_and_page_begin_with_it(tmp_path, monkeypatch):
     assert "embedded corpus (hidden Markov model), profile `quick`" in text
     assert text.count("certified rate of contraction") == 1  # notes that stand above are not repeated
     assert "optimum: exact" in text
+    assert "77.7" not in text  # the longest k alone
     assert "`quick`" in (tmp_path / "tables" / "perplexity.md").read_text(encoding="utf-8")
 
     evidence = gather(tmp_path / "records", tmp_path)
@@ -305,6 +309,7 @@ def test_learning_curves_are_a_mean_with_the_range_as_far_as_all_seeds_went():
     assert not any("least" in point for point in figure.panels[0].points if point["curve"] == "stable")
     assert {name for point in band for name in point["runs"].split()} == {entry.id for entry in records[:2]}
     assert figure.panels[0].y.most == CUT * 122  # the first steps take no room
+    assert json.dumps(interactive(figure)).count(f'"domainMax": {CUT * 122}') > 0
     assert [curve.label for curve in figure.curves] == ["stable", "unstable"]
 
 
