@@ -269,9 +269,9 @@ def test_the_winner_is_written_as_an_experiment_that_is_its_run(whole, tmp_path)
     config = compose("train", [f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "experiment=best/of_a_test"])
     assert run_id(config) == best.id
 
-    table = (tmp_path / "results" / "tables" / "search_embedded_smoke.md").read_text()
-    assert [table.count(word) for word in ("| winner |", "| stopped |", "| diverged |")] == [1, 1, 1]
-    rows = (tmp_path / "results" / "tables" / "search_embedded_smoke.csv").read_text().splitlines()[1:]
+    table = (tmp_path / "results" / "tables" / "search_embedded_smoke.csv").read_text()
+    assert [table.count(word) for word in (",winner,", ",stopped,", ",diverged,")] == [1, 1, 1]
+    rows = table.splitlines()[1:]
     assert sorted(row.rpartition(",")[2] for row in rows) == sorted(trial.id for trial in whole.trials)
     (part,) = sections(whole.records())
     assert winner(part.records) == best

@@ -12,7 +12,7 @@ from stablernn.console import console
 from stablernn.errors import StableRNNError
 from stablernn.files import write_text
 from stablernn.record import Record
-from stablernn.report.formats import comma_separated, markdown
+from stablernn.report.formats import comma_separated
 from stablernn.report.load import sections
 from stablernn.report.search import search_table
 from stablernn.report.write import rich_table
@@ -28,7 +28,7 @@ def write_winners(search: Search, winners: str | None, results: str) -> None:
     Args:
         search: one that is over.
         winners: folder; None: conf/experiment/best.
-        results: its tables/ gets search_<dataset>_<profile>.md and .csv.
+        results: its tables/ gets search_<dataset>_<profile>.csv, as from a report.
 
     Raises:
         ConfigurationError: the search is not over.
@@ -48,15 +48,14 @@ def write_winners(search: Search, winners: str | None, results: str) -> None:
 
 
 def write_search(records: Sequence[Record], results: Path) -> list[Path]:
-    """Print the table of all trials and write it as Markdown and CSV; returns the files."""
+    """Print the table of all trials and write it as CSV; returns the files."""
     written = []
     for section in sections(records):
         shown = search_table(section)
         console.print(rich_table(shown))
         stem = results / "tables" / f"search_{section.name}"
-        write_text(stem.with_suffix(".md"), markdown(shown))
         write_text(stem.with_suffix(".csv"), comma_separated(shown))
-        written += [stem.with_suffix(".md"), stem.with_suffix(".csv")]
+        written.append(stem.with_suffix(".csv"))
     return written
 
 
