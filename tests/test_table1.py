@@ -448,7 +448,8 @@ def rebuilt(results: Path, monkeypatch, figures: bool) -> Path:
 
 
 def same(made: Path, committed: Path) -> None:
-    names = {path.name for path in committed.iterdir()}
+    # The Markdown of a single search is written by scripts/winners.py.
+    names = {path.name for path in committed.iterdir() if not path.match("search_*.md")}
     assert {path.name for path in made.iterdir()} == names, "left over or missing: `make report`"
     differing = [name for name in sorted(names) if (made / name).read_bytes() != (committed / name).read_bytes()]
     assert differing == [], "`make report` makes them anew"
