@@ -234,6 +234,8 @@ def test_a_whole_number_for_a_quantity_is_that_quantity():
         assert ids[0] == ids[1], option
     betas = hints(torch.optim.Adam)["betas"]  # (float | Tensor, float | Tensor)
     assert [type(beta) for beta in as_taken([0, 0.9], betas)] == [float, float]
+    assert [type(as_taken(value, int | float)) for value in (3, 3.0, True)] == [int, float, bool]
+    assert type(as_taken(True, float)) is bool
 
 
 def test_what_is_counted_stays_a_whole_number():

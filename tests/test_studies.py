@@ -1,6 +1,7 @@
 """`make reproduce STUDY=all`: studies that share runs, one that breaks, and what a plan needs to be installed."""
 
 import ast
+import multiprocessing
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from conftest import ROOT
 
 import stablernn
 from stablernn.compose import compose
+from stablernn.console import listening
 from stablernn.errors import StableRNNError
 from stablernn.record import RECORD_FILE
 from stablernn.reproduce import reproduce
@@ -67,7 +69,9 @@ def test_a_study_that_breaks_does_not_take_the_others_along(plan, reports, tmp_p
         reproduce(plan)
     told = capfd.readouterr().err
     assert "4 runs to do, about" in told, "seeds 0 to 3: what two studies share is counted once"
-    assert re.search(r"study +corpus +sweep +runs +done +above +at most", told)
+    assert re.search(r"corpus +sweep +runs +done +above +at most", told)
+    assert "all of them with tracking=none training.max_updates=2" in told
+    assert told.count("training.max_updates=2") == 1
     assert "weight_distance (study 3 of 3)" in told
     assert "no space left on device" in caplog.text
     assert len(reports) == 1
@@ -112,6 +116,19 @@ def test_make_hands_study_profile_and_overrides_on():
     assert "scripts/reproduce.py study=all profile=paper 'overrides=tracking=none seed=0,1'" in " ".join(
         printed.split()
     )
+
+
+def test_what_ends_every_process_at_once_is_an_interruption_and_no_failure():
+    """SIGTERM to the whole group: the process behind the queue is gone when the one that listens is interrupted."""
+
+    def interrupted() -> None:
+        manager = multiprocessing.Manager()
+        with listening(manager.Queue()):
+            manager.shutdown()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Queue
 from typing import Any
 
@@ -123,19 +123,25 @@ def speak_through(queue: Queue) -> None:
 
 @contextmanager
 def listening(queue: Queue) -> Iterator[None]:
-    """Show what worker processes send through ``queue``; inside a ``display``."""
+    """Show what worker processes send through ``queue``; inside a ``display``.
+
+    A signal to the whole group of processes ends the one behind the queue as well: then there is nothing more to show,
+    and what interrupted this process is handed on.
+    """
 
     def relay() -> None:
-        while (message := queue.get()) is not None:
-            if message[0] == "log":
-                log.log(message[2], message[1])
-            else:
-                _post(message)
+        with suppress(EOFError, OSError):
+            while (message := queue.get()) is not None:
+                if message[0] == "log":
+                    log.log(message[2], message[1])
+                else:
+                    _post(message)
 
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        queue.put(None)
-        thread.join()
+        with suppress(EOFError, OSError):
+            queue.put(None)
+            thread.join()

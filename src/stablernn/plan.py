@@ -1,5 +1,6 @@
 """The plan of `make reproduce` in the terminal: what is there, what is to do, and how long it will take."""
 
+import shlex
 from collections.abc import Sequence
 
 import torch
@@ -28,6 +29,8 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> None:
     for data in dict.fromkeys(part.data for part in parts):
         console.print(f"  {data}: {_why(data, parts)}", soft_wrap=True, highlight=False)
     console.print(_table(studies, shared=any(part.shared for part in parts)))
+    if studies[0].options.overrides:
+        console.print(f"all of them with {studies[0].options.overrides}", highlight=False)
     to_do, systems = sum(len(part.counted) for part in parts), sum(len(part.to_do) for part in linear)
     if to_do or systems:
         total = _duration(sum(part.seconds for part in (*parts, *linear)))
@@ -54,23 +57,24 @@ def _table(studies: Sequence[Study], shared: bool) -> RichTable:
     """A line for each sweep, under the first study that has it."""
     several = len(studies) > 1
     shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in (*(["study"] if several else []), "corpus", "sweep"):
-        shown.add_column(head)
+    shown.add_column("corpus")
+    shown.add_column("sweep", overflow="fold")
     for head in ("runs", "done", *(["above"] if shared else []), "at most"):
         shown.add_column(head, justify="right")
+    everywhere = shlex.split(studies[0].options.overrides or "")
     listed: set[Part] = set()
     for study in studies:
-        lines = []
-        for part in (part for part in study.parts if part not in listed):
+        new = [part for part in study.parts if part not in listed]
+        if several:
+            shown.add_row("", f"[bold]{study.name}[/]" + ("" if new or study.linear else ": the sweeps above"))
+        for part in new:
+            own = " ".join(option for option in part.sweep if option not in everywhere)
             counts = [len(part.configs), len(part.configs) - len(part.to_do), *([part.shared] if shared else [])]
-            lines.append([part.data, " ".join(part.sweep), *map(str, counts), _duration(part.seconds)])
+            shown.add_row(part.data, own, *map(str, counts), _duration(part.seconds))
         for part in study.linear:
             counts = [part.settings, part.settings - len(part.to_do), *([0] if shared else [])]
-            lines.append(["no data", part.title, *map(str, counts), _duration(part.seconds)])
+            shown.add_row("no data", part.title, *map(str, counts), _duration(part.seconds))
         listed.update(study.parts)
-        lines = lines or [["", "the sweeps above"]]
-        for number, line in enumerate(lines):
-            shown.add_row(*([study.name if number == 0 else ""] if several else []), *line)
     return shown
 
 
