@@ -22,6 +22,11 @@ def pick_device(name: str) -> torch.device:
     return own_device(torch.device(name))
 
 
+def stream_device(name: str) -> torch.device:
+    """Where a run would have a stream of its own; a device that is not here is for the run itself to refuse."""
+    return pick_device(name) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
     """The model at its initial weights, made from the seed and already on the constraint's set."""
     torch.manual_seed(config.seed)

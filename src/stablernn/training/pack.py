@@ -14,7 +14,7 @@ from stablernn.config import run_id
 from stablernn.console import log
 from stablernn.errors import ConfigurationError
 from stablernn.training.attempt import Outcome, attempt_in_turns
-from stablernn.training.build import pick_device
+from stablernn.training.build import stream_device
 from stablernn.training.interrupt import Interruption
 from stablernn.training.turns import Lane
 
@@ -47,7 +47,7 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
             while waiting and len(lanes) < at_once and not shared.requested:
                 config = waiting.popleft()
                 turns = attempt_in_turns(config, shared, min(at_once, len(configs)))
-                lanes.append((config, Lane(turns, pick_device(config.device))))
+                lanes.append((config, Lane(turns, stream_device(config.device))))
             for config, lane in list(lanes):
                 try:
                     ended = lane.advance()

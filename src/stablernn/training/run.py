@@ -11,7 +11,7 @@ from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
 from stablernn.files import remove_leftovers, writing
 from stablernn.record import PAUSED, PAUSED_FILE, Record
-from stablernn.training.build import build_for, pick_device
+from stablernn.training.build import build_for, pick_device, stream_device
 from stablernn.training.interrupt import Interruption
 from stablernn.training.lock import held
 from stablernn.training.loop import Counters, Trainer
@@ -37,7 +37,7 @@ def run(config: DictConfig) -> Record:
         KeyboardInterrupt: the run was interrupted and can be resumed.
     """
     check(config)  # before its device is looked for
-    return on_own_stream(run_in_turns(config), pick_device(config.device))
+    return on_own_stream(run_in_turns(config), stream_device(config.device))
 
 
 def run_in_turns(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Turns[Record]:

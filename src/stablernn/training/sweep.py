@@ -15,7 +15,7 @@ from stablernn.config import run_id
 from stablernn.console import display, listening, log, open_bar, speak_through
 from stablernn.record import Record
 from stablernn.training.attempt import Outcome, attempt_in_turns
-from stablernn.training.build import pick_device
+from stablernn.training.build import stream_device
 from stablernn.training.grids import in_grids, product, winner_file, winner_settings, without_sweeps
 from stablernn.training.pack import run_packed
 from stablernn.training.turns import on_own_stream
@@ -140,7 +140,7 @@ def _in_worker(config: DictConfig, queue, threads: int) -> Outcome:
 
 def _attempt(config: DictConfig) -> Outcome:
     try:
-        return on_own_stream(attempt_in_turns(config), pick_device(config.device))
+        return on_own_stream(attempt_in_turns(config), stream_device(config.device))
     except torch.OutOfMemoryError as error:
         log.error(f"{run_id(config)} failed: {error}")
         return None, str(error)
