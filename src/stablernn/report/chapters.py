@@ -22,6 +22,7 @@ from stablernn.report.load import Found, Section
 from stablernn.report.ngram import ngram_table
 from stablernn.report.perplexity import introduction, leading, table
 from stablernn.report.price import price_table
+from stablernn.report.recurrence import recurrence_table
 from stablernn.report.search import search_table, winners_table
 from stablernn.report.sequences import curve_table, memory_table, sequence_table
 from stablernn.report.sweep import sweep_table
@@ -93,6 +94,12 @@ def chapters(evidence: Evidence) -> list[Chapter]:
             "Contraction on the data",
             "contraction",
             analysed("contraction", lambda found: [contraction_curves(found)], contraction_table),
+        ),
+        Chapter(
+            "recurrence",
+            "Without the recurrent matrices",
+            "recurrence",
+            analysed("recurrence", lambda _: [], recurrence_table),
         ),
         Chapter(
             "gradients",

@@ -14,6 +14,7 @@ stack the input of a layer moves too, and the bounds of the layers follow each o
 """
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -188,7 +189,7 @@ def _best(attempts: Sequence[Contraction], head: Head | None) -> tuple[Contracti
 
     def steps(attempt: Contraction) -> float:
         start = attempt.radius * spread(attempt, exact=False) / 0.01
-        return math.log(max(start, 1.0)) / -math.log(attempt.rate)
+        return math.log(max(start, 1.0)) / -math.log(max(attempt.rate, sys.float_info.min))  # W = 0 has the rate 0
 
     best = min(proven, key=steps)
     return best, spread(best, exact=True)
