@@ -13,7 +13,7 @@ _AS_TRAINED = "as trained"
 def recurrence_table(found: Found) -> Table:
     """A line for each run; changes in per cent of its perplexity as trained."""
     names = [name for name in ("W_i", "W_f", "W_z", "W_o") if any(name in result["scored"] for _, result in found)]
-    heads = ["model", "stability", "perplexity", "W = 0", "%", *(f"{name} = 0, %" for name in names), "λ at W = 0"]
+    heads = ["model", "stability", "trained", "W = 0", "± %", *(f"{name} ± %" for name in names), "λ"]
     lines = []
     for record, result in found:
         scored = result["scored"]
@@ -33,8 +33,8 @@ def recurrence_table(found: Found) -> Table:
     words = f"the first {options['tokens']:,} words of {options['split']}" if options["tokens"] else options["split"]
     notes = [
         f"perplexity on {words}, as trained and with recurrent matrices set to zero without training again",
-        "W = 0: all of them; an RNN then knows one word, an LSTM is a gated linear recurrence",
-        "λ: certified rate of contraction of what is left (none: a forget gate reaches 1)",
+        "W = 0: all of them, then each alone; an RNN without W knows one word, an LSTM is a gated linear recurrence",
+        "λ: certified rate of contraction at W = 0 (none: a forget gate reaches 1)",
     ]
     return Table("Without the recurrent matrices", heads, lines, notes, runs=of_a_run([r for r, _ in found], heads))
 
