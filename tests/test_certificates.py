@@ -19,6 +19,7 @@ from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGate
 from stablernn.stability.constraints import project
 from stablernn.stability.contractions import Contraction, balance, prove
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.output_gate import LSTMOutputGate
 from stablernn.stability.spectral import SpectralNormBall
 
 seeds = st.integers(0, 2**31)
@@ -336,7 +337,9 @@ def test_a_forget_gate_that_rounds_to_one_is_refused():
 
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, size=st.integers(1, 12), scale=st.floats(0.1, 30), stack=st.booleans())
-@pytest.mark.parametrize("constraint", [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled])
+@pytest.mark.parametrize(
+    "constraint", [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled, LSTMOutputGate]
+)
 @pytest.mark.parametrize("limit", [0.9, 0.999])
 def test_what_is_projected_is_certified_at_its_limit(constraint, limit, seed, size, scale, stack):
     torch.manual_seed(seed)

@@ -1,5 +1,7 @@
 """Constraints: feasible, idempotent, nearest, and the identity on what is feasible already."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -27,6 +29,7 @@ from stablernn.stability.comparison import (
 )
 from stablernn.stability.constraints import Unconstrained, infinity_norm, project, spectral_norm
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.output_gate import LSTMOutputGate
 from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall, clip_singular_values, largest_eigenvalue
 
 seeds = st.integers(0, 2**31)
@@ -186,7 +189,7 @@ def test_a_model_is_projected_layer_by_layer():
     assert set(LSTMStated().norms(model.backbone.cells[0])) >= {"‖W_f‖_∞", "‖U_f‖_∞", "max b_f"}
 
 
-LOOP_GAINS = [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled]
+LOOP_GAINS = [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled, LSTMOutputGate]
 
 
 @settings(max_examples=30, deadline=None)
@@ -335,8 +338,8 @@ def test_the_loop_gain_constraints_are_idempotent(constraint, seed, size, scale,
 @pytest.mark.parametrize("constraint", LOOP_GAINS)
 def test_a_feasible_lstm_is_left_as_it_is(constraint):
     cell, table = random_lstm(1, 6, 1e-3)
-    if constraint is LSTMGatedLinear:
-        cell.weight_hh.detach().zero_()
+    if constraint in (LSTMGatedLinear, LSTMOutputGate):
+        cell.weight_hh.detach()[: 24 if constraint is LSTMGatedLinear else 18].zero_()
     cell.bias_ih.detach()[6:12] = -1.0
     if constraint is LSTMCoupled:
         for part in cell.parameters():
@@ -345,6 +348,20 @@ def test_a_feasible_lstm_is_left_as_it_is(constraint):
     constraint(0.95).project(cell, table)
     assert_close(weights(cell), before, rtol=0, atol=0)
     assert_close(table, table_before, rtol=0, atol=0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(0.1, 20), limit=st.sampled_from([0.9, 0.999]))
+def test_the_output_gate_keeps_the_nearest_matrix_of_norm_almost_four(seed, size, scale, limit):
+    cell, table = random_lstm(seed, size, scale)
+    before = cell.recurrent_blocks()["W_o"].detach().double().clone()
+    LSTMOutputGate(limit).project(cell, table)
+    blocks = cell.recurrent_blocks()
+    assert all(not blocks[name].any() for name in ("W_i", "W_f", "W_z"))
+    u, s, vt = torch.linalg.svd(before)
+    bound = 4 * limit * 0.96**0.5 / math.tanh(1 / (1 - limit))
+    assert 3.5 < bound < 4
+    assert_close(blocks["W_o"].double(), (u * s.clamp_max(bound)) @ vt, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("constraint", LOOP_GAINS[:3])

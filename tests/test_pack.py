@@ -27,6 +27,7 @@ from stablernn.models.unroll import Recurrent
 from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
 from stablernn.stability.constraints import Unconstrained, project
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.output_gate import LSTMOutputGate
 from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall
 from stablernn.training import checkpoint, evaluate, loop
 from stablernn.training.build import build
@@ -363,6 +364,7 @@ CONSTRAINTS = [
     (LSTMCell, LSTMSpectral),
     (LSTMCell, LSTMCoupled),
     (LSTMCell, LSTMGatedLinear),
+    (LSTMCell, LSTMOutputGate),
 ]
 
 

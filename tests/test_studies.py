@@ -152,8 +152,8 @@ def test_every_study_at_smoke_by_one_command(tmp_path):
     counts = {path.name: len(list(path.iterdir())) for path in published.iterdir()}
     assert counts == {
         "perplexity": 8,
-        "table1": 21,
-        "price_of_stability": 10,
+        "table1": 24,
+        "price_of_stability": 11,
         "truncation_sweep": 16,
         "weight_distance": 8,
         "search": 10,

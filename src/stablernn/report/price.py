@@ -123,7 +123,8 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         "as coded: its limits prove nothing, λ is what is found for these weights"
         if _has(found, "lstm_as_coded")
         else "",
-        "as stated: the study's condition; scalar, row-wise, 2-norm, i = 1 - f, W = 0: conditions of this project",
+        "as stated: the study's condition; scalar, row-wise, 2-norm, i = 1 - f, W = 0, W_o alone: "
+        "conditions of this project",
         trained_for(every),
     ]
     return Table(

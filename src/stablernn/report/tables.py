@@ -35,6 +35,7 @@ CONSTRAINTS = {
     "lstm_spectral": "2-norm",
     "lstm_coupled": "i = 1 - f",
     "lstm_gated_linear": "W = 0",
+    "lstm_output_gate": "W_o alone",
 }
 
 
