@@ -417,6 +417,15 @@ def test_gradients_vanish_where_their_slope_is_surely_below_zero(judged, slope, 
     assert "before training: the mean gradient" in judgement.evidence
 
 
+def test_a_fall_that_slows_down_is_told_as_such(judged):
+    result = horizon(-0.05, 0.001, None)
+    fast, slow = [math.exp(-0.1 * i) for i in range(51)], [math.exp(-5 - 0.01 * i) for i in range(1, 51)]
+    result["stages"]["best"] = result["stages"]["best"] | {"mean": fast + slow}
+    (judgement,) = judged("C5", [record(90.0)], gradient_horizon=result)
+    told = "by −0.050 ± 0.002 nats a word, over the farther half of the distances by −0.010."
+    assert told in judgement.verdict.replace("\u00a0", " ")
+
+
 def test_gradients_during_training_are_told_beside_the_verdict(judged):
     result = horizon(-0.08, 0.001, 43)
     assert "during training" not in judged("C5", [record(90.0)], gradient_horizon=result)[0].evidence
