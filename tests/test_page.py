@@ -111,7 +111,7 @@ def test_the_same_records_make_the_same_page(path, text):
 def test_a_record_that_is_gone_changes_page_and_verdict(tmp_path):
     before = write(tmp_path).read_text(encoding="utf-8")
     assert "no loss within ±" in before
-    assert "other text (bootstrap over 24 blocks of 1,024 test words)" in before
+    assert "other text (bootstrap over stretches of 3,072 of 24,576 test words)" in before
     (gone,) = (tmp_path / "records").rglob("wikitext2-seed1-stabilitystable")
     shutil.rmtree(gone)
     *_, path = write_report(tmp_path / "records", tmp_path, None)

@@ -46,7 +46,7 @@ class Source(Protocol):
     """A law of text whose best predictor is known."""
 
     def perplexity(self, split: Split, k: int | None) -> float:
-        """What no model with k words of context (None: the whole past) can beat on the split."""
+        """The perplexity on the split that no model with k words of context (None: all before) can beat on average."""
         ...
 
     def perplexities(self, split: Split, k: int) -> list[float]:

@@ -1,5 +1,7 @@
 """C5: whether the gradients of unconstrained models vanish with the distance."""
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +41,8 @@ def _vanishing(name: str, found: Found) -> Part:
         return Part(Outcome.HOLDS, f"{name}: no gradient is left one word back", runs)
     slope, half = max(slopes)
     text = f"{name}: {_fall(found, 'best')} and goes by {slope:+.3f} ± {half:.3f} nats a word"
+    farther = [rate for stage in stages if (rate := _farther(stage)) is not None]
+    text += f", over the farther half of the distances by {max(farther):+.3f}" if farther else ""
     fallen = all(stage["fallen"] is not None for stage in stages)
     if slope + half < 0:
         return Part(Outcome.HOLDS if fallen else Outcome.MIXED, text, runs)
@@ -49,6 +53,13 @@ def _slope(stage: Mapping[str, Any]) -> tuple[float, float] | None:
     """Slope of the log of the mean gradient, and half of its interval."""
     slope, error = stage["slope"]["mean"], stage["error"]["mean"]
     return None if slope is None else (slope, student(GROUPS - 1) * (error or 0.0))
+
+
+def _farther(stage: Mapping[str, Any]) -> float | None:
+    """Slope over the farther half of the distances: where the fall slows down, one line through all hides how much."""
+    mean = stage["mean"]
+    points = [(i, math.log(value)) for i, value in enumerate(mean) if 2 * i >= len(mean) and value > 0]
+    return statistics.linear_regression(*zip(*points, strict=True)).slope if len(points) > 1 else None
 
 
 def _fall(found: Found, stage: str) -> str:
