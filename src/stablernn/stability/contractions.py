@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stablernn.models.cells import Cell, LSTMCell, LSTMState, RNNCell, RNNState, State
 from stablernn.stability.comparison import loop_weights
+from stablernn.stability.constraints import two_norm
 from stablernn.stability.gates import GateBounds, Reach, coupled, gate_bounds, input_reach, is_coupled
 from stablernn.stability.spectral import balance
 
@@ -303,7 +304,7 @@ def _why_not(name: str, recurrent: Tensor, bounds: GateBounds, longest: float) -
 
 
 def _two_norm(matrix: Tensor) -> float:
-    return float(torch.linalg.matrix_norm(matrix, ord=2))
+    return float(two_norm(matrix))
 
 
 def _spectral_radius(matrix: Tensor) -> float:

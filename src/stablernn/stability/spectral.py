@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stablernn.errors import ConfigurationError
 from stablernn.models.cells import Cell, RNNCell
-from stablernn.stability.constraints import Constraint
+from stablernn.stability.constraints import Constraint, two_norm
 
 # Weights are float32, and float32 knows singular values to some 1e-6. So they are put this little inside the limit. It
 # is squared where they are put and not where they are tested: what was projected passes the test with as much to spare
@@ -69,12 +69,12 @@ class RNNDiagonal(SpectralNormBall):
         exact = weight.double()
         units = balance(exact)
         balanced = units[:, None] * exact / units
-        if float(torch.linalg.matrix_norm(balanced, ord=2)) <= self.limit:
+        if float(two_norm(balanced)) <= self.limit:
             return
         clip_singular_values(balanced, self.limit)
         exact = balanced / units[:, None] * units
         units = balance(exact)
-        norm = torch.linalg.matrix_norm(units[:, None] * exact / units, ord=2)
+        norm = two_norm(units[:, None] * exact / units)
         weight.copy_(exact * (self.limit * _INSIDE / norm).clamp_max(1))
 
 
