@@ -9,7 +9,7 @@ from stablernn.analysis.analyse import analyse
 from stablernn.cli import main
 from stablernn.config import check_targets, make
 from stablernn.console import console, display
-from stablernn.report.printed import export
+from stablernn.report.drawing import export
 from stablernn.report.write import rich_table
 from stablernn.training.build import pick_device
 from stablernn.training.trained import find_runs

@@ -52,6 +52,32 @@ def test_the_report_knows_no_torch_and_no_wandb(module):
     assert not {name.split(".")[0] for name in imports(module)} & {"torch", "wandb"}
 
 
+def at_the_top(path: Path) -> set[str]:
+    """What a file imports as soon as it is imported."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("script", ["train", "reproduce", "bench", "analyze", "winners", "status", "report"])
+def test_a_script_starts_without_the_packages_of_drawing_tracking_and_the_hub(script):
+    """A machine that trains may have none of them."""
+    files = {".".join(["stablernn", *path.relative_to(PACKAGE).with_suffix("").parts]): path for path in MODULES}
+    seen: set[str] = set()
+    waiting = at_the_top(PACKAGE.parents[1] / "scripts" / f"{script}.py")
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name in files:
+            waiting |= at_the_top(files[name])
+        seen.add(name)
+    assert f"stablernn.{'training.run' if script == 'train' else 'console'}" in seen
+    assert not {name.split(".")[0] for name in seen} & {"altair", "vl_convert", "wandb", "wandb_workspaces", "datasets"}
+
+
 @pytest.mark.parametrize("document", ["README.md", "results/NOTES.md"])
 def test_what_a_document_links_to_is_there(document):
     path = PACKAGE.parents[1] / document

@@ -1,9 +1,11 @@
 """Runs that take turns in one process, and the pieces that let a GPU work on all of them at once."""
 
+import copy
 import os
 import signal
 import time
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -20,19 +22,23 @@ from stablernn.analysis.contenders import Case
 from stablernn.compose import compose
 from stablernn.config import make
 from stablernn.errors import ConfigurationError, StorageError
+from stablernn.models import softmax
 from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.dropout import Dropout, draw_from, own_generator
 from stablernn.models.language_model import build_language_model
+from stablernn.models.precision import Precision, set_up_products, use_tf32
+from stablernn.models.softmax import FullSoftmax
+from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Recurrent
 from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
 from stablernn.stability.constraints import Unconstrained, project
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.output_gate import LSTMOutputGate
 from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall
-from stablernn.training import checkpoint, evaluate, loop
+from stablernn.training import checkpoint, evaluate, loop, pack
 from stablernn.training.build import build
 from stablernn.training.evaluate import Scorer, score
-from stablernn.training.graph import OneLaunch, WindowLaunch
+from stablernn.training.graph import OneLaunch, WindowLaunch, recorder
 from stablernn.training.pack import run_packed
 from stablernn.training.run import run
 from stablernn.training.step import Step
@@ -366,6 +372,175 @@ CONSTRAINTS = [
     (LSTMCell, LSTMGatedLinear),
     (LSTMCell, LSTMOutputGate),
 ]
+
+
+@pytest.fixture
+def of_gpu(monkeypatch):
+    """Tensors say that they are on a GPU, and products have what a GPU's have."""
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True))
+    monkeypatch.setattr(softmax, "product", lambda a, b: a.float() @ b.float())
+
+
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("backbone", [Recurrent, partial(FeedForward, k=4)], ids=["recurrent", "feedforward"])
+@pytest.mark.parametrize("cell", [RNNCell, LSTMCell])
+def test_no_update_and_no_score_on_a_gpu_looks_at_a_number(cell, backbone, precision, of_gpu):
+    """Then each can be captured in a graph."""
+    model = build_language_model(50, cell, backbone, 8, 8, dropout=0.3)
+    model.objective.precision = precision
+    step = Step(model, Unconstrained(), torch.optim.SGD(model.parameters(), lr=1.0), 0.25, waits=False)
+    x, y = torch.randint(50, (2, 7, 4))
+    before = model.initial_state(4)
+    with OfGPU():
+        step.descend(x, y, before)
+        model.eval()
+        with torch.no_grad():
+            nats, _ = model.loss(x, y, before)
+    assert nats.isfinite()
+
+
+def test_a_score_on_a_gpu_is_that_on_a_cpu_however_large_the_logits(monkeypatch):
+    head, features, targets = FullSoftmax(1100, 8), torch.randn(5, 8), torch.randint(1100, (5,))
+    for scale in (1.0, 1e3):
+        nn.init.normal_(head.weight, std=scale)
+        exact = copy.deepcopy(head).double().log_probabilities(features.double(), targets)
+        assert_close(head.log_probabilities(features, targets), exact.float())
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.Tensor, "is_cuda", property(lambda self: True))
+            patch.setattr(softmax, "_LOGITS_A_CHUNK", 5 * 512)
+            assert_close(head.log_probabilities(features, targets), exact.float())
+
+
+def test_on_a_gpu_float32_is_rounded_in_an_update_alone():
+    """Not in projections, scores and analyses, of which none asks for it."""
+
+    def rounded() -> tuple[bool, bool]:
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    seen, gpu = [], torch.device("cuda")
+    before = rounded()
+    try:
+        set_up_products(gpu)
+        for precision in Precision:
+            model = build_language_model(50, LSTMCell, Recurrent, 8, 8)
+            step = Step(model, Unconstrained(), torch.optim.SGD(model.parameters(), lr=1.0), 0.25)
+            step.device, model.objective.precision = gpu, precision
+            model.register_forward_hook(lambda *_: seen.append(rounded()))
+            assert rounded() == (False, False)
+            step(*torch.randint(50, (2, 7, 4)), model.initial_state(4))
+            assert rounded() == (False, False)
+            model.register_forward_hook(lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                step(*torch.randint(50, (2, 7, 4)), model.initial_state(4))
+            assert rounded() == (False, False)
+    finally:
+        use_tf32(*before)
+    assert seen[::2] == [(False, False), (True, True), (True, True)]
+
+
+def test_a_stream_serves_the_next_run_and_never_two_at_once(monkeypatch):
+    """PyTorch hands out 32, the first of them again as the 33rd."""
+
+    class Stream:
+        def __init__(self, device) -> None:
+            made.append(self)
+
+        def wait_stream(self, stream) -> None:
+            pass
+
+    class On:
+        def __init__(self, stream) -> None:
+            self.stream = stream
+
+        def __enter__(self) -> None:
+            used.append(self.stream)
+
+        def __exit__(self, *_) -> None:
+            pass
+
+    made, used, at_work, most = [], [], set(), []
+
+    def turns(number):
+        stream = used[-1]
+        assert stream not in at_work
+        at_work.add(stream)
+        most.append(len(at_work))
+        for _ in range(number % 5):
+            yield
+            assert used[-1] is stream
+        at_work.remove(stream)
+        return None, ""
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", On)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(pack, "stream_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(pack, "attempt_in_turns", lambda config, *_: turns(config.seed))
+    config = OmegaConf.create({"device": "cuda", "precision": "auto", "threads": None})
+    configs = [OmegaConf.merge(config, {"seed": seed}) for seed in range(40)]
+    assert len(list(run_packed(configs, 4))) == 40
+    assert max(most) == 4
+    assert len(made) == 4
+
+
+def test_a_capture_that_fails_leaves_stream_and_generator_as_they_were(monkeypatch):
+    """So that what could not be captured goes on kernel by kernel."""
+    entered, drawn = [], []
+
+    class Stream:
+        def __enter__(self):
+            entered.append(self)
+
+        def __exit__(self, *_):
+            entered.remove(self)
+
+    class Generator:
+        device, state = "cuda:0", 7
+
+        def __init__(self, device=None) -> None:
+            self.captured = False
+
+        def get_state(self):
+            return self.state
+
+        def set_state(self, state) -> None:
+            self.state = state
+
+        def graphsafe_set_state(self, other) -> None:
+            self.captured, self.state = other.captured, other.state
+
+        def draw(self) -> None:
+            if self.captured:
+                raise RuntimeError("Offset increment outside graph capture encountered unexpectedly.")
+            drawn.append(self.state)
+
+    class Graph:
+        def register_generator_state(self, generator) -> None:
+            generator.captured = True
+
+    class Capture:
+        def __init__(self, graph, stream) -> None:
+            self.stream = stream
+
+        def __enter__(self):
+            entered.append(self.stream)
+
+        def __exit__(self, *_):
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    own = Stream()
+    monkeypatch.setattr(torch, "Generator", Generator)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: own)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", Capture)
+    generator = Generator()
+    launch = OneLaunch(generator.draw, recorder(torch.device("cuda"), generator))
+    for _ in range(3):
+        launch()
+    assert drawn == [7, 7, 7]
 
 
 @pytest.mark.parametrize(("cell", "constraint"), CONSTRAINTS, ids=lambda kind: kind.__name__)

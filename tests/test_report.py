@@ -3,12 +3,13 @@
 import copy
 import math
 import re
+import sys
 
 import pytest
 from omegaconf import OmegaConf
 
 from stablernn.compose import compose
-from stablernn.errors import ConfigurationError, DataError, RecordError, StableRNNError
+from stablernn.errors import ConfigurationError, DataError, MissingPackageError, RecordError, StableRNNError
 from stablernn.files import write_json
 from stablernn.record import BLOCKS_FILE, Record, read_record
 from stablernn.report.certificate import rate
@@ -148,6 +149,21 @@ def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_pat
     assert text.endswith("end\n")
     assert "old" not in text
     assert "| LSTM | unstable | recurrent | 35 | 44.0 | 1 | – | – | no | – | 40.0 |" in text
+
+
+@pytest.mark.parametrize("missing", ["altair", "vl_convert"])
+def test_without_what_draws_the_tables_are_written_and_it_is_named(missing, tmp_path, monkeypatch):
+    for name in ("axes", "interactive", "printed", "page"):
+        monkeypatch.delitem(sys.modules, f"stablernn.report.{name}", raising=False)
+        monkeypatch.delattr(f"stablernn.report.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)  # an import of it fails
+    source = tmp_path / "results" / "records"
+    for approximation in ("recurrent", "feedforward"):
+        entry = record(44.0, data="embedded", optimal=40.0, approximation=approximation)
+        entry.write(source / entry.id)
+    with pytest.raises(MissingPackageError, match=r"pip install altair vl-convert-python"):
+        write_report(source, tmp_path / "results", None)
+    assert "44.0" in (tmp_path / "results" / "tables" / "perplexity.md").read_text()
 
 
 def test_a_damaged_record_is_left_out_and_named(tmp_path, caplog):

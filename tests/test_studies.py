@@ -7,14 +7,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
+from omegaconf import OmegaConf
 
 import stablernn
 from stablernn.compose import compose
 from stablernn.console import listening
-from stablernn.errors import StableRNNError
+from stablernn.errors import MissingPackageError, StableRNNError
 from stablernn.record import RECORD_FILE
 from stablernn.reproduce import reproduce
 
@@ -87,6 +89,31 @@ def test_a_study_that_breaks_does_not_take_the_others_along(plan, reports, tmp_p
     assert "nothing to train" in capfd.readouterr().err
     assert published() == {"perplexity": 2, "price_of_stability": 2, "weight_distance": 2}
     assert len(reports) == 2
+
+    def undrawn(*_):
+        raise MissingPackageError("figures are drawn with altair")
+
+    monkeypatch.setattr("stablernn.reproduce.write_report", undrawn)
+    with pytest.raises(MissingPackageError):
+        reproduce(plan)
+    assert "in the CSV file" in capfd.readouterr().err, "the tables are printed"
+
+
+def test_an_analysis_that_breaks_does_not_take_the_others_along(monkeypatch, caplog):
+    from stablernn import study as study_module
+
+    seen = []
+
+    def analyse(analysis, runs):
+        seen.append(runs[0].record.id)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(study_module, "analyse", analyse)
+    monkeypatch.setattr(study_module.log, "propagate", True)
+    runs = [SimpleNamespace(record=SimpleNamespace(id=name)) for name in "ab"]
+    entries = OmegaConf.create([{"analysis": "certificate", "run": "*"}])
+    assert study_module._analyse(list(entries), runs, "smoke") == seen == ["a", "b"]
+    assert "illegal memory access" in caplog.text
 
 
 def test_runs_that_fail_are_told_study_by_study(plan, reports, monkeypatch):

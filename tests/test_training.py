@@ -284,6 +284,24 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(choices, approxim
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_where_a_run_does_not_repeat_itself_the_best_weights_are_those_of_the_checkpoint(small, monkeypatch):
+    """As on a GPU: a killed run may come to another best than the one whose weights were written."""
+    monkeypatch.setattr(loop.Trainer, "_repeats_itself", property(lambda _: False, lambda *_: None), raising=False)
+    config = small("training.evaluate_every=3", "training.checkpoint_seconds=3600")
+    step = loop.Trainer.step
+
+    def limited(self):
+        if self.counters.update == 5:
+            raise Stop
+        step(self)
+
+    monkeypatch.setattr(loop.Trainer, "step", limited)
+    with pytest.raises(Stop):
+        run(config)
+    (_, best), (_, last) = (checkpoint.load(folder(config) / name) for name in (checkpoint.BEST, checkpoint.LAST))
+    assert best["update"] == last["counters"]["best_update"] == 3
+
+
 def test_a_constraint_that_projects_now_and_then_is_met_where_it_is_scored(small, monkeypatch):
     projected = []
     original = step_module.project

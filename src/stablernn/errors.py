@@ -37,6 +37,10 @@ class ExportError(StableRNNError):
     """An exported model does not compute what the model that it was made of computes."""
 
 
+class MissingPackageError(StableRNNError):
+    """A package is not installed that only drawing needs."""
+
+
 class TrackingError(StableRNNError):
     """Weights & Biases does not answer, or not in time, or refuses."""
 

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from stablernn import __version__
 from stablernn.errors import DamagedRecordError, RecordError
 from stablernn.files import json_digest, parse_json, write_json, write_text
 
@@ -201,8 +202,9 @@ def _finite(value: Any) -> Any:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    packages = {name: metadata.version(name).split("+")[0] for name in ("stablernn", "torch", "numpy", "hydra-core")}
-    return {"python": platform.python_version(), **packages}
+    packages = {name: metadata.version(name).split("+")[0] for name in ("torch", "numpy", "hydra-core")}
+    # Not by its metadata: a checkout runs without being installed.
+    return {"python": platform.python_version(), "stablernn": __version__, **packages}
 
 
 def commit() -> str:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig
 from stablernn.compose import CONFIG_FOLDER
 from stablernn.config import check, make
 from stablernn.console import console, log
-from stablernn.errors import ConfigurationError, DataError, StableRNNError
+from stablernn.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
 from stablernn.linear_part import LinearPart
 from stablernn.parts import Part, chain
 from stablernn.plan import print_plan
@@ -50,23 +50,30 @@ def reproduce(options: DictConfig) -> None:
             of = f" of {study.name}" if len(studies) > 1 else ""
             failures.append(f"{len(failed)} runs{of} failed")
     results = Path(options.results)
-    files = write_report(results / "records", results, Path(options.readme) if options.readme else None)
+    files, undrawn = [], None
+    try:
+        files = write_report(results / "records", results, Path(options.readme) if options.readme else None)
+    except MissingPackageError as error:  # the runs are done all the same
+        undrawn = error
     for study in studies:
         study.print()
-    *others, page = files
-    tables = [path for path in others if path.suffix == ".md"]
-    console.print(
-        f"written: {', '.join(map(str, tables))} (and .csv, .tex) and the figures in {results / 'figures'}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
+    if files:
+        *others, page = files
+        tables = [path for path in others if path.suffix == ".md"]
+        console.print(
+            f"written: {', '.join(map(str, tables))} (and .csv, .tex) and the figures in {results / 'figures'}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
     if left:
         console.print(
             f"{left} runs are left to other processes (see above); the same command adds them once they are done"
         )
     if failures:
         raise StableRNNError(f"{', '.join(failures)} (see above); the same command tries them again")
+    if undrawn:
+        raise undrawn
 
 
 def studies_of(options: DictConfig, profile: str) -> list[Study]:

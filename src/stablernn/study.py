@@ -94,6 +94,9 @@ def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained], profile: st
                 except StableRNNError as error:
                     log.error(f"{analysis.name} of {trained.record.id} failed: {error}")
                     failed.append(trained.record.id)
+                except Exception:  # a bug, or a device that fails: the records are to be published all the same
+                    log.exception(f"{analysis.name} of {trained.record.id} failed")
+                    failed.append(trained.record.id)
             bar.close()
     return failed
 

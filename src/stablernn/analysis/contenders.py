@@ -12,7 +12,14 @@ from stablernn.allocator import keep_freed_memory, return_freed_memory
 from stablernn.analysis.plain import PlainModel, plain_projection, plain_step, plain_window_step
 from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.language_model import SequenceModel, build_language_model
-from stablernn.models.precision import Precision, choose_precision, set_up_products, use_onednn
+from stablernn.models.precision import (
+    Precision,
+    choose_precision,
+    products_of_training,
+    set_up_products,
+    use_onednn,
+    use_tf32,
+)
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Backbone, Recurrent, detach
 from stablernn.stability.constraints import Constraint, Unconstrained, project
@@ -56,17 +63,16 @@ class Case:
 class Environment:
     """Float32 products by oneDNN or by PyTorch's default, and freed memory kept or returned, for a while."""
 
-    def __init__(self, device: torch.device, *, ours: bool, onednn: bool = False, precision=Precision.FLOAT32) -> None:
-        self.device, self.ours, self.onednn, self.precision = device, ours, onednn, precision
+    def __init__(self, device: torch.device, *, ours: bool, onednn: bool = False) -> None:
+        self.device, self.ours, self.onednn = device, ours, onednn
 
     def __enter__(self) -> None:
         if self.device.type == "cpu":
             use_onednn(self.onednn)
         else:  # PyTorch's own choice
-            torch.backends.cuda.matmul.allow_tf32 = False
-            torch.backends.cudnn.allow_tf32 = True
+            use_tf32(False, recurrences=True)
         if self.ours:
-            set_up_products(self.precision, self.device)
+            set_up_products(self.device)
             keep_freed_memory()
         else:
             return_freed_memory()
@@ -83,10 +89,10 @@ class Ours:
         self.update = make_step(self.model, self.constraint, optimizer, CLIP)
         self.x, self.y, _ = _words(case, device)
         self.state = self.model.initial_state(case.batch)
-        self.device, self.precision = device, precision
+        self.device = device
 
     def environment(self) -> Environment:
-        return Environment(self.device, ours=True, precision=self.precision)
+        return Environment(self.device, ours=True)
 
     def step(self) -> None:
         self.state = self.update(self.x, self.y, self.state)
@@ -120,7 +126,8 @@ class Ours:
             "update": lambda: step.apply(losses[-1].detach(), self.y.numel()),
             "projection": lambda: project(self.constraint, self.model),
         }
-        seconds = {name: seconds_of(part, self.device) for name, part in work.items()}
+        with products_of_training(self.model.objective.precision, self.device):
+            seconds = {name: seconds_of(part, self.device) for name, part in work.items()}
         step.collect()
         self.state = detach(after)
         return seconds

@@ -154,7 +154,7 @@ def _train(folder: Path, case: Case, cutoffs: list[int], updates: int, device_na
         model.objective.arrange(torch.from_numpy(corpus.frequencies()))
     model.to(device)
     precision = choose_precision(case.precision, device)
-    set_up_products(precision, device)
+    set_up_products(device)
     model.objective.precision = precision
     step = make_step(
         model, Unconstrained(), torch.optim.SGD(model.parameters(), lr=LR), CLIP, accumulate=case.accumulate

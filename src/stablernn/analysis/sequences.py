@@ -23,7 +23,7 @@ from stablernn.analysis.speed import extra_memory, read_or_begin
 from stablernn.files import write_json
 from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.language_model import SequenceModel, build_language_model
-from stablernn.models.precision import Precision, set_up_products
+from stablernn.models.precision import set_up_products
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Backbone, Recurrent
 from stablernn.record import commit
@@ -80,7 +80,7 @@ def benchmark_sequences(
     """
     empty: dict[str, Any] = {"cases": {}, "softmax": {}}
     measured = read_or_begin(path, device, False, empty) | (empty if fresh else {})
-    set_up_products(Precision.FLOAT32, device)
+    set_up_products(device)
     for case in todo:
         yield case.name
         softmax = f"{case.model}-{case.work}-d{case.size}"

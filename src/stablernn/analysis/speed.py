@@ -17,7 +17,13 @@ import torch
 from stablernn.allocator import release_free_memory, return_freed_memory
 from stablernn.analysis.contenders import Case, Ours, contenders, seconds_of
 from stablernn.files import write_json
-from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, set_up_products
+from stablernn.models.precision import (
+    Precision,
+    choose_precision,
+    multiplies_bf16,
+    products_of_training,
+    set_up_products,
+)
 from stablernn.record import commit, processor, versions
 from stablernn.training.turns import Lane, Turns, arrival
 
@@ -124,11 +130,12 @@ def ceiling(device: torch.device) -> dict[str, float]:
     """The most that a product of square matrices reaches here, in operations a second, by precision."""
     size = 8192 if device.type == "cuda" else 2048
     reached = {}
-    set_up_products(Precision.BF16, device)
-    for dtype in (torch.float32, torch.bfloat16) if multiplies_bf16(device) else (torch.float32,):
-        a, b = torch.randn(2, size, size, device=device, dtype=dtype)
-        best = min(seconds_of(lambda a=a, b=b: torch.mm(a, b), device) for _ in range(8))
-        reached[str(dtype).removeprefix("torch.")] = 2 * size**3 / best
+    set_up_products(device)
+    with products_of_training(Precision.BF16, device):
+        for dtype in (torch.float32, torch.bfloat16) if multiplies_bf16(device) else (torch.float32,):
+            a, b = torch.randn(2, size, size, device=device, dtype=dtype)
+            best = min(seconds_of(lambda a=a, b=b: torch.mm(a, b), device) for _ in range(8))
+            reached[str(dtype).removeprefix("torch.")] = 2 * size**3 / best
     return reached
 
 

@@ -5,6 +5,7 @@ Parameters have the names, shapes and gate order of ``torch.nn.RNNCell`` and ``t
 """
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 
 from stablernn.models.layered import LongShortTerm, Tanh, layered
 from stablernn.models.recurrence import tanh_recurrence
+
+# cuDNN copies the weights into one piece of memory at every call, some hundredths of a millisecond, and says so. A copy
+# that is part of the call is one that a CUDA graph makes anew from the weights as they are.
+warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
 
 
 class RNNState(NamedTuple):

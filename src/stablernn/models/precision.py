@@ -3,9 +3,15 @@
 ``float32``: operands and results in float32. ``bf16``: the operands of the softmax layer's three products are
 rounded to bfloat16 (8 bits of precision); softmax, sums and weights stay float32. ``mixed``: its logits in float32,
 its two gradients with bfloat16 operands. The recurrence is float32 in all of them.
+
+On a GPU all but ``float32`` let the float32 products of an update run as TF32 (11 bits of precision, summed in
+float32). Only of an update: scores, projections, certificates and analyses are float32 whatever that of training.
 """
 
 import enum
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -44,24 +50,47 @@ def multiplies_bf16(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def set_up_products(precision: Precision, device: torch.device) -> None:
+def set_up_products(device: torch.device) -> None:
     """Choose the library that multiplies float32 matrices in this process; accuracy decides before speed.
 
     CPU: PyTorch multiplies by MKL, which is slow on AMD processors; there oneDNN takes its place. The switch for
     it is named after bfloat16, to which oneDNN may round operands where a processor has tile instructions (AMX), so the
     result is checked, and a rounded one turns the switch back.
 
-    CUDA: ``float32`` means float32; the other precisions let the float32 products of the recurrence run as TF32.
+    CUDA: float32 means float32, in cuDNN too, whose recurrences PyTorch lets run as TF32.
     """
     # MKL's vector exponential chooses its kernel in its first call. Where two threads make that call together, one
     # may compute with another kernel, and a run would differ in the last bit from the same run started again.
     torch.ones(64).exp_()
     if device.type == "cuda":
-        tf32 = precision is not Precision.FLOAT32
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
+        use_tf32(False)
     elif _is_amd() and torch.cpu._is_avx512_supported():
         use_onednn(True)
+
+
+def use_tf32(matrices: bool, recurrences: bool | None = None) -> None:
+    """Whether a GPU's float32 products run as TF32: those of matrices by cuBLAS, and those of cuDNN's recurrences.
+
+    These are the switches that PyTorch calls old. They set the new ones as well; the other way round, whoever
+    reads an old one gets an error.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Please use the new API settings to control TF32")
+        torch.backends.cuda.matmul.allow_tf32 = matrices
+        torch.backends.cudnn.allow_tf32 = matrices if recurrences is None else recurrences
+
+
+@contextmanager
+def products_of_training(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Inside, float32 products on a GPU run as an update in this precision has them; outside they are float32."""
+    if device.type != "cuda" or precision is Precision.FLOAT32:
+        yield
+        return
+    use_tf32(True)
+    try:
+        yield
+    finally:
+        use_tf32(False)
 
 
 def use_onednn(on: bool) -> bool:

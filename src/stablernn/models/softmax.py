@@ -14,7 +14,7 @@ from stablernn.models.head import Head
 from stablernn.models.precision import Precision, product
 
 _LOGITS_A_CHUNK = 2**25  # 128 MiB of float32
-_SCORED_TYPES_A_CHUNK = 512
+_SCORED_TYPES_A_CHUNK = 512  # on a CPU: logits that stay in its cache
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -105,6 +105,13 @@ def _exponentials(
     return found if _is_safe(found[1]) else attempt(shifted=True)
 
 
+def _types_a_chunk(features: Tensor) -> int:
+    """Types whose logits are held at once for features (N, D): on a GPU many, as each launch has its price."""
+    if not features.is_cuda:
+        return _SCORED_TYPES_A_CHUNK
+    return max(_SCORED_TYPES_A_CHUNK, _LOGITS_A_CHUNK // max(1, len(features)))
+
+
 class FullSoftmax(Head):
     """Decoder and objective of a language model: logits z = V h + c, loss -log softmax(z)[target].
 
@@ -156,7 +163,7 @@ class FullSoftmax(Head):
         log_mass = self._log_mass(features)
         rows = torch.cat([self.weight, self.weight.square().sum(1, keepdim=True)], dim=1)
         moments = features.new_zeros(len(features), rows.shape[1])
-        for logits, some in zip(self._sweep(features), rows.split(_SCORED_TYPES_A_CHUNK), strict=True):
+        for logits, some in zip(self._sweep(features), rows.split(_types_a_chunk(features)), strict=True):
             moments.addmm_(logits.sub_(log_mass[:, None]).exp_(), some)
         means, squares = moments[:, :-1], moments[:, -1]
         rounding = 100 * torch.finfo(squares.dtype).eps * squares
@@ -167,6 +174,8 @@ class FullSoftmax(Head):
 
     def _log_mass(self, features: Tensor) -> Tensor:
         """log Σ_v exp(z_nv), (N)."""
+        if features.is_cuda:  # looking whether a shift is needed would let the device wait, and no graph can hold it
+            return torch.stack([logits.logsumexp(1) for logits in self._sweep(features)]).logsumexp(0)
         mass = self._mass(features)
         if _is_safe(mass):
             return mass.log()
@@ -183,10 +192,9 @@ class FullSoftmax(Head):
         return mass
 
     def _sweep(self, features: Tensor) -> Iterator[Tensor]:
-        """The logits (N, ...) of a chunk of types at a time, in one memory that stays in the cache."""
-        memory = features.new_empty(len(features) * _SCORED_TYPES_A_CHUNK)
-        for weight, bias in zip(
-            self.weight.split(_SCORED_TYPES_A_CHUNK), self.bias.split(_SCORED_TYPES_A_CHUNK), strict=True
-        ):
+        """The logits (N, ...) of a chunk of types at a time, in one memory."""
+        types = _types_a_chunk(features)
+        memory = features.new_empty(len(features) * min(types, len(self.weight)))
+        for weight, bias in zip(self.weight.split(types), self.bias.split(types), strict=True):
             logits = memory[: len(features) * len(weight)].view(len(features), len(weight))
             yield torch.addmm(bias, features, weight.T, out=logits)

@@ -19,8 +19,6 @@ from stablernn.report.palette import COLOURS
 from stablernn.report.runs import runs_of
 from stablernn.report.verdicts import verdicts
 
-PAGE = "index.html"
-
 
 def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     """The whole page; the same text from the same records."""

@@ -12,6 +12,7 @@ from stablernn.errors import RecordError
 from stablernn.files import write_text
 from stablernn.report.chapters import Chapter, chapters, linear_chapter
 from stablernn.report.contraction import contraction_table
+from stablernn.report.drawing import PAGE, export, page
 from stablernn.report.evidence import gather
 from stablernn.report.formats import comma_separated, markdown
 from stablernn.report.gradient_horizon import gradient_horizon_table
@@ -19,10 +20,8 @@ from stablernn.report.latex import latex
 from stablernn.report.linear_systems import linear_tables, load_linear_systems
 from stablernn.report.load import Found, Section, load_analyses, load_records, sections
 from stablernn.report.ngram import ngram_table
-from stablernn.report.page import PAGE, page
 from stablernn.report.perplexity import abridged, introduction, leading, table
 from stablernn.report.price import price_table
-from stablernn.report.printed import export
 from stablernn.report.search import winners_table
 from stablernn.report.sweep import sweep_table
 from stablernn.report.tables import Table
@@ -50,6 +49,7 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
 
     Raises:
         RecordError: there are no records.
+        MissingPackageError: what draws is not installed; the tables are written.
     """
     evidence = gather(source, results)
     if not evidence.parts and not evidence.linear:
@@ -57,12 +57,14 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
             f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )
     made = chapters(evidence)
-    written = [path for chapter in made for path in write_chapter(chapter, results)]
+    tables = [_write_tables(chapter, results) for chapter in made]
     if evidence.study and readme is not None and readme.is_file():
         first, *others = leading(evidence.study)
         shown = [table(first), *(table(abridged(part)) for part in others)]
         told = [markdown(_without(one, shown[:at])) for at, one in enumerate(shown)]
         _renew(readme, "\n".join([f"{introduction(first)}\n", *told]))
+    figures = [_draw(chapter, results) for chapter in made]
+    written = [path for both in zip(tables, figures, strict=True) for paths in both for path in paths]
     write_text(results / "report" / PAGE, page(evidence, made))
     return [*written, results / "report" / PAGE]
 
@@ -73,7 +75,11 @@ def write_linear_systems(folder: Path, results: Path) -> list[Path]:
 
 
 def write_chapter(chapter: Chapter, results: Path) -> list[Path]:
-    """Every figure for print, every table for reading and for print; returns the files."""
+    """Every table for reading and for print, every figure for print; returns the files, raises MissingPackageError."""
+    return [*_write_tables(chapter, results), *_draw(chapter, results)]
+
+
+def _write_tables(chapter: Chapter, results: Path) -> list[Path]:
     tables = [shown for block in chapter.blocks for shown in block.tables]
     texts = {f"{shown.stem}.csv": comma_separated(shown) for shown in tables}
     texts |= {f"{shown.stem}.tex": latex(shown) for shown in tables}
@@ -81,9 +87,12 @@ def write_chapter(chapter: Chapter, results: Path) -> list[Path]:
         texts[f"{chapter.document}.md"] = "\n".join(map(markdown, tables))
     for name, text in texts.items():
         write_text(results / "tables" / name, text)
+    return [results / "tables" / name for name in texts]
+
+
+def _draw(chapter: Chapter, results: Path) -> list[Path]:
     figures = [figure for block in chapter.blocks for figure in block.figures]
-    drawn = [path for figure in figures for path in export(figure, results / "figures")]
-    return [*(results / "tables" / name for name in texts), *drawn]
+    return [path for figure in figures for path in export(figure, results / "figures")]
 
 
 def _without(shown: Table, above: Sequence[Table]) -> Table:

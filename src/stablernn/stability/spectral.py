@@ -1,7 +1,5 @@
 """Constraints on the 2-norm of a recurrent matrix, and clipping of singular values without an SVD."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -9,7 +7,7 @@ from torch import Tensor
 
 from stablernn.errors import ConfigurationError
 from stablernn.models.cells import Cell, RNNCell
-from stablernn.stability.constraints import Constraint
+from stablernn.stability.constraints import Constraint, two_norm
 
 # Weights are float32, and float32 knows singular values to some 1e-6. So they are put this little inside the limit. It
 # is squared where they are put and not where they are tested: what was projected passes the test with as much to spare
@@ -71,12 +69,12 @@ class RNNDiagonal(SpectralNormBall):
         exact = weight.double()
         units = balance(exact)
         balanced = units[:, None] * exact / units
-        if float(torch.linalg.matrix_norm(balanced, ord=2)) <= self.limit:
+        if float(two_norm(balanced)) <= self.limit:
             return
         clip_singular_values(balanced, self.limit)
         exact = balanced / units[:, None] * units
         units = balance(exact)
-        norm = torch.linalg.matrix_norm(units[:, None] * exact / units, ord=2)
+        norm = two_norm(units[:, None] * exact / units)
         weight.copy_(exact * (self.limit * _INSIDE / norm).clamp_max(1))
 
 
@@ -181,15 +179,14 @@ def largest_eigenvalue(gram: Tensor) -> Tensor:
     By squaring alone, which a CUDA graph can hold (cuSOLVER's factorisations it cannot): with p = 2^20,
     λ <= ‖G^p‖_F^(1/p) <= λ D^(1/2p), and the rounding of the j-th square counts 2^-j.
     """
-    with _full_precision(gram):
-        logarithm = gram.new_zeros((), dtype=torch.float64)
-        for number in range(_SQUARINGS + 1):
-            norm = torch.linalg.matrix_norm(gram).clamp_min(torch.finfo(gram.dtype).tiny)
-            logarithm += norm.double().log() / 2**number
-            if number < _SQUARINGS:
-                gram = gram / norm
-                gram = gram @ gram
-        return logarithm.exp()
+    logarithm = gram.new_zeros((), dtype=torch.float64)
+    for number in range(_SQUARINGS + 1):
+        norm = torch.linalg.matrix_norm(gram).clamp_min(torch.finfo(gram.dtype).tiny)
+        logarithm += norm.double().log() / 2**number
+        if number < _SQUARINGS:
+            gram = gram / norm
+            gram = gram @ gram
+    return logarithm.exp()
 
 
 def clip_factor(gram: Tensor, bound: float) -> Tensor:
@@ -207,41 +204,26 @@ def clip_factor(gram: Tensor, bound: float) -> Tensor:
     Returns:
         X (D, D), symmetric.
     """
-    with _full_precision(gram):
-        identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        square = gram @ gram
-        largest = torch.linalg.matrix_norm(square @ square) ** 0.25  # at least ‖G‖_2
-        scale = torch.clamp(largest - bound**2, min=bound**2)
-        difference = gram - bound**2 * identity
-        sign = difference / scale
-        low = _SIGN_FROM
-        while low < 1 - 1e-4:
-            step = (3 / (1 + low + low**2)) ** 0.5
-            sign = 1.5 * step * sign - (0.5 * step**3) * (sign @ (sign @ sign))
-            low = 0.5 * step * low * (3 - (step * low) ** 2)
-        positive = (difference + difference @ sign) / 2
-        positive = (positive + positive.T) / 2
-        # Z / (largest + b²) has its eigenvalues in (0, 1], where the iteration converges.
-        total = torch.clamp(largest, min=bound**2) + bound**2 * 1e-3
-        y, z = (bound**2 * identity + positive) / total, identity
-        for _ in range(_ROOT_ROUNDS):
-            correction = 1.5 * identity - 0.5 * (z @ y)
-            y, z = y @ correction, correction @ z
-        return bound / total.sqrt() * z
-
-
-@contextmanager
-def _full_precision(matrix: Tensor) -> Iterator[None]:
-    """No TF32: the factor has to be right to 1e-5."""
-    if not matrix.is_cuda:
-        yield
-        return
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    square = gram @ gram
+    largest = torch.linalg.matrix_norm(square @ square) ** 0.25  # at least ‖G‖_2
+    scale = torch.clamp(largest - bound**2, min=bound**2)
+    difference = gram - bound**2 * identity
+    sign = difference / scale
+    low = _SIGN_FROM
+    while low < 1 - 1e-4:
+        step = (3 / (1 + low + low**2)) ** 0.5
+        sign = 1.5 * step * sign - (0.5 * step**3) * (sign @ (sign @ sign))
+        low = 0.5 * step * low * (3 - (step * low) ** 2)
+    positive = (difference + difference @ sign) / 2
+    positive = (positive + positive.T) / 2
+    # Z / (largest + b²) has its eigenvalues in (0, 1], where the iteration converges.
+    total = torch.clamp(largest, min=bound**2) + bound**2 * 1e-3
+    y, z = (bound**2 * identity + positive) / total, identity
+    for _ in range(_ROOT_ROUNDS):
+        correction = 1.5 * identity - 0.5 * (z @ y)
+        y, z = y @ correction, correction @ z
+    return bound / total.sqrt() * z
 
 
 def balance(matrix: Tensor) -> Tensor:

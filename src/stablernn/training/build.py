@@ -44,7 +44,7 @@ def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
     project(constraint, model)
     device = pick_device(config.device)
     precision = choose_precision(config.precision, device)
-    set_up_products(precision, device)
+    set_up_products(device)
     model.objective.precision = precision
     return model.to(device), constraint
 

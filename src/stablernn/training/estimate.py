@@ -11,10 +11,10 @@ from stablernn.config import Training, identity, make
 from stablernn.console import display, open_bar
 from stablernn.data.splits import Corpus
 from stablernn.training.build import build_for
-from stablernn.training.evaluate import score
 from stablernn.training.loop import Trainer
 from stablernn.training.run import describe
 from stablernn.training.tracking import SilentRun
+from stablernn.training.turns import finish
 
 _WARM_UP_UPDATES = 3
 _SECONDS_A_KIND = 0.5
@@ -71,8 +71,10 @@ def _measure(config: DictConfig, corpus: Corpus) -> float:
     update_seconds = (time.perf_counter() - began) / updates
 
     sample = corpus.splits["valid"].first(_SCORED_TOKENS)
+    if trainer.device.type == "cuda":
+        finish(trainer.scorer.turns(sample))  # which is captured on the way
     began = time.perf_counter()
-    score(model, sample)
+    finish(trainer.scorer.turns(sample))
     token_seconds = (time.perf_counter() - began) / len(sample)
 
     trainer.release()

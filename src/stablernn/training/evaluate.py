@@ -67,8 +67,8 @@ class Scorer:
         total = torch.zeros_like(self._nats)
         blocks = []
         state = self.model.initial_state(1)
-        for x, y in Windows(split, batch=1, length=BLOCK):
-            state = self._block(x.to(self.device), y.to(self.device), state)
+        for x, y in Windows(split, batch=1, length=BLOCK, device=self.device):
+            state = self._block(x, y, state)
             total += self._nats
             blocks.append(self._nats.clone())
             yield

@@ -39,11 +39,23 @@ def recorder(device: torch.device, generator: torch.Generator | None = None) -> 
         graph = torch.cuda.CUDAGraph()
         if generator is not None:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, stream=stream):
-            work()
+        try:
+            with torch.cuda.stream(stream), torch.cuda.graph(graph, stream=stream):  # which, if it fails, stays on it
+                work()
+        except RuntimeError:
+            if generator is not None:
+                _take_from_graph(generator)
+            raise
         return graph.replay
 
     return record
+
+
+def _take_from_graph(generator: torch.Generator) -> None:
+    """Let a generator draw again whose graph was not completed: until then it is taken for one that is captured."""
+    fresh = torch.Generator(generator.device)
+    fresh.set_state(generator.get_state())
+    generator.graphsafe_set_state(fresh)
 
 
 class OneLaunch:

@@ -114,7 +114,7 @@ class Trainer:
         self.scorer = Scorer(model)
         self.writer = Writer(beside=self.device.type == "cuda")
         self._issued: list[int] = []  # tokens of each update whose loss was not collected yet
-        self._reports_every_update = self.device.type == "cpu"
+        self._reports_every_update = self._repeats_itself = self.device.type == "cpu"
 
     def fit(self) -> Counters:
         """Train to the end, from the last checkpoint if there is one.
@@ -153,7 +153,8 @@ class Trainer:
                     yield from self._evaluate()
                     now.seconds = time.monotonic() - started
                 stop, due = self.processes.any(
-                    interruption.requested, time.monotonic() - saved >= self.options.checkpoint_seconds
+                    interruption.requested,
+                    time.monotonic() - saved >= self.options.checkpoint_seconds or self._has_new_best(),
                 )
                 if stop or due:
                     yield from arrival(self.device)
@@ -232,6 +233,10 @@ class Trainer:
     def _evaluation_is_due(self) -> bool:
         every = self.options.evaluate_every or len(self.windows)
         return self.counters.update % every == 0 or self.counters.update == self.total_updates
+
+    def _has_new_best(self) -> bool:
+        """Whether best weights were written that a run which goes on from an older checkpoint may not come to."""
+        return not self._repeats_itself and self.counters.best_update == self.counters.update
 
     def _take_snapshot(self) -> None:
         """Copy the recurrent matrices, if it is time; the same update always gives the same file."""

@@ -16,7 +16,7 @@ from stablernn.errors import ConfigurationError
 from stablernn.training.attempt import Outcome, attempt_in_turns
 from stablernn.training.build import stream_device
 from stablernn.training.interrupt import Interruption
-from stablernn.training.turns import Lane
+from stablernn.training.turns import Lane, Streams
 
 
 class _Shared(Interruption):
@@ -42,22 +42,28 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
     _check(configs)
     waiting = deque(configs)
     lanes: list[tuple[DictConfig, Lane[Outcome]]] = []
+    streams = Streams()
+
+    def end(config: DictConfig, lane: Lane[Outcome]) -> None:
+        lanes.remove((config, lane))
+        lane.leave()
+
     with _Shared() as shared:
         while waiting or lanes:
             while waiting and len(lanes) < at_once and not shared.requested:
                 config = waiting.popleft()
                 turns = attempt_in_turns(config, shared, min(at_once, len(configs)))
-                lanes.append((config, Lane(turns, stream_device(config.device))))
+                lanes.append((config, Lane(turns, stream_device(config.device), streams)))
             for config, lane in list(lanes):
                 try:
                     ended = lane.advance()
                 except KeyboardInterrupt:
                     if not shared.requested:  # a second signal: at once
                         raise
-                    lanes.remove((config, lane))
+                    end(config, lane)
                     waiting.append(config)
                 except torch.OutOfMemoryError as error:
-                    lanes.remove((config, lane))
+                    end(config, lane)
                     if lanes:
                         at_once = len(lanes)
                         waiting.append(config)
@@ -67,7 +73,7 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
                         yield None, str(error)
                 else:
                     if ended:
-                        lanes.remove((config, lane))
+                        end(config, lane)
                         yield lane.result
             if shared.requested and not lanes:
                 shared.pass_on()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stablernn.models.language_model import SequenceModel
+from stablernn.models.precision import products_of_training
 from stablernn.models.unroll import detach, join_streams, split_streams
 from stablernn.stability.constraints import Constraint, project
 from stablernn.training.processes import ALONE, Processes
@@ -115,11 +116,12 @@ class Step:
         losses, after = [], []
         parts = self.accumulate
         streams = zip(x.chunk(parts, 1), y.chunk(parts, 1), split_streams(state, parts), strict=True)
-        for words, targets, before in streams:
-            nats, reached = self.model.loss(words, targets, before)
-            nats.backward()
-            losses.append(nats.detach())
-            after.append(detach(reached))
+        with products_of_training(self.model.objective.precision, self.device):
+            for words, targets, before in streams:
+                nats, reached = self.model.loss(words, targets, before)
+                nats.backward()
+                losses.append(nats.detach())
+                after.append(detach(reached))
         self.processes.sum_gradients(self.parameters)
         nats = self.processes.sum(torch.stack(losses).sum())
         self.apply(nats, y.numel() * self.processes.size)
