@@ -388,3 +388,32 @@ def test_the_model_is_on_its_constraint_before_the_first_update():
 
 def test_the_resolved_configuration_has_no_open_ends():
     assert "${" not in OmegaConf.to_yaml(compose("train", ["approximation=feedforward"]), resolve=True)
+
+
+SCRIPTS = {
+    path.name: re.search(r'main\(\w+, "([^"]+)"', path.read_text(encoding="utf-8")).group(1)  # type: ignore[union-attr]
+    for path in sorted((ROOT / "scripts").glob("*.py"))
+}
+
+
+@pytest.mark.parametrize(("script", "config_name"), SCRIPTS.items())
+def test_help_says_what_a_script_does_and_how_it_is_called_in_the_columns_of_a_terminal(script, config_name):
+    told = compose(config_name, [], with_hydra=True).hydra.help
+    assert "powered by Hydra" not in told.header
+    assert f"python scripts/{script}" in told.header
+    assert f"conf/{config_name}.yaml" in told.header + told.template
+    assert max(map(len, f"{told.header}\n{told.footer}".splitlines())) <= 80
+
+
+def test_the_help_of_reproduce_has_every_study_and_option():
+    """It shows them in its own words, as the plans below them fill many screens."""
+    plan = compose("reproduce/plan", [], with_hydra=True)
+    told = set(re.findall(r"\w+", plan.hydra.help.header))
+    options = {name for name in plan if name not in ("all", "plans", "analyses", "published_with", "hydra")}
+    assert {*options, *plan.plans, *plan.plans.perplexity} <= told
+
+
+def test_the_list_of_targets_fits_a_terminal():
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert max(map(len, said.splitlines())) <= 80
+    assert {*re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M)} <= {*re.findall(r"make (\w+)", said)}
