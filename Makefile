@@ -12,10 +12,14 @@ RUNS ?= runs
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  options: STUDY=perplexity|table1|price_of_stability|truncation_sweep|weight_distance|all  PROFILE=smoke|quick|cpu|paper  DATASET=embedded|wikitext2|ptb"
-	@echo "  diagnostics alone: STUDY=gradient_horizon|contraction|truncation|ngram|linear_systems"
-	@echo "  options of all runs: OVERRIDES=\"tracking=none threads=1\""
-	@echo "  watching: RUNS=folder (status, dashboard, sync)  SWEEP=\"experiment=...\" (status)  SERVE=1 (report)"
+	@echo "  reproduce: PROFILE=smoke|quick|cpu|paper (auto: paper with a GPU, else quick)"
+	@echo "             STUDY=perplexity|table1|price_of_stability|truncation_sweep|"
+	@echo "                   weight_distance|all, or a diagnostic alone: contraction|"
+	@echo "                   gradient_horizon|truncation|ngram|linear_systems"
+	@echo "             DATASET=embedded|wikitext2|wikitext103|ptb"
+	@echo "             OVERRIDES=\"tracking=none threads=1\" (further options of all runs)"
+	@echo "  status:    RUNS=folder SWEEP=\"model=rnn seed=0,1\"; dashboard, sync: RUNS"
+	@echo "  Each script has a --help: .venv/bin/python scripts/train.py --help"
 
 setup: $(READY)  ## virtual environment with the pinned packages
 
@@ -26,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-test: $(READY)  ## the tests, a core each (under 5 minutes; the long ones: .venv/bin/pytest -m slow)
+test: $(READY)  ## the tests (under 5 minutes; long: .venv/bin/pytest -m slow)
 	@$(BIN)/python -m pytest --numprocesses=auto
 
 check: $(READY)  ## ruff, its formatter, pyright
@@ -40,23 +44,23 @@ format: $(READY)  ## let ruff mend what it can
 reproduce: $(READY)  ## the plan, the runs, the tables, the page with the verdicts
 	@$(BIN)/python scripts/reproduce.py $(if $(STUDY),study=$(STUDY)) $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET)) $(if $(OVERRIDES),'overrides=$(OVERRIDES)')
 
-report: $(READY)  ## tables, figures and results/report/index.html from the committed run records; SERVE=1 serves it
+report: $(READY)  ## tables, figures, page from the run records (SERVE=1 serves it)
 	@$(BIN)/python scripts/report.py $(if $(SERVE),serve=true)
 
 bench: $(READY)  ## step time against the plain PyTorch loop
 	@$(BIN)/python scripts/bench.py
 
-status: $(READY)  ## the runs of a sweep, live: done, running, stopped, to do, and when all will be done
+status: $(READY)  ## the runs of a sweep, live: done, running, to do, time left
 	@$(BIN)/python scripts/status.py runs=$(RUNS) $(if $(SWEEP),'sweep=$(SWEEP)')
 
-dashboard: $(READY)  ## browse the offline Weights & Biases runs in the terminal
+dashboard: $(READY)  ## the curves of tracked runs in the terminal (Weights & Biases)
 	@test -d $(RUNS)/wandb || { echo "No tracked runs in $(RUNS)/wandb yet: make reproduce, or python scripts/train.py (or RUNS=folder)"; exit 1; }
 	@$(BIN)/wandb leet $(RUNS)/wandb
 
-workspace: $(READY)  ## the W&B project's workspace and report as JSON (PUSH=1: save them with W&B)
+workspace: $(READY)  ## panels for the W&B project as JSON (PUSH=1 saves them there)
 	@$(BIN)/python scripts/wandb_workspace.py $(if $(PUSH),push=true)
 
-sync: $(READY)  ## send the offline Weights & Biases runs to the server
+sync: $(READY)  ## send the offline runs to Weights & Biases
 	@$(BIN)/python scripts/wandb_sync.py runs=$(RUNS)
 
 clean:  ## remove the environment and caches (runs and results stay)

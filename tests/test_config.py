@@ -10,9 +10,11 @@ import torch
 from conftest import ROOT, SMALL
 from omegaconf import OmegaConf
 
+from stablernn.analysis.bench import Benchmarks
 from stablernn.compose import CONFIG_FOLDER, compose, compose_all
 from stablernn.config import check, digest, identity, make, run_id
 from stablernn.errors import ConfigurationError
+from stablernn.kinds import check_kinds
 from stablernn.parts import SearchPart
 from stablernn.report.load import STUDIES
 from stablernn.reproduce import studies_of
@@ -388,3 +390,83 @@ def test_the_model_is_on_its_constraint_before_the_first_update():
 
 def test_the_resolved_configuration_has_no_open_ends():
     assert "${" not in OmegaConf.to_yaml(compose("train", ["approximation=feedforward"]), resolve=True)
+
+
+SCRIPTS = {
+    path.name: re.search(r'main\(\w+, "([^"]+)"', path.read_text(encoding="utf-8")).group(1)  # type: ignore[union-attr]
+    for path in sorted((ROOT / "scripts").glob("*.py"))
+}
+
+KINDS = [
+    ("report", "port=abc", "port=abc must be a number, as in port=8765"),
+    ("report", "serve=no", "serve=no must be true or false, as in serve=false"),
+    ("report", "~port", "port is not set: give it a value, as in port=8765"),
+    ("status", "seconds=soon", "seconds=soon must be a number, as in seconds=2"),
+    ("bench", "parts=step", "parts=step must be a list, as in parts=[step,sequences,curve,jobs]"),
+    ("bench", "sizes=[200,large]", "sizes: large is not of the kind that it takes, as in sizes=[200,650,1024]"),
+    ("bench", "k=[ten]", "k: ten is not of the kind that it takes, as in k=[null,10,35]"),
+    ("bench", "sequences.longest=true", "sequences.longest=true must be a number, as in sequences.longest=10"),
+    ("reproduce/plan", "at_once=many", "at_once=many must be a number, as in at_once=8"),
+]
+
+
+@pytest.mark.parametrize(("config_name", "override", "message"), KINDS, ids=[override for _, override, _ in KINDS])
+def test_an_option_of_another_kind_than_its_default_is_refused(config_name, override, message):
+    with pytest.raises(ConfigurationError) as caught:
+        check_kinds(compose(config_name, [override]), config_name)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("config_name", sorted(SCRIPTS.values()))
+def test_the_defaults_of_every_script_are_of_their_kind(config_name):
+    check_kinds(compose(config_name, []), config_name)
+
+
+def test_null_is_of_every_kind_and_a_fraction_a_number():
+    check_kinds(compose("bench", ["k=[null]", "seconds=0.5", "sizes=[]", "curve.words=null"]), "bench")
+
+
+def test_a_script_checks_the_kind_of_its_options_before_it_does_anything(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "report.py"), "serve=no", f"results={tmp_path}"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
+    assert answer.stderr.startswith("error: serve=no must be true or false")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("parts=[stepp]", "parts: stepp is unknown: choose of [step,sequences,curve,large,jobs]"),
+        ("models=[lstn]", "models: lstn is unknown: choose of [rnn,lstm]"),
+        ("sizes=[0]", "sizes: 0 must be a whole number >= 1"),
+        ("k=[null,0]", "k: 0 must be a whole number >= 1"),
+    ],
+)
+def test_what_a_benchmark_cannot_measure_is_refused_before_it_measures_anything(option, message, tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        Benchmarks(compose("bench", [option, f"results={tmp_path}"]), torch.device("cpu"))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("script", "config_name"), SCRIPTS.items())
+def test_help_says_what_a_script_does_and_how_it_is_called_in_the_columns_of_a_terminal(script, config_name):
+    told = compose(config_name, [], with_hydra=True).hydra.help
+    assert "powered by Hydra" not in told.header
+    assert f"python scripts/{script}" in told.header
+    assert f"conf/{config_name}.yaml" in told.header + told.template
+    assert max(map(len, f"{told.header}\n{told.footer}".splitlines())) <= 80
+
+
+def test_the_help_of_reproduce_has_every_study_and_option():
+    """It shows them in its own words, as the plans below them fill many screens."""
+    plan = compose("reproduce/plan", [], with_hydra=True)
+    told = set(re.findall(r"\w+", plan.hydra.help.header))
+    options = {name for name in plan if name not in ("all", "plans", "analyses", "published_with", "hydra")}
+    assert {*options, *plan.plans, *plan.plans.perplexity} <= told
+
+
+def test_the_list_of_targets_fits_a_terminal():
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert max(map(len, said.splitlines())) <= 80
+    assert {*re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M)} <= {*re.findall(r"make (\w+)", said)}

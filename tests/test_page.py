@@ -128,6 +128,21 @@ def test_claims_without_evidence_name_the_command(text):
     assert "analysis=gradient_horizon" in text
 
 
+def test_the_overview_says_of_which_text_each_label_is(text):
+    overview = text.split('<ul class="overview">')[1].split("</ul>")[0]
+    for line in overview.split("</li>")[:-1]:
+        subjects = re.findall(r'class="subject">([^<]+)<', line)
+        assert len(subjects) == len(set(subjects))
+        assert bool(subjects) == ("not measured yet" not in line)
+        assert line.find('class="subject"') < line.find('class="label ')
+
+
+def test_an_equation_in_a_verdict_is_not_broken_over_two_lines(text):
+    told = "".join(re.findall(r'<ul class="verdict">(.*?)</ul>', text, re.DOTALL))
+    assert "k\u00a0=\u00a0" in told
+    assert not re.search(r"\b\w = \d", told)
+
+
 # ---- in a browser
 
 

@@ -345,6 +345,9 @@ def test_the_analysis_is_tabled(kind, small, tmp_path):
     shown = parallel_table([(trained.record, result)])
     assert len(shown.lines) == len(ITERATIONS)
     assert all(len(line) == len(shown.heads) for line in shown.lines)
+    assert shown.notes[0].startswith("200 words of valid")
+    cut = parallel_table([(trained.record, result | {"words": 150})])  # the split has no more
+    assert cut.notes[0].startswith("150 words of valid")
 
 
 def test_options_that_do_not_fit_are_refused_by_name():

@@ -200,6 +200,7 @@ def bounded(perplexities, bounds, gaps):
         ([1.0, 0.1, 0.001], [0.5, 0.01, 0.0001], "supported", "its last 3 words give the same log-perplexity"),
         ([1.0, 0.1, 0.001], [0.5, 0.01, 0.0001], "supported", "within 0.01 nats, proven for 3"),
         ([9.0, 8.0, 7.0], [0.5, 0.01, 0.0001], "supported", "proven only beyond 3"),
+        ([9.0, 8.0, 7.0], [0.5, 0.01, 0.0001], "supported", "within 0.01 nats, proven only beyond 3"),
         (None, [0.5, 0.01, 0.0001], "supported", "not proven (W is large)"),
         ([1.0, 0.1, 0.001], [0.5, 0.2, 0.0001], "not supported", "exceeds the proven bound at k = 2"),
     ],
@@ -269,7 +270,7 @@ def test_what_is_proven_needs_no_interval_and_what_is_measured_does(judged):
     assert (judgement.label, "other text up" in judgement.verdict) == ("supported", False)
     (judgement,) = judged("C2", [record(90.0, stability="stable")], truncation=measured | wide)
     assert judgement.label == "undecided"
-    assert "proven only beyond 3, undecided for other text up to k = 3" in judgement.verdict
+    assert "undecided for other text up to k = 3, proven only beyond 3" in judgement.verdict
 
 
 def contracting(exponent, deviation, start):

@@ -18,6 +18,7 @@ from stablernn.compose import explain, locate
 from stablernn.console import configure_logging, console, log
 from stablernn.errors import RunInUseError, StableRNNError, SweepError
 from stablernn.files import refusal, refuses
+from stablernn.kinds import check_kinds
 
 
 class _Bug(Exception):
@@ -52,6 +53,8 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
 
             share_machine(config, HydraConfig.get().launcher)
         try:
+            if config_name != "train":  # which has a schema
+                check_kinds(config, config_name)
             task(config)
         except Exception as error:
             message = _message(error)

@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig
 
 from stablernn.analysis.constraint_cost import benchmark_constraints
+from stablernn.analysis.contenders import CELLS
 from stablernn.analysis.curve_speed import benchmark_curve
 from stablernn.analysis.jobs import benchmark_jobs
 from stablernn.analysis.large import Case, benchmark_large
@@ -38,10 +39,14 @@ class Benchmarks:
         self.steps, self.lengths = folder / f"step-{slug}.json", folder / f"sequences-{slug}.json"
         self.jobs = folder / f"jobs-{slug}.json"
         self.large = folder / f"large-{slug}.json"
-        unknown = [part for part in options.parts if part not in self._parts]
-        if unknown:
-            known = ", ".join(self._parts)
-            raise ConfigurationError(f"parts={list(options.parts)}: {unknown[0]} is unknown: choose {known}")
+        for name, known in (("parts", self._parts), ("models", CELLS)):
+            unknown = [choice for choice in options[name] if choice not in known]
+            if unknown:
+                raise ConfigurationError(f"{name}: {unknown[0]} is unknown: choose of [{','.join(known)}]")
+        for name in ("sizes", "batches", "k", "jobs"):
+            wrong = [count for count in options[name] if count is not None and count < 1]
+            if wrong:
+                raise ConfigurationError(f"{name}: {wrong[0]} must be a whole number >= 1")
 
     def part(self, name: str) -> Iterator[str]:
         return self._parts[name]()

@@ -68,7 +68,7 @@ def choose(
     proven = certificate.context(epsilon) if k is None else None
     examined: dict[int, float] = {}
     if k is not None:
-        how, reason = GIVEN, f"k={k} was given"
+        how, reason = GIVEN, "by the command line, whatever it costs"
     elif guarantee != MEASURED and proven is not None and proven <= k_max:
         k, how, reason = max(1, proven), CERTIFIED, f"k({epsilon:g}) = {max(1, proven)} is proven"
     elif guarantee == CERTIFIED:

@@ -28,7 +28,7 @@ from stablernn.stability.spectral import SpectralNormBall
 from stablernn.training.graph import make_step
 
 TYPES, STEPS, CLIP, LR = 33278, 35, 0.25, 1.0
-_CELLS = {"rnn": RNNCell, "lstm": LSTMCell}
+CELLS = {"rnn": RNNCell, "lstm": LSTMCell}
 _STABLE: dict[str, Callable[[], Constraint]] = {"rnn": SpectralNormBall, "lstm": LSTMStated}
 
 
@@ -172,7 +172,7 @@ def _network(case: Case, device: torch.device) -> tuple[SequenceModel, Constrain
     def backbone(cells, dropout) -> Backbone:
         return Recurrent(cells, dropout) if case.k is None else FeedForward(cells, dropout, k=case.k)
 
-    network = build_language_model(TYPES, _CELLS[case.model], backbone, case.size, case.size)
+    network = build_language_model(TYPES, CELLS[case.model], backbone, case.size, case.size)
     constraint = _STABLE[case.model]() if case.stability == "stable" else Unconstrained()
     project(constraint, network)
     return network.to(device), constraint

@@ -75,6 +75,11 @@ class Judgement:
         return sentence(f"{self.preface}: {told}" if self.preface else told)
 
     @property
+    def subject(self) -> str:
+        """The text, machine or kind of system alone."""
+        return re.split(r",| \(", self.where)[0]
+
+    @property
     def label(self) -> str:
         at_protocol, elsewhere = _LABELS[self.outcome]
         return f"{elsewhere} {self.scope}" if self.scope else at_protocol

@@ -64,6 +64,7 @@ def _inline(value: Any) -> Markup:
 
 
 def _typeset(text: str) -> Markup:
-    """`name` as code, λ_r and ‖W‖_F with their index below, numbers as a compositor sets them."""
-    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(typeset(text))))
+    """`name` as code, λ_r and ‖W‖_F with their index below, numbers as a compositor sets them, k = 5 in one line."""
+    unbroken = re.sub(r"(?<=\b[A-Za-z]) = (?=\d)", "\u00a0=\u00a0", typeset(text))
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(unbroken)))
     return Markup(re.sub(r"((?<!\w)[A-Zλ]|‖)_(\w+)", r"\1<sub>\2</sub>", marked))

@@ -32,8 +32,9 @@ def parallel_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
             )
     every = [result for _, result in found]
     double = max(method["difference_float64"] for result in every for method in result["methods"].values())
+    words = " or ".join(dict.fromkeys(f"{result['words']:,}" for result in every))
     notes = [
-        f"{options['tokens']:,} words of {options['split']} as one stream, in chunks of {options['chunk']:,}",
+        f"{words} words of {options['split']} as one stream, in chunks of {options['chunk']:,}",
         f"rounds: iterations a chunk, in the mean, to a tolerance of {options['tolerance']:g}; given up: chunks that "
         "were run step by step",
         "rule: what ends the iteration, the certified λ or the growth that is measured",

@@ -73,11 +73,9 @@ def _contexts(name: str, found: Found) -> Part:
     proven = f"proven for {_ks(certified)}" if None not in certified else f"proven only beyond {longest}"
     if reasons:
         proven = f"not proven ({reasons[0]})"
-    text = f"{name}: its last {_ks(measured)} words give the same log-perplexity within {EPSILON:g} nats, {proven}"
-    if None not in certified:
-        return Part(Outcome.HOLDS, text, runs)
-    outcome, told = _on_other_text(found)
-    return Part(outcome, text + told, runs)
+    text = f"{name}: its last {_ks(measured)} words give the same log-perplexity within {EPSILON:g} nats"
+    outcome, told = (Outcome.HOLDS, "") if None not in certified else _on_other_text(found)
+    return Part(outcome, f"{text}{told}, {proven}", runs)
 
 
 def _on_other_text(found: Found) -> tuple[Outcome, str]:

@@ -1,0 +1,61 @@
+"""The figures typed in results/NOTES.md against the committed tables, which are made of the committed records alone.
+
+NOTES are edited by hand: a line here per figure, its phrase with {} where the figure stands.
+"""
+
+import csv
+import re
+
+import pytest
+from conftest import ROOT
+
+NOTES = " ".join((ROOT / "results" / "NOTES.md").read_text(encoding="utf-8").split())
+
+
+def cell(table: str, column: str, **line: str) -> float:
+    """A number of results/tables/<table>.csv, from the only line whose columns begin with the values of ``line``."""
+    with (ROOT / "results" / "tables" / f"{table}.csv").open(encoding="utf-8") as file:
+        (found,) = [row for row in csv.DictReader(file) if all(row[key].startswith(line[key]) for key in line)]
+    return float(found[column].replace(",", ""))
+
+
+def price(constraint: str) -> float:
+    return cell("price_of_stability_wikitext2_cpu", "± %", model="LSTM", constraint=constraint)
+
+
+def unstable(table: str, column: str, **line: str) -> float:
+    return cell(table, column, model="LSTM", stability="unstable", **line)
+
+
+def loss_at_35() -> float:
+    whole, cut = (unstable("truncation_wikitext2_cpu", column) for column in ("all", "k=35"))
+    return 100 * (cut / whole - 1)
+
+
+def gradient(profile: str) -> float:
+    return unstable(f"gradient_horizon_wikitext2_{profile}", "slope", weights="end")
+
+
+# Phrase, how the figure is written, and what it is now.
+FIGURES = [
+    ("better, by about as much as in the published numbers ({} % here", ".0f",
+     lambda: -cell("perplexity_wikitext2_cpu", "difference %", model="RNN", constraint="stable")),
+    ("coupled gates (ours, limit 0.999) by some {} %", ".0f", lambda: price("i = 1 - f")),
+    ("As coded, which proves nothing, also costs some {} %", ".0f", lambda: price("as coded")),
+    ("they are far apart ({} and", ".0f", lambda: price("as stated")),
+    ("After a tenth of an epoch it forgets within {} words", ".0f",
+     lambda: unstable("truncation_wikitext2_quick_50000", "k(0.01)")),
+    ("a whole epoch it needs {} to come", ".0f", lambda: unstable("truncation_wikitext2_cpu", "k(0.01)")),
+    ("that it was trained on it still loses {} %", ".0f", loss_at_35),
+    ("exponent is {} nats a word", ".3f",
+     lambda: unstable("contraction_wikitext2_cpu", "Lyapunov exponent", weights="best")),
+    ("At `cpu` it stays there: {} nats a word", ".2f", lambda: gradient("cpu")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("phrase", "written", "value"), FIGURES, ids=[phrase for phrase, *_ in FIGURES])
+def test_a_figure_typed_in_the_notes_is_that_of_the_tables(phrase, written, value):
+    before, _, after = phrase.partition("{}")
+    found = re.search(rf"{re.escape(before)}(-?[\d.]+){re.escape(after)}", NOTES)
+    assert found, f"results/NOTES.md does not say {phrase!r} any more: change or remove it here"
+    assert found.group(1) == format(value(), written), "the tables say otherwise"
