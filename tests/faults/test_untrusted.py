@@ -208,7 +208,7 @@ def test_checkpoints_that_are_whole_and_make_no_sense(amount, finished, quick, l
             kept[sorted(kept)[odd % len(kept)]] = torch.zeros(odd, dtype=torch.int64)
         checkpoint.save(quick / checkpoint.LAST, kept, values)
         try:
-            trainer._resume()
+            trainer.resume()
         except CheckpointError as error:
             refused = str(error)
             assert str(quick) in refused

@@ -12,9 +12,10 @@ from stablernn.data.splits import Corpus
 from stablernn.files import remove_leftovers, writing
 from stablernn.record import PAUSED, PAUSED_FILE, Record
 from stablernn.training.build import build_for, pick_device, stream_device
+from stablernn.training.counters import Counters
 from stablernn.training.interrupt import Interruption
 from stablernn.training.lock import held
-from stablernn.training.loop import Counters, Trainer
+from stablernn.training.loop import Trainer
 from stablernn.training.outcome import outcome, standing_record
 from stablernn.training.processes import Processes, joined
 from stablernn.training.progress import Progress
