@@ -10,8 +10,9 @@ import torch
 from conftest import ROOT, SMALL
 from omegaconf import OmegaConf
 
+from stablernn.checks import check
 from stablernn.compose import CONFIG_FOLDER, compose, compose_all
-from stablernn.config import check, digest, identity, make, run_id
+from stablernn.config import digest, identity, make, run_id
 from stablernn.errors import ConfigurationError
 from stablernn.parts import SearchPart
 from stablernn.report.load import STUDIES

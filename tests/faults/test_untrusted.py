@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from faults.children import command_line
+from stablernn.checks import check
 from stablernn.compose import compose
-from stablernn.config import check, make, run_id
+from stablernn.config import make, run_id
 from stablernn.data.corpora import WordCorpus, cache_root
 from stablernn.data.splits import SPLITS
 from stablernn.errors import CheckpointError, ConfigurationError, DataError, RecordError

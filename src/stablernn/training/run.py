@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.config import Training, check, identity, make, run_id
+from stablernn.checks import check
+from stablernn.config import Training, identity, make, run_id
 from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
 from stablernn.files import remove_leftovers, writing
