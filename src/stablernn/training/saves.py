@@ -2,7 +2,7 @@
 
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from stablernn.training.turns import Turns
 from stablernn.training.writer import Writer
 
 
+@dataclass(eq=False)
 class Saves:
     """The checkpoint of a run, its weights at chosen updates and its history. All processes call, the first writes.
 
@@ -30,22 +31,15 @@ class Saves:
         processes: that share the streams of the run.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        identity: str,
-        model: SequenceModel,
-        optimizer: torch.optim.Optimizer,
-        generator: torch.Generator,
-        processes: Processes,
-    ) -> None:
-        self.folder = folder
-        self.identity = identity
-        self.model = model
-        self.optimizer = optimizer
-        self.generator = generator
-        self.processes = processes
-        self.device = model.inputs.weight.device
+    folder: Path
+    identity: str
+    model: SequenceModel
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    processes: Processes
+
+    def __post_init__(self) -> None:
+        self.device = self.model.inputs.weight.device
         self.writer = Writer(beside=self.device.type == "cuda")
 
     def checkpoint(self, counters: Counters, state: Any) -> None:
