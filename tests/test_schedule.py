@@ -23,7 +23,7 @@ def options(**chosen) -> Training:
     pause_after=st.none() | st.integers(1, 2),
     every=some,
     snapshots=some,
-    keep=some,
+    keep=st.none() | st.integers(1, 3),
     early_stop=st.integers(1, 5),
     log=st.integers(1, 9),
     scores=st.lists(st.floats(1, 9), min_size=30, max_size=30),
