@@ -6,8 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from stablernn.analysis.analyse import analyse
+from stablernn.checks import check_targets
 from stablernn.cli import main
-from stablernn.config import check_targets, make
+from stablernn.config import make
 from stablernn.console import console, display
 from stablernn.report.drawing import export
 from stablernn.report.write import rich_table

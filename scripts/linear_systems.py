@@ -5,8 +5,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from stablernn.analysis.linear_systems import carry_out
+from stablernn.checks import check_targets
 from stablernn.cli import main
-from stablernn.config import check_targets, make
+from stablernn.config import make
 from stablernn.console import console, display, open_bar
 from stablernn.report.write import print_linear_systems, write_linear_systems
 

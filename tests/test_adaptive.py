@@ -11,8 +11,9 @@ from torch.testing import assert_close
 
 from stablernn.analysis.convert import Conversion
 from stablernn.analysis.truncation import truncation_curve
+from stablernn.checks import check
 from stablernn.compose import compose
-from stablernn.config import check, identity, make, run_id
+from stablernn.config import identity, make, run_id
 from stablernn.errors import ConfigurationError
 from stablernn.models.adaptive import AdaptiveSoftmax
 from stablernn.models.precision import Precision

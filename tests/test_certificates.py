@@ -17,10 +17,11 @@ from stablernn.stability import certify
 from stablernn.stability.certificates import diameter, summarise
 from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
 from stablernn.stability.constraints import project
-from stablernn.stability.contractions import Contraction, balance, prove
+from stablernn.stability.contractions import Contraction
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.output_gate import LSTMOutputGate
-from stablernn.stability.spectral import SpectralNormBall
+from stablernn.stability.proofs import prove
+from stablernn.stability.spectral import SpectralNormBall, balance
 
 seeds = st.integers(0, 2**31)
 _TOLERANCE = 1 + 1e-7  # the attack computes in float64, and its own differences round

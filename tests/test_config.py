@@ -11,8 +11,9 @@ from conftest import ROOT, SMALL
 from omegaconf import OmegaConf
 
 from stablernn.analysis.bench import Benchmarks
+from stablernn.checks import check
 from stablernn.compose import CONFIG_FOLDER, compose, compose_all
-from stablernn.config import check, digest, identity, make, run_id
+from stablernn.config import digest, identity, make, run_id
 from stablernn.errors import ConfigurationError
 from stablernn.kinds import check_kinds
 from stablernn.parts import SearchPart

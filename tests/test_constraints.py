@@ -22,12 +22,12 @@ from stablernn.stability.comparison import (
     LSTMGatedLinear,
     LSTMRowwise,
     LSTMSpectral,
-    cap_forget_gates,
     loop_weights,
-    open_gates,
     project_rows,
 )
 from stablernn.stability.constraints import Unconstrained, infinity_norm, project, spectral_norm
+from stablernn.stability.forget_caps import cap_forget_gates
+from stablernn.stability.gates import open_gates
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.output_gate import LSTMOutputGate
 from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall, clip_singular_values, largest_eigenvalue

@@ -15,7 +15,7 @@ from stablernn.report import difference as module
 from stablernn.report.difference import Difference, absolute, certainty, difference, relative
 from stablernn.report.judgement import half_width, student
 from stablernn.report.load import load_records
-from stablernn.report.tables import Cell
+from stablernn.report.rows import Cell
 
 
 def scored(nats, seed=0, length=100, tokens=None, **changes):

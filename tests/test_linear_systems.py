@@ -13,17 +13,8 @@ from torch.autograd.functional import jacobian
 from torch.testing import assert_close
 
 from stablernn.analysis.linear_bound import Bound, Norms
-from stablernn.analysis.linear_systems import (
-    MatrixStudy,
-    System,
-    carry_out,
-    descend,
-    fit,
-    orthogonal,
-    proven_steps,
-    responses,
-    step_sizes,
-)
+from stablernn.analysis.linear_descent import System, descend, fit, orthogonal, proven_steps, responses, step_sizes
+from stablernn.analysis.linear_systems import MatrixStudy, carry_out
 from stablernn.analysis.scalar_systems import ScalarStudy, descend_scalar
 from stablernn.compose import compose
 from stablernn.config import make

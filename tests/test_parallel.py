@@ -14,8 +14,10 @@ from stablernn.errors import ConfigurationError
 from stablernn.models.cells import Cell, LSTMCell, RNNCell, RNNState
 from stablernn.models.iterations import ITERATIONS, jacobi, newton
 from stablernn.models.language_model import build_language_model
-from stablernn.models.parallel import Contracting, ParallelInTime, Solver
+from stablernn.models.parallel import ParallelInTime
+from stablernn.models.residuals import Contracting
 from stablernn.models.scan import linear_scan
+from stablernn.models.solver import Solver
 from stablernn.models.unroll import Recurrent, tensors
 from stablernn.report.parallel import parallel_table
 from stablernn.stability import certify

@@ -19,8 +19,9 @@ from stablernn.report.latex import latex
 from stablernn.report.load import load_analyses, load_records, sections
 from stablernn.report.perplexity import table
 from stablernn.report.price import price_table
+from stablernn.report.rows import rows
 from stablernn.report.sweep import sweep_table
-from stablernn.report.tables import Table, rows
+from stablernn.report.tables import Table
 from stablernn.report.truncation import certified_context, measured_context, truncation_table
 from stablernn.report.weight_distance import weight_distance_table
 from stablernn.report.write import write_report

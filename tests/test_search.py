@@ -19,8 +19,9 @@ from omegaconf import OmegaConf
 from test_training import comparable, folder
 
 from stablernn import search as search_module
+from stablernn.checks import check
 from stablernn.compose import CONFIG_FOLDER, compose
-from stablernn.config import check, run_id
+from stablernn.config import run_id
 from stablernn.errors import ConfigurationError, StableRNNError
 from stablernn.record import PAUSED_FILE, RECORD_FILE, read_record
 from stablernn.report.load import sections

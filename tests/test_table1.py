@@ -23,7 +23,7 @@ from stablernn.report.load import sections
 from stablernn.report.page import page
 from stablernn.report.perplexity import abridged, introduction, leading, table
 from stablernn.report.price import price_table, prices
-from stablernn.report.tables import Cell
+from stablernn.report.rows import Cell
 from stablernn.report.write import rich_table, write_report
 
 ROOT = Path(__file__).parents[1]

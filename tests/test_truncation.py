@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from stablernn.analysis import truncation
+from stablernn.analysis import curve as curve_module
+from stablernn.analysis import sparing
 from stablernn.analysis.analyse import analyse
+from stablernn.analysis.curve import Sums
 from stablernn.analysis.distribution import Distribution
 from stablernn.analysis.plain import PlainModel
+from stablernn.analysis.sparing import Sparing
 from stablernn.analysis.truncation import TruncationAnalysis, measure_gaps, truncation_curve
 from stablernn.analysis.weight_distance import WeightDistance
 from stablernn.compose import compose
@@ -147,7 +150,7 @@ def test_the_curve_is_what_each_model_alone_scores(cell, layers, positions, tole
 @pytest.mark.parametrize("positions", [7, 4096])
 def test_the_error_is_the_spread_of_the_change_over_blocks(tolerance, positions, corpus, monkeypatch):
     """Against scores of each model alone, which keep the same blocks; the last one is short."""
-    monkeypatch.setattr(truncation, "BLOCK", 16)
+    monkeypatch.setattr(curve_module, "BLOCK", 16)
     monkeypatch.setattr(evaluate, "BLOCK", 16)
     split = corpus.splits["valid"].first(211)
     model = network(LSTMCell, corpus.types).double()
@@ -223,16 +226,17 @@ def test_the_tolerance_holds_where_the_neglected_variance_is_largest(half, toler
     objective = FullSoftmax(2, 1).double()
     with torch.no_grad():
         objective.weight.copy_(torch.tensor([[half], [-half]]))
-    sums = truncation._Sums(objective, 1, tolerance, tokens=50)
+    sums = Sums(1, 50, objective.weight.device)
+    scorer = Sparing(objective, tolerance, sums)
     features, targets = torch.zeros(50, 1, dtype=torch.float64), torch.arange(50) % 2
     reach = 2 * math.sqrt(8 * tolerance) / (2 * half)  # twice as far as first-order scores may be used
     moved = torch.linspace(-reach, reach, 50, dtype=torch.float64)[:, None]
     with torch.no_grad():
-        sums.begin(features, targets)
-        sums.add(0, moved)
-    assert 20 <= sums.rows <= 30  # the other half
+        scorer.begin(features, targets)
+        scorer.add(0, moved)
+    assert 20 <= scorer.rows <= 30  # the other half
     with torch.no_grad():
-        sums.flush()
+        scorer.flush()
     exact = float(objective.log_probabilities(moved, targets).sum())
     assert 0.1 * tolerance * 50 * 0.5 <= float(sums.truncated[0]) - exact <= tolerance * 50 * 0.5
 
@@ -264,7 +268,7 @@ def test_few_rows_wait_and_all_are_counted(corpus, monkeypatch):
     split = corpus.splits["valid"].first(100)
     model = network(LSTMCell, corpus.types)
     one_by_one = truncation_curve(model, split, [2, 5], tolerance=0.0)
-    monkeypatch.setattr(truncation, "_ROWS_A_SWEEP", 1)
+    monkeypatch.setattr(sparing, "_ROWS_A_SWEEP", 1)
     at_once = truncation_curve(model, split, [2, 5], tolerance=0.0)
     for k in (2, 5):
         assert_close(one_by_one.truncated[k].score.nats, at_once.truncated[k].score.nats, rtol=1e-7, atol=0)

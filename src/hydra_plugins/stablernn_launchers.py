@@ -7,7 +7,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 # stablernn is imported where it is used: Hydra reads this file whenever any of its programs starts.
 
@@ -32,12 +32,13 @@ class PackedLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from stablernn.compose import compose_swept
         from stablernn.config import run_id
         from stablernn.errors import StableRNNError
         from stablernn.training.sweep import run_all
 
         setup_globals()
-        configs = [self._compose(overrides) for overrides in job_overrides]
+        configs = compose_swept(self.hydra_context, self.config, job_overrides)
         records, _ = run_all(configs, at_once=self.at_once)
         found = {record.id: record for record in records}
         results = []
@@ -47,9 +48,3 @@ class PackedLauncher(Launcher):
             result.return_value = record or StableRNNError("the run failed or was left out, and said so")
             results.append(result)
         return results
-
-    def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-        with open_dict(config):
-            del config["hydra"]
-        return config

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -9,7 +10,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 # stablernn is imported where it is used: Hydra reads this file whenever any of its programs starts.
 
@@ -66,14 +67,6 @@ class GridsSweeper(Sweeper):
 
         return self.launch(jobs_of(self._config, arguments))
 
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The configuration of one run."""
-        assert self.hydra_context is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self._config, list(overrides))
-        with open_dict(config):
-            del config["hydra"]
-        return config
-
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
         """What the jobs return; raises SweepError when all of them are over and one failed."""
         from stablernn.errors import StableRNNError, SweepError
@@ -101,9 +94,12 @@ class HalvingSweeper(GridsSweeper):
     """Launches rung after rung of a search by successive halving, and writes the winners."""
 
     def carry_out(self, arguments: list[str]) -> Any:
+        from stablernn.compose import compose_swept
         from stablernn.search import Search
         from stablernn.winners import write_winners
 
-        search = Search.of(self._config, arguments, lambda jobs: [self.compose(job) for job in jobs])
+        assert self.hydra_context is not None
+        compose = partial(compose_swept, self.hydra_context, self._config)
+        search = Search.of(self._config, arguments, compose)
         search.carry_out(lambda configs, jobs: self.launch(jobs))
         write_winners(search, self._config.hydra.sweeper.winners, self._config.hydra.sweeper.results)

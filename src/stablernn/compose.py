@@ -10,7 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from stablernn import config as schema
@@ -65,6 +66,21 @@ def compose_all(config_name: str, jobs: Sequence[Sequence[str]]) -> list[DictCon
             config = compose(config_name, list(job))  # says what does not fit
         found.append(config)
     return found
+
+
+def compose_swept(context: HydraContext, master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
+    """The configuration of each run of a sweep that Hydra itself carries out, for its sweepers and launchers.
+
+    Args:
+        context: Hydra's.
+        master: what Hydra composed before it swept.
+        jobs: the overrides of each run.
+    """
+    configs = [context.config_loader.load_sweep_config(master, list(job)) for job in jobs]
+    for config in configs:
+        with open_dict(config):
+            del config["hydra"]
+    return configs
 
 
 def _is_plain(override: Override, groups: Collection[str]) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig
 
+from stablernn.checks import check
 from stablernn.compose import CONFIG_FOLDER
-from stablernn.config import check, make
+from stablernn.config import make
 from stablernn.console import console, log
 from stablernn.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
 from stablernn.linear_part import LinearPart

@@ -11,8 +11,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from stablernn.checks import check
 from stablernn.compose import compose_all
-from stablernn.config import check, run_id
+from stablernn.config import run_id
 from stablernn.console import log
 from stablernn.errors import ConfigurationError, StableRNNError
 from stablernn.record import FINISHED, Record

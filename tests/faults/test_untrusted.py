@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from faults.children import command_line
+from stablernn.checks import check
 from stablernn.compose import compose
-from stablernn.config import check, make, run_id
+from stablernn.config import make, run_id
 from stablernn.data.corpora import WordCorpus, cache_root
 from stablernn.data.splits import SPLITS
 from stablernn.errors import CheckpointError, ConfigurationError, DataError, RecordError
@@ -208,7 +209,7 @@ def test_checkpoints_that_are_whole_and_make_no_sense(amount, finished, quick, l
             kept[sorted(kept)[odd % len(kept)]] = torch.zeros(odd, dtype=torch.int64)
         checkpoint.save(quick / checkpoint.LAST, kept, values)
         try:
-            trainer._resume()
+            trainer.resume()
         except CheckpointError as error:
             refused = str(error)
             assert str(quick) in refused

@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stablernn.analysis.truncation import Gap, measure_gaps
+from stablernn.analysis.curve import Gap
+from stablernn.analysis.truncation import measure_gaps
 from stablernn.data.splits import Split
 from stablernn.errors import ConfigurationError
 from stablernn.models.language_model import SequenceModel

@@ -14,7 +14,8 @@ from stablernn.analysis.analyse import check_split
 from stablernn.analysis.contenders import seconds_of
 from stablernn.errors import ConfigurationError
 from stablernn.models.iterations import ITERATIONS
-from stablernn.models.parallel import Contracting, ParallelInTime
+from stablernn.models.parallel import ParallelInTime
+from stablernn.models.residuals import Contracting
 from stablernn.models.unroll import Backbone, Recurrent, tensors
 from stablernn.stability.certificates import Certificate, certify
 from stablernn.training.trained import Trained

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from stablernn.analysis.linear_systems import step_sizes
+from stablernn.analysis.linear_descent import step_sizes
 from stablernn.errors import ConfigurationError
 
 

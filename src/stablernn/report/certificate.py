@@ -6,7 +6,8 @@ from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.load import setting
-from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, Table, of_a_run
+from stablernn.report.names import APPROXIMATION_NAMES, MODEL_NAMES
+from stablernn.report.tables import Table, of_a_run
 
 
 def certificate_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:

@@ -27,7 +27,7 @@ import numpy as np
 from stablernn.record import Record
 from stablernn.report.judgement import half_width, seeds_told, student
 from stablernn.report.load import setting
-from stablernn.report.tables import Cell
+from stablernn.report.rows import Cell
 
 RESAMPLES = 2000
 FEWEST_BLOCKS = 8  # fewer do not tell how far blocks spread, and neither do fewer stretches

@@ -7,7 +7,8 @@ from stablernn.record import Record
 from stablernn.report.certificate import describe_run, describe_stability
 from stablernn.report.contraction import STAGE_NAMES
 from stablernn.report.load import Found, setting
-from stablernn.report.tables import MODEL_NAMES, STABILITIES, Table, of_a_run, rank
+from stablernn.report.names import MODEL_NAMES, STABILITIES, rank
+from stablernn.report.tables import Table, of_a_run
 from stablernn.report.truncation import short
 
 SHOWN = (0, 10, 35, 100)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stablernn.report.tables import MODEL_NAMES, Table
+from stablernn.report.names import MODEL_NAMES
+from stablernn.report.tables import Table
 
 
 def jobs_table(measured: Mapping[str, Any]) -> Table:

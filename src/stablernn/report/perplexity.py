@@ -8,7 +8,9 @@ from stablernn.report.certificate import rate
 from stablernn.report.difference import Difference, certainty, difference, relative
 from stablernn.report.judgement import span
 from stablernn.report.load import Section, setting
-from stablernn.report.tables import APPROXIMATION_NAMES, CONSTRAINTS, Cell, Row, Table, rows
+from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS
+from stablernn.report.rows import Cell, Row, rows
+from stablernn.report.tables import Table
 
 EPSILON = "0.01"  # nats, as certificates name it
 _DIFFERENCE = "− unstable"

@@ -8,18 +8,9 @@ from typing import Any
 from stablernn.record import Record
 from stablernn.report.certificate import rate
 from stablernn.report.load import Section, setting
-from stablernn.report.tables import (
-    CONSTRAINTS,
-    MODEL_NAMES,
-    STABILITIES,
-    Cell,
-    Table,
-    constraint_rank,
-    differing,
-    rank,
-    settings_of,
-    trained_for,
-)
+from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, constraint_rank, rank
+from stablernn.report.rows import Cell, differing, settings_of
+from stablernn.report.tables import Table, trained_for
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from stablernn.record import Record
 from stablernn.report.evidence import Evidence
 from stablernn.report.load import setting
-from stablernn.report.tables import settings_of
+from stablernn.report.rows import settings_of
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from stablernn.console import log
 from stablernn.errors import RecordError
 from stablernn.record import DIVERGED, FINISHED, PAUSED, Record, read_alone
 from stablernn.report.load import Section, setting
+from stablernn.report.names import MODEL_NAMES
 from stablernn.report.perplexity import table
-from stablernn.report.tables import MODEL_NAMES, Table, of_a_run, settings_of
+from stablernn.report.rows import settings_of
+from stablernn.report.tables import Table, of_a_run
 
 TRIAL_FILE = "trial.json"  # a published record of a trial; no other report takes it for a result
 

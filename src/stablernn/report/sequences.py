@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from stablernn.report.formats import markdown
-from stablernn.report.tables import MODEL_NAMES, Table
+from stablernn.report.names import MODEL_NAMES
+from stablernn.report.tables import Table
 from stablernn.report.truncation import short
 
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from stablernn.record import Record
 from stablernn.report.load import Section, setting
-from stablernn.report.tables import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIES, Cell, Table, trained_for
+from stablernn.report.names import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIES
+from stablernn.report.rows import Cell
+from stablernn.report.tables import Table, trained_for
 
 
 def sweep_cells(section: Section) -> dict[tuple[str, str, int], dict[str, Cell]]:

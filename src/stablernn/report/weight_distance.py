@@ -5,7 +5,8 @@ from typing import Any
 from stablernn.record import Record
 from stablernn.report.certificate import describe_stability
 from stablernn.report.load import Found, setting
-from stablernn.report.tables import MODEL_NAMES, Table
+from stablernn.report.names import MODEL_NAMES
+from stablernn.report.tables import Table
 from stablernn.report.truncation import short
 
 

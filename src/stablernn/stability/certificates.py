@@ -26,7 +26,8 @@ from torch import Tensor
 from stablernn.models.head import Head
 from stablernn.models.language_model import SequenceModel
 from stablernn.stability.constraints import constrained_cells
-from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction, prove
+from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction
+from stablernn.stability.proofs import prove
 
 EPSILONS = (1.0, 0.1, 0.01, 0.001)  # nats
 CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)

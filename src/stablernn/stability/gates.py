@@ -136,6 +136,13 @@ def is_coupled(cell: LSTMCell) -> bool:
     )
 
 
+def open_gates(forget: Tensor) -> GateBounds:
+    """Bounds with nothing known but f (D,): i, |z|, o <= 1 and the steepest slopes."""
+    one = torch.ones_like(forget)
+    c = 1 / (1 - forget)
+    return GateBounds(one, forget, one, one, c, torch.tanh(c), one / 4, c / 4, one, torch.tanh(c) / 4)
+
+
 def coupled(bounds: GateBounds) -> GateBounds:
     """The bounds for i = 1 - f, where c' = f c + (1 - f) z lies between c and z: so C_j = max |z_j|.
 

@@ -19,7 +19,7 @@ from stablernn.stability.comparison import LSTMGatedLinear
 from stablernn.stability.spectral import clip_singular_values
 
 # Of the squared gain, what is kept for the way through the cell, which nothing takes: the norm in which every step
-# contracts weighs the cell by its inverse, and ``contractions`` certifies with no less than 3 hundredths.
+# contracts weighs the cell by its inverse, and ``lstm_proof`` certifies with no less than 3 hundredths.
 _SHARE_OF_THE_CELL = 0.04
 
 

@@ -78,7 +78,5 @@ def _measure(config: DictConfig, corpus: Corpus) -> float:
     token_seconds = (time.perf_counter() - began) / len(sample)
 
     trainer.release()
-    total = trainer.total_updates
-    evaluations = -(-total // (options.evaluate_every or len(trainer.windows)))
-    scored = evaluations * len(corpus.splits["valid"]) + len(corpus.splits["test"])
-    return _START_SECONDS + total * update_seconds + scored * token_seconds
+    scored = trainer.schedule.evaluations * len(corpus.splits["valid"]) + len(corpus.splits["test"])
+    return _START_SECONDS + trainer.total_updates * update_seconds + scored * token_seconds

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch.optim import Optimizer
 
-from stablernn.config import check_targets
+from stablernn.checks import check_targets
 from stablernn.data.splits import DataSet
 from stablernn.errors import ConfigurationError
 from stablernn.models.cells import Cell

@@ -8,6 +8,7 @@ knows.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -139,28 +140,23 @@ class WindowLaunch:
                 buffer.copy_(part)
 
 
+@dataclass(eq=False)
 class GraphedStep(Step):
-    """A step of two launches: descent, and projection where it looks at no number.
+    """A step of two launches: descent, and projection where it looks at no number; it never waits.
 
     Args:
         record: what makes a launch of some work.
         See ``Step`` for the others.
     """
 
-    def __init__(
-        self,
-        model: SequenceModel,
-        constraint: Constraint,
-        optimizer: torch.optim.Optimizer,
-        clip: float,
-        accumulate: int = 1,
-        *,
-        record: Record,
-    ) -> None:
-        super().__init__(model, constraint, optimizer, clip, waits=False, accumulate=accumulate)
+    record: Record = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.waits = False
+        super().__post_init__()
         assert self.plain_sgd, "another optimizer's step cannot be captured"
-        self._descend = WindowLaunch(self.descend, record)
-        self._project = OneLaunch(super().project, record if not constraint.looks else lambda work: work)
+        self._descend = WindowLaunch(self.descend, self.record)
+        self._project = OneLaunch(super().project, self.record if not self.constraint.looks else lambda work: work)
 
     def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
         self.set_lr()
@@ -195,5 +191,7 @@ def make_step(
     device = model.inputs.weight.device
     captured = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes
     if captured and processes.size == 1:
-        return GraphedStep(model, constraint, optimizer, clip, accumulate, record=recorder(device, generator))
+        return GraphedStep(
+            model, constraint, optimizer, clip, accumulate=accumulate, record=recorder(device, generator)
+        )
     return Step(model, constraint, optimizer, clip, accumulate=accumulate, processes=processes)

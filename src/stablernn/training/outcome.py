@@ -26,7 +26,8 @@ from stablernn.record import (
 )
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints import Constraint, constrained_cells
-from stablernn.training.loop import Counters, Trainer
+from stablernn.training.counters import Counters
+from stablernn.training.loop import Trainer
 from stablernn.training.turns import Turns
 
 _OPTIMAL_CONTEXTS = 64

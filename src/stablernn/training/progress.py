@@ -10,7 +10,7 @@ from typing import Any
 
 from stablernn.errors import StorageError
 from stablernn.files import write_json
-from stablernn.training.loop import Counters
+from stablernn.training.counters import Counters
 
 PROGRESS_FILE = "progress.json"
 INTERRUPTED = "interrupted"

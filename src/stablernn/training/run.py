@@ -6,15 +6,17 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.config import Training, check, identity, make, run_id
+from stablernn.checks import check
+from stablernn.config import Training, identity, make, run_id
 from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
 from stablernn.files import remove_leftovers, writing
 from stablernn.record import PAUSED, PAUSED_FILE, Record
 from stablernn.training.build import build_for, pick_device, stream_device
+from stablernn.training.counters import Counters
 from stablernn.training.interrupt import Interruption
 from stablernn.training.lock import held
-from stablernn.training.loop import Counters, Trainer
+from stablernn.training.loop import Trainer
 from stablernn.training.outcome import outcome, standing_record
 from stablernn.training.processes import Processes, joined
 from stablernn.training.progress import Progress

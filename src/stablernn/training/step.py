@@ -1,6 +1,7 @@
 """One update: loss, gradient, clipping by the exact global norm, SGD, projection onto the constraint's set."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ def readable_step(
     return loss.item(), detach(state)
 
 
+@dataclass(eq=False)
 class Step:
     """The same, fast.
 
@@ -59,27 +61,21 @@ class Step:
         processes: that share the streams, and each take the update.
     """
 
-    def __init__(
-        self,
-        model: SequenceModel,
-        constraint: Constraint,
-        optimizer: torch.optim.Optimizer,
-        clip: float,
-        waits: bool | None = None,
-        accumulate: int = 1,
-        processes: Processes = ALONE,
-    ) -> None:
-        self.model = model
-        self.constraint = constraint
-        self.optimizer = optimizer
-        self.clip = clip
-        self.accumulate = accumulate
-        self.processes = processes
-        self.parameters = list(model.parameters())
-        self.device = model.inputs.weight.device
-        self.plain_sgd = is_plain_sgd(optimizer)
-        self.waits = self.device.type == "cpu" if waits is None else waits
-        model.inputs.sparse = self.plain_sgd and self.waits
+    model: SequenceModel
+    constraint: Constraint
+    optimizer: torch.optim.Optimizer
+    clip: float
+    waits: bool | None = None
+    accumulate: int = 1
+    processes: Processes = ALONE
+
+    def __post_init__(self) -> None:
+        self.parameters = list(self.model.parameters())
+        self.device = self.model.inputs.weight.device
+        self.plain_sgd = is_plain_sgd(self.optimizer)
+        if self.waits is None:
+            self.waits = self.device.type == "cpu"
+        self.model.inputs.sparse = self.plain_sgd and self.waits
         self.lr = torch.zeros((), dtype=torch.float64, device=self.device)
         self.number = 0  # updates so far; a run that is resumed sets it, as a constraint may count them
         self.nats = torch.zeros((), dtype=torch.float64, device=self.device)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from stablernn.report.difference import difference
 from stablernn.report.judgement import Part, half_width, ids
 from stablernn.report.load import Section
+from stablernn.report.names import PUBLISHED
 from stablernn.report.perplexity import constraint_name
-from stablernn.report.tables import PUBLISHED, Cell, Row
+from stablernn.report.rows import Cell, Row
 
 
 def aims(section: Section, chosen: Sequence[Row]) -> Iterator[Part]:

@@ -6,7 +6,8 @@ from stablernn.record import Record
 from stablernn.report.certificate import describe_stability
 from stablernn.report.evidence import Found
 from stablernn.report.load import setting
-from stablernn.report.tables import MODEL_NAMES, STABILITIES, settings_of
+from stablernn.report.names import MODEL_NAMES, STABILITIES
+from stablernn.report.rows import settings_of
 
 
 def alike(found: Found) -> list[tuple[str, Found]]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, combined, sentence, span
+from stablernn.report.names import MODEL_NAMES
 from stablernn.report.sequences import contexts_of, ratio
-from stablernn.report.tables import MODEL_NAMES
 from stablernn.report.truncation import short
 
 

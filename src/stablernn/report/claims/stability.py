@@ -8,7 +8,8 @@ from stablernn.report.difference import Difference, certainty, difference
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
 from stablernn.report.load import Section
-from stablernn.report.tables import MODEL_NAMES, PUBLISHED, STABILITIES, Cell, Row, rows
+from stablernn.report.names import MODEL_NAMES, PUBLISHED, STABILITIES
+from stablernn.report.rows import Cell, Row, rows
 
 # The published stable LSTM is 3 % above the unstable one: an interval that reaches further could hide such a loss.
 TELLING = 0.03

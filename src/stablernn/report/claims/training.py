@@ -9,8 +9,9 @@ from stablernn.report.difference import Difference, certainty, difference, relat
 from stablernn.report.evidence import Evidence, Found
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
 from stablernn.report.load import Section, setting
+from stablernn.report.names import MODEL_NAMES
+from stablernn.report.rows import Cell
 from stablernn.report.sweep import sweep_cells
-from stablernn.report.tables import MODEL_NAMES, Cell
 from stablernn.report.truncation import short
 from stablernn.report.weight_distance import families
 

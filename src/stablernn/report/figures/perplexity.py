@@ -7,8 +7,9 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import BEST_POSSIBLE, DASHES, constraint_colour, model_name
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
+from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
 from stablernn.report.perplexity import constraint_name
-from stablernn.report.tables import APPROXIMATION_NAMES, STABILITIES, Cell, Row, rows
+from stablernn.report.rows import Cell, Row, rows
 
 CUT = 1.5  # of a panel's highest end: what lies above tells the first steps alone
 

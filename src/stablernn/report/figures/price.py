@@ -6,8 +6,8 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import constraint_colour
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
+from stablernn.report.names import CONSTRAINTS
 from stablernn.report.price import prices
-from stablernn.report.tables import CONSTRAINTS
 
 
 def price_curves(section: Section) -> Figure | None:

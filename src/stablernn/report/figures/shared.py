@@ -7,8 +7,8 @@ from stablernn.record import Record
 from stablernn.report.certificate import describe_stability
 from stablernn.report.figure import Axis, Curve
 from stablernn.report.load import setting
+from stablernn.report.names import MODEL_NAMES, STABILITIES, constraint_rank, rank
 from stablernn.report.palette import OTHERS, distinct
-from stablernn.report.tables import MODEL_NAMES, STABILITIES, constraint_rank, rank
 
 Found = Sequence[tuple[Record, dict[str, Any]]]
 

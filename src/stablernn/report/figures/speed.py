@@ -5,9 +5,9 @@ from typing import Any
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import model_name
+from stablernn.report.names import rank
 from stablernn.report.palette import shades
 from stablernn.report.sequences import contexts_of, ratio
-from stablernn.report.tables import rank
 
 
 def speed_curves(file: str, measured: Mapping[str, Any]) -> Figure | None:

@@ -1,0 +1,159 @@
+"""Proofs that an LSTM is contractive: the small-gain conditions of ``comparison``, with the weights that suit its
+matrices best.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from stablernn.models.cells import LSTMCell, LSTMState
+from stablernn.stability.comparison import loop_weights
+from stablernn.stability.constraints import spectral_norm
+from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
+from stablernn.stability.gates import GateBounds, coupled, gate_bounds, input_reach, is_coupled
+from stablernn.stability.rates import LEAST_MARGIN, least_rate, perron, rates, spectral_radius
+
+_ROUNDS = 4
+
+
+def prove_lstm(cell: LSTMCell, inputs: Tensor | None, dropout: float) -> CellProofs:
+    """See ``prove``."""
+    reach = widened(input_reach(cell, inputs, dropout))
+    bounds = gate_bounds(cell, reach, rounds=_ROUNDS, words=inputs, dropout=dropout)
+    bounds = GateBounds(*(bound * (1 + OUTWARD) for bound in bounds))
+    by_rows = GateBounds(*(bound * (1 + OUTWARD) for bound in coupled(bounds))) if is_coupled(cell) else bounds
+    bounds = bounds._replace(c=by_rows.c, h=by_rows.h)
+    d = cell.hidden_size
+    recurrent = cell.weight_hh.detach().double().view(4, d, d)
+    drive = cell.weight_ih.detach().double().abs().view(4, d, -1)
+    longest = float(bounds.f.max())
+    box = LSTMState(bounds.h, bounds.c)
+    by_norm = _SpectralGain(recurrent, bounds)
+    attempts: list[Contraction] = []
+    for gain in (by_norm, _RowGain(recurrent, by_rows)):
+        least = least_rate(longest, lambda rate, gain=gain: gain.witness(rate) is not None)
+        if least is None:
+            attempts.append(Contraction(gain.name, math.inf, gain.why_not(longest)))
+            continue
+        for rate in rates(least):
+            witness = gain.witness(rate)
+            if witness is None:  # shares are searched for, and another rate may not find its own
+                continue
+            norm = gain.norm(witness, rate)
+            input_gain = partial(_input_gain, norm, bounds, drive)
+            attempts.append(Contraction(gain.name, rate, "", norm, up(float(norm(box))), input_gain))
+    found = {
+        "f_∞": longest,
+        "median f_j": float(bounds.f.median()),
+        "max C_j": float(bounds.c.max()),
+        "‖W_i‖_2": spectral_norm(recurrent[0]),
+        "‖W_f‖_2": spectral_norm(recurrent[1]),
+        "‖W_z‖_2": spectral_norm(recurrent[2]),
+        "‖W_o‖_2": spectral_norm(recurrent[3]),
+        "loop gain": by_norm.size() if longest < 1 else math.inf,
+    }
+    return CellProofs(attempts, found, box)
+
+
+def _input_gain(norm: StateNorm, bounds: GateBounds, drive: Tensor, change: Tensor) -> float:
+    i, f, z, o = drive @ change.double()
+    cell = bounds.by_i * i + bounds.by_f * f + bounds.by_z * z
+    return up(float(norm(LSTMState(bounds.o * cell + bounds.by_o * o, cell))))
+
+
+class _LoopGain(ABC):
+    """The gain of the loop from h over the cell back to h, measured one way.
+
+    Args:
+        recurrent: W_i, W_f, W_z, W_o, (4, D, D).
+        bounds: of the gates.
+    """
+
+    name: ClassVar[str]  # of the norm
+    measure: ClassVar[str]
+
+    def __init__(self, recurrent: Tensor, bounds: GateBounds) -> None:
+        self.recurrent = recurrent
+        self.bounds = bounds
+
+    @abstractmethod
+    def witness(self, rate: float) -> Tensor | None:
+        """What shows that the gain is at most the rate; None if it is not found."""
+
+    @abstractmethod
+    def norm(self, witness: Tensor, rate: float) -> StateNorm:
+        """In which every step contracts at this rate."""
+
+    @abstractmethod
+    def size(self) -> float:
+        """The gain at rate 1."""
+
+    def blocks(self, rate: float) -> Tensor:
+        """R_• W_•, (4, D, D)."""
+        return loop_weights(self.bounds, rate)[:, :, None] * self.recurrent
+
+    def why_not(self, longest: float) -> str:
+        """Why no rate below 1 is found, where f_∞ is ``longest``."""
+        if longest >= 1 - LEAST_MARGIN:
+            return f"a forget gate reaches 1 to within {LEAST_MARGIN:g}: its unit never forgets"
+        return f"{self.measure} is {self.size():.3g} and must be below 1 (f_∞ = {longest:.4f})"
+
+
+class _SpectralGain(_LoopGain):
+    """In the 2-norm.
+
+    The witness: shares n (4,) of the gates with ‖S‖_2 <= rate, S stacking √(Σn / n_•) R_• W_•. By Cauchy and Schwarz
+    ‖Σ_• |R_• W_• δ|‖² <= Σ n · Σ ‖R_• W_• δ‖² / n_•. The shares of the best bound are those of the direction in
+    which it is attained, so they are found by turns.
+    """
+
+    name = "2-norm"
+    measure = "the loop gain"
+
+    def witness(self, rate: float) -> Tensor | None:
+        blocks = self.blocks(rate)
+        grams = blocks.transpose(1, 2) @ blocks
+        shares = torch.linalg.eigvalsh(grams)[:, -1].clamp_min(0).sqrt()
+        for _ in range(_ROUNDS):
+            shares = shares.clamp_min(1e-2 * rate)
+            values, vectors = torch.linalg.eigh((grams * (shares.sum() / shares)[:, None, None]).sum(0))
+            if up(math.sqrt(max(float(values[-1]), 0.0))) <= rate:
+                return shares
+            shares = (blocks @ vectors[:, -1]).norm(dim=1)
+        return None
+
+    def norm(self, witness: Tensor, rate: float) -> StateNorm:
+        f, through_cell = self.bounds.f, float(witness.sum() / witness[:3].sum())
+        squares = through_cell * self.bounds.o**2 * f / (rate - f)
+        return StateNorm(2, LSTMState(torch.ones_like(squares), squares.sqrt()))
+
+    def size(self) -> float:
+        return sum(spectral_norm(block) for block in self.blocks(1.0))
+
+
+class _RowGain(_LoopGain):
+    """By weighted rows. The witness: the weights u (D,)."""
+
+    name = "weighted ∞-norm"
+    measure = "the loop gain in the best weighted ∞-norm"
+
+    def witness(self, rate: float) -> Tensor | None:
+        return perron(self._total(rate), rate)
+
+    def norm(self, witness: Tensor, rate: float) -> StateNorm:
+        """max(|h_j| / u_j, |c_j| / v_j) with v = (A u + s) / (λ - f); u leaves room for s > 0, so that no v is zero."""
+        bounds = self.bounds
+        i, f, z, _ = self.recurrent.abs() @ witness
+        drive = bounds.by_i * i + bounds.by_f * f + bounds.by_z * z
+        slack = 0.5 * float(((rate - bounds.f) / (bounds.o * rate)).min())
+        return StateNorm(math.inf, LSTMState(1 / witness, (rate - bounds.f) / (drive + slack)))
+
+    def size(self) -> float:
+        return spectral_radius(self._total(1.0))
+
+    def _total(self, rate: float) -> Tensor:
+        return self.blocks(rate).abs().sum(0)

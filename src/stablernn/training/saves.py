@@ -1,0 +1,117 @@
+"""What a run in training leaves in its folder, and how it goes on from there."""
+
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stablernn.errors import CheckpointError
+from stablernn.models.language_model import SequenceModel
+from stablernn.models.unroll import join_streams, rebuild, split_streams, tensors
+from stablernn.record import write_history
+from stablernn.training import checkpoint
+from stablernn.training.counters import Counters
+from stablernn.training.processes import Processes
+from stablernn.training.turns import Turns
+from stablernn.training.writer import Writer
+
+
+@dataclass(eq=False)
+class Saves:
+    """The checkpoint of a run, its weights at chosen updates and its history. All processes call, the first writes.
+
+    Args:
+        folder: of the run.
+        identity: saved with the checkpoint; one that differs is refused on resume.
+        model, optimizer, generator: whose states are saved, the last one that training draws from.
+        processes: that share the streams of the run.
+    """
+
+    folder: Path
+    identity: str
+    model: SequenceModel
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    processes: Processes
+
+    def __post_init__(self) -> None:
+        self.device = self.model.inputs.weight.device
+        self.writer = Writer(beside=self.device.type == "cuda")
+
+    def checkpoint(self, counters: Counters, state: Any) -> None:
+        """All that training goes on from, on whatever number of processes."""
+        shares = self.processes.gather([tensor.cpu() for tensor in tensors(state)])
+        generators = self.processes.gather(checkpoint.generator_state(self.generator, self.processes.rank))
+        if not self.processes.first:
+            return
+        whole = {f"state.{number}": tensor for number, tensor in enumerate(join_streams(shares))}
+        optimizer_tensors, optimizer_values = checkpoint.optimizer_state(self.optimizer)
+        self.writer.save(
+            self.folder / checkpoint.LAST,
+            checkpoint.model_tensors(self.model) | optimizer_tensors | whole | dict(ChainMap(*generators)),
+            {"identity": self.identity, "counters": asdict(counters), "optimizer": optimizer_values},
+        )
+
+    def resume(self, counters: Counters, state: Any) -> tuple[Counters, Any]:
+        """The counters and the state of the last checkpoint, the rest of it restored; those given if there is none.
+
+        Raises:
+            CheckpointError: it is damaged, or of another run or other data.
+        """
+        path = self.folder / checkpoint.LAST
+        if not path.is_file():
+            return counters, state
+        saved, values = checkpoint.load(path)
+        if values.get("identity") != self.identity:
+            raise CheckpointError(f"{path} is of another run or of other data; delete {self.folder} to start it anew")
+        with checkpoint.restoring(path):
+            checkpoint.load_model(self.model, saved)
+            checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
+            counters = Counters(**values["counters"])
+            count = sum(1 for _ in tensors(state))
+            whole = rebuild(state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
+            state = split_streams(whole, self.processes.size)[self.processes.rank]
+            checkpoint.load_generator_state(self.generator, saved, self.processes.rank)
+        return counters, state
+
+    def best(self, update: int) -> None:
+        """All weights, as those of the best evaluation."""
+        self._save(self.folder / checkpoint.BEST, checkpoint.model_tensors(self.model), update)
+
+    def kept(self, update: int) -> None:
+        """All weights, beside those of other updates."""
+        self._save(checkpoint.kept_file(self.folder, update), checkpoint.model_tensors(self.model), update)
+
+    def snapshot(self, update: int) -> None:
+        """The recurrent matrices; the same update always gives the same file."""
+        matrices = checkpoint.recurrent_matrices(self.model.backbone.cells)
+        self._save(checkpoint.snapshot_file(self.folder, update), matrices, update)
+
+    def history(self, rows: list[dict[str, Any]]) -> None:
+        if self.processes.first:
+            write_history(self.folder, rows)
+
+    def load_best(self, update: int) -> None:
+        """Give the model the weights of the best evaluation, which was after this update."""
+        path = self.folder / checkpoint.BEST
+        saved, values = checkpoint.load(path)
+        if values["update"] != update:
+            # Written after the checkpoint, by a run that was killed and has come to other numbers since (on a GPU).
+            raise CheckpointError(f"{path} is not of the best update {update}: {checkpoint.REMEDY}")
+        checkpoint.load_model(self.model, saved)
+
+    def finish(self) -> None:
+        """Wait until all is on the disk; raises as ``Writer.save``."""
+        self.writer.finish()
+
+    def turns(self) -> Turns[None]:
+        """``finish``, giving way."""
+        yield from self.writer.turns()
+
+    def _save(self, path: Path, saved: Mapping[str, Tensor], update: int) -> None:
+        if self.processes.first:
+            self.writer.save(path, saved, {"update": update})
