@@ -12,12 +12,13 @@ from torch.testing import assert_close
 
 from stablernn.analysis import curve as curve_module
 from stablernn.analysis import sparing
+from stablernn.analysis import truncation as truncation_module
 from stablernn.analysis.analyse import analyse
 from stablernn.analysis.curve import Sums
 from stablernn.analysis.distribution import Distribution
 from stablernn.analysis.plain import PlainModel
 from stablernn.analysis.sparing import Sparing
-from stablernn.analysis.truncation import TruncationAnalysis, measure_gaps, truncation_curve
+from stablernn.analysis.truncation import TruncationAnalysis, chosen, measure_gaps, truncation_curve
 from stablernn.analysis.weight_distance import WeightDistance
 from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, RecordError
@@ -166,6 +167,42 @@ def test_the_error_is_the_spread_of_the_change_over_blocks(tolerance, positions,
         assert ours.error == pytest.approx(bootstrap, rel=0.05)
     alone = truncation_curve(model, split.first(16), [1], tolerance, positions)
     assert math.isnan(alone.truncated[1].error)
+
+
+@pytest.mark.parametrize(("positions", "pieces"), [(7, 3), (4096, 3), (64, 1), (30, 13)])
+def test_pieces_of_a_text_score_as_they_do_within_it(positions, pieces, corpus, monkeypatch):
+    monkeypatch.setattr(truncation_module, "BLOCK", 16)
+    monkeypatch.setattr(curve_module, "BLOCK", 16)
+    split = corpus.splits["valid"].first(211)
+    model = network(LSTMCell, corpus.types).double()
+    curve = truncation_curve(model, split, [1, 9], 0.0, positions, pieces=pieces)
+    scored = np.concatenate([np.arange(piece.start, piece.stop) for piece in chosen(211, positions, pieces)])
+    assert len(scored) == len(set(scored)) == 16 * pieces
+    assert scored.min() >= 0
+    assert scored.max() < 211
+    assert np.diff(scored).max() <= 1 + 211 / pieces
+    x, y = torch.from_numpy(split.inputs.astype(int))[:, None], torch.from_numpy(split.targets.astype(int))
+
+    def nats(backbone) -> float:
+        features, _ = backbone(model.inputs(x), backbone.initial_state(1))
+        return -float(model.objective.log_probabilities(features[:, 0], y)[scored].sum())
+
+    cells = list(model.backbone.cells)
+    assert_close(curve.recurrent.nats, nats(Recurrent(cells)), rtol=1e-9, atol=0)
+    assert curve.recurrent.tokens == len(scored)
+    for k, ours in curve.truncated.items():
+        assert_close(ours.score.nats, nats(FeedForward(cells, k=k)), rtol=1e-9, atol=0)
+
+
+def test_pieces_that_fill_a_text_are_all_of_it():
+    assert chosen(5000, 4096, pieces=5) == chosen(5000, 4096) == [range(4096), range(4096, 5000)]
+
+
+def test_the_optimum_of_a_made_text_is_that_of_all_of_it(small, tmp_path):
+    run(small("training.max_updates=1"))
+    (trained,) = find_runs("*", tmp_path / "runs", None, torch.device("cpu"))
+    with pytest.raises(ConfigurationError, match=r"analysis\.pieces is for real text"):
+        TruncationAnalysis(pieces=1)(trained)
 
 
 def test_the_curve_is_what_cut_windows_score(corpus):

@@ -38,6 +38,7 @@ def truncation_curve(
     tolerance: float = TOLERANCE,
     positions: int = POSITIONS,
     on_position: Callable[[int], None] = lambda position: None,
+    pieces: int | None = None,
 ) -> TruncationCurve:
     """Score a split, as one stream, by the recurrent model of these cells and by all its truncations.
 
@@ -52,6 +53,7 @@ def truncation_curve(
             under a head that is not one full softmax.
         positions: held in memory at once; at least the largest k are.
         on_position: called with the number of positions done, for a progress bar.
+        pieces: score so many pieces of the split only (``chosen``), after all the words before them.
     """
     was_training = model.training
     model.eval()
@@ -63,20 +65,41 @@ def truncation_curve(
     cells = list(model.backbone.cells)
     backbone = Recurrent(cells)
     before = backbone.initial_state(1)
-    sums = Sums(len(wanted), len(split), device)
+    scored = chosen(len(split), step, pieces)
+    sums = Sums(len(wanted), sum(map(len, scored)), device)
     scorer = Sparing(model.objective, tolerance, sums)
-    for start in range(0, len(split), step):
-        first = max(0, start - wanted[-1] + 1)
-        x = model.inputs(_ids(split.inputs[first : start + step], device)[:, None])
-        targets = _ids(split.targets[start : start + step], device)
-        whole, before = backbone(x[start - first :], before)
-        scorer.begin(whole[:, 0], targets)
+
+    def inputs(start: int, stop: int) -> Tensor:
+        return model.inputs(_ids(split.inputs[start:stop], device)[:, None])
+
+    done = reached = 0
+    for piece in scored:
+        for start in range(reached, piece.start, step):
+            _, before = backbone(inputs(start, min(start + step, piece.start)), before)
+        first = max(0, piece.start - wanted[-1] + 1)
+        x, lead = inputs(first, piece.stop), piece.start - first
+        whole, before = backbone(x[lead:], before)
+        scorer.begin(whole[:, 0], _ids(split.targets[piece.start : piece.stop], device))
         for number, (_, states) in enumerate(truncations(cells, x, wanted)):
-            scorer.add(number, states[-1].h[start - first :, 0])
-        on_position(min(start + step, len(split)))
+            scorer.add(number, states[-1].h[lead:, 0])
+        reached = piece.stop
+        done += len(piece)
+        on_position(done)
     scorer.flush()
     model.train(was_training)
     return sums.curve(wanted, scorer.swept)
+
+
+def chosen(length: int, step: int, pieces: int | None = None) -> list[range]:
+    """The positions that are scored, in stretches of at most ``step``.
+
+    Neighbouring words are of one article, and the next one is another. So where not all of a text can be had, pieces of
+    ``BLOCK`` words in the middles of equal parts of it tell more about it than as many words from its beginning.
+    """
+    if pieces is None or pieces * BLOCK >= length:
+        return [range(start, min(start + step, length)) for start in range(0, length, step)]
+    starts = [(2 * number + 1) * length // (2 * pieces) - BLOCK // 2 for number in range(pieces)]
+    return [range(start, start + BLOCK) for start in starts]
 
 
 def _ids(words: Any, device: torch.device) -> Tensor:
@@ -98,6 +121,8 @@ class TruncationAnalysis:
         split: of the data,
         whole: all of it, also where the run's own data are cut short.
         tokens: its first so many words; None: all.
+        pieces: of that so many pieces of 1,024 words, spread evenly; None: all. Not on the embedded corpus, whose
+            optimum is that of a whole text.
         tolerance: nats by which a single log-probability may be off (see ``sparing``).
         positions: held in memory at once.
     """
@@ -106,6 +131,7 @@ class TruncationAnalysis:
     split: str = "test"
     whole: bool = True
     tokens: int | None = None
+    pieces: int | None = None
     tolerance: float = TOLERANCE
     positions: int = POSITIONS
     name: ClassVar[str] = "truncation"
@@ -115,8 +141,9 @@ class TruncationAnalysis:
         for option in ("k_max", "positions"):
             if getattr(self, option) < 1:
                 raise ConfigurationError(f"{option}={getattr(self, option)} must be a whole number >= 1")
-        if self.tokens is not None and self.tokens < 1:
-            raise ConfigurationError(f"analysis.tokens={self.tokens} must be a whole number >= 1, or null for all")
+        for option in ("tokens", "pieces"):
+            if (value := getattr(self, option)) is not None and value < 1:
+                raise ConfigurationError(f"analysis.{option}={value} must be a whole number >= 1, or null for all")
         if not self.tolerance >= 0:
             raise ConfigurationError(f"analysis.tolerance={self.tolerance} must be a number of nats >= 0")
 
@@ -128,22 +155,24 @@ class TruncationAnalysis:
         model = trained.model("best")
         split = trained.whole_split(self.split) if self.whole else trained.corpus.splits[self.split]
         split = split.first(self.tokens)
-        bar = open_bar(f"truncation {trained.record.id}", len(split))
-        curve = truncation_curve(
-            model, split, range(1, self.k_max + 1), self.tolerance, self.positions, on_position=bar.update
-        )
+        source = trained.corpus.source
+        if source is not None and self.pieces:
+            raise ConfigurationError("analysis.pieces is for real text: on the embedded corpus take analysis.tokens")
+        words = sum(map(len, chosen(len(split), self.positions, self.pieces)))
+        bar = open_bar(f"truncation {trained.record.id}", words)
+        lengths = range(1, self.k_max + 1)
+        curve = truncation_curve(model, split, lengths, self.tolerance, self.positions, bar.update, self.pieces)
         bar.close()
         certificate = certify(model)
-        source = trained.corpus.source
         return {
-            "words": len(split),
+            "words": words,
             "recurrent": curve.recurrent.as_dict(),
             "swept": curve.swept,
             "k": list(curve.truncated),
             "perplexity": [at.score.perplexity for at in curve.truncated.values()],
             "log_perplexity": [at.gap.log_perplexity for at in curve.truncated.values()],
             "error": {
-                "blocks": -(-len(split) // BLOCK),
+                "blocks": -(-words // BLOCK),
                 "length": BLOCK,
                 "log_perplexity": [None if math.isnan(at.error) else at.error for at in curve.truncated.values()],
             },
