@@ -1,12 +1,12 @@
 """What stability costs: perplexity against the certified rate, constraint by constraint."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.certificate import rate
+from stablernn.report.difference import difference, relative
 from stablernn.report.load import Section, setting
 from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, constraint_rank, rank
 from stablernn.report.rows import Cell, differing, settings_of
@@ -71,16 +71,12 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
     analysed = {record.id: result for record, result in certificates}
     epsilon = next(iter(analysed.values()))["options"]["epsilon"] if analysed else 0.01
     heads = ["model", "constraint", "limit", "λ", "test", "± %", f"k({epsilon:g})", "gap"]
-    unstable = {
-        price.name: statistics.mean(price.cell.values)
-        for price in found
-        if price.constraint == "unstable" and price.cell.values
-    }
+    unstable = {price.name: price.cell for price in found if price.constraint == "unstable"}
     lines, runs = [], []
     for price in found:
         runs.append(dict.fromkeys(range(2, len(heads)), tuple(run.id for run in price.runs)))
-        values, rates = price.cell.values, price.rates
-        ratio = statistics.mean(values) / unstable[price.name] - 1 if values and price.name in unstable else None
+        rates = price.rates
+        cost = difference(unstable.get(price.name, Cell(())), price.cell, relative)
         results = [analysed[run.id] for run in price.cell.finished if run.id in analysed]
         ks = [result["k"] for result in results if result["k"] is not None]
         gaps = [
@@ -95,7 +91,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
                 f"{price.limit:g}" if price.limit is not None else "–",
                 rate(max(rates)) if rates else "none",
                 price.cell.text(),
-                f"{100 * ratio:+.1f}" if ratio is not None and price.constraint != "unstable" else "–",
+                f"{cost.mean:+.1f}" if cost is not None and price.constraint != "unstable" else "–",
                 f"{max(ks):,}" if ks and len(ks) == len(price.cell.finished) else "–",
                 f"{max(gaps):.1g}" if gaps else "–",
             ]
@@ -107,7 +103,8 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
         else f"{seeds} seeds: mean ± standard deviation (seeds); λ and k of the seed where they are largest",
-        "λ: certified rate of contraction; test: perplexity; ± %: against the unstable model",
+        "λ: certified rate of contraction; test: perplexity; ± %: against the unstable model, over the seeds that "
+        "both have",
         f"k({epsilon:g}): words of context that provably change no log-probability by more than {epsilon:g} nats",
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} words"
         f" (at k = {options['k_max']} where k is larger), nats",
