@@ -354,6 +354,12 @@ def test_a_diverged_run_takes_no_certificate_from_the_others():
     assert [price.rates for price in prices(section)] == [[], [0.97]]
 
 
+def test_a_price_is_told_over_the_seeds_that_both_have():
+    section = only_section(cell("lstm", "unstable", [90.0, 60.0]) + cell("lstm", "lstm_rowwise", [99.0]))
+    shown = price_table(section, [])
+    assert [line[shown.heads.index("± %")] for line in shown.lines] == ["–", "+10.0"]
+
+
 # ---- the aims
 
 
