@@ -48,6 +48,8 @@ def gradient(profile: str) -> float:
 FIGURES = [
     ("better than without ({} %", ".1f", lambda: -cost("RNN", "stable")),
     ("is the least costly certified LSTM here: {} % above", ".1f", lambda: cost("LSTM", "W_o alone")),
+    ("three seeds do not decide ({} ±", "+.1f",
+     lambda: cell("perplexity_wikitext2_cpu", "difference to unstable", model="LSTM", constraint="W_o alone")),
     ("coupled gates with a limit of 0.999, is {} % above it", ".0f", lambda: price("i = 1 - f")),
     ("they are far apart ({} and", ".0f", lambda: cost("LSTM", "stable")),
     ("of the LSTM as stated changes by {} %", "+.1f", lambda: silent("stable")),
