@@ -2,8 +2,11 @@
 
 import itertools
 import math
+from functools import partial
 
+import numpy as np
 import pytest
+import scipy.sparse.csgraph
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from stablernn.models.language_model import build_language_model
 from stablernn.models.truncated import truncated_states
 from stablernn.models.unroll import Recurrent
 from stablernn.stability import certify
+from stablernn.stability.cascade import LSTMCascade
 from stablernn.stability.certificates import diameter, summarise
 from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
 from stablernn.stability.constraints import project
@@ -21,6 +25,7 @@ from stablernn.stability.contractions import Contraction
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.output_gate import LSTMOutputGate
 from stablernn.stability.proofs import prove
+from stablernn.stability.rates import levels
 from stablernn.stability.spectral import SpectralNormBall, balance
 
 seeds = st.integers(0, 2**31)
@@ -119,6 +124,48 @@ def test_no_pair_of_states_of_coupled_gates_contracts_slower_than_certified(seed
     for proof in proven.attempts:
         if proof.holds:
             assert attack(cell, proven.box, proof, inputs.double(), steps=25) <= proof.rate * _TOLERANCE
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=seeds, size=st.integers(2, 6), groups=st.integers(2, 3), recurrent=st.floats(0.3, 20), bias=st.floats(-3, 3)
+)
+def test_no_pair_of_states_of_a_cascade_contracts_slower_than_certified(seed, size, groups, recurrent, bias):
+    cell, inputs = random_cell(LSTMCell, seed, size, recurrent, bias)
+    LSTMCascade(0.99, groups).project(cell, inputs)
+    proven = prove(cell, inputs, 0.0)
+    assert any(proof.holds and proof.name == "weighted 2-norm" for proof in proven.attempts)
+    double(cell)
+    for proof in proven.attempts:
+        if proof.holds:
+            assert attack(cell, proven.box, proof, inputs.double(), steps=25) <= proof.rate * _TOLERANCE
+
+
+def test_a_cascade_is_certified_whatever_comes_down_and_refused_once_a_loop_is_closed():
+    torch.manual_seed(0)
+    model = build_language_model(9, LSTMCell, Recurrent, 3, 8)
+    cell = model.backbone.cells[0]
+    with torch.no_grad():
+        cell.weight_hh.mul_(30)
+    project(LSTMCascade(0.99), model)
+    assert certify(model).rate <= 0.99
+    with torch.no_grad():
+        cell.recurrent_blocks()["W_z"][0, 7] = 5.0
+    assert not certify(model).holds
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, size=st.integers(1, 12), density=st.floats(0, 0.4))
+def test_places_of_a_cascade_follow_who_hears_whom(seed, size, density):
+    torch.manual_seed(seed)
+    matrix = torch.randn(size, size) * (torch.rand(size, size) < density)
+    place = levels(matrix)
+    distance = scipy.sparse.csgraph.shortest_path((matrix != 0).double().numpy(), unweighted=True)
+    hears = np.isfinite(distance)
+    for j, other in itertools.product(range(size), repeat=2):
+        if hears[j, other]:
+            assert place[j] == place[other] if hears[other, j] else place[j] > place[other]
+    assert set(place.tolist()) == set(range(int(place.max()) + 1))
 
 
 def test_coupled_gates_are_certified_where_others_with_as_long_a_memory_are_not():
@@ -339,7 +386,17 @@ def test_a_forget_gate_that_rounds_to_one_is_refused():
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, size=st.integers(1, 12), scale=st.floats(0.1, 30), stack=st.booleans())
 @pytest.mark.parametrize(
-    "constraint", [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled, LSTMOutputGate]
+    "constraint",
+    [
+        LSTMComparison,
+        LSTMRowwise,
+        LSTMSpectral,
+        LSTMGatedLinear,
+        LSTMCoupled,
+        LSTMOutputGate,
+        LSTMCascade,
+        partial(LSTMCascade, groups=5),
+    ],
 )
 @pytest.mark.parametrize("limit", [0.9, 0.999])
 def test_what_is_projected_is_certified_at_its_limit(constraint, limit, seed, size, scale, stack):

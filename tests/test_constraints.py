@@ -16,6 +16,7 @@ from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.language_model import build_language_model
 from stablernn.models.unroll import Recurrent
 from stablernn.stability import certify
+from stablernn.stability.cascade import LSTMCascade
 from stablernn.stability.comparison import (
     LSTMComparison,
     LSTMCoupled,
@@ -189,7 +190,7 @@ def test_a_model_is_projected_layer_by_layer():
     assert set(LSTMStated().norms(model.backbone.cells[0])) >= {"‖W_f‖_∞", "‖U_f‖_∞", "max b_f"}
 
 
-LOOP_GAINS = [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled, LSTMOutputGate]
+LOOP_GAINS = [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled, LSTMOutputGate, LSTMCascade]
 
 
 @settings(max_examples=30, deadline=None)
@@ -338,6 +339,10 @@ def test_the_loop_gain_constraints_are_idempotent(constraint, seed, size, scale,
 @pytest.mark.parametrize("constraint", LOOP_GAINS)
 def test_a_feasible_lstm_is_left_as_it_is(constraint):
     cell, table = random_lstm(1, 6, 1e-3)
+    if constraint is LSTMCascade:
+        for number, block in enumerate(cell.recurrent_blocks().values()):
+            block.detach()[:3, 3 if number == 3 else 0 :].zero_()
+            block.detach()[3:, 6 if number == 3 else 3 :].zero_()
     if constraint in (LSTMGatedLinear, LSTMOutputGate):
         cell.weight_hh.detach()[: 24 if constraint is LSTMGatedLinear else 18].zero_()
     cell.bias_ih.detach()[6:12] = -1.0
@@ -362,6 +367,41 @@ def test_the_output_gate_keeps_the_nearest_matrix_of_norm_almost_four(seed, size
     bound = 4 * limit * 0.96**0.5 / math.tanh(1 / (1 - limit))
     assert 3.5 < bound < 4
     assert_close(blocks["W_o"].double(), (u * s.clamp_max(bound)) @ vt, rtol=1e-5, atol=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(0.1, 20), groups=st.integers(1, 8))
+def test_a_cascade_keeps_all_that_comes_from_groups_before(seed, size, scale, groups):
+    cell, table = random_lstm(seed, size, scale)
+    before = {name: block.detach().clone() for name, block in cell.recurrent_blocks().items()}
+    LSTMCascade(0.999, groups).project(cell, table)
+    bounds = np.linspace(0, size, min(groups, size) + 1).astype(int)[1:]
+    group = torch.tensor(np.searchsorted(bounds, np.arange(size), side="right"))
+    earlier, own = group[:, None] > group, group[:, None] == group
+    bound = 4 * 0.999 * 0.96**0.5
+    for name, block in cell.recurrent_blocks().items():
+        assert_close(block[earlier], before[name][earlier], rtol=0, atol=0)
+        if name != "W_o":
+            assert not block[~earlier].any()
+            continue
+        assert not block[~earlier & ~own].any()
+        for number in range(int(group.max()) + 1):
+            units = group == number
+            u, s, vt = torch.linalg.svd(before[name][units][:, units].double())
+            assert_close(block[units][:, units].double(), (u * s.clamp_max(bound)) @ vt, rtol=1e-5, atol=1e-4)
+
+
+def test_one_group_is_the_output_gate_alone():
+    cells = [random_lstm(3, 7, 4.0) for _ in range(2)]
+    for constraint, (cell, table) in zip((LSTMCascade(0.99, 1), LSTMOutputGate(0.99)), cells, strict=True):
+        constraint.project(cell, table)
+    assert_close(weights(cells[0][0]), weights(cells[1][0]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("groups", [0, 9])
+def test_a_number_of_groups_that_cannot_be_is_refused(groups):
+    with pytest.raises(ConfigurationError, match=r"stability\.constraint\.groups=\d must lie in \[1, 8\]"):
+        LSTMCascade(groups=groups)
 
 
 @pytest.mark.parametrize("constraint", LOOP_GAINS[:3])

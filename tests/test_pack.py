@@ -30,6 +30,7 @@ from stablernn.models.precision import Precision, set_up_products, use_tf32
 from stablernn.models.softmax import FullSoftmax
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Recurrent
+from stablernn.stability.cascade import LSTMCascade
 from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
 from stablernn.stability.constraints import Unconstrained, project
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
@@ -371,6 +372,7 @@ CONSTRAINTS = [
     (LSTMCell, LSTMCoupled),
     (LSTMCell, LSTMGatedLinear),
     (LSTMCell, LSTMOutputGate),
+    (LSTMCell, LSTMCascade),
 ]
 
 

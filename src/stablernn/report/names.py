@@ -26,6 +26,7 @@ CONSTRAINTS = {
     "lstm_coupled": "i = 1 - f",
     "lstm_gated_linear": "W = 0",
     "lstm_output_gate": "W_o alone",
+    "lstm_cascade": "cascade",
 }
 
 

@@ -111,7 +111,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         "as coded: its limits prove nothing, λ is what is found for these weights"
         if _has(found, "lstm_as_coded")
         else "",
-        "as stated: the study's condition; scalar, row-wise, 2-norm, i = 1 - f, W = 0, W_o alone: "
+        "as stated: the study's condition; scalar, row-wise, 2-norm, i = 1 - f, W = 0, W_o alone, cascade: "
         "conditions of this project",
         trained_for(every),
     ]

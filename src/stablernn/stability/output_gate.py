@@ -37,4 +37,8 @@ class LSTMOutputGate(LSTMGatedLinear):
         *others, output = blocks
         for block in others:
             block.zero_()
-        clip_singular_values(output, self.limit * math.sqrt(1 - _SHARE_OF_THE_CELL), weights[-1])
+        self.clip(output, weights[-1])
+
+    def clip(self, output: Tensor, weights: Tensor) -> None:
+        """Bring W_o (D, D), weighed row by row by ``weights`` (D,), to the limit, in place."""
+        clip_singular_values(output, self.limit * math.sqrt(1 - _SHARE_OF_THE_CELL), weights)
