@@ -5,6 +5,7 @@ matrices best.
 import math
 from abc import ABC, abstractmethod
 from functools import partial
+from itertools import product
 from typing import ClassVar
 
 import torch
@@ -18,8 +19,8 @@ from stablernn.stability.gates import GateBounds, coupled, gate_bounds, input_re
 from stablernn.stability.rates import LEAST_MARGIN, least_rate, levels, perron, rates, spectral_radius
 
 _ROUNDS = 4
-# In a cascade the weights of the norm fall by one of these from place to place: the least that does needs the fewest
-# steps to ε. So many places leave weights that float64 can square.
+# In a cascade the weights of the norm fall by one of these from place to place. The last proves the least λ, the first
+# that does at all needs the fewest steps to ε. So many places leave weights that float64 can square.
 _FALLS = (1e2, 1e3, 1e4, 1e5, 1e7, 1e10, 1e15)
 _MOST_PLACES = 8
 
@@ -41,12 +42,13 @@ def prove_lstm(cell: LSTMCell, inputs: Tensor | None, dropout: float) -> CellPro
     falls = _FALLS if 0 < int(places.max()) < _MOST_PLACES else ()
     along_cascade = [_CascadeGain(recurrent, bounds, fall ** -places.double()) for fall in falls]
     attempts: list[Contraction] = []
-    for gain in (by_norm, *along_cascade, _RowGain(recurrent, by_rows)):
-        least = least_rate(longest, lambda rate, gain=gain: gain.witness(rate) is not None)
+    for gains in ([by_norm, *along_cascade], [_RowGain(recurrent, by_rows)]):
+        strongest = gains[-1]
+        least = least_rate(longest, lambda rate, gain=strongest: gain.witness(rate) is not None)
         if least is None:
-            attempts.append(Contraction(gain.name, math.inf, gain.why_not(longest)))
+            attempts.append(Contraction(gains[0].name, math.inf, gains[0].why_not(longest)))
             continue
-        for rate in rates(least):
+        for gain, rate in product(gains, rates(least)):
             witness = gain.witness(rate)
             if witness is None:  # shares are searched for, and another rate may not find its own
                 continue
