@@ -333,7 +333,15 @@ def test_the_table_retrains_the_winners_and_tunes_nothing(tmp_path, small):
     cells = {(c.model.name, c.stability.name, c.optimizer.lr, c.model.hidden_size, c.model.dropout) for c in table}
     assert cells == {("rnn", s, 0.7, 8, 0.1) for s in ("unstable", "stable")} | {
         ("lstm", s, 7, 8, 0.1)
-        for s in ("unstable", "stable", "lstm_as_coded", "lstm_comparison", "lstm_rowwise", "lstm_output_gate")
+        for s in (
+            "unstable",
+            "stable",
+            "lstm_as_coded",
+            "lstm_comparison",
+            "lstm_rowwise",
+            "lstm_output_gate",
+            "lstm_cascade",
+        )
     }
     assert len(table) == len({run_id(config) for config in table}) == len(cells)
     assert len(jobs_of(master(command), command)) == 3 * len(cells)

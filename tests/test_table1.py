@@ -16,6 +16,7 @@ from stablernn.report.chapters import chapters
 from stablernn.report.difference import difference
 from stablernn.report.evidence import gather
 from stablernn.report.figures.perplexity import CUT, learning_curves
+from stablernn.report.figures.price import price_curves
 from stablernn.report.formats import comma_separated
 from stablernn.report.interactive import interactive
 from stablernn.report.latex import latex
@@ -358,6 +359,22 @@ def test_a_price_is_told_over_the_seeds_that_both_have():
     section = only_section(cell("lstm", "unstable", [90.0, 60.0]) + cell("lstm", "lstm_rowwise", [99.0]))
     shown = price_table(section, [])
     assert [line[shown.heads.index("± %")] for line in shown.lines] == ["–", "+10.0"]
+
+
+def test_constraints_of_one_limit_and_other_options_are_told_apart():
+    cascades = [
+        replace(
+            record(value, model="lstm", stability="lstm_cascade", stability__constraint={"limit": 0.999, "groups": n}),
+            id=f"cascade-{n}",
+            certificate={"certified": True, "rate": 0.999},
+        )
+        for n, value in ((2, 91.0), (4, 95.0))
+    ]
+    section = only_section([*cell("lstm", "unstable", [90.0]), *cascades])
+    shown = price_table(section, [])
+    assert [line[1] for line in shown.lines] == ["unstable", "cascade (groups=2)", "cascade (groups=4)"]
+    assert [len(price.runs) for price in prices(section)] == [1, 1, 1]
+    assert {"cascade (groups=2)", "cascade (groups=4)"} <= {curve.label for curve in price_curves(section).curves}
 
 
 # ---- the aims

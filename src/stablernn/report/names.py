@@ -28,6 +28,8 @@ CONSTRAINTS = {
     "lstm_output_gate": "W_o alone",
     "lstm_cascade": "cascade",
 }
+# Conditions of this project.
+OURS = tuple(name for name in CONSTRAINTS if name.startswith("lstm_") and name != "lstm_as_coded")
 
 
 def rank(model: str) -> int:

@@ -8,13 +8,12 @@ from stablernn.report.certificate import rate
 from stablernn.report.difference import Difference, certainty, difference, relative
 from stablernn.report.judgement import span
 from stablernn.report.load import Section, setting
-from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS
+from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS, OURS
 from stablernn.report.rows import Cell, Row, rows
 from stablernn.report.tables import Table
 
 EPSILON = "0.01"  # nats, as certificates name it
 _DIFFERENCE = "− unstable"
-_OURS = [name for name in CONSTRAINTS if name.startswith("lstm_") and name != "lstm_as_coded"]
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
         yield "λ and k of the seed where they are largest"
     names = {str(setting(line.cell.runs[0], "stability.name")) for line in found}
     models = {line.row.model for line in found}
-    ours = [CONSTRAINTS[name] for name in _OURS if name in names]
+    ours = [CONSTRAINTS[name] for name in OURS if name in names]
     if "stable" in names and "lstm" in models:
         yield "as stated: the study’s condition" + (f"; {', '.join(ours)}: conditions of this project" if ours else "")
     if "lstm_as_coded" in names:

@@ -8,18 +8,22 @@ from stablernn.record import Record
 from stablernn.report.certificate import rate
 from stablernn.report.difference import difference, relative
 from stablernn.report.load import Section, setting
-from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, constraint_rank, rank
+from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, OURS, STABILITIES, constraint_rank, rank
 from stablernn.report.rows import Cell, differing, settings_of
 from stablernn.report.tables import Table, trained_for
 
 
 @dataclass(frozen=True)
 class Price:
-    """The runs of one model under one constraint at one limit; ``note``: settings that set it apart from like runs."""
+    """The runs of one model under one constraint at one limit.
+
+    ``note`` and ``options``: what sets them apart from like runs, among the settings and among the constraint's own.
+    """
 
     model: str
     note: str
     constraint: str
+    options: str
     limit: float | None
     runs: tuple[Record, ...]
 
@@ -27,6 +31,12 @@ class Price:
     def name(self) -> str:
         """Of the model, with what else it may not be compared with."""
         return MODEL_NAMES.get(self.model, self.model) + (f" ({self.note})" if self.note else "")
+
+    @property
+    def label(self) -> str:
+        """Of the constraint, without its limit."""
+        known = CONSTRAINTS.get(self.constraint, self.constraint)
+        return f"{known} ({self.options})" if self.options else known
 
     @property
     def cell(self) -> Cell:
@@ -50,17 +60,28 @@ def prices(section: Section) -> list[Price]:
         model = setting(record, "model.name")
         alike = [settings_of(other) for other in kept if setting(other, "model.name") == model]
         note = differing(settings_of(record), alike)
-        groups.setdefault((model, note, setting(record, "stability.name"), _limit(record)), []).append(record)
+        constraint = setting(record, "stability.name")
+        like = [
+            _options(other)
+            for other in kept
+            if (setting(other, "model.name"), setting(other, "stability.name")) == (model, constraint)
+        ]
+        options = differing(_options(record), like)
+        groups.setdefault((model, note, constraint, options, _limit(record)), []).append(record)
 
     def order(key: tuple) -> tuple:
-        model, note, constraint, limit = key
-        return rank(model), model, note, constraint_rank(constraint), constraint, limit or 0
+        model, note, constraint, options, limit = key
+        return rank(model), model, note, constraint_rank(constraint), constraint, options, limit or 0
 
     return [Price(*key, runs=tuple(groups[key])) for key in sorted(groups, key=order)]
 
 
 def _limit(record: Record) -> float | None:
     return setting(record, "stability.constraint").get("limit")
+
+
+def _options(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in setting(record, "stability.constraint").items() if key != "limit"}
 
 
 def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str, Any]]]) -> Table | None:
@@ -87,7 +108,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         lines.append(
             [
                 price.name,
-                CONSTRAINTS.get(price.constraint, price.constraint),
+                price.label,
                 f"{price.limit:g}" if price.limit is not None else "–",
                 rate(max(rates)) if rates else "none",
                 price.cell.text(),
@@ -99,6 +120,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
     options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
     every = [record for price in found for record in price.runs]
     seeds = len({setting(record, "seed") for record in every})
+    ours = [CONSTRAINTS[name] for name in OURS if _has(found, name)]
     notes = [
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
@@ -111,8 +133,8 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         "as coded: its limits prove nothing, λ is what is found for these weights"
         if _has(found, "lstm_as_coded")
         else "",
-        "as stated: the study's condition; scalar, row-wise, 2-norm, i = 1 - f, W = 0, W_o alone, cascade: "
-        "conditions of this project",
+        "as stated: the study's condition" if _has(found, "stable") else "",
+        f"{', '.join(ours)}: conditions of this project" if ours else "",
         trained_for(every),
     ]
     return Table(

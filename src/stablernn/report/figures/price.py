@@ -6,7 +6,6 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import constraint_colour
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
-from stablernn.report.names import CONSTRAINTS
 from stablernn.report.price import prices
 
 
@@ -18,7 +17,7 @@ def price_curves(section: Section) -> Figure | None:
         certified = [1 - max(price.rates) for price in here if price.rates]
         for price in here if certified else []:
             mean, runs = statistics.mean(price.cell.values), [run.id for run in price.runs]
-            label = typeset(CONSTRAINTS.get(price.constraint, price.constraint))
+            label = typeset(price.label)
             colour = constraint_colour(price.constraint)
             if price.constraint == "unstable":
                 ends = (min(certified), max(certified)) if len(certified) > 1 else (certified[0] / 2, certified[0] * 2)
