@@ -339,8 +339,26 @@ def test_without_push_the_workspace_needs_neither_key_nor_network(tmp_path, no_n
     ]
 
 
-def test_nothing_to_send_needs_neither_key_nor_network(tmp_path, no_network):
-    entry("wandb_sync")(compose("wandb_sync", [f"runs={tmp_path}"]))
+def test_nothing_left_to_send_needs_neither_key_nor_network(tmp_path, no_network, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(sync.log, "info", said.append)
+    send = entry("wandb_sync")
+    (folder,) = offline(tmp_path / "sent", "one")
+    (folder / "run-one.wandb.synced").touch()
+    send(compose("wandb_sync", [f"runs={tmp_path / 'sent'}"]))
+    assert [line.partition(" in ")[0] for line in said] == ["nothing to send", "1 runs sent before, skipped"]
+    (tmp_path / "online" / "wandb" / "run-20260101_000000-one").mkdir(parents=True)
+    (tmp_path / "online" / "wandb" / "run-20260101_000000-one" / "run-one.wandb").touch()
+    send(compose("wandb_sync", [f"runs={tmp_path / 'online'}"]))
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "untracked"])
+def test_a_folder_without_tracked_runs_is_refused(folder, tmp_path, no_network):
+    (tmp_path / "untracked" / "wandb").mkdir(parents=True)
+    runs = tmp_path / folder
+    with pytest.raises(ConfigurationError, match=rf"^runs={runs}: no tracked runs in .*tracking=offline.* runs=else"):
+        entry("wandb_sync")(compose("wandb_sync", [f"runs={runs}"]))
 
 
 def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -354,8 +372,8 @@ def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 @pytest.mark.slow
 def test_the_scripts_say_in_a_line_what_is_missing(tmp_path):
     nothing = script("wandb_sync", cwd=tmp_path)
-    assert (nothing.returncode, nothing.stderr.count("\n")) == (0, 1)
-    assert "nothing to send in runs/wandb" in nothing.stderr
+    assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
+    assert "no tracked runs in runs/wandb" in nothing.stderr
     offline(tmp_path / "runs", "one")
     for answer in (script("wandb_sync", cwd=tmp_path), script("wandb_workspace", "push=true", "out=w", cwd=tmp_path)):
         assert answer.returncode == 2

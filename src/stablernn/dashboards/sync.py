@@ -9,7 +9,7 @@ from pathlib import Path
 from stablernn.console import display, log, open_bar
 from stablernn.dashboards.folder import is_alive
 from stablernn.dashboards.service import run_limited
-from stablernn.errors import TrackingError
+from stablernn.errors import ConfigurationError, TrackingError
 from stablernn.record import RECORD_FILE
 
 WANDB = (sys.executable, "-m", "wandb")
@@ -44,7 +44,16 @@ def is_under_way(folder: Path, runs: Path) -> bool:
 
 
 def to_sync(runs: Path) -> tuple[list[Path], Outcome]:
-    """The folders to send, and an outcome that names those that are not."""
+    """The folders to send, and an outcome that names those that are not.
+
+    Raises:
+        ConfigurationError: no run was tracked below ``runs``, offline or online.
+    """
+    if not any((runs / "wandb").glob("*run-*/*.wandb")):
+        raise ConfigurationError(
+            f"runs={runs}: no tracked runs in {runs / 'wandb'}: name the folder of runs that were trained with "
+            "tracking=offline, as in runs=elsewhere (make sync RUNS=elsewhere)"
+        )
     outcome, folders = Outcome(), []
     for folder in offline_runs(runs):
         if is_synced(folder):
