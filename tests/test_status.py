@@ -256,6 +256,17 @@ def test_what_asks_for_attention_comes_first_and_a_name_is_as_long_as_it_must_be
     assert all(run.id in printed(twins) for run in twins)  # only the hash tells them apart
 
 
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("by", ["runs", "groups"])
+def test_every_column_has_a_heading(by, width, runs):
+    lines = printed(look(runs, PLANNED).values(), width, by=by).splitlines()
+    heads = next(line for line in lines if " state " in line)
+    running = next(line for line in lines if " running " in line)
+    assert len(re.split("  +", heads)) == len(re.split("  +", running))  # "30 s" is one cell
+    share = running.index("%")
+    assert heads[share - 3 : share + 1] == "done", "a share of the updates ends where its heading does"
+
+
 def test_best_so_far_is_told_for_each_text():
     scored = [
         RunState(name(0), DONE, best=90.0, fingerprint="a"),

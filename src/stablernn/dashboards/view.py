@@ -87,7 +87,7 @@ def _runs(states: Sequence[RunState], width: int, lines: int | None) -> Renderab
     names = _names(states)
     ordered = sorted(states, key=lambda run: STATES.index(run.state))  # stable: by id within a state
     shown = ordered if lines is None else ordered[:lines]
-    table = _table(width, "run", "state", "updates", "", "valid", "best", "words/s", "left")
+    table = _table(width, "run", "state", "updates", "done", "valid", "best", "words/s", "left")
     for run in shown:
         updates = "" if run.update is None else f"{run.update:,}" + (f"/{run.total:,}" if run.total else "")
         table.add_row(
@@ -116,7 +116,7 @@ def _groups(states: Sequence[RunState], width: int, lines: int | None) -> Render
 
     ordered = sorted(groups, key=urgency)
     shown = ordered if lines is None else ordered[:lines]
-    table = _table(width, "group", "state", "done", "", "valid", "best", "words/s", "left")
+    table = _table(width, "group", "state", "runs", "done", "valid", "best", "words/s", "left")
     for name in shown:
         runs = groups[name]
         going = [run for run in runs if run.state == RUNNING]
