@@ -123,6 +123,19 @@ def test_plans_and_analyses_are_of_the_studies_that_a_report_knows():
         studies_of(options, "smoke")
 
 
+def test_a_misspelt_study_or_profile_is_answered_by_the_one_that_is_meant():
+    options = compose("reproduce/plan", [])
+    for study, profile, told in (
+        ("tabel1", "smoke", r"study=tabel1 does not exist: choose all, .*, linear_systems; did you mean table1\?$"),
+        ("linear_systems", "quik", r"profile=quik does not exist: choose auto, .*, paper; did you mean quick\?$"),
+        ("everything", "smoke", "study=everything does not exist: choose all, .*, linear_systems$"),
+        (7, "smoke", "study=7 does not exist: choose all, .*, linear_systems$"),
+    ):
+        options.study = study
+        with pytest.raises(ConfigurationError, match=told):
+            studies_of(options, profile)
+
+
 def test_table_1_at_cpu_is_the_winners_and_the_price_of_stability_shares_its_runs(tmp_path):
     """Winners of a search that is over: their settings, three seeds a cell, and equal settings have one id."""
     own = {"rnn": ["optimizer.lr=5"], "lstm": ["training.clip=1"]}

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import hydra
@@ -96,7 +96,7 @@ def explain(error: Exception, config_name: str) -> str:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             group, _, choice = str(cause.missing_cfg_file).rpartition("/")
             options = sorted(cause.options or [])
-            return f"{group}={choice} does not exist: choose {group}={'|'.join(options)}{_nearest(choice, options)}"
+            return f"{group}={choice} does not exist: choose {group}={'|'.join(options)}{nearest(choice, options)}"
         if isinstance(cause, StableRNNError):
             return str(cause)
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
@@ -104,7 +104,7 @@ def explain(error: Exception, config_name: str) -> str:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         name = unknown.group(1)
-        return f"{name} is not an option{_nearest(name, _options(config_name))}; --help lists the options"
+        return f"{name} is not an option{nearest(name, _options(config_name))}; --help lists the options"
     merged = re.search(r"Error merging override (\S+)", text)
     if merged and error.__cause__ is not None:
         return f"{merged.group(1)}: {str(error.__cause__).splitlines()[0]}"
@@ -113,7 +113,8 @@ def explain(error: Exception, config_name: str) -> str:
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _nearest(name: str, candidates: list[str]) -> str:
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """The end of a message on a name that does not exist: which one may be meant; empty where none is like it."""
     near = difflib.get_close_matches(name, [c for c in candidates if not c.endswith("_")], n=1, cutoff=0.75)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, ListConfig
 
 from stablernn.checks import check
-from stablernn.compose import CONFIG_FOLDER
+from stablernn.compose import CONFIG_FOLDER, nearest
 from stablernn.config import make
 from stablernn.console import console, log
 from stablernn.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
@@ -84,15 +84,13 @@ def studies_of(options: DictConfig, profile: str) -> list[Study]:
         ConfigurationError: there is no such study or profile, or a run cannot be made.
     """
     if options.study not in (*options.plans, ALL):
-        raise ConfigurationError(f"study={options.study} does not exist: choose {', '.join((ALL, *options.plans))}")
+        raise _unknown("study", options.study, (ALL, *options.plans))
     overrides = shlex.split(options.overrides or "")
     known: dict[Any, Part] = {}
     found = []
     for name in options.all if options.study == ALL else [options.study]:
         if profile not in options.plans[name]:
-            raise ConfigurationError(
-                f"profile={profile} does not exist: choose {', '.join(('auto', *options.plans[name]))}"
-            )
+            raise _unknown("profile", profile, ("auto", *options.plans[name]))
         entries = list(_flat(options.plans[name][profile]))
         sweeps = [
             ([*_at(entry.sweep, profile), *overrides], entry.side_by_side) for entry in entries if "sweep" in entry
@@ -105,6 +103,10 @@ def studies_of(options: DictConfig, profile: str) -> list[Study]:
         for config in part.configs:
             check(config)
     return found
+
+
+def _unknown(option: str, value: object, known: Sequence[str]) -> ConfigurationError:
+    return ConfigurationError(f"{option}={value} does not exist: choose {', '.join(known)}{nearest(str(value), known)}")
 
 
 def _flat(entries: ListConfig) -> Iterator[DictConfig]:
