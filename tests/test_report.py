@@ -152,6 +152,34 @@ def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_pat
     assert "| LSTM | unstable | recurrent | 35 | 44.0 | 1 | – | – | no | – | 40.0 |" in text
 
 
+BEGIN, END = "<!-- perplexity table: written by make report -->", "<!-- end of the perplexity table -->"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "does not exist: name the file"),
+        ("a letter\n", f"has no place for the table: add {BEGIN} and {END}"),
+        (f"{BEGIN}\n", "has no place"),
+        (f"{END}\n{BEGIN}\n", "has no place"),
+        ("\xff".encode("latin-1"), "has no place"),
+    ],
+)
+def test_a_readme_without_a_place_for_the_table_is_refused_before_anything_is_written(text, told, tmp_path, plan):
+    record(90.0).write(tmp_path / "records" / "one")
+    readme = tmp_path / "READMEE.md"
+    if text is not None:
+        readme.write_bytes(text if isinstance(text, bytes) else text.encode())
+    message = rf"^readme={readme} {told}.*or choose readme=null to leave every file alone$"
+    with pytest.raises(ConfigurationError, match=message):
+        write_report(tmp_path / "records", tmp_path / "results", readme)
+    plan.readme = str(readme)
+    with pytest.raises(ConfigurationError, match=message):
+        reproduce(plan)
+    assert not {"runs", "results"} & {path.name for path in tmp_path.iterdir()}
+    assert text is None or readme.read_bytes() == (text if isinstance(text, bytes) else text.encode())
+
+
 @pytest.mark.parametrize("missing", ["altair", "vl_convert"])
 def test_without_what_draws_the_tables_are_written_and_it_is_named(missing, tmp_path, monkeypatch):
     for name in ("axes", "interactive", "printed", "page"):

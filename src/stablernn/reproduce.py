@@ -16,7 +16,7 @@ from stablernn.errors import ConfigurationError, DataError, MissingPackageError,
 from stablernn.linear_part import LinearPart
 from stablernn.parts import Part, chain
 from stablernn.plan import print_plan
-from stablernn.report.write import write_report
+from stablernn.report.write import around_table, write_report
 from stablernn.study import Study
 
 ALL = "all"
@@ -26,11 +26,14 @@ def reproduce(options: DictConfig) -> None:
     """Print the plan, carry it out study by study, publish the records, write and print the report.
 
     Raises:
-        StableRNNError: the plan cannot be made, or some of its runs or one of several studies failed.
+        StableRNNError: the plan cannot be made, ``readme`` has no place for the table, or some of its runs or one of several studies failed.
     """
     profile = options.profile
     if profile == "auto":
         profile = "paper" if torch.cuda.is_available() else "quick"
+    readme = Path(options.readme) if options.readme else None
+    if readme is not None:
+        around_table(readme)  # refused now, and not after hours of training
     studies = _available(studies_of(options, profile), asked=options.dataset != "auto")
     print_plan(profile, options.profile != "auto", studies)
 
@@ -53,7 +56,7 @@ def reproduce(options: DictConfig) -> None:
     results = Path(options.results)
     files, undrawn = [], None
     try:
-        files = write_report(results / "records", results, Path(options.readme) if options.readme else None)
+        files = write_report(results / "records", results, readme)
     except MissingPackageError as error:  # the runs are done all the same
         undrawn = error
     for study in studies:

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 
 from stablernn.console import console
-from stablernn.errors import RecordError
+from stablernn.errors import ConfigurationError, RecordError
 from stablernn.files import write_text
 from stablernn.report.chapters import Chapter, chapters, linear_chapter
 from stablernn.report.contraction import contraction_table
@@ -45,10 +45,11 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
     Args:
         source: every record below it is read, and the analyses beside it.
         results: the folder of ``tables/``, ``figures/`` and ``report/``, and of the measurements in ``bench/``.
-        readme: its table is renewed.
+        readme: its table is renewed; None: there is none.
 
     Raises:
         RecordError: there are no records.
+        ConfigurationError: ``readme`` has no place for the table; nothing is written.
         MissingPackageError: what draws is not installed; the tables are written.
     """
     evidence = gather(source, results)
@@ -56,9 +57,11 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         raise RecordError(
             f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )
+    if readme is not None:
+        around_table(readme)
     made = chapters(evidence)
     tables = [_write_tables(chapter, results) for chapter in made]
-    if evidence.study and readme is not None and readme.is_file():
+    if evidence.study and readme is not None:
         first, *others = leading(evidence.study)
         shown = [table(first), *(table(abridged(part)) for part in others)]
         told = [markdown(_without(one, shown[:at])) for at, one in enumerate(shown)]
@@ -102,10 +105,28 @@ def _without(shown: Table, above: Sequence[Table]) -> Table:
 
 
 def _renew(readme: Path, tables: str) -> None:
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
+    before, after = around_table(readme)
+    write_text(readme, f"{before}\n{tables}{after}")
+
+
+def around_table(readme: Path) -> tuple[str, str]:
+    """What stands before a README's table and behind it, each with its mark.
+
+    Raises:
+        ConfigurationError: there is no such file, or it lacks a mark.
+    """
+    none = "or choose readme=null to leave every file alone"
+    if not readme.is_file():
+        raise ConfigurationError(f"readme={readme} does not exist: name the file whose table is to be renewed, {none}")
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except UnicodeDecodeError:  # then it is no text at all
+        text = ""
+    before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
-    if begin and end:
-        write_text(readme, f"{before}{begin}\n{tables}{end}{after}")
+    if not (begin and end):
+        raise ConfigurationError(f"readme={readme} has no place for the table: add {_BEGIN} and {_END}, {none}")
+    return before + begin, end + after
 
 
 def print_report(source: Path, study: str = "perplexity") -> None:
