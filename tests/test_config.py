@@ -472,6 +472,21 @@ def test_help_says_what_a_script_does_and_how_it_is_called_in_the_columns_of_a_t
     assert max(map(len, f"{told.header}\n{told.footer}".splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("config_name", "options"),
+    [
+        ("report", {"records", "results", "readme", "serve"}),
+        ("analyze", {"run", "analysis", "k_max", "fresh"}),
+        ("convert", {"run", "epsilon", "k", "guarantee", "k_max"}),
+    ],
+)
+def test_help_explains_the_options_that_a_first_call_needs(config_name, options):
+    header = compose(config_name, [], with_hydra=True).hydra.help.header
+    explained = set(re.findall(r"^(\w+) {2,}\S", header, re.M))
+    assert options - {"k_max"} <= explained
+    assert options <= set(re.findall(r"\w+", header))
+
+
 def test_the_help_of_reproduce_has_every_study_and_option():
     """It shows them in its own words, as the plans below them fill many screens."""
     plan = compose("reproduce/plan", [], with_hydra=True)
