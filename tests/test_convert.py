@@ -155,7 +155,7 @@ def test_what_is_not_proven_is_measured_or_refused_with_the_reason(corpus):
 
 def test_a_k_max_that_is_too_small_is_refused_with_what_was_measured(corpus):
     model = network(LSTMCell, types=corpus.types, gain=3.0)
-    with pytest.raises(ConfigurationError, match=r"k_max=1 words .* change the mean log-probability by .*larger k_max"):
+    with pytest.raises(ConfigurationError, match=r"k_max=1: .* changes the mean log-probability by .*larger k_max"):
         choose(model, corpus.splits["valid"].first(300), 1e-6, None, "measured", k_max=1)
 
 

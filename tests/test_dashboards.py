@@ -287,7 +287,7 @@ def test_after_the_time_for_all_no_further_run_is_begun(tmp_path):
     offline(tmp_path, "one", "two", "three")
     outcome = send(tmp_path, stub(tmp_path, "exec sleep 60"), seconds=0.5)
     assert (len(outcome.failed), len(outcome.left)) == (1, 2)
-    with pytest.raises(TrackingError, match="2 were not tried, as the time was up"):
+    with pytest.raises(TrackingError, match="2 not tried, as the time was up"):
         sync.conclude(outcome)
 
 
@@ -346,7 +346,7 @@ def test_nothing_left_to_send_needs_neither_key_nor_network(tmp_path, no_network
     (folder,) = offline(tmp_path / "sent", "one")
     (folder / "run-one.wandb.synced").touch()
     send(compose("wandb_sync", [f"runs={tmp_path / 'sent'}"]))
-    assert [line.partition(" in ")[0] for line in said] == ["nothing to send", "1 runs sent before, skipped"]
+    assert [line.partition(" in ")[0] for line in said] == ["nothing to send", "1 run sent before, skipped"]
     (tmp_path / "online" / "wandb" / "run-20260101_000000-one").mkdir(parents=True)
     (tmp_path / "online" / "wandb" / "run-20260101_000000-one" / "run-one.wandb").touch()
     send(compose("wandb_sync", [f"runs={tmp_path / 'online'}"]))

@@ -109,7 +109,7 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
     with pytest.raises(ConfigurationError, match="device=cuda:0"):
         own_device(torch.device("cuda", 0))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ConfigurationError, match="no larger than the 1 GPUs"):
+    with pytest.raises(ConfigurationError, match="no larger than the 1 GPU here"):
         own_device(torch.device("cuda"))
     assert processes.world_size() == 2
 

@@ -257,7 +257,7 @@ def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkey
 
     monkeypatch.setattr("stablernn.training.attempt.run_in_turns", broken)
     plan.plans.perplexity.smoke[0].side_by_side = False
-    with pytest.raises(StableRNNError, match="1 runs failed"):
+    with pytest.raises(StableRNNError, match=r"^1 run failed"):
         reproduce(plan)
     assert len(list((tmp_path / "results" / "records" / "smoke" / "perplexity").glob("*/record.json"))) == 1
 

@@ -139,7 +139,7 @@ def test_the_interval_is_that_of_the_mean():
         ([90.0, 92.0, 94.0], [85.0, 92.0, 103.0], "undecided", "a difference of +1.3 ± 17.6 is too uncertain"),
         ([90.0], [93.3], "undecided", "undecided with 1 seed (difference +3.3)"),
         ([90.0, 91.0], [None, None], "not supported", "training fails when stable, 2 of 2 stable runs diverged"),
-        ([None], [90.0], "undecided", "undecided, 1 of 1 unstable runs diverged"),
+        ([None], [90.0], "undecided", "undecided, 1 of 1 unstable run diverged"),
         ([90.0, 91.0, 92.0], [90.1, 90.9, None], "undecided", "1 of 3 stable runs diverged"),
         ([90.0, 91.0, 92.0], [], "undecided", "no stable run"),
         ([], [91.0], "undecided", "no unstable run"),
@@ -386,8 +386,7 @@ def test_speed_is_told_of_whole_models_and_of_states(tmp_path):
     write_json(tmp_path / "bench" / "sequences-a.json", measured(training=4.0))
     (judgement,) = CLAIM["C8"].judge(gather(tmp_path, tmp_path))
     assert (
-        "Scoring at best 1.3 times as fast (LSTM, k = 3, batch 1, 10 steps), faster in 1 of 1 cases"
-        in judgement.verdict
+        "Scoring at best 1.3 times as fast (LSTM, k = 3, batch 1, 10 steps), faster in 1 of 1 case" in judgement.verdict
     )
     assert "raining at best 0.4 times" in judgement.verdict
     assert "scoring at best 2 times" in judgement.evidence

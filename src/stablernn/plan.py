@@ -10,6 +10,7 @@ from stablernn.console import console
 from stablernn.linear_part import LinearPart
 from stablernn.parts import Part, count_once
 from stablernn.study import Study
+from stablernn.wording import counted
 
 
 def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> None:
@@ -34,7 +35,7 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> None:
     to_do, systems = sum(len(part.counted) for part in parts), sum(len(part.to_do) for part in linear)
     if to_do or systems:
         total = _duration(sum(part.seconds for part in (*parts, *linear)))
-        what = [f"{count} {kind}" for count, kind in ((to_do, "runs"), (systems, "linear systems")) if count]
+        what = [counted(count, kind) for count, kind in ((to_do, "run"), (systems, "linear system")) if count]
         console.print(f"{' and '.join(what)} to do, about {total} (measured on this machine)", highlight=False)
     else:
         console.print("Every run of this plan is done: nothing to train, only the report is written anew.")

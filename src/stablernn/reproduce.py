@@ -18,6 +18,7 @@ from stablernn.parts import Part, chain
 from stablernn.plan import print_plan
 from stablernn.report.write import around_table, write_report
 from stablernn.study import Study
+from stablernn.wording import counted
 
 ALL = "all"
 
@@ -26,7 +27,8 @@ def reproduce(options: DictConfig) -> None:
     """Print the plan, carry it out study by study, publish the records, write and print the report.
 
     Raises:
-        StableRNNError: the plan cannot be made, ``readme`` has no place for the table, or some of its runs or one of several studies failed.
+        StableRNNError: the plan cannot be made, or some of its runs or one of several studies failed.
+        ConfigurationError: ``readme`` has no place for the table; nothing is run.
     """
     profile = options.profile
     if profile == "auto":
@@ -52,7 +54,7 @@ def reproduce(options: DictConfig) -> None:
         left += in_use
         if failed:
             of = f" of {study.name}" if len(studies) > 1 else ""
-            failures.append(f"{len(failed)} runs{of} failed")
+            failures.append(f"{counted(len(failed), 'run')}{of} failed")
     results = Path(options.results)
     files, undrawn = [], None
     try:
@@ -72,7 +74,7 @@ def reproduce(options: DictConfig) -> None:
         console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
     if left:
         console.print(
-            f"{left} runs are left to other processes (see above); the same command adds them once they are done"
+            f"{counted(left, 'run')} left to other processes (see above); the same command adds what they have done"
         )
     if failures:
         raise StableRNNError(f"{', '.join(failures)} (see above); the same command tries them again")

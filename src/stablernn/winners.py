@@ -18,6 +18,7 @@ from stablernn.report.search import search_table
 from stablernn.report.write import rich_table
 from stablernn.search import Search
 from stablernn.training.grids import leaves, winner_file
+from stablernn.wording import counted
 
 _WHERE = ("hydra", "runs=", "tracking", "device=", "threads=", "progress=")  # arguments that change no result
 
@@ -83,7 +84,7 @@ def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
     arguments = shlex.join(argument for argument in command if not argument.startswith(_WHERE))
     lines = [
         "# @package _global_",
-        f"# The best of {trials} trials: validation perplexity {best:.2f}, run {record.id}. Found by",
+        f"# The best of {counted(trials, 'trial')}: validation perplexity {best:.2f}, run {record.id}. Found by",
         f"#   python scripts/train.py -m {arguments}",
         "# Train it, here under a constraint:",
         f"#   python scripts/train.py experiment=best/{name} stability=stable",

@@ -10,6 +10,7 @@ from stablernn.errors import ConfigurationError
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.truncated import FeedForward
 from stablernn.stability.certificates import Certificate, certify
+from stablernn.wording import counted
 
 CERTIFIED, MEASURED, GIVEN, OWN = "certified", "measured", "given", "own"
 GUARANTEES = ("auto", CERTIFIED, MEASURED)
@@ -93,11 +94,12 @@ def choose(
 
 
 def _own(backbone: FeedForward, split: Split, k: int | None) -> Choice:
+    words = counted(backbone.k, "word")
     if k not in (None, backbone.k):
         raise ConfigurationError(
-            f"k={k}: the run was trained as a feed-forward model of {backbone.k} words; leave k=null to keep them"
+            f"k={k}: the run was trained as a feed-forward model of {words}; leave k=null to keep that"
         )
-    reason = f"it was trained as a feed-forward model of {backbone.k} words and is exported as it is"
+    reason = f"it was trained as a feed-forward model of {words} and is exported as it is"
     return Choice(backbone.k, OWN, reason, None, 0.0, None, Gap(0.0, 0.0), len(split), {})
 
 
@@ -131,7 +133,7 @@ def _search(model: SequenceModel, split: Split, epsilon: float, k_max: int) -> t
     examined = gaps([*(2**power for power in range(k_max.bit_length()) if 2**power < k_max), k_max])
     if abs(examined[k_max]) > epsilon:
         raise ConfigurationError(
-            f"k_max={k_max} words of context change the mean log-probability by {examined[k_max]:.2g} nats on "
+            f"k_max={k_max}: so much context changes the mean log-probability by {examined[k_max]:.2g} nats on "
             f"{len(split):,} words, more than epsilon={epsilon:g}: choose a larger k_max or epsilon"
         )
     fails = max((k for k, gap in examined.items() if abs(gap) > epsilon), default=0)

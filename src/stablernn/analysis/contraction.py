@@ -51,7 +51,7 @@ class ContractionAnalysis:
         length = min(self.lead + max(self.longest, self.words), len(ids) // self.streams)
         if length < self.lead + self.longest:
             raise ConfigurationError(
-                f"analysis.streams={self.streams} of {self.lead + self.longest} words need "
+                f"analysis.streams={self.streams}: stretches of {self.lead + self.longest} words need "
                 f"{self.streams * (self.lead + self.longest):,} words, and {self.split} has {len(ids):,}: fewer streams"
             )
         words = ids[: length * self.streams].view(self.streams, length).T

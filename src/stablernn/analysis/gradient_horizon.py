@@ -57,7 +57,7 @@ def gradient_norms(
     room = len(split) - reach + 1
     if room < streams:
         raise ConfigurationError(
-            f"analysis.streams={streams} positions with {reach - 1} words before each need {streams + reach - 1:,} "
+            f"analysis.streams={streams}: positions with {reach - 1} words before each need {streams + reach - 1:,} "
             f"words, and the split has {len(split):,}: fewer streams, or a smaller lead or horizon"
         )
     device = model.inputs.weight.device

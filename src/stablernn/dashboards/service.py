@@ -14,6 +14,7 @@ from typing import Any
 
 from stablernn.errors import ConfigurationError, TrackingError
 from stablernn.training.tracking import has_account
+from stablernn.wording import counted
 
 _PROBE_SECONDS = 2.0
 
@@ -104,7 +105,8 @@ def within(seconds: float, task: Callable[..., Any], *arguments: Any) -> Any:
     sender.close()
     try:
         if not receiver.poll(seconds):
-            raise TrackingError(f"not done within {seconds:g} seconds: try again, or give more with seconds=...")
+            limit = counted(f"{seconds:g}", "second")
+            raise TrackingError(f"not done within {limit}: try again, or give more with seconds=...")
         failed, result = receiver.recv()
     except EOFError:
         raise TrackingError("the process that talked to W&B ended without an answer") from None

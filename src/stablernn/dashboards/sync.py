@@ -11,6 +11,7 @@ from stablernn.dashboards.folder import is_alive
 from stablernn.dashboards.service import run_limited
 from stablernn.errors import ConfigurationError, TrackingError
 from stablernn.record import RECORD_FILE
+from stablernn.wording import counted
 
 WANDB = (sys.executable, "-m", "wandb")
 _DEAD_AFTER = 300.0  # seconds, as in conf/status.yaml
@@ -91,12 +92,13 @@ def sync(
                 outcome.left.append(folder.name)
                 continue
             bar.update(number, _run_id(folder))
-            code, output = run_limited([*wandb, "sync", *options, str(folder)], min(run_seconds, left))
+            limit = min(run_seconds, left)
+            code, output = run_limited([*wandb, "sync", *options, str(folder)], limit)
             if code == 0 and is_synced(folder):
                 outcome.synced.append(folder.name)
                 continue
             outcome.failed.append(folder.name)
-            why = f"not done within {min(run_seconds, left):.0f} seconds" if code is None else _last_line(output)
+            why = f"not done within {counted(f'{limit:.0f}', 'second')}" if code is None else _last_line(output)
             log.error(f"{folder.name}: {why}")
         bar.close()
     return outcome
@@ -114,10 +116,10 @@ def conclude(outcome: Outcome) -> None:
         (outcome.under_way, "still training, left for later"),
     ):
         if names:
-            log.info(f"{len(names)} runs {meaning}")
+            log.info(f"{counted(len(names), 'run')} {meaning}")
     if outcome.failed or outcome.left:
-        parts = [f"{len(outcome.failed)} runs failed (see above)"] if outcome.failed else []
-        parts += [f"{len(outcome.left)} were not tried, as the time was up"] if outcome.left else []
+        parts = [f"{counted(len(outcome.failed), 'run')} failed (see above)"] if outcome.failed else []
+        parts += [f"{len(outcome.left)} not tried, as the time was up"] if outcome.left else []
         raise TrackingError(f"{', '.join(parts)}; the same command sends what is left")
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stablernn.dashboards.states import DIVERGED, DONE, FAILED, RUNNING, STATES, STOPPED, TO_DO, RunState, time_left
+from stablernn.wording import counted
 
 _STYLES = {RUNNING: "cyan", FAILED: "red", STOPPED: "yellow", DIVERGED: "magenta", TO_DO: "dim", DONE: "green"}
 _MEANT = {
@@ -49,7 +50,7 @@ def _lines(shown: RenderableType, width: int) -> int:
 
 
 def _head(states: Sequence[RunState], title: str) -> RenderableType:
-    counts = Text(f"{len(states)} runs: ")
+    counts = Text(f"{counted(len(states), 'run')}: ")
     shown = [(state, sum(run.state == state for run in states)) for state in STATES]
     parts = [Text(f"{count} {state}", style=_STYLES[state]) for state, count in reversed(shown) if count]
     bar = Table.grid(padding=(0, 1))

@@ -19,6 +19,7 @@ from stablernn.data.tokens import file_of, narrow, read_tokens
 from stablernn.data.vocabulary import Vocabulary
 from stablernn.errors import ConfigurationError, DataError
 from stablernn.files import file_digest, json_digest, parse_json, write_json, write_text, writing
+from stablernn.wording import counted
 
 _COUNTS = "counts.json"
 
@@ -174,12 +175,12 @@ class WordCorpus:
         if self.expected is None:
             return
         wrong = [
-            f"{split} has {counts['tokens'][split]:,} tokens, expected {expected:,}"
+            f"{split} has {counted(counts['tokens'][split], 'token')}, expected {expected:,}"
             for split, expected in self.expected["tokens"].items()
             if counts["tokens"][split] != expected
         ]
         if counts["types"] != self.expected["types"]:
-            wrong.append(f"the vocabulary has {counts['types']:,} types, expected {self.expected['types']:,}")
+            wrong.append(f"the vocabulary has {counted(counts['types'], 'type')}, expected {self.expected['types']:,}")
         if wrong:
             raise DataError(
                 f"{self.name}: this is not the published text: {'; '.join(wrong)}. "

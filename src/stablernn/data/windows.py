@@ -8,6 +8,7 @@ from torch import Tensor
 
 from stablernn.data.splits import Split
 from stablernn.errors import ConfigurationError
+from stablernn.wording import counted
 
 
 class Windows:
@@ -43,12 +44,12 @@ class Windows:
         self.length = length
         if self.steps == 0:
             raise ConfigurationError(
-                f"training.batch_size={batch} streams need at least {batch} tokens, got {len(split)}"
+                f"training.batch_size={batch} needs a token a stream, got {counted(len(split), 'token')}: choose less"
             )
         number, shares = share
         if batch % shares:
             raise ConfigurationError(
-                f"training.batch_size={batch} streams cannot be shared by {shares} processes: choose a multiple"
+                f"training.batch_size={batch} cannot be shared by {shares} processes: choose a multiple"
             )
         mine = slice(number * batch // shares, (number + 1) * batch // shares)
         streams = (

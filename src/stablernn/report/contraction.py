@@ -6,6 +6,7 @@ from typing import Any
 from stablernn.record import Record
 from stablernn.report.certificate import describe_run, describe_stability
 from stablernn.report.tables import Table, of_a_run
+from stablernn.wording import counted
 
 STAGE_NAMES = {"initial": "before training", "best": "best epoch", "last": "end"}
 
@@ -32,7 +33,7 @@ def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
             )
     notes = [
         f"λ_r: largest growth in r words of the distance of two states on {options['split']}, found by gradient ascent"
-        f" over {options['streams']} pairs (a search: the true supremum may be larger)",
+        f" over {counted(options['streams'], 'pair')} (a search: the true supremum may be larger)",
         "exponent: mean growth of the log-length of a tangent, nats a word, ± deviation over streams; below 0 the "
         "model is stable on the data",
     ]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from stablernn.report.tables import Table
+from stablernn.wording import counted
 
 _FORMS = {
     "recurrent": "recurrent, PyTorch",
@@ -44,7 +45,7 @@ def conversion_table(found: dict[str, Any]) -> Table:
         f"{choice['how']}: {choice['reason']}",
         *([f"gaps measured on {choice['tokens']:,} {choice['split']} words"] if choice["how"] != "own" else []),
         f"speed: all log-probabilities of one stream of {speed['tokens']:,} words, in pieces of {speed['piece']:,}; "
-        f"medians of {speed['rounds']} alternating rounds, threads: {hardware['threads']}, {where}",
+        f"medians of {counted(speed['rounds'], 'alternating round')}, threads: {hardware['threads']}, {where}",
         "a ratio to the recurrent model in PyTorch is also one of runtimes",
     ]
     return Table(f"{found['run']} without recurrence", ["quantity", "value", "of"], lines, notes)

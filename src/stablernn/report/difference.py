@@ -28,6 +28,7 @@ from stablernn.record import Record
 from stablernn.report.judgement import half_width, seeds_told, student
 from stablernn.report.load import setting
 from stablernn.report.rows import Cell
+from stablernn.wording import counted
 
 RESAMPLES = 2000
 FEWEST_BLOCKS = 8  # fewer do not tell how far blocks spread, and neither do fewer stretches
@@ -124,7 +125,7 @@ def _over_words(pairs: Sequence[tuple[Record, Record]], change: Change) -> tuple
     starts = np.arange(0, tokens, length)
     count = len(starts)
     if count < FEWEST_BLOCKS:
-        return None, f"{count} block{'s' * (count > 1)} of {length:,} test words are too few"
+        return None, f"{counted(count, 'block')} of {length:,} test words {'is' if count == 1 else 'are'} too few"
     stretch = min(_STRETCH, count // FEWEST_BLOCKS)
     drawn = _drawn(count, stretch)
     words = drawn @ np.minimum(length, tokens - starts)

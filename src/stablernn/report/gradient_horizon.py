@@ -10,6 +10,7 @@ from stablernn.report.load import Found, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES, rank
 from stablernn.report.tables import Table, of_a_run
 from stablernn.report.truncation import short
+from stablernn.wording import counted
 
 SHOWN = (0, 10, 35, 100)
 
@@ -98,7 +99,7 @@ def gradient_horizon_table(found: Found) -> Table:
             )
     notes = [
         "i=...: ‖∂ loss / ∂ x‖₂ of the loss at t+i by the embedded word at t, mean over "
-        f"{options['streams']} positions of {options['split']}",
+        f"{counted(options['streams'], 'position')} of {options['split']}",
         "1e-3 at i: from there on the mean is at most a thousandth of that at i = 0",
         "slope: of the log of the mean, nats a word, by least squares over i ≥ 1, ± standard error; typical slope: of "
         "the geometric mean",

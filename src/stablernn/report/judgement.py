@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from stablernn.record import Record
 from stablernn.report.load import Section
+from stablernn.wording import counted
 
 # Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; beyond, a series is exact to three digits.
 _T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
@@ -103,8 +104,8 @@ def judge(section: Section, parts: Sequence[Part], evidence: str, certainty: str
 
 def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
     """The outcome on which all that count agree; ``in part`` where some do not."""
-    counted = [outcome for outcome in outcomes if outcome is not None]
-    return counted[0] if len(set(counted)) == 1 else Outcome.MIXED
+    that_count = [outcome for outcome in outcomes if outcome is not None]
+    return that_count[0] if len(set(that_count)) == 1 else Outcome.MIXED
 
 
 def sentence(text: str) -> str:
@@ -124,9 +125,9 @@ def typeset(text: str) -> str:
 
 
 def _epochs(section: Section, runs: Sequence[str]) -> str:
-    counted = sorted(record.progress["epochs"] for record in section.records if record.id in runs)
-    told = span([f"{epochs:.2g}" for epochs in counted]) if counted else "no"
-    return f"{told} epoch{'' if told == '1' else 's'}"
+    every = sorted(record.progress["epochs"] for record in section.records if record.id in runs)
+    told = span([f"{epochs:.2g}" for epochs in every]) if every else "no"
+    return counted(told, "epoch")
 
 
 def span(values: Sequence[str]) -> str:
@@ -138,7 +139,7 @@ def seeds_told(runs: int, interval: str) -> str:
     """How sure ``runs`` seeds make."""
     if runs < 2:
         return "1 seed: how far seeds spread is not known, so small differences mean nothing"
-    return f"{runs} seeds; {interval}"
+    return f"{counted(runs, 'seed')}; {interval}"
 
 
 def half_width(values: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from stablernn.files import write_text
 from stablernn.report.formats import markdown
 from stablernn.report.tables import Table
 from stablernn.report.write import rich_table
+from stablernn.wording import counted
 
 _FULL_SIZE = 103_227_021  # tokens of WikiText-103's train split
 
@@ -72,6 +73,6 @@ def training_table(measured: Mapping[str, Any]) -> Table:
         "medians of its updates",
         "parts: training.accumulate; step: the peak of an update beyond what the process holds before it; peak: of the "
         "whole process",
-        f"{measured['threads']} threads",
+        f"{counted(measured['threads'], 'thread')}",
     ]
     return Table("Training", heads, lines, notes)

@@ -8,6 +8,7 @@ from typing import Any
 from stablernn.report.load import load_results
 from stablernn.report.tables import Table
 from stablernn.report.truncation import short
+from stablernn.wording import counted
 
 NAME = "linear_systems"
 Results = Mapping[str, dict[str, Any]]  # by file
@@ -65,8 +66,8 @@ def _options(found: Results) -> dict[str, Any]:
     return next(iter(found.values()))["options"]
 
 
-def _seeds(found: Results) -> int:
-    return len({result["options"]["seed"] for result in found.values()})
+def _seeds(found: Results) -> str:
+    return counted(len({result["options"]["seed"] for result in found.values()}), "seed")
 
 
 def matrix_table(found: Results) -> Table:
@@ -80,10 +81,10 @@ def matrix_table(found: Results) -> Table:
         lines.append([f"{norm:g}", short(statistics.median(errors)), short(max(errors)), *map(short, distances)])
     steps = len(next(iter(found.values()))["step_sizes"])
     notes = [
-        f"‖W‖₂ of the teacher, d = {options['size']}, sequences of {options['length']}, {options['steps']:,} updates "
-        f"at the best of {steps} constant step sizes",
+        f"‖W‖₂ of the teacher, d = {options['size']}, sequences of {options['length']}, "
+        f"{counted(options['steps'], 'update')} at the best of {counted(steps, 'constant step size')}",
         "error, worst: of the full model, mean square over that of predicting 0, median and largest of "
-        f"{_seeds(found)} seeds",
+        + _seeds(found),
         "k=...: ‖W - W_k‖_F, full against truncated gradient descent at the same step size, the largest; where "
         "the error stays near 1 nothing was learned, and a small distance says no more than that",
     ]
@@ -104,8 +105,8 @@ def proven_table(found: Results) -> Table:
         lines.append([f"{norm:g}", "measured", *measured])
         lines.append([f"{norm:g}", "proven ≤", *(short(bound) if bound < width(group) else "–" for bound in bounds)])
     notes = [
-        f"‖W - W_k‖_F after {options['steps']:,} updates with step sizes α/n, largest of {_seeds(found)} seeds; α is "
-        f"{options['rate']:g} over a bound of the curvature",
+        f"‖W - W_k‖_F after {counted(options['steps'], 'update')} with step sizes α/n, largest of {_seeds(found)}; α "
+        f"is {options['rate']:g} over a bound of the curvature",
         "–: no more is proven than that both lie in the ball ‖W‖₂ ≤ ‖W*‖₂",
     ]
     heads = ["‖W‖₂", "distance", *(f"k={k}" for k in options["lengths"])]
@@ -131,7 +132,7 @@ def scalar_table(found: Results) -> Table:
         )
     notes = [
         f"h_t = w h_(t-1) + x_t from w = {options['start']:g}, sequences of {options['length']}, "
-        f"{options['steps']:,} updates at constant step sizes from {10.0 ** options['smallest']:g} to "
+        f"{counted(options['steps'], 'update')} at constant step sizes from {10.0 ** options['smallest']:g} to "
         f"{10.0 ** options['largest']:g}",
         f"reached: ends within {options['tolerance']:g} of w*; nearest: least |w - w*| at the end over the step sizes",
     ]

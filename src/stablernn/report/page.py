@@ -18,6 +18,7 @@ from stablernn.report.judgement import typeset
 from stablernn.report.palette import COLOURS
 from stablernn.report.runs import runs_of
 from stablernn.report.verdicts import verdicts
+from stablernn.wording import counted
 
 
 def page(evidence: Evidence, chapters: list[Chapter]) -> str:
@@ -34,6 +35,7 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["typeset"] = _typeset
+    environment.filters["counted"] = counted
     return environment.get_template("page.html").render(
         verdicts=verdicts(evidence),
         lead=lead,

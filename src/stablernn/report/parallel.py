@@ -6,6 +6,7 @@ from typing import Any
 from stablernn.record import Record
 from stablernn.report.certificate import describe_run, describe_stability, rate
 from stablernn.report.tables import Table
+from stablernn.wording import counted
 
 METHOD_NAMES = {"jacobi": "Jacobi", "newton": "Newton"}
 
@@ -41,7 +42,8 @@ def parallel_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
         f"differ: by the largest difference from the states computed step by step (in float64 {double:.0e} at most)",
     ]
     if timed:
-        notes.append(f"speed-up: medians of {options['rounds']} alternating rounds; below 1 x the steps are faster")
+        rounds = counted(options["rounds"], "alternating round")
+        notes.append(f"speed-up: medians of {rounds}; below 1 x the steps are faster")
     roundings = max(result["rounding"] for result in every)
     remark = f"the states computed step by step in float32 and in float64 differ by up to {roundings:.0e} themselves"
     return Table("Evaluation in parallel in time", heads, lines, notes, [remark])

@@ -11,6 +11,7 @@ from stablernn.report.load import Section, setting
 from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS, OURS
 from stablernn.report.rows import Cell, Row, rows
 from stablernn.report.tables import Table
+from stablernn.wording import counted
 
 EPSILON = "0.01"  # nats, as certificates name it
 _DIFFERENCE = "− unstable"
@@ -57,7 +58,7 @@ class _Line:
         told = [
             f"{_seeds(ran - finished)} diverged" if ran - finished else "",
             f"no run of {_seeds(self.seeds - ran)}" if self.seeds - ran else "",
-            f"difference over the {found.seeds} of {len(finished)} seeds that the unstable model has as well"
+            f"difference over the {found.seeds} of {counted(len(finished), 'seed')} that the unstable model has as well"
             if found and found.seeds < len(finished)
             else "",
             f"nothing is proven of {len(refused)} of {len(finished)}"
@@ -115,7 +116,7 @@ def introduction(section: Section) -> str:
     epochs = [f"{value:.2g}" for value in sorted({run.progress["epochs"] for run in finished})]
     if section.data != "wikitext2" or not finished:
         return f"{told}. It is not the study’s text: only the differences between lines may be held against it."
-    trained = f"{span([str(size) for size in sizes])} units and {span(epochs)} epoch{'' if epochs == ['1'] else 's'}"
+    trained = f"{counted(span([str(size) for size in sizes]), 'unit')} and {counted(span(epochs), 'epoch')}"
     with_care = ", with one seed the large ones alone" if len({setting(run, "seed") for run in finished}) == 1 else ""
     return (
         f"{told}. With {trained} (the study trains for up to 40) its perplexities are far from the study’s and say "
@@ -188,7 +189,7 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
     if seeds[-1] < 2:
         yield "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
     else:
-        yield f"{span([str(count) for count in seeds])} seeds a cell: mean ± standard deviation"
+        yield f"{counted(span([str(count) for count in seeds]), 'seed')} a cell: mean ± standard deviation"
         yield certainty([line.difference for line in found if line.difference]).partition("; ")[2]
     if any(line.difference for line in found):
         yield f"{_DIFFERENCE}, %: against the unstable model of the line’s kind, over the seeds that both have"

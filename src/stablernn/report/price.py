@@ -11,6 +11,7 @@ from stablernn.report.load import Section, setting
 from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, OURS, STABILITIES, constraint_rank, rank
 from stablernn.report.rows import Cell, differing, settings_of
 from stablernn.report.tables import Table, trained_for
+from stablernn.wording import counted
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
     notes = [
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
-        else f"{seeds} seeds: mean ± standard deviation (seeds); λ and k of the seed where they are largest",
+        else f"{counted(seeds, 'seed')}: mean ± standard deviation (seeds); λ and k of the seed where they are largest",
         "λ: certified rate of contraction; test: perplexity; ± %: against the unstable model, over the seeds that "
         "both have",
         f"k({epsilon:g}): words of context that provably change no log-probability by more than {epsilon:g} nats",

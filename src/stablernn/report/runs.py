@@ -8,6 +8,7 @@ from stablernn.record import Record
 from stablernn.report.evidence import Evidence
 from stablernn.report.load import setting
 from stablernn.report.rows import settings_of
+from stablernn.wording import counted
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,15 @@ def runs_of(evidence: Evidence) -> Iterator[Run]:
 def _run(record: Record) -> Run:
     test = record.metrics.get("test", {}).get("perplexity")
     hardware = record.hardware
+    epochs = counted(f"{record.progress['epochs']:.2g}", "epoch")
+    updates = counted(record.progress["updates"], "update")
     return Run(
         record.id,
         record.status if test is None else f"test perplexity {test:.1f}",
         {
             "status": record.status,
             "seed": str(setting(record, "seed")),
-            "trained": f"{record.progress['epochs']:.2g} epochs, {record.progress['updates']:,} updates, "
-            f"{_duration(record.speed['seconds'])}",
+            "trained": f"{epochs}, {updates}, {_duration(record.speed['seconds'])}",
             "hardware": ", ".join([hardware["device"], *(f"{k} {v}" for k, v in hardware.items() if k != "device")]),
             "commit": record.commit,
             "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),

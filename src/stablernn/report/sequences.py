@@ -7,6 +7,7 @@ from stablernn.report.formats import markdown
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.tables import Table
 from stablernn.report.truncation import short
+from stablernn.wording import counted
 
 
 def sequence_table(measured: Mapping[str, Any]) -> Table:
@@ -22,8 +23,8 @@ def sequence_table(measured: Mapping[str, Any]) -> Table:
         lines.append(line + [_ratio(ratio(measured, case, k, whole)) for whole in (False, True) for k in ks])
     size = cases[0]["size"]
     notes = [
-        f"d = {size}, {measured['hardware']}, {measured['threads']} threads, float32; recurrent: tokens/s of its "
-        "hidden states",
+        f"d = {size}, {measured['hardware']}, {counted(measured['threads'], 'thread')}, float32; recurrent: tokens/s "
+        "of its hidden states",
         "k=...: how many times faster the feed-forward model's states are; below 1 they are slower",
         "whole: the same with the softmax over 33,278 types, whose time a token was measured beside them",
         "medians of alternating runs in one process; training: forward and gradient",
@@ -84,7 +85,7 @@ def curve_table(measured: Mapping[str, Any]) -> Table | None:
         "PyTorch's own layers",
         "whole: plain / ours with the softmax counted on both sides; every softmax: without the first-order scores, "
         "swept: share of softmax rows that they leave",
-        f"medians of alternating rounds on {measured['hardware']}, {measured['threads']} threads",
+        f"medians of alternating rounds on {measured['hardware']}, {counted(measured['threads'], 'thread')}",
     ]
     return Table("All truncation lengths at once", heads, lines, notes)
 

@@ -8,6 +8,7 @@ from stablernn.report.load import Section, setting
 from stablernn.report.names import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIES
 from stablernn.report.rows import Cell
 from stablernn.report.tables import Table, trained_for
+from stablernn.wording import counted
 
 
 def sweep_cells(section: Section) -> dict[tuple[str, str, int], dict[str, Cell]]:
@@ -49,7 +50,7 @@ def sweep_table(section: Section) -> Table | None:
         "every run sees the same words, so a small k makes more updates: compare along a line, not down a column",
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
-        else f"{seeds} seeds a cell: mean ± standard deviation (seeds)",
+        else f"{counted(seeds, 'seed')} a cell: mean ± standard deviation (seeds)",
         trained_for(section.records),
     ]
     title = f"Recurrent and feed-forward training on {section.caption}"

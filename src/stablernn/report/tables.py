@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from stablernn.record import Record
+from stablernn.wording import counted
 
 
 @dataclass(frozen=True)
@@ -83,4 +84,4 @@ def trained_for(records: Iterable[Record]) -> str:
     epochs = [record.progress["epochs"] for record in records]
     span = " to ".join(dict.fromkeys(f"{value:.2g}" for value in (min(epochs), max(epochs))))
     devices = ", ".join(sorted({record.hardware["device"] for record in records}))
-    return f"trained for {span} epoch{'' if span == '1' else 's'} on {devices}"
+    return f"trained for {counted(span, 'epoch')} on {devices}"

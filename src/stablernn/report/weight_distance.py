@@ -8,6 +8,7 @@ from stablernn.report.load import Found, setting
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.tables import Table
 from stablernn.report.truncation import short
+from stablernn.wording import counted
 
 
 def weight_distance_table(found: Found) -> Table:
@@ -37,7 +38,7 @@ def weight_distance_table(found: Found) -> Table:
         f"k=...: ‖W_k - W_{reference}‖_F of the recurrent matrices at the end, for feed-forward models from the same "
         "weights on the same batches",
         f"moved: how far W_{reference} came from its start, ‖W_{reference} - W_initial‖_F",
-        f"after {found[0][1]['updates'][-1]:,} updates, " + (f"mean of {seeds} seeds" if seeds > 1 else "1 seed"),
+        f"after {counted(found[0][1]['updates'][-1], 'update')}, {'mean of ' * (seeds > 1)}{counted(seeds, 'seed')}",
     ]
     return Table("Distance of the weights in training", heads, lines, notes, runs=runs)
 

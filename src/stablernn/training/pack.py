@@ -17,6 +17,7 @@ from stablernn.training.attempt import Outcome, attempt_in_turns
 from stablernn.training.build import stream_device
 from stablernn.training.interrupt import Interruption
 from stablernn.training.turns import Lane, Streams
+from stablernn.wording import counted
 
 
 class _Shared(Interruption):
@@ -67,7 +68,8 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
                     if lanes:
                         at_once = len(lanes)
                         waiting.append(config)
-                        log.warning(f"{run_id(config)}: no memory beside {at_once} others, it waits for one to end")
+                        others = counted(at_once, "other")
+                        log.warning(f"{run_id(config)}: no memory beside {others}, it waits for one to end")
                     else:
                         log.error(f"{run_id(config)} failed: {error}")
                         yield None, str(error)

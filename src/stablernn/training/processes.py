@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from stablernn.errors import ConfigurationError, StableRNNError
 from stablernn.training.turns import Turns, finish
+from stablernn.wording import counted
 
 _PATIENCE = datetime.timedelta(days=2)  # the others wait while the first one scores
 T = TypeVar("T")
@@ -118,7 +119,7 @@ def own_device(device: torch.device) -> torch.device:
     if device.index is not None or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > there:
         raise ConfigurationError(
             f"device={device}: torchrun started several processes and each needs a GPU of its own: choose device=cuda, "
-            f"and --nproc-per-node no larger than the {there} GPUs here"
+            f"and --nproc-per-node no larger than the {counted(there, 'GPU')} here"
         )
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 

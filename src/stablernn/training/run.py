@@ -137,7 +137,7 @@ def _unfinished(
         elif processes.first:
             record.write(folder)
             (folder / PAUSED_FILE).unlink(missing_ok=True)
-    log.info(f"{name}: {record.status}, " + ", ".join(f"{key} {value:.2f}" for key, value in _summary(record).items()))
+    log.info(f"{name}: {_told(record)}")
     return record
 
 
@@ -151,6 +151,12 @@ def _note(now: Counters, loss: float) -> str:
     speed = now.trained_tokens / max(now.training_seconds, 1e-9)
     best = f", valid {now.best['perplexity']:.1f}" if now.best else ""
     return f"{speed:,.0f} tokens/s, loss {loss:.3f}{best}"
+
+
+def _told(record: Record) -> str:
+    """How it ended, and with which scores, if it got so far."""
+    scores = [f"{key.replace('_', ' ')} {value:.2f}" for key, value in _summary(record).items()]
+    return ", ".join([record.status, *scores])
 
 
 def _summary(record: Record) -> dict[str, float]:

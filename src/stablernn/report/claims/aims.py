@@ -9,6 +9,7 @@ from stablernn.report.load import Section
 from stablernn.report.names import PUBLISHED
 from stablernn.report.perplexity import constraint_name
 from stablernn.report.rows import Cell, Row
+from stablernn.wording import counted
 
 
 def aims(section: Section, chosen: Sequence[Row]) -> Iterator[Part]:
@@ -36,7 +37,7 @@ def _at_most(row: Row, aim: float) -> Part:
     mean, half, seeds = statistics.mean(cell.values), half_width(cell.values), len(cell.values)
     if seeds == 1:
         return Part(None, f"{title}: undecided with 1 seed ({mean:.1f})", runs)
-    told = f"{mean:.1f} ± {half:.1f} over {seeds} seeds" + _diverged(cell)
+    told = f"{mean:.1f} ± {half:.1f} over {counted(seeds, 'seed')}" + _diverged(cell)
     return Part(None, f"{title}: {_outcome(mean, half, aim)}, {told}", runs)
 
 
@@ -76,4 +77,4 @@ def _validation(cell: Cell) -> float:
 
 def _diverged(cell: Cell) -> str:
     missing = len(cell.runs) - len(cell.values)
-    return f", {missing} of {len(cell.runs)} unstable runs diverged" if missing else ""
+    return f", {missing} of {counted(len(cell.runs), 'unstable run')} diverged" if missing else ""

@@ -7,6 +7,7 @@ from typing import Any
 from stablernn.report.claims.groups import alike, unconstrained
 from stablernn.report.evidence import Evidence, Found
 from stablernn.report.judgement import Judgement, Outcome, Part, half_width, ids, judge, span, student
+from stablernn.wording import counted
 
 
 def contraction_on_data(evidence: Evidence) -> list[Judgement]:
@@ -34,7 +35,7 @@ def contraction_on_data(evidence: Evidence) -> list[Judgement]:
 
 def _over(groups: Sequence[tuple[str, Found]], options: Mapping[str, Any]) -> str:
     seeds = min(len(runs) for _, runs in groups)
-    return f"{seeds} seeds, on stretches" if seeds > 1 else f"{options['streams']} stretches"
+    return f"{counted(seeds, 'seed')}, on stretches" if seeds > 1 else counted(options["streams"], "stretch")
 
 
 def _contracting(name: str, found: Found) -> Part:
@@ -44,9 +45,10 @@ def _contracting(name: str, found: Found) -> Part:
     longest = len(stages[0]["largest"])
     text = f"{name}: Lyapunov exponent {exponent:+.3f} ± {half:.3f} nats a word"
     if None in starts:
-        text += f", but two states may still be further apart after {longest} words"
+        text += f", but two states may still be further apart after {counted(longest, 'word')}"
     else:
-        text += f", all pairs of states found are closer after {span([str(r) for r in sorted(starts)])} words"
+        words = counted(span([str(r) for r in sorted(starts)]), "word")
+        text += f", all pairs of states found are closer after {words}"
     if exponent + half < 0:
         outcome = Outcome.MIXED if None in starts else Outcome.HOLDS
     else:

@@ -9,6 +9,7 @@ from stablernn.report.claims.groups import alike, unconstrained
 from stablernn.report.contraction import STAGE_NAMES
 from stablernn.report.evidence import Evidence, Found
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, seeds_told, span, student
+from stablernn.wording import counted
 
 GROUPS = 8  # of positions, from which analysis=gradient_horizon takes the standard error of a slope
 
@@ -26,7 +27,8 @@ def vanishing_gradients(evidence: Evidence) -> list[Judgement]:
                 for stage in ("initial", "last")
             ]
             others += [told for name, runs in groups for told in _during(name, runs)]
-            interval = f"95 % intervals of the slope over {options['streams']} positions of {options['split']}"
+            positions = counted(options["streams"], "position")
+            interval = f"95 % intervals of the slope over {positions} of {options['split']}"
             seeds = min(len(runs) for _, runs in groups)
             certainty = f"{interval}; {seeds_told(seeds, 'the slowest is told')}"
             found.append(judge(part, [_vanishing(name, runs) for name, runs in groups], "; ".join(others), certainty))
@@ -69,12 +71,12 @@ def _fall(found: Found, stage: str) -> str:
 def _during(name: str, found: Found) -> list[str]:
     """What holds at every moment whose weights training kept; nothing where it kept none."""
     fallen = [kept["fallen"] for _, result in found for kept in result.get("during", [])]
-    moments = "at a moment" if len(fallen) == 1 else f"at {len(fallen)} moments"
-    return [f"{name} during training, {moments}: {_told(fallen, found)}"] if fallen else []
+    return [f"{name} during training, at {counted(len(fallen), 'moment')}: {_told(fallen, found)}"] if fallen else []
 
 
 def _told(fallen: Sequence[int | None], found: Found) -> str:
     if None in fallen:
-        return f"the mean gradient is not down to a thousandth {found[0][1]['options']['horizon']} words back"
+        horizon = counted(found[0][1]["options"]["horizon"], "word")
+        return f"the mean gradient is not down to a thousandth {horizon} back"
     told = span([str(i) for i in sorted(i for i in fallen if i is not None)])
-    return f"the mean gradient is down to a thousandth {told} words back"
+    return f"the mean gradient is down to a thousandth {counted(told, 'word')} back"

@@ -15,6 +15,7 @@ from stablernn.report.truncation import (
     measured_context,
     short,
 )
+from stablernn.wording import counted
 
 ROUNDING = 1e-5  # of float32 states, and of log-probabilities that are known to first order
 HORIZON = 35  # the k of the protocol
@@ -53,7 +54,7 @@ def _inference(section: Section, groups: Sequence[tuple[str, Found]]) -> Judgeme
 
 
 def _seeds(count: int) -> str:
-    return f"{count} seed{'s' if count > 1 else ''} a model"
+    return f"{counted(count, 'seed')} a model"
 
 
 def _contexts(name: str, found: Found) -> Part:
@@ -73,7 +74,9 @@ def _contexts(name: str, found: Found) -> Part:
     proven = f"proven for {_ks(certified)}" if None not in certified else f"proven only beyond {longest}"
     if reasons:
         proven = f"not proven ({reasons[0]})"
-    text = f"{name}: its last {_ks(measured)} words give the same log-perplexity within {EPSILON:g} nats"
+    words = counted(_ks(measured), "word")
+    give = "gives" if words == "1 word" else "give"
+    text = f"{name}: its last {words} {give} the same log-perplexity within {EPSILON:g} nats"
     outcome, told = (Outcome.HOLDS, "") if None not in certified else _on_other_text(found)
     return Part(outcome, f"{text}{told}, {proven}", runs)
 
@@ -95,9 +98,9 @@ def _words_told(groups: Sequence[tuple[str, Found]]) -> str:
     if not known:
         return "how far other text would move it is not known"
     if len(known) < len(results):
-        return f"how far other text would move it is known of {len(known)} of {len(results)} runs"
-    blocks = span(sorted({f"{error['blocks']} blocks of {error['length']:,} words" for error in known}))
-    return f"for other text: 95 % intervals by the spread over {blocks}"
+        return f"how far other text would move it is known of {len(known)} of {counted(len(results), 'run')}"
+    shapes = {f"{counted(error['blocks'], 'block')} of {error['length']:,} words" for error in known}
+    return f"for other text: 95 % intervals by the spread over {span(sorted(shapes))}"
 
 
 def _ks(ks: Sequence[int | None]) -> str:
@@ -154,7 +157,7 @@ def _flat(name: str, found: Found) -> Part:
     longest = found[0][1]["k"][-1]
     late = measured.count(None)
     if late:
-        told = f" for {late} of {len(found)} seeds" if len(found) > 1 else ""
+        told = f" for {late} of {counted(len(found), 'seed')}" if len(found) > 1 else ""
         return Part(
             Outcome.FAILS if late == len(found) else Outcome.MIXED,
             f"{name}: still changed by more than {EPSILON:g} nats at k = {longest}{told}",

@@ -6,6 +6,7 @@ from typing import Any
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, combined, sentence, span
 from stablernn.report.truncation import short
+from stablernn.wording import counted
 
 LEARNED = 0.1  # of the error of predicting 0: at most so much is left of it
 
@@ -18,9 +19,9 @@ def outside_the_stable_regime(evidence: Evidence) -> list[Judgement]:
         return []
     seeds = len({result["options"]["seed"] for _, result in by_kind["matrix"]})
     sizes = sorted({len(result["step_sizes"]) for _, result in by_kind["matrix"]})
-    told = [f"matrices: {seeds} seeds, the best of {span([str(n) for n in sizes])} step sizes"] if seeds else []
+    told = [f"matrices: {counted(seeds, 'seed')}, the best of {_step_sizes(sizes)}"] if seeds else []
     rates = sorted({len(result["rates"]) for _, result in by_kind["scalar"]})
-    told += [f"scalars: any of {span([str(n) for n in rates])} step sizes"] if rates else []
+    told += [f"scalars: any of {_step_sizes(rates)}"] if rates else []
     return [
         Judgement(
             "Linear systems, full gradient descent",
@@ -36,6 +37,10 @@ def outside_the_stable_regime(evidence: Evidence) -> list[Judgement]:
             tuple(name for found in by_kind.values() for name, _ in found),
         )
     ]
+
+
+def _step_sizes(counts: Sequence[int]) -> str:
+    return counted(span([str(count) for count in counts]), "step size")
 
 
 Results = Sequence[tuple[str, dict[str, Any]]]

@@ -8,6 +8,7 @@ from stablernn.report.judgement import Judgement, Outcome, Part, combined, sente
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.sequences import contexts_of, ratio
 from stablernn.report.truncation import short
+from stablernn.wording import counted
 
 
 def speed(evidence: Evidence) -> list[Judgement]:
@@ -29,12 +30,14 @@ def _speed(file: str, measured: Mapping[str, Any]) -> Judgement:
             ]
             if found:
                 value, case, k = max(found, key=lambda entry: entry[0])
-                where = f"{MODEL_NAMES[case['model']]}, k = {k}, batch {case['batch']}, {case['steps']:,} steps"
+                steps, of = counted(case["steps"], "step"), counted(len(found), "case")
+                where = f"{MODEL_NAMES[case['model']]}, k = {k}, batch {case['batch']}, {steps}"
                 won = sum(value > 1 for value, _, _ in found)
-                text = f"{work} at best {short(value)} times as fast ({where}), faster in {won} of {len(found)} cases"
+                text = f"{work} at best {short(value)} times as fast ({where}), faster in {won} of {of}"
                 outcome = Outcome.HOLDS if won == len(found) else Outcome.MIXED if won else Outcome.FAILS
                 told.append(Part(outcome, text, (file,)))
-    rounds = [count for case in cases for count in case["rounds"].values()]
+    rounds = sorted(count for case in cases for count in case["rounds"].values())
+    medians = counted(span([str(count) for count in rounds]), "alternating run")
     return Judgement(
         measured["hardware"],
         "on one machine",
@@ -42,8 +45,6 @@ def _speed(file: str, measured: Mapping[str, Any]) -> Judgement:
         "",
         tuple(sentence(part.text) for part in parts) or ("No two rivals were measured at the same length.",),
         sentence("the hidden states alone: " + "; ".join(part.text for part in states)) if states else "",
-        sentence(
-            f"medians of {span([str(n) for n in sorted(rounds)])} alternating runs in one process, on one machine"
-        ),
+        sentence(f"medians of {medians} in one process, on one machine"),
         (file,),
     )

@@ -10,6 +10,7 @@ from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, spa
 from stablernn.report.load import Section
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, STABILITIES
 from stablernn.report.rows import Cell, Row, rows
+from stablernn.wording import counted
 
 # The published stable LSTM is 3 % above the unstable one: an interval that reaches further could hide such a loss.
 TELLING = 0.03
@@ -63,7 +64,7 @@ def _cost(row: Row) -> Part:
     if missing:
         return Part(Outcome.UNDECIDED, f"{name}: undecided, no {missing[0]} run", runs)
     broken = [
-        f"{len(cell.runs) - len(cell.values)} of {len(cell.runs)} {kind} runs diverged"
+        f"{len(cell.runs) - len(cell.values)} of {counted(len(cell.runs), f'{kind} run')} diverged"
         for kind, cell in zip(STABILITIES, (unstable, stable), strict=True)
         if len(cell.values) < len(cell.runs)
     ]

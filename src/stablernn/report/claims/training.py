@@ -14,6 +14,7 @@ from stablernn.report.rows import Cell
 from stablernn.report.sweep import sweep_cells
 from stablernn.report.truncation import short
 from stablernn.report.weight_distance import families
+from stablernn.wording import counted
 
 
 def trained_feedforward(evidence: Evidence) -> list[Judgement]:
@@ -66,7 +67,7 @@ def _alike(model: str, stability: str, cells: Mapping[tuple[str, str, int], Mapp
                 changes[k] = found
     if not runs:
         return None
-    broken = f", {diverged} of {len(runs)} runs diverged" if diverged else ""
+    broken = f", {diverged} of {counted(len(runs), 'run')} diverged" if diverged else ""
     outcome, text = _changes_told(changes)
     if diverged and outcome == Outcome.HOLDS:
         outcome = Outcome.UNDECIDED
