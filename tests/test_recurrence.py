@@ -9,6 +9,7 @@ from stablernn.errors import ConfigurationError
 from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.language_model import build_language_model
 from stablernn.models.unroll import Recurrent
+from stablernn.report.difference import signed
 from stablernn.report.recurrence import recurrence_table
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
@@ -57,7 +58,7 @@ def test_the_analysis_scores_what_the_record_says_and_its_table_tells_the_change
     )
     (line,) = recurrence_table([(record, result)]).lines
     trained, without = (result["scored"][name]["perplexity"] for name in ("as trained", "W"))
-    assert line[2:5] == [f"{trained:.1f}", f"{without:.1f}", f"{100 * (without / trained - 1):+.1f}"]
+    assert line[2:5] == [f"{trained:.1f}", f"{without:.1f}", signed(100 * (without / trained - 1))]
 
 
 def test_no_words_are_no_text():

@@ -346,7 +346,7 @@ def test_the_price_is_told_among_runs_of_the_same_settings():
     shown = price_table(section, [])
     assert shown is not None
     changes = {(line[0], line[1]): line[5] for line in shown.lines}
-    assert changes["LSTM (optimizer.lr=1.0)", "row-wise"] == "+0.0"
+    assert changes["LSTM (optimizer.lr=1.0)", "row-wise"] == "0.0"
     assert changes["LSTM (optimizer.lr=20.0)", "row-wise"] == "+1.2"
 
 

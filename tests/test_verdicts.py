@@ -199,8 +199,8 @@ def bounded(perplexities, bounds, gaps):
     [
         ([1.0, 0.1, 0.001], [0.5, 0.01, 0.0001], "supported", "its last 3 words give the same log-perplexity"),
         ([1.0, 0.1, 0.001], [0.5, 0.01, 0.0001], "supported", "within 0.01 nats, proven for 3"),
-        ([9.0, 8.0, 7.0], [0.5, 0.01, 0.0001], "supported", "proven only beyond 3"),
-        ([9.0, 8.0, 7.0], [0.5, 0.01, 0.0001], "supported", "within 0.01 nats, proven only beyond 3"),
+        ([9.0, 8.0, 7.0], [0.5, 0.01, 0.0001], "supported", "proven only for more than 3"),
+        ([9.0, 8.0, 7.0], [0.5, 0.01, 0.0001], "supported", "within 0.01 nats, proven only for more than 3"),
         (None, [0.5, 0.01, 0.0001], "supported", "not proven (W is large)"),
         ([1.0, 0.1, 0.001], [0.5, 0.2, 0.0001], "not supported", "exceeds the proven bound at k = 2"),
     ],
@@ -224,7 +224,7 @@ def test_a_curve_that_does_not_flatten_is_told(judged):
 def test_unconstrained_models_are_told_by_the_k_from_which_they_stay(judged):
     entries = [record(90.0, seed=0), record(91.0, seed=1)]
     (judgement,) = judged("C4", entries, truncation=curve([100.0, 90.1, 90.0]))
-    assert "LSTM: within 0.01 nats from k = 2 on" in judgement.verdict
+    assert "LSTM: its last 2 words give the same log-perplexity within 0.01 nats" in judgement.verdict
     assert "2 seeds a model" in judgement.certainty
     assert judged("C2", []) == []
 
@@ -237,11 +237,15 @@ def spread_over(blocks, *errors):
 @pytest.mark.parametrize(
     ("errors", "label", "words"),
     [
-        (spread_over(9, 0.1, 0.001, 0.001), "supported", "from k = 2 on, for other text from k = 2 on"),
-        (spread_over(9, 0.1, 0.0045, 0.001), "supported", "from k = 2 on, for other text from k = 3 on"),
-        (spread_over(9, 0.1, 0.001, 0.005), "undecided", "from k = 2 on, undecided for other text up to k = 3"),
-        (spread_over(7, 0.1, 0.001, 0.005), "supported", "from k = 2 on."),
-        ({}, "supported", "from k = 2 on."),
+        (
+            spread_over(9, 0.1, 0.001, 0.001),
+            "supported",
+            "its last 2 words give the same log-perplexity within 0.01 nats, on other text too.",
+        ),
+        (spread_over(9, 0.1, 0.0045, 0.001), "supported", "within 0.01 nats, on other text its last 3."),
+        (spread_over(9, 0.1, 0.001, 0.005), "undecided", "within 0.01 nats, undecided on other text up to k = 3"),
+        (spread_over(7, 0.1, 0.001, 0.005), "supported", "within 0.01 nats."),
+        ({}, "supported", "within 0.01 nats."),
     ],
 )
 def test_a_curve_is_flat_where_its_interval_over_other_text_is(judged, errors, label, words):
@@ -270,7 +274,7 @@ def test_what_is_proven_needs_no_interval_and_what_is_measured_does(judged):
     assert (judgement.label, "other text up" in judgement.verdict) == ("supported", False)
     (judgement,) = judged("C2", [record(90.0, stability="stable")], truncation=measured | wide)
     assert judgement.label == "undecided"
-    assert "undecided for other text up to k = 3, proven only beyond 3" in judgement.verdict
+    assert "undecided on other text up to k = 3, proven only for more than 3" in judgement.verdict
 
 
 def contracting(exponent, deviation, start):
@@ -356,8 +360,8 @@ def test_the_distance_of_weights_is_evidence_of_training(judged):
     both = swept({5: 100.0}, {5: 101.0})
     (judgement,) = judged("C3", both, study="truncation_sweep")
     assert (
-        "the weights of k = 35 and 65 end apart by so much of the way they went: 0.25 (LSTM stable, lr 20)"
-        in judgement.evidence
+        "at the end the weights of k = 35 and 65 are apart by this share of the way that the latter went: 0.25 (LSTM "
+        "stable, lr 20)" in judgement.evidence
     )
     assert "No stable model was trained both ways" in judgement.verdict
 
@@ -386,10 +390,11 @@ def test_speed_is_told_of_whole_models_and_of_states(tmp_path):
     write_json(tmp_path / "bench" / "sequences-a.json", measured(training=4.0))
     (judgement,) = CLAIM["C8"].judge(gather(tmp_path, tmp_path))
     assert (
-        "Scoring at best 1.3 times as fast (LSTM, k = 3, batch 1, 10 steps), faster in 1 of 1 case" in judgement.verdict
+        "Scoring: feed-forward at best 1.3 times as fast (LSTM, k = 3, batch 1, 10 steps), faster in 1 of 1 case"
+        in judgement.verdict
     )
-    assert "raining at best 0.4 times" in judgement.verdict
-    assert "scoring at best 2 times" in judgement.evidence
+    assert "raining: feed-forward at best 0.4 times" in judgement.verdict
+    assert "scoring: feed-forward at best 2 times" in judgement.evidence
     assert judgement.label == "in part on one machine"
     write_json(tmp_path / "bench" / "sequences-a.json", measured(training=0.4))
     assert CLAIM["C8"].judge(gather(tmp_path, tmp_path))[0].label == "seen on one machine"
@@ -404,17 +409,19 @@ def horizon(slope, error, fallen):
 @pytest.mark.parametrize(
     ("slope", "error", "fallen", "label", "words"),
     [
-        (-0.08, 0.001, 43, "supported", "down to a thousandth 43 words back and goes by −0.080 ± 0.002 nats a word"),
+        (-0.08, 0.001, 43, "supported", "down to a thousandth 43 words back and falls by 0.080 ± 0.002 nats a word"),
         (-0.08, 0.001, None, "in part", "not down to a thousandth 100 words back"),
-        (0.02, 0.001, None, "not supported", "+0.020 ± 0.002"),
-        (-0.001, 0.001, None, "undecided", "−0.001 ± 0.002"),
+        (0.02, 0.001, None, "not supported", "grows by 0.020 ± 0.002"),
+        (-0.001, 0.001, None, "undecided", "falls by 0.001 ± 0.002"),
     ],
 )
 def test_gradients_vanish_where_their_slope_is_surely_below_zero(judged, slope, error, fallen, label, words):
     (judgement,) = judged("C5", [record(90.0)], gradient_horizon=horizon(slope, error, fallen))
     assert judgement.label == label
     assert words in judgement.verdict.replace("\u00a0", " ")
-    assert "before training: the mean gradient" in judgement.evidence
+    where = "100 words back" if fallen is None else "43 words back"
+    assert f"{where} before training, " in judgement.evidence
+    assert judgement.evidence.count("not ") == 2 * (fallen is None)
 
 
 def test_a_fall_that_slows_down_is_told_as_such(judged):
@@ -422,21 +429,20 @@ def test_a_fall_that_slows_down_is_told_as_such(judged):
     fast, slow = [math.exp(-0.1 * i) for i in range(51)], [math.exp(-5 - 0.01 * i) for i in range(1, 51)]
     result["stages"]["best"] = result["stages"]["best"] | {"mean": fast + slow}
     (judgement,) = judged("C5", [record(90.0)], gradient_horizon=result)
-    told = "by −0.050 ± 0.002 nats a word, over the farther half of the distances by −0.010."
+    told = "falls by 0.050 ± 0.002 nats a word, over the farther half of the distances by 0.010."
     assert told in judgement.verdict.replace("\u00a0", " ")
 
 
 def test_gradients_during_training_are_told_beside_the_verdict(judged):
     result = horizon(-0.08, 0.001, 43)
-    assert "during training" not in judged("C5", [record(90.0)], gradient_horizon=result)[0].evidence
+    assert "during" not in judged("C5", [record(90.0)], gradient_horizon=result)[0].evidence
     result["during"] = [{"update": update, "fallen": fallen} for update, fallen in ((4, 60), (8, 50))]
     (judgement,) = judged("C5", [record(90.0)], gradient_horizon=result)
-    assert (
-        "LSTM during training, at 2 moments: the mean gradient is down to a thousandth 50 to 60" in judgement.evidence
-    )
+    told = "43 words back before training, 50 to 60 words back at 2 moments during it, 43 words back at its end"
+    assert judgement.evidence == f"Down to a thousandth: LSTM {told}."
     result["during"][1]["fallen"] = None
     (judgement,) = judged("C5", [record(90.0)], gradient_horizon=result)
-    assert "at 2 moments: the mean gradient is not down to a thousandth 100 words back" in judgement.evidence
+    assert "training, not 100 words back at 2 moments during it, 43 words" in judgement.evidence
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import altair as alt
 from stablernn.report.figure import Axis
 from stablernn.report.judgement import RAISED
 
+_MOST_STEPS = 6  # labels of several digits side by side
 _ROOM: dict[str, Any] = {"padding": 5}  # pixels around the points: none lies on the edge
 
 
@@ -24,7 +25,8 @@ def scaled(axis: Axis, values: Sequence[float], count: int, typeset: Callable[[s
     title = typeset(axis.title)
     shown: dict[str, Any] = {"format": ",~r"}
     if not axis.logarithmic:
-        return {"title": title, "scale": alt.Scale(zero=False, nice=False, **_ROOM), "axis": alt.Axis(**shown)}
+        cut = {} if axis.most is None else {"domainMax": axis.most}
+        return {"title": title, "scale": alt.Scale(zero=False, nice=False, **cut, **_ROOM), "axis": alt.Axis(**shown)}
     cut = {} if axis.least is None else {"domainMin": axis.least}
     cut |= {} if axis.most is None else {"domainMax": axis.most}
     most = math.inf if axis.most is None else axis.most
@@ -49,10 +51,14 @@ def scaled(axis: Axis, values: Sequence[float], count: int, typeset: Callable[[s
 
 
 def _steps(values: Sequence[float]) -> list[float]:
-    """1, 2, 5, 10, ... between values."""
+    """1, 2, 5, 10, ... between values; 1, 3, 10, ... where those would be too many."""
     low, high = min(values), max(values)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [step for n in exponents for factor in (1, 2, 5) if low <= (step := float(f"{factor}e{n}")) <= high]
+    finer, coarser = (
+        [step for n in exponents for factor in factors if low <= (step := float(f"{factor}e{n}")) <= high]
+        for factors in ((1, 2, 5), (1, 3))
+    )
+    return finer if len(finer) <= _MOST_STEPS else coarser
 
 
 def _decades(values: Sequence[float]) -> list[float]:
@@ -66,6 +72,7 @@ def _round_numbers(low: float, high: float, count: int) -> list[float]:
     """``count`` to twice as many round numbers between two: within a decade they label an axis better than d3's."""
     room = (high - low) / count or low or 1.0
     unit = 10.0 ** math.floor(math.log10(room))
-    step = unit * max(factor for factor in (1, 2, 5) if factor * unit <= room)
+    # A room of 0.1 may be 0.0999... beside its own power of ten.
+    step = unit * max((factor for factor in (1, 2, 5) if factor * unit <= room), default=1)
     first, last = math.ceil(low / step), math.floor(high / step)
     return [float(f"{n * step:.10g}") for n in range(first, last + 1)] or [low]

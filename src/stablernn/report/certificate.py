@@ -6,7 +6,7 @@ from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.load import setting
-from stablernn.report.names import APPROXIMATION_NAMES, MODEL_NAMES
+from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS, MODEL_NAMES, STABILITIES
 from stablernn.report.tables import Table, of_a_run
 
 
@@ -17,9 +17,8 @@ def certificate_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     epsilon = f"{options['epsilon']:g}"
     heads = ["model", "stability", "λ", "norm", "H", "D_V", f"k({epsilon})", f"gap({shown}) ≤", "measured"]
     lines, reasons = [], []
-    for record, result in found:
+    for (name, stability), (_, result) in zip(describe(found), found, strict=True):
         certificate = result["certificate"]
-        name, stability = describe_run(record), describe_stability(record)
         proven = result["certified"][str(shown)]
         if certificate["certified"]:
             line = [rate(certificate["rate"]), certificate["norm"].removesuffix("-norm")]
@@ -38,6 +37,15 @@ def certificate_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     return Table("Certificates", heads, lines, notes, reasons, of_a_run([record for record, _ in found], heads))
 
 
+def describe(found: Sequence[tuple[Record, Any]]) -> list[tuple[str, str]]:
+    """Run and constraint of each; the seed stands with the constraint where two would be alike."""
+    told = [(describe_run(record), describe_stability(record)) for record, _ in found]
+    return [
+        (run, f"{stability}, seed {setting(record, 'seed')}" if told.count((run, stability)) > 1 else stability)
+        for (run, stability), (record, _) in zip(told, found, strict=True)
+    ]
+
+
 def describe_run(record: Record) -> str:
     """Model, approximation if it is feed-forward, and k."""
     approximation = setting(record, "approximation.name")
@@ -46,9 +54,13 @@ def describe_run(record: Record) -> str:
 
 
 def describe_stability(record: Record) -> str:
-    """The constraint and its limit."""
-    name, constraint = setting(record, "stability.name"), setting(record, "stability.constraint")
-    return f"{name} {constraint['limit']:g}" if "limit" in constraint else name
+    """The constraint as readers know it, and its limit; the study's have one name for both models."""
+    name, constraint = str(setting(record, "stability.name")), setting(record, "stability.constraint")
+    known = name if name in STABILITIES else CONSTRAINTS.get(name, name)
+    if "limit" not in constraint:
+        return known
+    limit = f"{constraint['limit']:g}"
+    return known.replace("λ", limit) if known.endswith("≤ λ") else f"{known} {limit}"
 
 
 def rate(value: float) -> str:

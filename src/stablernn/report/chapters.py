@@ -45,12 +45,20 @@ class Block:
 
 @dataclass(frozen=True)
 class Chapter:
-    """Blocks of one subject; ``document``: the Markdown file of their tables, without its ending, empty for none."""
+    """Blocks of one subject.
+
+    Attributes:
+        document: the Markdown file of their tables, without its ending, empty for none.
+        about: what is looked at, in a sentence.
+        claims: that it is evidence for, as verdicts count them.
+    """
 
     anchor: str
     title: str
     document: str
     blocks: list[Block]
+    about: str = ""
+    claims: tuple[str, ...] = ()
 
 
 def chapters(evidence: Evidence) -> list[Chapter]:
@@ -71,49 +79,109 @@ def chapters(evidence: Evidence) -> list[Chapter]:
     searched = [_of_section(part, [], search_table(part)) for part in evidence.searched]
     winners = [_of_section(part, [], winners_table(part)) for part in evidence.winners]
     made = [
-        Chapter("perplexity", "Perplexity, unstable and stable", "perplexity", study),
-        Chapter("search", "Search of the hyperparameters", "search", searched),
-        Chapter("table1", "With the hyperparameters of the search", "table1", winners),
-        Chapter("price", "What stability costs", "price_of_stability", prices),
         Chapter(
-            "truncation",
-            "Truncated after training",
-            "truncation",
-            analysed("truncation", truncation_figures, truncation_summary),
-        ),
-        Chapter("ngram", "As n-grams", "ngram", analysed("truncation", ngram_figures, ngram_table)),
-        Chapter("training", "Trained recurrent and feed-forward", "truncation_sweep", swept),
-        Chapter(
-            "weights",
-            "Weights of different k",
-            "weight_distance",
-            analysed("weight_distance", lambda found: [distance_curves(found)], weight_distance_table),
+            "perplexity",
+            "Perplexity, unstable and stable",
+            "perplexity",
+            study,
+            "The models of each text and profile, and what the constraint changes of their perplexity.",
+            ("C1",),
         ),
         Chapter(
-            "contraction",
-            "Contraction on the data",
-            "contraction",
-            analysed("contraction", lambda found: [contraction_curves(found)], contraction_table),
+            "search",
+            "Search of the hyperparameters",
+            "search",
+            searched,
+            "Which settings were tried for the unstable models; the constrained models take over the winner’s.",
+        ),
+        Chapter(
+            "table1",
+            "With the hyperparameters of the search",
+            "table1",
+            winners,
+            "The winners of the search, trained again under each constraint.",
+            ("C1",),
+        ),
+        Chapter(
+            "price",
+            "What stability costs",
+            "price_of_stability",
+            prices,
+            "Perplexity under each constraint, beside the rate of contraction that is proven under it.",
+            ("C1",),
         ),
         Chapter(
             "recurrence",
             "Without the recurrent matrices",
             "recurrence",
             analysed("recurrence", lambda _: [], recurrence_table),
+            "How much trained models lose when recurrent matrices are set to zero: what they do not lose, they made no "
+            "use of.",
+        ),
+        Chapter(
+            "truncation",
+            "Truncated after training",
+            "truncation",
+            analysed("truncation", truncation_figures, truncation_summary),
+            "Trained recurrent models that may see the last k words alone.",
+            ("C2", "C4"),
+        ),
+        Chapter(
+            "ngram",
+            "As n-grams",
+            "ngram",
+            analysed("truncation", ngram_figures, ngram_table),
+            "The same models as n-grams: with n − 1 words of context, or with a state that is forgotten every n words.",
+            ("C2", "C4"),
+        ),
+        Chapter(
+            "training",
+            "Trained recurrent and feed-forward",
+            "truncation_sweep",
+            swept,
+            "Recurrent and feed-forward models trained on the same batches at the same k.",
+            ("C3",),
+        ),
+        Chapter(
+            "weights",
+            "Weights of different k",
+            "weight_distance",
+            analysed("weight_distance", lambda found: [distance_curves(found)], weight_distance_table),
+            "How far the weights of feed-forward models of different k come apart while they are trained.",
+            ("C3",),
         ),
         Chapter(
             "gradients",
             "Gradients",
             "gradient_horizon",
             analysed("gradient_horizon", gradient_figures, gradient_horizon_table),
+            "How much the loss at a word depends on the words before it.",
+            ("C5",),
+        ),
+        Chapter(
+            "contraction",
+            "Contraction on the data",
+            "contraction",
+            analysed("contraction", lambda found: [contraction_curves(found)], contraction_table),
+            "Whether two states that read the same text approach each other, proven or not.",
+            ("C6",),
         ),
         linear_chapter(evidence.linear),
-        Chapter("speed", "Speed", "", [_of_machine(*item) for item in evidence.lengths.items()]),
+        Chapter(
+            "speed",
+            "Speed",
+            "",
+            [_of_machine(*item) for item in evidence.lengths.items()],
+            "Time and memory of feed-forward models, which do k times the work but all positions at once.",
+            ("C8",),
+        ),
         Chapter(
             "certificates",
             "Certificates",
             "certificates",
             analysed("certificate", lambda _: [], certificate_table),
+            "What is proven of each trained model, beside what is measured.",
+            ("C2",),
         ),
     ]
     return [kept for chapter in made if (kept := _filled(chapter)).blocks]
@@ -135,7 +203,8 @@ def _led(
 def linear_chapter(found: Results) -> Chapter:
     """All that is drawn and told of linear systems."""
     block = Block("Below and above 1", linear_figures(found), linear_tables(found))
-    return _filled(Chapter("linear", "Linear systems", LINEAR_SYSTEMS, [block]))
+    about = "Gradient descent on linear systems whose spectral norm lies below 1, at 1 and above."
+    return _filled(Chapter("linear", "Linear systems", LINEAR_SYSTEMS, [block], about, ("C7",)))
 
 
 def _filled(chapter: Chapter) -> Chapter:

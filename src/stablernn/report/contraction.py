@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stablernn.record import Record
-from stablernn.report.certificate import describe_run, describe_stability
+from stablernn.report.certificate import describe
 from stablernn.report.tables import Table, of_a_run
 from stablernn.wording import counted
 
@@ -17,15 +17,14 @@ def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     shown = sorted({1, min(16, options["longest"]), options["longest"]})
     heads = ["model", "stability", "weights", *(f"λ_{r}" for r in shown), "λ_r < 1 from r =", "Lyapunov exponent"]
     lines, told = [], []
-    for record, result in found:
-        for names, values in stages_of(result["stages"]):
+    for names, (record, result) in zip(describe(found), found, strict=True):
+        for stage, values in stages_of(result["stages"]):
             told.append(record)
             start = values["contracts_from"]
             lines.append(
                 [
-                    describe_run(record),
-                    describe_stability(record),
-                    names,
+                    *names,
+                    stage,
                     *(_growth(values["largest"][r - 1]) for r in shown),
                     str(start) if start is not None else "never",
                     f"{values['lyapunov']:+.3f} ± {values['lyapunov_deviation']:.3f}",

@@ -101,6 +101,11 @@ def relative(base: Any, other: Any) -> Any:
     return 100 * (other / base - 1)
 
 
+def signed(value: float) -> str:
+    """One decimal with its sign; what rounds to zero has none."""
+    return f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
+
+
 def difference(base: Cell, other: Cell, change: Change = absolute) -> Difference | None:
     """Of ``other`` to ``base``, over the seeds that finished in both; None if there is none."""
     pairs = _pairs(base, other)

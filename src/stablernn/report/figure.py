@@ -87,6 +87,11 @@ class Figure:
         """The name of its files, without an ending."""
         return f"{self.name}_{self.place}" if self.place else self.name
 
+    @property
+    def levels(self) -> list[float]:
+        """The rule, if there is one: an axis labels it like a point."""
+        return [] if self.level is None else [self.level]
+
 
 @dataclass
 class Drawing:

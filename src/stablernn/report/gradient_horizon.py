@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stablernn.record import Record
-from stablernn.report.certificate import describe_run, describe_stability
+from stablernn.report.certificate import describe, describe_stability
 from stablernn.report.contraction import STAGE_NAMES
 from stablernn.report.load import Found, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES, rank
@@ -82,14 +82,13 @@ def gradient_horizon_table(found: Found) -> Table:
     shown = [i for i in SHOWN if i <= options["horizon"]]
     heads = ["model", "stability", "weights", *(f"i={i}" for i in shown), "1e-3 at i =", "slope", "typical slope"]
     lines, told = [], []
-    for record, result in found:
+    for names, (record, result) in zip(describe(found), found, strict=True):
         for moment in moments(record, result):
             told.append(record)
             fallen = moment.values["fallen"]
             lines.append(
                 [
-                    describe_run(record),
-                    describe_stability(record),
+                    *names,
                     moment.name,
                     *(short(moment.values["mean"][i]) for i in shown),
                     str(fallen) if fallen is not None else f"> {options['horizon']}",

@@ -24,7 +24,7 @@ CONFIG: Mapping[str, Any] = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelOverlap": "greedy",
-        "labelSeparation": 3,
+        "labelSeparation": 2,
         "tickCount": 6,
     },
 }
@@ -65,7 +65,7 @@ def _panel(figure: Figure, panel: Panel) -> dict[str, Any]:
         .transform_filter("indexof(hidden, datum.curve) < 0")
         .encode(
             x=alt.X("x:Q", **scaled(panel.x, [point["x"] for point in panel.points], _LABELS)),
-            y=alt.Y("y:Q", **scaled(panel.y, [point["y"] for point in panel.points], _LABELS)),
+            y=alt.Y("y:Q", **scaled(panel.y, [*(point["y"] for point in panel.points), *figure.levels], _LABELS)),
         )
     )
     near = alt.selection_point(name="near", on="pointerover", nearest=True, empty=False, clear="pointerout")

@@ -45,10 +45,10 @@ _MATHS = {
 }
 # ‖W − W_k‖_F, λ_r and a norm alone are one formula; so is a letter with a raised or lowered index.
 _FORMULA = re.compile(
-    r"‖[^‖]*‖(?:_\w+|[₀-₉])?|(?<!\w)[A-Za-zα-ω]_\w+|(?<!\w)[A-Za-z]\*(?!\w)|\w*[⁰¹²³⁴-⁹⁻⁺⁽ᵏ⁾₀-₉ᵣ]+|∂ ?[a-z]\w*"
+    r"‖[^‖]*‖(?:_\w+|[₀-₉])?|(?<!\w)[A-Za-zα-ω]_\w+|(?<!\w)[A-Za-z]\*(?!\w)|\w*[⁰¹²³⁴-⁹⁻⁺⁽ᵏ⁾₀-₉₋ᵣₜ]+|∂ ?[a-z]\w*"
 )
 _WIDEST, _LETTER, _GAP = 397, 4.2, 4  # points: a text column of 5.5 inches; a letter of 8 points; beside a column
-_UP, _DOWN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "0123456789-+()k"), str.maketrans("₀₁₂₃₄₅₆₇₈₉ᵣ", "0123456789r")
+_UP, _DOWN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "0123456789-+()k"), str.maketrans("₀₁₂₃₄₅₆₇₈₉₋ᵣₜ", "0123456789-rt")
 
 
 def latex(shown: Table) -> str:
@@ -113,7 +113,7 @@ def _formula(text: str) -> str:
     text = re.sub(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])", lambda found: rf"\mathrm{{{found[0]}}}", text)
     text = re.sub(r"_(\\mathrm\{\w+\}|\w+)", r"_{\1}", text)
     text = re.sub(r"[⁰¹²³⁴-⁹⁻⁺⁽⁾ᵏ]+", lambda found: "^{" + found[0].translate(_UP) + "}", text)
-    text = re.sub(r"[₀-₉ᵣ]+", lambda found: "_{" + found[0].translate(_DOWN) + "}", text)
+    text = re.sub(r"[₀-₉₋ᵣₜ]+", lambda found: "_{" + found[0].translate(_DOWN) + "}", text)
     text = text.replace("*", "^{*}").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")
     return re.sub(r"([^\x00-\x7f])( ?[a-z])?", _symbol, text)
 

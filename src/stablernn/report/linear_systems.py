@@ -131,7 +131,7 @@ def scalar_table(found: Results) -> Table:
             ]
         )
     notes = [
-        f"h_t = w h_(t-1) + x_t from w = {options['start']:g}, sequences of {options['length']}, "
+        f"hₜ = w hₜ₋₁ + xₜ from w = {options['start']:g}, sequences of {options['length']}, "
         f"{counted(options['steps'], 'update')} at constant step sizes from {10.0 ** options['smallest']:g} to "
         f"{10.0 ** options['largest']:g}",
         f"reached: ends within {options['tolerance']:g} of w*; nearest: least |w - w*| at the end over the step sizes",

@@ -10,6 +10,7 @@ from typing import Any
 from stablernn.console import log
 from stablernn.errors import RecordError
 from stablernn.record import RECORD_FILE, Record, read_record
+from stablernn.report.names import constraint_rank, rank
 
 STUDIES = ("perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance")
 Found = Sequence[tuple[Record, dict[str, Any]]]  # runs that an analysis was made of, with its result
@@ -31,7 +32,7 @@ def load_records(folder: Path, study: str | None = None, strict: bool = False) -
 
 
 def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]]:
-    """The records below ``folder`` that an analysis was made of, with its result."""
+    """The records below ``folder`` that an analysis was made of, with its result; in the order of tables."""
     found = []
     for record, path in _load(folder.rglob(RECORD_FILE)):
         try:
@@ -40,7 +41,7 @@ def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]
             continue
         except (OSError, ValueError) as error:
             log.warning(f"left out: {path / name}.json is not readable ({error}); delete it to make it again")
-    return found
+    return sorted(found, key=lambda entry: place(entry[0]))
 
 
 def load_results(paths: Iterable[Path], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, dict[str, Any]]:
@@ -73,6 +74,16 @@ def setting(record: Record, option: str) -> Any:
     for key in option.split("."):
         value = value[key]
     return value
+
+
+def place(record: Record) -> tuple:
+    """Where tables tell a run: RNN before LSTM, recurrent before feed-forward, unstable before stable before others."""
+    model, approximation, stability = (
+        str(setting(record, option)) for option in ("model.name", "approximation.name", "stability.name")
+    )
+    limit = setting(record, "stability.constraint").get("limit") or 0
+    kind = rank(model), model, approximation != "recurrent", setting(record, "truncation.k")
+    return *kind, constraint_rank(stability), stability, limit, setting(record, "seed"), record.id
 
 
 @dataclass(frozen=True)

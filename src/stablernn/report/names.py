@@ -1,5 +1,7 @@
 """What readers know models and constraints by, in which order, and what was published of them."""
 
+from collections.abc import Container
+
 # Miller & Hardt, blog of August 2018: WikiText-2 test perplexity of the recurrent models. Whether the stable LSTM was
 # trained under the condition as the paper states it or as code of September 2018 has it is not known.
 PUBLISHED = {
@@ -23,13 +25,22 @@ CONSTRAINTS = {
     "lstm_comparison": "scalar",
     "lstm_rowwise": "row-wise",
     "lstm_spectral": "2-norm",
-    "lstm_coupled": "i = 1 - f",
-    "lstm_gated_linear": "W = 0",
+    "lstm_coupled": "coupled",
+    "lstm_gated_linear": "gated linear",
     "lstm_output_gate": "W_o alone",
     "lstm_cascade": "cascade",
 }
-# Conditions of this project.
-OURS = tuple(name for name in CONSTRAINTS if name.startswith("lstm_") and name != "lstm_as_coded")
+# What a reader has to know of this project's own.
+MEANINGS = {
+    "rnn_diagonal": "for the diagonal D that balances W",
+    "lstm_comparison": "one small-gain condition on the norms of all matrices",
+    "lstm_rowwise": "the same unit by unit",
+    "lstm_spectral": "unit by unit, in the 2-norm",
+    "lstm_coupled": "i = 1 - f, and row-wise",
+    "lstm_gated_linear": "all recurrent matrices are 0",
+    "lstm_output_gate": "‖W_o‖₂ < 4, the other recurrent matrices are 0",
+    "lstm_cascade": "groups of units that hear those before them, W_o alone within a group",
+}
 
 
 def rank(model: str) -> int:
@@ -40,3 +51,9 @@ def rank(model: str) -> int:
 def constraint_rank(name: str) -> int:
     """The order of constraints in tables and legends."""
     return list(CONSTRAINTS).index(name) if name in CONSTRAINTS else len(CONSTRAINTS)
+
+
+def own_constraints(names: Container[str]) -> str:
+    """A note on those of this project; empty where there is none."""
+    told = [f"{CONSTRAINTS[name]} ({meaning})" for name, meaning in MEANINGS.items() if name in names]
+    return f"conditions of this project, with their limit on λ: {', '.join(told)}" if told else ""

@@ -12,7 +12,7 @@ exactly, the beginning of the text included, and the whole table needs no scorin
 import math
 from typing import Any
 
-from stablernn.report.certificate import describe_run, describe_stability
+from stablernn.report.certificate import describe
 from stablernn.report.load import Found
 from stablernn.report.tables import Table, of_a_run
 
@@ -38,8 +38,7 @@ def ngram_table(found: Found) -> Table:
     shown = [n for n in SHOWN if all(n <= len(reset_perplexities(result)) for _, result in found)]
     heads = ["model", "stability", "context", *(f"n={n}" for n in shown), "all"]
     lines = []
-    for record, result in found:
-        names = [describe_run(record), describe_stability(record)]
+    for names, (_, result) in zip(describe(found), found, strict=True):
         reset = reset_perplexities(result)
         whole = f"{result['recurrent']['perplexity']:.1f}"
         lines.append([*names, "n - 1 words", *(f"{result['perplexity'][n - 2]:.1f}" for n in shown), whole])

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from stablernn.report.chapters import Chapter
 from stablernn.report.evidence import Evidence
+from stablernn.report.figure import Curve
 from stablernn.report.interactive import CONFIG, FONT, interactive
 from stablernn.report.judgement import typeset
 from stablernn.report.palette import COLOURS
@@ -48,9 +49,14 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
         script=Markup((assets / "page.js").read_text(encoding="utf-8")),
         library=Markup(_library()),
         config=_inline(CONFIG),
-        curves=_inline({figure.stem: [asdict(curve) for curve in figure.curves] for figure in drawn}),
+        curves=_inline({figure.stem: [_legend(curve) for curve in figure.curves] for figure in drawn}),
         panels=_inline({figure.stem: interactive(figure) for figure in drawn}),
     )
+
+
+def _legend(curve: Curve) -> dict[str, Any]:
+    """With its name as markup: in the legend too an index stands below."""
+    return {**asdict(curve), "markup": _typeset(curve.label)}
 
 
 @cache
@@ -66,7 +72,7 @@ def _inline(value: Any) -> Markup:
 
 
 def _typeset(text: str) -> Markup:
-    """`name` as code, λ_r and ‖W‖_F with their index below, numbers as a compositor sets them, k = 5 in one line."""
+    """`name` as code, indices (λ_r, f_∞, ‖W‖_F) below the line, numbers as a compositor would, k = 5 in one line."""
     unbroken = re.sub(r"(?<=\b[A-Za-z]) = (?=\d)", "\u00a0=\u00a0", typeset(text))
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(unbroken)))
-    return Markup(re.sub(r"((?<!\w)[A-Zλ]|‖)_(\w+)", r"\1<sub>\2</sub>", marked))
+    return Markup(re.sub(r"((?<!\w)[A-Za-zλ]|‖)_(\w+|∞)", r"\1<sub>\2</sub>", marked))

@@ -26,7 +26,7 @@ COLOURS = {
     "k6": ("#8AA61F", "#B9E05A"),
     "k7": ("#C29A00", "#F2DD4D"),
 }
-OTHERS = ("green", "pink", "amber", "sky", "wine", "violet", "olive", "grey")
+OTHERS = ("pink", "amber", "green", "sky", "wine", "violet", "olive", "grey")
 _SHADES = tuple(name for name in COLOURS if name[0] == "k" and name[1:].isdigit())
 
 

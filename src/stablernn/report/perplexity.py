@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from stablernn.record import Record
-from stablernn.report.certificate import rate
-from stablernn.report.difference import Difference, certainty, difference, relative
+from stablernn.report.certificate import describe_stability, rate
+from stablernn.report.difference import Difference, certainty, difference, relative, signed
 from stablernn.report.judgement import span
 from stablernn.report.load import Section, setting
-from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS, OURS
+from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS, own_constraints
 from stablernn.report.rows import Cell, Row, rows
 from stablernn.report.tables import Table
 from stablernn.wording import counted
@@ -74,15 +74,12 @@ class _Line:
 def constraint_name(record: Record, name: str) -> str:
     """A constraint as readers know it, with its limit; ``name``: with the options that tell it from its like."""
     stability, constraint = str(setting(record, "stability.name")), setting(record, "stability.constraint")
-    limit = f"{constraint['limit']:g}" if "limit" in constraint else ""
-    known = CONSTRAINTS.get(stability, stability)
+    known = describe_stability(record)
     if stability == "stable":
-        norm = f"‖W‖₂ ≤ {limit or 'λ'}"
-        known, limit = f"stable ({norm if setting(record, 'model.name') == 'rnn' else known})", ""
-    elif limit and known.endswith("≤ λ"):
-        known, limit = known.replace("λ", limit), ""
+        norm = f"‖W‖₂ ≤ {constraint['limit']:g}" if "limit" in constraint else "‖W‖₂ ≤ λ"
+        known = f"stable ({norm if setting(record, 'model.name') == 'rnn' else CONSTRAINTS[stability]})"
     others = [option for option in name.split(", ")[1:] if not option.startswith("limit=")]
-    return " ".join(filter(None, (known, limit, f"({', '.join(others)})" if others else "")))
+    return f"{known} ({', '.join(others)})" if others else known
 
 
 def leading(sections: Iterable[Section]) -> list[Section]:
@@ -170,7 +167,7 @@ def _cost(line: _Line) -> tuple[str, str]:
     found, percent = line.difference, line.percent
     if found is None or percent is None:
         return "–", "–"
-    return found.told("+") if found.seeds > 1 else f"{found.mean:+.1f}", f"{percent:+.1f}"
+    return found.told("+") if found.seeds > 1 else signed(found.mean), signed(percent)
 
 
 def _proven(cell: Cell) -> tuple[str, str]:
@@ -199,9 +196,10 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
         yield "λ and k of the seed where they are largest"
     names = {str(setting(line.cell.runs[0], "stability.name")) for line in found}
     models = {line.row.model for line in found}
-    ours = [CONSTRAINTS[name] for name in OURS if name in names]
     if "stable" in names and "lstm" in models:
-        yield "as stated: the study’s condition" + (f"; {', '.join(ours)}: conditions of this project" if ours else "")
+        yield "as stated: the study’s condition"
+    if ours := own_constraints(names):
+        yield ours
     if "lstm_as_coded" in names:
         yield "as coded: as in the first author’s code of September 2018, whose limits prove nothing"
         if section.protocol:

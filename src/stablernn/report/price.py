@@ -1,14 +1,14 @@
 """What stability costs: perplexity against the certified rate, constraint by constraint."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.certificate import rate
-from stablernn.report.difference import difference, relative
+from stablernn.report.difference import difference, relative, signed
 from stablernn.report.load import Section, setting
-from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, OURS, STABILITIES, constraint_rank, rank
+from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, constraint_rank, own_constraints, rank
 from stablernn.report.rows import Cell, differing, settings_of
 from stablernn.report.tables import Table, trained_for
 from stablernn.wording import counted
@@ -100,7 +100,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         rates = price.rates
         cost = difference(unstable.get(price.name, Cell(())), price.cell, relative)
         results = [analysed[run.id] for run in price.cell.finished if run.id in analysed]
-        ks = [result["k"] for result in results if result["k"] is not None]
+        ks = [k for run in price.cell.finished if (k := _context(run, analysed.get(run.id), epsilon)) is not None]
         gaps = [
             result["measured"][str(result["measured_at"])]["largest"]
             for result in results
@@ -111,31 +111,31 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
                 price.name,
                 price.label,
                 f"{price.limit:g}" if price.limit is not None else "–",
-                rate(max(rates)) if rates else "none",
+                rate(max(rates)) if rates else "no",
                 price.cell.text(),
-                f"{cost.mean:+.1f}" if cost is not None and price.constraint != "unstable" else "–",
+                signed(cost.mean) if cost is not None and price.constraint != "unstable" else "–",
                 f"{max(ks):,}" if ks and len(ks) == len(price.cell.finished) else "–",
                 f"{max(gaps):.1g}" if gaps else "–",
             ]
         )
     options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
     every = [record for price in found for record in price.runs]
+    constraints = {price.constraint for price in found}
     seeds = len({setting(record, "seed") for record in every})
-    ours = [CONSTRAINTS[name] for name in OURS if _has(found, name)]
     notes = [
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
         else f"{counted(seeds, 'seed')}: mean ± standard deviation (seeds); λ and k of the seed where they are largest",
-        "λ: certified rate of contraction; test: perplexity; ± %: against the unstable model, over the seeds that "
-        "both have",
+        "λ: certified rate of contraction (no: nothing is proven); test: perplexity; ± %: against the unstable model, "
+        "over the seeds that both have",
         f"k({epsilon:g}): words of context that provably change no log-probability by more than {epsilon:g} nats",
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} words"
         f" (at k = {options['k_max']} where k is larger), nats",
         "as coded: its limits prove nothing, λ is what is found for these weights"
-        if _has(found, "lstm_as_coded")
+        if "lstm_as_coded" in constraints
         else "",
-        "as stated: the study's condition" if _has(found, "stable") else "",
-        f"{', '.join(ours)}: conditions of this project" if ours else "",
+        "as stated: the study’s condition" if "stable" in constraints else "",
+        own_constraints(constraints),
         trained_for(every),
     ]
     return Table(
@@ -143,5 +143,6 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
     )
 
 
-def _has(found: Sequence[Price], constraint: str) -> bool:
-    return any(price.constraint == constraint for price in found)
+def _context(run: Record, analysed: Mapping[str, Any] | None, epsilon: float) -> int | None:
+    """k(ε) by the analysis of the certificate, or else as the run recorded it."""
+    return analysed["k"] if analysed else run.certificate.get("context", {}).get(f"{epsilon:g}")

@@ -42,7 +42,7 @@ _CONFIG: dict[str, Any] = {
         "titleFontWeight": "normal",
         "labelFlush": False,
         "labelOverlap": "greedy",
-        "labelSeparation": 3,
+        "labelSeparation": 2,
         "tickCount": 5,
     },
     "legend": {
@@ -93,7 +93,7 @@ def _panel(figure: Figure, panel: Panel) -> alt.LayerChart:
     points = [{**point, "curve": _marked(point["curve"])} for point in panel.points]
     base = alt.Chart(alt.Data(values=points)).encode(
         x=alt.X("x:Q", **scaled(panel.x, [point["x"] for point in points], _LABELS, _marked)),
-        y=alt.Y("y:Q", **scaled(panel.y, [point["y"] for point in points], _LABELS, _marked)),
+        y=alt.Y("y:Q", **scaled(panel.y, [*(point["y"] for point in points), *figure.levels], _LABELS, _marked)),
         color=alt.Color("curve:N", scale=colours, legend=legend),
     )
     dash = alt.StrokeDash("curve:N", scale=dashes, legend=legend)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stablernn.record import DIVERGED, Record
-from stablernn.report.load import Section, setting
-from stablernn.report.names import APPROXIMATION_NAMES, MODEL_NAMES, PUBLISHED, constraint_rank, rank
+from stablernn.report.load import Section, place, setting
+from stablernn.report.names import APPROXIMATION_NAMES, MODEL_NAMES, PUBLISHED, rank
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def rows(section: Section) -> list[Row]:
     """RNN before LSTM, recurrent before feed-forward, small k first; in a row unstable before stable before others."""
     found: dict[tuple, Row] = {}
     settings = {record.id: settings_of(record) for record in section.records}
-    for record in sorted(section.records, key=_place):
-        place = model, approximation, k = _of(record)
-        alike = [settings[other.id] for other in section.records if _of(other) == place]
+    for record in sorted(section.records, key=place):
+        kind = model, approximation, k = _of(record)
+        alike = [settings[other.id] for other in section.records if _of(other) == kind]
         note = differing(settings[record.id], alike)
-        row = found.setdefault((*place, note), Row(model, approximation, k, note))
+        row = found.setdefault((*kind, note), Row(model, approximation, k, note))
         name = str(setting(record, "stability.name"))
         of_the_name = [
             setting(other, "stability.constraint")
@@ -111,11 +111,6 @@ def rows(section: Section) -> list[Row]:
 def _of(record: Record) -> tuple[str, str, int]:
     model, approximation, k = (setting(record, o) for o in ("model.name", "approximation.name", "truncation.k"))
     return model, approximation, k
-
-
-def _place(record: Record) -> tuple:
-    limit = setting(record, "stability.constraint").get("limit")
-    return constraint_rank(str(setting(record, "stability.name"))), limit or 0, setting(record, "seed"), record.id
 
 
 def differing(values: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:

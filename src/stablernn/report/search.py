@@ -95,11 +95,12 @@ def search_table(section: Section) -> Table:
         )
     notes = [
         "perplexity on the validation split, the best up to where the trial went; the test split plays no part",
-        "stopped: others were better at the same epoch (successive halving)",
+        *["stopped: others were better at the same epoch (successive halving)"]
+        * any(record.status == PAUSED for record, _ in found),
         "on " + ", ".join(sorted({record.hardware["device"] for record in section.records})),
     ]
     if len({setting(record, "seed") for record in section.records}) == 1:
-        notes.insert(2, "one seed a trial: small differences between the best mean nothing")
+        notes.insert(-1, "one seed a trial: small differences between the best mean nothing")
     heads = [column.rpartition(".")[2] for column in columns]
     runs = of_a_run([record for record, _ in found], heads, texts=3)
     title = f"Search of the hyperparameters on {section.caption}"

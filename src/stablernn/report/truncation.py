@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stablernn.record import Record
-from stablernn.report.certificate import describe_run, describe_stability
+from stablernn.report.certificate import describe, describe_run, describe_stability
 from stablernn.report.difference import FEWEST_BLOCKS
 from stablernn.report.judgement import student
 from stablernn.report.tables import Table, of_a_run
@@ -57,9 +57,9 @@ def truncation_summary(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
     heads = ["model", "stability", "all", *(f"k={k}" for k in shown)]
     heads += [f"k({EPSILON:g})", "proven"]
     lines = []
-    for record, result in found:
+    for names, (_, result) in zip(describe(found), found, strict=True):
         values = dict(zip(result["k"], result["perplexity"], strict=True))
-        line = [describe_run(record), describe_stability(record), f"{result['recurrent']['perplexity']:.1f}"]
+        line = [*names, f"{result['recurrent']['perplexity']:.1f}"]
         line += [f"{values[k]:.1f}" for k in shown]
         line += [_or_more(k, result) for k in (measured_context(result), certified_context(result))]
         lines.append(line)

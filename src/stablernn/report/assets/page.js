@@ -33,12 +33,11 @@
   // One legend for all panels of a figure: a click takes a curve away or brings it back.
   function legend(figure, name, views) {
     const hidden = new Set();
-    figure.querySelector(".legend").replaceChildren(...curves[name].map(({ label, colour, dash }) => {
+    figure.querySelector(".legend").replaceChildren(...curves[name].map(({ label, markup, colour, dash }) => {
       const button = document.createElement("button");
       button.type = "button";
       button.setAttribute("aria-pressed", "true");
-      button.innerHTML = `<svg viewBox="0 0 26 8" aria-hidden="true"><line x1="0" y1="4" x2="26" y2="4" stroke="var(--${colour})" stroke-width="2" stroke-dasharray="${dash[1] ? dash.join(" ") : "none"}"/></svg><span></span>`;
-      button.querySelector("span").textContent = label;
+      button.innerHTML = `<svg viewBox="0 0 26 8" aria-hidden="true"><line x1="0" y1="4" x2="26" y2="4" stroke="var(--${colour})" stroke-width="2" stroke-dasharray="${dash[1] ? dash.join(" ") : "none"}"/></svg><span>${markup}</span>`;
       button.addEventListener("click", () => {
         const off = !hidden.delete(label);
         if (off) hidden.add(label);

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stablernn.report.claims.groups import alike, unconstrained
-from stablernn.report.contraction import STAGE_NAMES
 from stablernn.report.evidence import Evidence, Found
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, seeds_told, span, student
 from stablernn.wording import counted
@@ -21,17 +20,13 @@ def vanishing_gradients(evidence: Evidence) -> list[Judgement]:
         groups = alike([entry for entry in evidence.of(part, "gradient_horizon") if unconstrained(entry[0])])
         if groups:
             options = groups[0][1][0][1]["options"]
-            others = [
-                f"{name} {STAGE_NAMES[stage]}: {_fall(runs, stage)}"
-                for name, runs in groups
-                for stage in ("initial", "last")
-            ]
-            others += [told for name, runs in groups for told in _during(name, runs)]
+            others = "; ".join(f"{name} {_stages(runs)}" for name, runs in groups)
             positions = counted(options["streams"], "position")
             interval = f"95 % intervals of the slope over {positions} of {options['split']}"
             seeds = min(len(runs) for _, runs in groups)
             certainty = f"{interval}; {seeds_told(seeds, 'the slowest is told')}"
-            found.append(judge(part, [_vanishing(name, runs) for name, runs in groups], "; ".join(others), certainty))
+            evidence_told = f"down to a thousandth: {others}"
+            found.append(judge(part, [_vanishing(name, runs) for name, runs in groups], evidence_told, certainty))
     return found
 
 
@@ -42,13 +37,19 @@ def _vanishing(name: str, found: Found) -> Part:
     if len(slopes) < len(stages):
         return Part(Outcome.HOLDS, f"{name}: no gradient is left one word back", runs)
     slope, half = max(slopes)
-    text = f"{name}: {_fall(found, 'best')} and goes by {slope:+.3f} ± {half:.3f} nats a word"
+    fallen = [stage["fallen"] for stage in stages]
+    down = "not down" if None in fallen else "down"
+    text = f"{name}: the mean gradient is {down} to a thousandth {_back(fallen, found)} and "
+    text += f"{_rate(slope)} ± {half:.3f} nats a word"
     farther = [rate for stage in stages if (rate := _farther(stage)) is not None]
-    text += f", over the farther half of the distances by {max(farther):+.3f}" if farther else ""
-    fallen = all(stage["fallen"] is not None for stage in stages)
+    text += f", over the farther half of the distances by {abs(max(farther)):.3f}" if farther else ""
     if slope + half < 0:
-        return Part(Outcome.HOLDS if fallen else Outcome.MIXED, text, runs)
+        return Part(Outcome.MIXED if None in fallen else Outcome.HOLDS, text, runs)
     return Part(Outcome.FAILS if slope - half > 0 else Outcome.UNDECIDED, text, runs)
+
+
+def _rate(slope: float) -> str:
+    return f"{'grows' if slope > 0 else 'falls'} by {abs(slope):.3f}"
 
 
 def _slope(stage: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -64,19 +65,20 @@ def _farther(stage: Mapping[str, Any]) -> float | None:
     return statistics.linear_regression(*zip(*points, strict=True)).slope if len(points) > 1 else None
 
 
-def _fall(found: Found, stage: str) -> str:
-    return _told([result["stages"][stage]["fallen"] for _, result in found], found)
+def _stages(found: Found) -> str:
+    """Where the mean gradient is down to a thousandth before, during and after training."""
+    told = [f"{_at([result['stages']['initial']['fallen'] for _, result in found], found)} before training"]
+    if during := [kept["fallen"] for _, result in found for kept in result.get("during", [])]:
+        told.append(f"{_at(during, found)} at {counted(len(during), 'moment')} during it")
+    return ", ".join([*told, f"{_at([result['stages']['last']['fallen'] for _, result in found], found)} at its end"])
 
 
-def _during(name: str, found: Found) -> list[str]:
-    """What holds at every moment whose weights training kept; nothing where it kept none."""
-    fallen = [kept["fallen"] for _, result in found for kept in result.get("during", [])]
-    return [f"{name} during training, at {counted(len(fallen), 'moment')}: {_told(fallen, found)}"] if fallen else []
+def _at(fallen: Sequence[int | None], found: Found) -> str:
+    return f"{'not ' * (None in fallen)}{_back(fallen, found)}"
 
 
-def _told(fallen: Sequence[int | None], found: Found) -> str:
-    if None in fallen:
-        horizon = counted(found[0][1]["options"]["horizon"], "word")
-        return f"the mean gradient is not down to a thousandth {horizon} back"
-    told = span([str(i) for i in sorted(i for i in fallen if i is not None)])
-    return f"the mean gradient is down to a thousandth {counted(told, 'word')} back"
+def _back(fallen: Sequence[int | None], found: Found) -> str:
+    """So far; as far as was looked, where some are not down by then."""
+    known = [str(i) for i in sorted(i for i in fallen if i is not None)]
+    horizon = found[0][1]["options"]["horizon"]
+    return f"{counted(horizon if len(known) < len(fallen) else span(known), 'word')} back"

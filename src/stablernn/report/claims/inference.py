@@ -71,12 +71,10 @@ def _contexts(name: str, found: Found) -> Part:
         return Part(Outcome.FAILS, text, runs)
     reasons = [result["certified"]["reason"] for _, result in found if not result["certified"]["nats"]]
     certified = [certified_context(result) for _, result in found]
-    proven = f"proven for {_ks(certified)}" if None not in certified else f"proven only beyond {longest}"
+    proven = f"proven for {_ks(certified)}" if None not in certified else f"proven only for more than {longest}"
     if reasons:
         proven = f"not proven ({reasons[0]})"
-    words = counted(_ks(measured), "word")
-    give = "gives" if words == "1 word" else "give"
-    text = f"{name}: its last {words} {give} the same log-perplexity within {EPSILON:g} nats"
+    text = f"{name}: {_told(measured)}"
     outcome, told = (Outcome.HOLDS, "") if None not in certified else _on_other_text(found)
     return Part(outcome, f"{text}{told}, {proven}", runs)
 
@@ -87,8 +85,9 @@ def _on_other_text(found: Found) -> tuple[Outcome, str]:
     if not assured:
         return Outcome.HOLDS, ""
     if None in assured:
-        return Outcome.UNDECIDED, f", undecided for other text up to k = {found[0][1]['k'][-1]}"
-    return Outcome.HOLDS, f", for other text from k = {_ks(assured)} on"
+        return Outcome.UNDECIDED, f", undecided on other text up to k = {found[0][1]['k'][-1]}"
+    measured = [measured_context(result) for _, result in found]
+    return Outcome.HOLDS, f", on other text {'too' if assured == measured else f'its last {_ks(assured)}'}"
 
 
 def _words_told(groups: Sequence[tuple[str, Found]]) -> str:
@@ -101,6 +100,12 @@ def _words_told(groups: Sequence[tuple[str, Found]]) -> str:
         return f"how far other text would move it is known of {len(known)} of {counted(len(results), 'run')}"
     shapes = {f"{counted(error['blocks'], 'block')} of {error['length']:,} words" for error in known}
     return f"for other text: 95 % intervals by the spread over {span(sorted(shapes))}"
+
+
+def _told(measured: Sequence[int | None]) -> str:
+    words = counted(_ks(measured), "word")
+    give = "gives" if words == "1 word" else "give"
+    return f"its last {words} {give} the same log-perplexity within {EPSILON:g} nats"
 
 
 def _ks(ks: Sequence[int | None]) -> str:
@@ -129,18 +134,14 @@ def effectively_feedforward(evidence: Evidence) -> list[Judgement]:
         if groups:
             words = span(sorted({f"{result['words']:,}" for _, runs in groups for _, result in runs}))
             split = groups[0][1][0][1]["options"]["split"]
-            moved = [told for name, runs in groups if (told := _largest(name, runs))]
+            moved = ", ".join(told for name, runs in groups if (told := _largest(name, runs)))
             found.append(
                 judge(
                     part,
                     [_flat(name, runs) for name, runs in groups],
                     "; ".join(
                         [
-                            *(
-                                [f"from there on a single word still moves by up to {', '.join(moved)}"]
-                                if moved
-                                else []
-                            ),
+                            *([f"with so many words one word still moves by up to {moved}"] if moved else []),
                             f"on {words} {split} words",
                         ]
                     ),
@@ -164,7 +165,7 @@ def _flat(name: str, found: Found) -> Part:
             runs,
         )
     outcome, told = _on_other_text(found)
-    return Part(outcome, f"{name}: within {EPSILON:g} nats from k = {_ks(measured)} on{told}", runs)
+    return Part(outcome, f"{name}: {_told(measured)}{told}", runs)
 
 
 def _largest(name: str, found: Found) -> str:

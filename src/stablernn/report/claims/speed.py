@@ -33,7 +33,7 @@ def _speed(file: str, measured: Mapping[str, Any]) -> Judgement:
                 steps, of = counted(case["steps"], "step"), counted(len(found), "case")
                 where = f"{MODEL_NAMES[case['model']]}, k = {k}, batch {case['batch']}, {steps}"
                 won = sum(value > 1 for value, _, _ in found)
-                text = f"{work} at best {short(value)} times as fast ({where}), faster in {won} of {of}"
+                text = f"{work}: feed-forward at best {short(value)} times as fast ({where}), faster in {won} of {of}"
                 outcome = Outcome.HOLDS if won == len(found) else Outcome.MIXED if won else Outcome.FAILS
                 told.append(Part(outcome, text, (file,)))
     rounds = sorted(count for case in cases for count in case["rounds"].values())

@@ -118,4 +118,7 @@ def _apart(found: Found) -> list[str]:
     if not told:
         return []
     between = " or ".join(f"{k} and {reference}" for k, reference in sorted(ks))
-    return [f"the weights of k = {between} end apart by so much of the way they went: {', '.join(told)}"]
+    return [
+        f"at the end the weights of k = {between} are apart by this share of the way that the latter went: "
+        f"{', '.join(told)}"
+    ]

@@ -6,7 +6,7 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.linear_systems import Results, by_norm, kind_of, largest, lengths, proven_of, width
 from stablernn.report.palette import shades
 
-_ERROR = Axis("error", powers=True, least=1e-6)
+_ERROR = Axis("error (predicting 0: 1)", powers=True, least=1e-6)
 _LEAST = 1e-16  # where a descent ends on its target to the last bit
 
 
@@ -27,7 +27,8 @@ def learning_curves(found: Results) -> Figure | None:
     return drawing.figure(
         "linear_systems",
         "What gradient descent learns",
-        "What is left of the error of predicting 0, at the best of the constant step sizes; dashed from norm 1 on.",
+        "What is left of the error of predicting 0, at the best of the constant step sizes. A line for each seed, "
+        "dashed from norm 1 on.",
         Axis("update"),
         _ERROR,
     )
@@ -43,7 +44,8 @@ def matrix_ends(found: Results) -> Figure | None:
     return drawing.figure(
         "linear_step_sizes",
         "Which step sizes learn",
-        "What is left of the error at the end, for each constant step size; at the end of a line larger ones diverge.",
+        "What is left of the error at the end, for each constant step size. A line for each seed; where it ends, "
+        "larger ones diverge.",
         Axis("step size", powers=True),
         _ERROR,
     )
@@ -73,11 +75,14 @@ def truncated_descent(found: Results) -> Figure | None:
     curves = _curves(groups, "‖W‖₂ = {:g}")
     for norm, group in groups.items():
         bound = Curve(f"{curves[norm].label}, bound", curves[norm].colour, (2, 3))
+        gaps = 0  # where nothing is proven the bound has no line
         for number, k in enumerate(lengths(group)):
             drawing.point("Matrices", curves[norm], k, largest(group, "proven", "distance", number), list(group))
             most = largest(group, "proven", "bound", number)
             if most < width(group):
-                drawing.point("Matrices", bound, k, most, list(group))
+                drawing.point("Matrices", bound, k, most, list(group), line=f"{bound.label} {gaps}")
+            else:
+                gaps += 1
     return drawing.figure(
         "linear_truncation",
         "Full and truncated gradient descent",

@@ -36,6 +36,7 @@ def gradient_figures(found: Found) -> list[Figure]:
     drawing = Drawing()
     curves = {label: Curve(label, colour) for label, colour in shades(in_order(found)).items()}
     drawing.announce(curves.values())
+    farthest = max((result["options"]["horizon"] for _, result in found), default=1)
     for title, group in panels(found).items():
         for record, result in group:
             for moment in moments(record, result):
@@ -45,7 +46,7 @@ def gradient_figures(found: Found) -> list[Figure]:
         "gradient_horizon",
         "How far back gradients reach",
         "Mean norm of the gradient of the loss at t + i by the word at t, from before training (dark) to its end.",
-        Axis("i (words)", logarithmic=False),
-        Axis("mean gradient", powers=True),
+        Axis("i (words)", logarithmic=False, most=farthest),
+        Axis("mean norm of the gradient", powers=True),
     )
     return [figure] if figure else []

@@ -1,22 +1,21 @@
 """The study's own models: learning curves, and perplexity against the k of training."""
 
 import statistics
-from collections.abc import Sequence
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import BEST_POSSIBLE, DASHES, constraint_colour, model_name
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
 from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
-from stablernn.report.perplexity import constraint_name
+from stablernn.report.perplexity import abridged, constraint_name
 from stablernn.report.rows import Cell, Row, rows
 
 CUT = 1.5  # of a panel's highest end: what lies above tells the first steps alone
 
 
 def learning_curves(section: Section) -> Figure | None:
-    """Validation perplexity against epochs: the mean of a cell's seeds, and their range as a band."""
-    body, drawing = rows(section), Drawing()
+    """Validation perplexity against epochs at the longest k: the mean of a cell's seeds, and their range as a band."""
+    body, drawing = rows(abridged(section)), Drawing()
     plain = len({(row.approximation, row.k) for row in body}) == 1
     for row in body:
         for name, cell in _stable_first(row):
@@ -25,7 +24,7 @@ def learning_curves(section: Section) -> Figure | None:
                 label += f", {APPROXIMATION_NAMES[row.approximation]}, k = {row.k}"
             drawing.band(
                 model_name(row.model),
-                Curve(label, constraint_colour(name.partition(",")[0]), _dash(row, body)),
+                Curve(label, constraint_colour(name.partition(",")[0]), DASHES[row.approximation][0]),
                 _over_seeds(cell),
                 [run.id for run in cell.finished],
             )
@@ -33,7 +32,7 @@ def learning_curves(section: Section) -> Figure | None:
         "learning_curves",
         "Learning curves",
         "Validation perplexity after each evaluation; with several seeds their mean, and a band from the lowest to the "
-        "highest, as far as all of them went.",
+        "highest, as far as all of them went. The first evaluations may lie above the panel.",
         Axis("epoch", logarithmic=False),
         Axis("validation perplexity"),
         cut=CUT,
@@ -62,13 +61,6 @@ def _over_seeds(cell: Cell) -> list[tuple[float, float, float, float]]:
         for epoch, values in sorted(scored.items())
         if len(values) == len(cell.finished)
     ]
-
-
-def _dash(row: Row, body: Sequence[Row]) -> tuple[int, ...]:
-    """The longest k of an approximation has its plainest line."""
-    ks = sorted({other.k for other in body if other.approximation == row.approximation}, reverse=True)
-    dashes = DASHES[row.approximation]
-    return dashes[min(ks.index(row.k), len(dashes) - 1)]
 
 
 def perplexity_by_k(section: Section) -> Figure | None:

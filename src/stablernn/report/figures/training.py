@@ -23,7 +23,8 @@ def sweep_curves(section: Section) -> Figure | None:
     return drawing.figure(
         "truncation_sweep",
         "Trained at k",
-        "Recurrent models trained with k steps of backpropagation, feed-forward models with k words of context.",
+        "Recurrent models trained with k steps of backpropagation, feed-forward models with k words of context. "
+        "All see the same words, so a larger k makes fewer updates: compare curves at one k.",
         Axis("k in training", ticks=tuple(sorted({k for _, _, k in cells}))),
         Axis("test perplexity"),
     )
@@ -44,7 +45,7 @@ def distance_curves(found: Found) -> Figure | None:
             if k != reference:
                 drawing.line(panel, curves[k], zip(result["updates"], result["distance"], strict=True), (record.id,))
         last, result = group[-1]
-        moved = Curve(f"way of k = {reference} itself", "ink", (2, 3))
+        moved = Curve(f"k = {reference} from its start", "ink", (2, 3))
         drawing.line(panel, moved, zip(result["updates"], result["reference_moved"], strict=True), (last.id,))
     return drawing.figure(
         "weight_distance",
