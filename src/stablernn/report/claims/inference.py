@@ -141,7 +141,7 @@ def effectively_feedforward(evidence: Evidence) -> list[Judgement]:
                     [_flat(name, runs) for name, runs in groups],
                     "; ".join(
                         [
-                            *([f"with so many words one word still moves by up to {moved}"] if moved else []),
+                            *([f"with so many words a log-probability still moves by up to {moved}"] if moved else []),
                             f"on {words} {split} words",
                         ]
                     ),
