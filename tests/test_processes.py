@@ -80,7 +80,7 @@ def test_shares_of_the_streams_are_the_streams():
             zip(*(s.window(number) for s in shares), strict=True), whole.window(number), strict=True
         ):
             assert torch.equal(torch.cat(side, dim=1), together)
-    with pytest.raises(ConfigurationError, match=r"training\.batch_size=6 streams cannot be shared by 4 processes"):
+    with pytest.raises(ConfigurationError, match=r"training\.batch_size=6 cannot be shared by 4 processes"):
         Windows(split, batch=6, length=7, share=(0, 4))
 
 

@@ -374,7 +374,9 @@ def test_constraints_of_one_limit_and_other_options_are_told_apart():
     shown = price_table(section, [])
     assert [line[1] for line in shown.lines] == ["unstable", "cascade (groups=2)", "cascade (groups=4)"]
     assert [len(price.runs) for price in prices(section)] == [1, 1, 1]
-    assert {"cascade (groups=2)", "cascade (groups=4)"} <= {curve.label for curve in price_curves(section).curves}
+    curves = price_curves(section).curves
+    assert [curve.label for curve in curves] == ["unstable", "cascade (groups=2)", "cascade (groups=4)"]
+    assert len({curve.colour for curve in curves}) == 3
 
 
 # ---- the aims

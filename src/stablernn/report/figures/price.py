@@ -1,24 +1,27 @@
 """What stability costs: perplexity against the certified rate."""
 
 import statistics
+from collections.abc import Sequence
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import constraint_colour
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
-from stablernn.report.price import prices
+from stablernn.report.palette import OTHERS
+from stablernn.report.price import Price, prices
 
 
 def price_curves(section: Section) -> Figure | None:
     """Test perplexity against 1 - λ, a curve for each constraint, the unstable model as a level."""
     drawing, found = Drawing(), prices(section)
+    colours = _colours(found)
     for name in dict.fromkeys(price.name for price in found):
         here = [price for price in found if price.name == name and price.cell.values]
         certified = [1 - max(price.rates) for price in here if price.rates]
         for price in here if certified else []:
             mean, runs = statistics.mean(price.cell.values), [run.id for run in price.runs]
             label = typeset(price.label)
-            colour = constraint_colour(price.constraint)
+            colour = colours[price.label]
             if price.constraint == "unstable":
                 ends = (min(certified), max(certified)) if len(certified) > 1 else (certified[0] / 2, certified[0] * 2)
                 drawing.line(name, Curve(label, colour, (2, 3)), [(end, mean) for end in ends], runs)
@@ -31,3 +34,14 @@ def price_curves(section: Section) -> Figure | None:
         Axis("1 − λ, certified (longer memory to the right)", powers=True, reverse=True),
         Axis("test perplexity"),
     )
+
+
+def _colours(found: Sequence[Price]) -> dict[str, str]:
+    """By label: the constraint's own, and one that none has for the same constraint with other options."""
+    colours: dict[str, str] = {}
+    free = [colour for colour in OTHERS if colour not in {constraint_colour(price.constraint) for price in found}]
+    for price in found:
+        own = constraint_colour(price.constraint)
+        if price.label not in colours:
+            colours[price.label] = free.pop() if own in colours.values() and free else own
+    return colours
