@@ -199,3 +199,13 @@ def test_what_torchrun_cannot_share_is_refused_in_one_line(tmp_path):
         said = train(*SMALL, f"runs={tmp_path}", *options, code=2)
         assert said.count("error: ") == 1
         assert message in said
+
+
+@pytest.mark.parametrize("own", [None, "77"])
+def test_threads_do_not_wait_by_spinning_for_long_unless_told_to(own):
+    """Set before torch is imported, as libgomp reads it then; in a fresh process."""
+    code = "import sys, stablernn, os; assert 'torch' not in sys.modules; print(os.environ['GOMP_SPINCOUNT'])"
+    others = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment = others | ({"GOMP_SPINCOUNT": own} if own else {})
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [own or "10000"]
