@@ -17,8 +17,7 @@ from torch import Tensor
 
 from stablernn.errors import ConfigurationError
 from stablernn.stability.output_gate import LSTMOutputGate
-
-_MOST_GROUPS = 8  # as many as a certificate looks for
+from stablernn.stability.rates import MOST_PLACES
 
 
 class LSTMCascade(LSTMOutputGate):
@@ -33,8 +32,8 @@ class LSTMCascade(LSTMOutputGate):
     """
 
     def __init__(self, limit: float = 0.99, groups: int = 2, every: int = 10) -> None:
-        if not 1 <= groups <= _MOST_GROUPS:
-            raise ConfigurationError(f"stability.constraint.groups={groups} must lie in [1, {_MOST_GROUPS}]")
+        if not 1 <= groups <= MOST_PLACES:
+            raise ConfigurationError(f"stability.constraint.groups={groups} must lie in [1, {MOST_PLACES}]")
         super().__init__(limit, every)
         self.groups = groups
 

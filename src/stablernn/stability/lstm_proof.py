@@ -16,13 +16,12 @@ from stablernn.stability.comparison import loop_weights
 from stablernn.stability.constraints import spectral_norm
 from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
 from stablernn.stability.gates import GateBounds, coupled, gate_bounds, input_reach, is_coupled
-from stablernn.stability.rates import LEAST_MARGIN, least_rate, levels, perron, rates, spectral_radius
+from stablernn.stability.rates import LEAST_MARGIN, MOST_PLACES, least_rate, levels, perron, rates, spectral_radius
 
 _ROUNDS = 4
 # In a cascade the weights of the norm fall by one of these from place to place. The last proves the least λ, the first
-# that does at all needs the fewest steps to ε. So many places leave weights that float64 can square.
+# that does at all needs the fewest steps to ε.
 _FALLS = (1e2, 1e3, 1e4, 1e5, 1e7, 1e10, 1e15)
-_MOST_PLACES = 8
 
 
 def prove_lstm(cell: LSTMCell, inputs: Tensor | None, dropout: float) -> CellProofs:
@@ -39,7 +38,7 @@ def prove_lstm(cell: LSTMCell, inputs: Tensor | None, dropout: float) -> CellPro
     box = LSTMState(bounds.h, bounds.c)
     by_norm = _SpectralGain(recurrent, bounds)
     places = levels(recurrent.abs().sum(0))
-    falls = _FALLS if 0 < int(places.max()) < _MOST_PLACES else ()
+    falls = _FALLS if 0 < int(places.max()) < MOST_PLACES else ()
     along_cascade = [_CascadeGain(recurrent, bounds, fall ** -places.double()) for fall in falls]
     attempts: list[Contraction] = []
     for gains in ([by_norm, *along_cascade], [_RowGain(recurrent, by_rows)]):

@@ -8,6 +8,7 @@ from torch import Tensor
 from stablernn.stability.contractions import OUTWARD
 
 LEAST_MARGIN = 1e-9  # no λ nearer to 1 than this is told from 1
+MOST_PLACES = 8  # of a cascade: so many leave weights that float64 can square
 _BISECTIONS = 30
 # λ may be chosen above the least one: a little slack makes the weights of the norm, and so H, far smaller.
 _SLACKS = (1e-3, 1e-2, 0.03, 0.1, 0.2, 0.4)
