@@ -7,19 +7,25 @@ from test_report import certified, only_section, record
 
 from stablernn.files import write_json
 from stablernn.report.axes import scaled
-from stablernn.report.certificate import describe, describe_stability
+from stablernn.report.claims.groups import alike
 from stablernn.report.difference import signed
 from stablernn.report.figure import Axis, Curve, Drawing
 from stablernn.report.figures.linear import truncated_descent
 from stablernn.report.figures.memory import gradient_figures
 from stablernn.report.figures.perplexity import learning_curves
+from stablernn.report.figures.price import price_curves
+from stablernn.report.figures.shared import coloured
+from stablernn.report.figures.truncation import state_gap
+from stablernn.report.gradient_horizon import panels
 from stablernn.report.interactive import interactive
+from stablernn.report.labels import describe, describe_constraint
 from stablernn.report.load import load_analyses
 from stablernn.report.names import CONSTRAINTS, MEANINGS, own_constraints
 from stablernn.report.page import _legend, _typeset
 from stablernn.report.perplexity import constraint_name, table
 from stablernn.report.price import price_table
 from stablernn.report.printed import _specification
+from stablernn.report.weight_distance import families
 
 
 def limited(stability, limit=0.99, value=90.0, **changes):
@@ -36,12 +42,12 @@ def limited(stability, limit=0.99, value=90.0, **changes):
     ],
 )
 def test_an_analysis_calls_a_constraint_what_table_1_calls_it(entry, name):
-    assert describe_stability(entry) == constraint_name(entry, str(entry.config["stability"]["name"])) == name
+    assert describe_constraint(entry) == constraint_name(entry, str(entry.config["stability"]["name"])) == name
 
 
 def test_the_studys_constraint_has_one_name_for_both_models():
     both = [limited("stable", 0.999, model="rnn"), record(90.0, stability="stable")]
-    assert [describe_stability(entry) for entry in both] == ["stable 0.999", "stable"]
+    assert [describe_constraint(entry) for entry in both] == ["stable 0.999", "stable"]
 
 
 def test_lines_that_would_be_alike_tell_their_seed():
@@ -51,6 +57,52 @@ def test_lines_that_would_be_alike_tell_their_seed():
         ("LSTM k=35", "W_o alone 0.99, seed 1"),
         ("LSTM k=35", "unstable"),
     ]
+
+
+def test_constraints_of_one_name_with_other_options_are_not_taken_for_seeds_of_one():
+    def cascade(groups, seed=0):
+        return record(90.0, seed=seed, stability="lstm_cascade", stability__constraint={"limit": 0.9, "groups": groups})
+
+    found = [(cascade(2), {}), (cascade(2, seed=1), {}), (cascade(4), {})]
+    both = [(model, f"cascade 0.9 (groups={groups})") for model, groups in (("LSTM k=35", 2), ("LSTM k=35", 4))]
+    assert describe(found[1:]) == both
+    for group in (alike, panels, families):
+        groups = group(found)
+        groups = [runs for _, runs in (groups.items() if isinstance(groups, dict) else groups)]
+        assert [len(runs) for runs in groups] == [2, 1], group
+    assert len({colour for _, _, colour, _, _ in coloured(found)}) == 2
+    tight = [(limited("stable", limit, model="rnn"), {}) for limit in (0.8, 0.999)]
+    assert [name for name, _ in alike(tight)] == ["RNN stable 0.8", "RNN stable 0.999"]
+    assert [name for name, _ in alike(tight[1:])] == ["RNN"]
+
+
+def test_a_constraint_has_one_colour_in_all_figures():
+    entries = [
+        record(100.0),
+        record(101.0, stability="lstm_as_coded"),
+        limited("lstm_rowwise"),
+        limited("lstm_coupled"),
+    ]
+    for number, entry in enumerate(entries):
+        entry.id = f"run-{number}"
+        entry.certificate = {"certified": True, "rate": 1 - 0.1**number}
+    section = only_section(entries)
+    shown = [learning_curves(section), price_curves(section)]
+    colours = {colour for _, _, colour, entry, _ in coloured([(entry, {}) for entry in entries])}
+    assert len(colours) == len(entries)
+    for figure in shown:
+        assert figure is not None
+        assert {curve.colour for curve in figure.curves} == colours
+
+
+def test_a_bound_that_holds_of_any_two_states_is_not_drawn():
+    entry = record(90.0, stability="stable")
+    size = entry.config["model"]["hidden_size"]
+    far, near = 2 * size**0.5 + 0.1, 2 * size**0.5 - 0.1
+    measured = {"mean": [1.0, 0.5, 0.1], "largest": [2.0, 1.0, 0.5]}
+    figure = state_gap([(entry, {"k": [1, 2, 3], "state": measured, "certified": {"state": [1e15, far, near]}})])
+    assert figure is not None
+    assert [(p["x"], p["y"]) for p in figure.panels[0].points if "bound" in p["curve"]] == [(3, near)]
 
 
 def test_analyses_come_in_the_order_of_the_tables(tmp_path):

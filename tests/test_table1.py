@@ -312,7 +312,7 @@ def test_learning_curves_are_a_mean_with_the_range_as_far_as_all_seeds_went():
     assert {name for point in band for name in point["runs"].split()} == {entry.id for entry in records[:2]}
     assert figure.panels[0].y.most == CUT * 122  # the first steps take no room
     assert json.dumps(interactive(figure)).count(f'"domainMax": {CUT * 122}') > 0
-    assert [curve.label for curve in figure.curves] == ["stable", "unstable"]
+    assert [curve.label for curve in figure.curves] == ["unstable", "stable"]
 
 
 def test_every_constraint_has_a_curve_and_a_colour_of_its_own():
@@ -320,8 +320,8 @@ def test_every_constraint_has_a_curve_and_a_colour_of_its_own():
     assert figure is not None
     assert [panel.title for panel in figure.panels] == ["RNN", "LSTM"]
     assert [curve.label for curve in figure.curves] == [
-        "stable",
         "unstable",
+        "stable",
         "as coded",
         "scalar 0.99",
         "row-wise 0.99",

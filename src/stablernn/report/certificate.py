@@ -1,16 +1,13 @@
 """The table of certificates."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
-from stablernn.record import Record
-from stablernn.report.load import setting
-from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS, MODEL_NAMES, STABILITIES
+from stablernn.report.labels import describe
+from stablernn.report.load import Found
 from stablernn.report.tables import Table, of_a_run
 
 
-def certificate_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
+def certificate_table(found: Found) -> Table:
     """A line for each run: what is proven, and what was measured."""
     options = found[0][1]["options"]
     shown = max(options["lengths"])
@@ -35,32 +32,6 @@ def certificate_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
         f"measured: the largest change on {options['tokens']:,} {options['split']} words",
     ]
     return Table("Certificates", heads, lines, notes, reasons, of_a_run([record for record, _ in found], heads))
-
-
-def describe(found: Sequence[tuple[Record, Any]]) -> list[tuple[str, str]]:
-    """Run and constraint of each; the seed stands with the constraint where two would be alike."""
-    told = [(describe_run(record), describe_stability(record)) for record, _ in found]
-    return [
-        (run, f"{stability}, seed {setting(record, 'seed')}" if told.count((run, stability)) > 1 else stability)
-        for (run, stability), (record, _) in zip(told, found, strict=True)
-    ]
-
-
-def describe_run(record: Record) -> str:
-    """Model, approximation if it is feed-forward, and k."""
-    approximation = setting(record, "approximation.name")
-    kind = "" if approximation == "recurrent" else f" {APPROXIMATION_NAMES[approximation]}"
-    return f"{MODEL_NAMES.get(setting(record, 'model.name'), '?')}{kind} k={setting(record, 'truncation.k')}"
-
-
-def describe_stability(record: Record) -> str:
-    """The constraint as readers know it, and its limit; the study's have one name for both models."""
-    name, constraint = str(setting(record, "stability.name")), setting(record, "stability.constraint")
-    known = name if name in STABILITIES else CONSTRAINTS.get(name, name)
-    if "limit" not in constraint:
-        return known
-    limit = f"{constraint['limit']:g}"
-    return known.replace("λ", limit) if known.endswith("≤ λ") else f"{known} {limit}"
 
 
 def rate(value: float) -> str:

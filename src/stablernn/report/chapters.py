@@ -225,11 +225,7 @@ def _of_machine(file: str, measured: Mapping[str, Any]) -> Block:
     """Measurements of speed; all numbers of a table come from one file."""
     tables = [
         replace(shown, name=name, runs=_of_a_file(shown, file))
-        for name, make in (
-            ("speed", sequence_table),
-            ("training_memory", memory_table),
-            ("speed_of_all_k", curve_table),
-        )
+        for name, make in _OF_SPEED.items()
         if (shown := make(measured)) is not None
     ]
     place = file.removeprefix("sequences-").removesuffix(".json")

@@ -1,17 +1,16 @@
 """Contraction on the data: the table."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from stablernn.record import Record
-from stablernn.report.certificate import describe
+from stablernn.report.labels import describe
+from stablernn.report.load import Found
 from stablernn.report.tables import Table, of_a_run
 from stablernn.wording import counted
 
 STAGE_NAMES = {"initial": "before training", "best": "best epoch", "last": "end"}
 
 
-def contraction_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
+def contraction_table(found: Found) -> Table:
     """A line for each run and stage."""
     options = found[0][1]["options"]
     shown = sorted({1, min(16, options["longest"]), options["longest"]})

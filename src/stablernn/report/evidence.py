@@ -5,15 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stablernn.record import Record
 from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
 from stablernn.report.linear_systems import load_linear_systems
-from stablernn.report.load import Section, load_analyses, load_records, load_results, sections
+from stablernn.report.load import Found, Section, load_analyses, load_records, load_results, sections
 from stablernn.report.rows import rows
 from stablernn.report.search import load_trials
 from stablernn.report.sweep import sweep_sections
-
-Found = list[tuple[Record, dict[str, Any]]]
 
 
 @dataclass

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stablernn.record import Record
-from stablernn.report.certificate import describe, describe_stability
 from stablernn.report.contraction import STAGE_NAMES
+from stablernn.report.labels import describe, describe_briefly
 from stablernn.report.load import Found, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES, rank
 from stablernn.report.tables import Table, of_a_run
@@ -67,10 +67,9 @@ def in_order(found: Found) -> list[str]:
 def panels(found: Found) -> dict[str, Found]:
     """The runs of each model under each constraint, by a title; in the order of the tables."""
     groups: dict[tuple, list[tuple[Record, dict[str, Any]]]] = {}
-    for record, result in found:
+    for (record, result), name in zip(found, describe_briefly([record for record, _ in found]), strict=True):
         model, stability = setting(record, "model.name"), setting(record, "stability.name")
         place = STABILITIES.index(stability) if stability in STABILITIES else len(STABILITIES)
-        name = stability if stability in STABILITIES else describe_stability(record)
         title = f"{MODEL_NAMES.get(model, model)}, {name}"
         groups.setdefault((rank(model), place, title), []).append((record, result))
     return {key[-1]: groups[key] for key in sorted(groups)}

@@ -12,7 +12,7 @@ exactly, the beginning of the text included, and the whole table needs no scorin
 import math
 from typing import Any
 
-from stablernn.report.certificate import describe
+from stablernn.report.labels import describe
 from stablernn.report.load import Found
 from stablernn.report.tables import Table, of_a_run
 

@@ -1,6 +1,6 @@
 """Colours of all figures, on light and on dark: told apart with any colour vision (after Okabe & Ito 2008)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 # By name: the colour on a light page and in print, and on a dark page. The page defines a CSS variable of each.
@@ -34,9 +34,3 @@ def shades(values: Sequence[Any]) -> dict[Any, str]:
     """A colour of the ordered ones for each value, from the first to the last."""
     last = max(len(values) - 1, 1)
     return {value: _SHADES[round(n * (len(_SHADES) - 1) / last)] for n, value in enumerate(values)}
-
-
-def distinct(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name that has none of its own; they come again where the names are many."""
-    others = [name for name in dict.fromkeys(names) if name not in COLOURS]
-    return {name: OTHERS[n % len(OTHERS)] for n, name in enumerate(others)}

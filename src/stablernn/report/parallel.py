@@ -1,17 +1,17 @@
 """The table of evaluation in parallel in time."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from stablernn.record import Record
-from stablernn.report.certificate import describe_run, describe_stability, rate
+from stablernn.report.certificate import rate
+from stablernn.report.labels import describe_constraint, describe_run
+from stablernn.report.load import Found
 from stablernn.report.tables import Table
 from stablernn.wording import counted
 
 METHOD_NAMES = {"jacobi": "Jacobi", "newton": "Newton"}
 
 
-def parallel_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
+def parallel_table(found: Found) -> Table:
     """A line for each run and method."""
     options = found[0][1]["options"]
     timed = all("seconds" in result for _, result in found)
@@ -22,7 +22,7 @@ def parallel_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
             lines.append(
                 [
                     describe_run(record),
-                    describe_stability(record),
+                    describe_constraint(record),
                     METHOD_NAMES.get(name, name),
                     _rule(result),
                     f"{method['iterations']:.1f}",

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from stablernn.record import Record
-from stablernn.report.certificate import describe_stability, rate
+from stablernn.report.certificate import rate
 from stablernn.report.difference import Difference, certainty, difference, relative, signed
 from stablernn.report.judgement import span
+from stablernn.report.labels import describe_constraint
 from stablernn.report.load import Section, setting
 from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS, own_constraints
 from stablernn.report.rows import Cell, Row, rows
@@ -73,13 +74,13 @@ class _Line:
 
 def constraint_name(record: Record, name: str) -> str:
     """A constraint as readers know it, with its limit; ``name``: with the options that tell it from its like."""
-    stability, constraint = str(setting(record, "stability.name")), setting(record, "stability.constraint")
-    known = describe_stability(record)
-    if stability == "stable":
-        norm = f"‖W‖₂ ≤ {constraint['limit']:g}" if "limit" in constraint else "‖W‖₂ ≤ λ"
-        known = f"stable ({norm if setting(record, 'model.name') == 'rnn' else CONSTRAINTS[stability]})"
-    others = [option for option in name.split(", ")[1:] if not option.startswith("limit=")]
-    return f"{known} ({', '.join(others)})" if others else known
+    options = ", ".join(option for option in name.split(", ")[1:] if not option.startswith("limit="))
+    if setting(record, "stability.name") != "stable":
+        return describe_constraint(record, options)
+    constraint = setting(record, "stability.constraint")
+    norm = f"‖W‖₂ ≤ {constraint['limit']:g}" if "limit" in constraint else "‖W‖₂ ≤ λ"
+    known = f"stable ({norm if setting(record, 'model.name') == 'rnn' else CONSTRAINTS['stable']})"
+    return f"{known} ({options})" if options else known
 
 
 def leading(sections: Iterable[Section]) -> list[Section]:

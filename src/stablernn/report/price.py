@@ -7,6 +7,7 @@ from typing import Any
 from stablernn.record import Record
 from stablernn.report.certificate import rate
 from stablernn.report.difference import difference, relative, signed
+from stablernn.report.labels import options_apart
 from stablernn.report.load import Section, setting
 from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, constraint_rank, own_constraints, rank
 from stablernn.report.rows import Cell, differing, settings_of
@@ -57,18 +58,12 @@ def prices(section: Section) -> list[Price]:
     tried = [settings_of(record) for record in recurrent if setting(record, "stability.name") not in STABILITIES]
     kept = [record for record in recurrent if settings_of(record) in tried]
     groups: dict[tuple, list[Record]] = {}
-    for record in kept:
+    for record, options in zip(kept, options_apart(kept), strict=True):
         model = setting(record, "model.name")
         alike = [settings_of(other) for other in kept if setting(other, "model.name") == model]
         note = differing(settings_of(record), alike)
-        constraint = setting(record, "stability.name")
-        like = [
-            _options(other)
-            for other in kept
-            if (setting(other, "model.name"), setting(other, "stability.name")) == (model, constraint)
-        ]
-        options = differing(_options(record), like)
-        groups.setdefault((model, note, constraint, options, _limit(record)), []).append(record)
+        key = model, note, setting(record, "stability.name"), options, _limit(record)
+        groups.setdefault(key, []).append(record)
 
     def order(key: tuple) -> tuple:
         model, note, constraint, options, limit = key
@@ -79,10 +74,6 @@ def prices(section: Section) -> list[Price]:
 
 def _limit(record: Record) -> float | None:
     return setting(record, "stability.constraint").get("limit")
-
-
-def _options(record: Record) -> dict[str, Any]:
-    return {key: value for key, value in setting(record, "stability.constraint").items() if key != "limit"}
 
 
 def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str, Any]]]) -> Table | None:

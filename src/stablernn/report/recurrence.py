@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from stablernn.report.certificate import describe, rate
+from stablernn.report.certificate import rate
 from stablernn.report.difference import relative, signed
+from stablernn.report.labels import describe
 from stablernn.report.load import Found
 from stablernn.report.tables import Table, of_a_run
 

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stablernn.record import Record
-from stablernn.report.certificate import describe, describe_run, describe_stability
 from stablernn.report.difference import FEWEST_BLOCKS
 from stablernn.report.judgement import student
+from stablernn.report.labels import describe, describe_constraint, describe_run
+from stablernn.report.load import Found
 from stablernn.report.tables import Table, of_a_run
 
 SHOWN = (1, 2, 3, 5, 10, 15, 20, 25, 35, 50, 65, 100)
 EPSILON = 0.01
 
 
-def truncation_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
+def truncation_table(found: Found) -> Table:
     """A line for some k of one run, or a line for each of several runs."""
     if len(found) > 1:
         return truncation_summary(found)
@@ -46,11 +46,11 @@ def truncation_table(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
         else f"nothing is proven: {certified['reason']}",
         "optimum: exact, for any model that sees k words" if optimal else "",
     ]
-    title = f"Truncated after training: {describe_run(record)}, {describe_stability(record)}"
+    title = f"Truncated after training: {describe_run(record)}, {describe_constraint(record)}"
     return Table(title, heads, lines, [note for note in notes if note])
 
 
-def truncation_summary(found: Sequence[tuple[Record, dict[str, Any]]]) -> Table:
+def truncation_summary(found: Found) -> Table:
     """A line for each run."""
     options = found[0][1]["options"]
     shown = [k for k in (2, 5, 10, 35) if k in found[0][1]["k"]]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from stablernn.record import Record
-from stablernn.report.certificate import describe_stability
+from stablernn.report.labels import describe_constraints
 from stablernn.report.load import Found, setting
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.tables import Table
@@ -46,8 +46,8 @@ def weight_distance_table(found: Found) -> Table:
 def families(found: Found) -> dict[tuple[str, str, float], list[tuple[Record, dict[str, Any]]]]:
     """The runs that differ in k and seed alone, by model, constraint and learning rate, in the order of the tables."""
     groups: dict[tuple[str, str, float], list[tuple[Record, dict[str, Any]]]] = {}
-    for record, result in found:
-        key = (setting(record, "model.name"), describe_stability(record), setting(record, "optimizer.lr"))
+    for (record, result), constraint in zip(found, describe_constraints([record for record, _ in found]), strict=True):
+        key = (setting(record, "model.name"), constraint, setting(record, "optimizer.lr"))
         groups.setdefault(key, []).append((record, result))
     order = list(MODEL_NAMES)
     return {

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stablernn.report.claims.groups import alike, unconstrained
-from stablernn.report.evidence import Evidence, Found
+from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, half_width, ids, judge, span, student
+from stablernn.report.load import Found
 from stablernn.wording import counted
 
 

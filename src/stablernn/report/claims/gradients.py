@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stablernn.report.claims.groups import alike, unconstrained
-from stablernn.report.evidence import Evidence, Found
+from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, seeds_told, span, student
+from stablernn.report.load import Found
 from stablernn.wording import counted
 
 GROUPS = 8  # of positions, from which analysis=gradient_horizon takes the standard error of a slope

@@ -1,23 +1,25 @@
 """Runs that differ in nothing but the seed."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from stablernn.record import Record
-from stablernn.report.certificate import describe_stability
-from stablernn.report.evidence import Found
-from stablernn.report.load import setting
-from stablernn.report.names import MODEL_NAMES, STABILITIES
+from stablernn.report.labels import describe_constraints
+from stablernn.report.load import Found, setting
+from stablernn.report.names import MODEL_NAMES, STABILITIES, rank
 from stablernn.report.rows import settings_of
 
 
 def alike(found: Found) -> list[tuple[str, Found]]:
     """A name for each group of runs over seeds, and the runs; in the order of the tables."""
-    groups: dict[tuple, Found] = {}
-    for record, result in found:
-        settings = json.dumps(settings_of(record), sort_keys=True)
-        groups.setdefault((_rank(record), setting(record, "truncation.k"), _name(record), settings), []).append(
-            (record, result)
-        )
+    records = [record for record, _ in found]
+    groups: dict[tuple, list[tuple[Record, dict[str, Any]]]] = {}
+    for entry, name in zip(found, _names(records), strict=True):
+        model, k = setting(entry[0], "model.name"), setting(entry[0], "truncation.k")
+        settings = json.dumps(settings_of(entry[0]), sort_keys=True)
+        groups.setdefault((rank(model), k, name, settings), []).append(entry)
     names = [name for _, _, name, _ in groups]
     return [
         (name if names.count(name) == 1 else f"{name} trained at k = {k}", groups[key])
@@ -31,14 +33,13 @@ def unconstrained(record: Record) -> bool:
     return (setting(record, "stability.name"), setting(record, "approximation.name")) == ("unstable", "recurrent")
 
 
-def _name(record: Record) -> str:
-    """The model, and the constraint where it is not the study's."""
-    model = str(setting(record, "model.name"))
-    name = MODEL_NAMES.get(model, model)
-    of_the_study = setting(record, "stability.name") in STABILITIES
-    return name if of_the_study else f"{name} {describe_stability(record)}"
-
-
-def _rank(record: Record) -> int:
-    name = setting(record, "model.name")
-    return list(MODEL_NAMES).index(name) if name in MODEL_NAMES else len(MODEL_NAMES)
+def _names(records: Sequence[Record]) -> list[str]:
+    """The model of each run, and the constraint unless it is the study's, at one limit."""
+    kinds = [(str(setting(record, "model.name")), str(setting(record, "stability.name"))) for record in records]
+    told = list(zip(kinds, describe_constraints(records), strict=True))
+    limits = Counter(kind for kind, _ in set(told))
+    return [
+        MODEL_NAMES.get(model, model) + ("" if stability in STABILITIES and limits[kind] == 1 else f" {constraint}")
+        for kind, constraint in told
+        for model, stability in [kind]
+    ]

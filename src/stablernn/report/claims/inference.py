@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stablernn.report.claims.groups import alike
-from stablernn.report.evidence import Evidence, Found
+from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
-from stablernn.report.load import Section, setting
+from stablernn.report.load import Found, Section, setting
 from stablernn.report.truncation import (
     EPSILON,
     assured_context,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from stablernn.record import Record
 from stablernn.report.claims.stability import TELLING
 from stablernn.report.difference import Difference, certainty, difference, relative
-from stablernn.report.evidence import Evidence, Found
+from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
-from stablernn.report.load import Section, setting
+from stablernn.report.load import Found, Section, setting
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.rows import Cell
 from stablernn.report.sweep import sweep_cells

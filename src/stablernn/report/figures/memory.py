@@ -2,8 +2,9 @@
 
 from stablernn.report.contraction import STAGE_NAMES
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.figures.shared import WORDS, Found, coloured
+from stablernn.report.figures.shared import WORDS, coloured
 from stablernn.report.gradient_horizon import in_order, moments, panels
+from stablernn.report.load import Found
 from stablernn.report.palette import shades
 
 _STAGE_DASHES = {"initial": (2, 3), "best": (1, 0), "last": (6, 3)}

@@ -1,9 +1,10 @@
 """The study's own models: learning curves, and perplexity against the k of training."""
 
 import statistics
+from collections.abc import Sequence
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.figures.shared import BEST_POSSIBLE, DASHES, constraint_colour, model_name
+from stablernn.report.figures.shared import BEST_POSSIBLE, DASHES, constraint_colours, model_name
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
 from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
@@ -17,14 +18,15 @@ def learning_curves(section: Section) -> Figure | None:
     """Validation perplexity against epochs at the longest k: the mean of a cell's seeds, and their range as a band."""
     body, drawing = rows(abridged(section)), Drawing()
     plain = len({(row.approximation, row.k) for row in body}) == 1
+    colours = _colours(body)
     for row in body:
-        for name, cell in _stable_first(row):
-            label = curve_name(name, cell)
+        for name, cell in row.cells.items():
+            constraint = label = curve_name(name, cell)
             if not plain:
                 label += f", {APPROXIMATION_NAMES[row.approximation]}, k = {row.k}"
             drawing.band(
                 model_name(row.model),
-                Curve(label, constraint_colour(name.partition(",")[0]), DASHES[row.approximation][0]),
+                Curve(label, colours[constraint], DASHES[row.approximation][0]),
                 _over_seeds(cell),
                 [run.id for run in cell.finished],
             )
@@ -39,14 +41,15 @@ def learning_curves(section: Section) -> Figure | None:
     )
 
 
-def _stable_first(row: Row) -> list[tuple[str, Cell]]:
-    """What is drawn later lies above: the study's own constraints in their order, then the others."""
-    return sorted(row.cells.items(), key=lambda item: (item[0] not in STABILITIES, item[0] != "stable"))
-
-
 def curve_name(name: str, cell: Cell) -> str:
     """The study's constraints by one name for both models, others as in the table."""
     return name if name in STABILITIES else typeset(constraint_name(cell.runs[0], name))
+
+
+def _colours(body: Sequence[Row]) -> dict[str, str]:
+    """By the name of the curve."""
+    cells = [item for row in body for item in row.cells.items()]
+    return constraint_colours((name.partition(",")[0], curve_name(name, cell)) for name, cell in cells)
 
 
 def _over_seeds(cell: Cell) -> list[tuple[float, float, float, float]]:
@@ -69,11 +72,13 @@ def perplexity_by_k(section: Section) -> Figure | None:
     trained = {(row.approximation, row.k) for row in body}
     if len(trained) == len({approximation for approximation, _ in trained}) and not any(row.optimal for row in body):
         return None  # one k each is no curve
+    colours = _colours(body)
     for row in body:
-        for name, cell in _stable_first(row):
-            label = f"{curve_name(name, cell)}, {APPROXIMATION_NAMES[row.approximation]}"
-            colour = constraint_colour(name.partition(",")[0])
-            mean_over_seeds(drawing, row.model, Curve(label, colour, DASHES[row.approximation][0]), row.k, cell)
+        for name, cell in row.cells.items():
+            constraint = curve_name(name, cell)
+            label = f"{constraint}, {APPROXIMATION_NAMES[row.approximation]}"
+            curve = Curve(label, colours[constraint], DASHES[row.approximation][0])
+            mean_over_seeds(drawing, row.model, curve, row.k, cell)
             ks.add(row.k)
     for row in body:
         if optimal := row.any_run.metrics.get("optimal"):

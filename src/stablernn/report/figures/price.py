@@ -1,20 +1,18 @@
 """What stability costs: perplexity against the certified rate."""
 
 import statistics
-from collections.abc import Sequence
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.figures.shared import constraint_colour
+from stablernn.report.figures.shared import constraint_colours
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
-from stablernn.report.palette import OTHERS
-from stablernn.report.price import Price, prices
+from stablernn.report.price import prices
 
 
 def price_curves(section: Section) -> Figure | None:
     """Test perplexity against 1 - λ, a curve for each constraint, the unstable model as a level."""
     drawing, found = Drawing(), prices(section)
-    colours = _colours(found)
+    colours = constraint_colours((price.constraint, price.label) for price in found)
     for name in dict.fromkeys(price.name for price in found):
         here = [price for price in found if price.name == name and price.cell.values]
         certified = [1 - max(price.rates) for price in here if price.rates]
@@ -34,14 +32,3 @@ def price_curves(section: Section) -> Figure | None:
         Axis("1 − λ, certified (longer memory to the right)", powers=True, reverse=True),
         Axis("test perplexity"),
     )
-
-
-def _colours(found: Sequence[Price]) -> dict[str, str]:
-    """By label: the constraint's own, and one that none has for the same constraint with other options."""
-    colours: dict[str, str] = {}
-    free = [colour for colour in OTHERS if colour not in {constraint_colour(price.constraint) for price in found}]
-    for price in found:
-        own = constraint_colour(price.constraint)
-        if price.label not in colours:
-            colours[price.label] = free.pop() if own in colours.values() and free else own
-    return colours

@@ -2,8 +2,8 @@
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.perplexity import mean_over_seeds
-from stablernn.report.figures.shared import DASHES, Found, model_name
-from stablernn.report.load import Section, setting
+from stablernn.report.figures.shared import DASHES, model_name
+from stablernn.report.load import Found, Section, setting
 from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES, rank
 from stablernn.report.palette import shades
 from stablernn.report.rows import Cell

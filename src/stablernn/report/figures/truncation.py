@@ -1,9 +1,11 @@
 """Trained recurrent models that see the last k words alone: perplexity, distance of the state, and as n-grams."""
 
+import math
 from typing import Any
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.figures.shared import BEST_POSSIBLE, WORDS, Found, coloured
+from stablernn.report.figures.shared import BEST_POSSIBLE, WORDS, coloured
+from stablernn.report.load import Found, setting
 from stablernn.report.ngram import reset_perplexities
 
 _N_MAX = 35
@@ -41,10 +43,12 @@ def state_gap(found: Found) -> Figure | None:
     """Measured distance of the state, and what is proven of it."""
     drawing = Drawing()
     for model, constraint, colour, record, result in coloured(found):
+        any_two = 2 * math.sqrt(setting(record, "model.hidden_size"))  # states in [-1, 1]^d are no farther apart
+        bounds = [bound if bound < any_two else math.nan for bound in result["certified"]["state"] or []]
         lines = [
             ("mean gap", (1, 0), result["state"]["mean"]),
             ("largest gap", (5, 3), result["state"]["largest"]),
-            ("proven bound", (9, 3, 2, 3), result["certified"]["state"] or []),
+            ("proven bound", (9, 3, 2, 3), bounds),
         ]
         for told, dash, values in lines:
             seen = [(k, value) for k, value in zip(result["k"], values, strict=False) if value > _ROUNDING]
@@ -53,8 +57,8 @@ def state_gap(found: Found) -> Figure | None:
     return drawing.figure(
         "state_gap",
         "How far the truncated state is off",
-        "‖h − h⁽ᵏ⁾‖₂ over all positions, measured, and under the proven bound where there is one. Below some 10⁻⁶ "
-        "it is rounding of float32.",
+        "‖h − h⁽ᵏ⁾‖₂ over all positions, measured, and under the proven bound where that is less than 2√d, which holds "
+        "of any two states. Below some 10⁻⁶ it is rounding of float32.",
         WORDS,
         Axis("‖h − h⁽ᵏ⁾‖₂", powers=True),
     )
