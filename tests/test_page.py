@@ -80,6 +80,9 @@ def test_every_record_is_on_the_page_with_what_it_was_made_of(path, text):
     assert len(ids) == 12
     for name in ids:
         assert f'id="run-{name}"' in text
+    headed = [int(count) for count in re.findall(r'<details class="runs">\n<summary>.+\((\d+)\)</span>', text)]
+    assert len(headed) > 1
+    assert sum(headed) == text.count('<details class="run" ')
     entry = text.split(f'id="run-{ids[0]}"')[1].split("</details>")[0]
     for fact in ("seed", "a processor, threads 2", "abc", "1 s", "model.hidden_size=200", "2 epochs, 10 updates"):
         assert fact in entry

@@ -41,7 +41,7 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
         verdicts=verdicts(evidence),
         lead=lead,
         chapters=others,
-        runs=list(runs_of(evidence)),
+        runs=runs_of(evidence),
         texts=[part.caption for part in evidence.parts],
         colours=COLOURS,
         font=Markup(FONT),

@@ -1,6 +1,5 @@
 """What the page tells of every run, and of every file of measurements."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +20,15 @@ class Run:
     configuration: str = ""
 
 
-def runs_of(evidence: Evidence) -> Iterator[Run]:
-    """All that any number may lead to."""
-    records = {record.id: record for part in evidence.searched for record in part.records}
-    records |= {record.id: record for part in evidence.parts for record in part.records}
-    yield from map(_run, records.values())
-    for name, measured in evidence.lengths.items():
-        yield _measurement(name, measured)
-    for name, result in evidence.linear.items():
-        yield _linear(name, result)
+def runs_of(evidence: Evidence) -> dict[str, list[Run]]:
+    """All that any number may lead to, by text and profile, or by kind of measurement."""
+    found: dict[str, dict[str, Run]] = {}
+    for part in (*evidence.parts, *evidence.searched):
+        found.setdefault(part.caption, {}).update({record.id: _run(record) for record in part.records})
+    runs = {title: list(group.values()) for title, group in found.items()}
+    runs["Speed"] = [_measurement(name, measured) for name, measured in evidence.lengths.items()]
+    runs["Linear systems"] = [_linear(name, result) for name, result in evidence.linear.items()]
+    return {title: group for title, group in runs.items() if group}
 
 
 def _run(record: Record) -> Run:
@@ -52,9 +51,7 @@ def _run(record: Record) -> Run:
             + ", ".join(f"{count:,} {split}" for split, count in record.data["tokens"].items()),
             **_scores(record),
         },
-        "\n".join(
-            f"{key}={_plain(value)}" for key, value in _settings(record).items() if not key.endswith("._partial_")
-        ),
+        "\n".join(f"{key}={_plain(value)}" for key, value in _settings(record).items()),
     )
 
 
