@@ -14,6 +14,7 @@ from stablernn.files import write_json
 from stablernn.record import BLOCKS_FILE, Record, read_record
 from stablernn.report.certificate import rate
 from stablernn.report.contraction import contraction_table
+from stablernn.report.figures.training import sweep_curves
 from stablernn.report.formats import comma_separated, markdown
 from stablernn.report.latex import latex
 from stablernn.report.load import load_analyses, load_records, sections
@@ -429,6 +430,34 @@ def test_the_sweep_holds_feedforward_against_recurrent_at_the_same_k():
     ]
     assert any("1 seed" in note for note in shown.notes)
     assert sweep_table(only_section(swept({5: 100.0}, {}))) is None
+
+
+def test_runs_of_the_sweep_under_other_limits_are_no_seeds_of_one_another():
+    entries = [
+        record(value, model="rnn", stability="stable", stability__constraint={"limit": limit}, approximation=name)
+        for limit, values in ((0.8, (100.0, 103.0)), (0.999, (90.0, 99.0)))
+        for name, value in zip(("recurrent", "feedforward"), values, strict=True)
+    ]
+    section = only_section(entries)
+    shown, figure = sweep_table(section), sweep_curves(section)
+    assert shown.heads == [
+        "model",
+        "k",
+        "stable (‖W‖₂ ≤ 0.8)",
+        "feed-f.",
+        "± %",
+        "stable (‖W‖₂ ≤ 0.999)",
+        "feed-f.",
+        "± %",
+    ]
+    assert shown.lines == [["RNN", "35", "100.0", "103.0", "+3.0", "90.0", "99.0", "+10.0"]]
+    assert len({curve.colour for curve in figure.curves}) == 2
+
+
+def test_the_sweep_compares_the_seeds_that_both_have():
+    entries = [*swept({5: 100.0}, {5: 110.0}), record(50.0, seed=1, truncation__k=5)]
+    shown = sweep_table(only_section(entries))
+    assert shown.lines[0][2:] == ["75.0 ± 35.4 (2)", "110.0", "+10.0"]
 
 
 def test_a_diverged_run_of_the_sweep_is_told():

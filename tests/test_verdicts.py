@@ -330,6 +330,22 @@ def test_training_both_ways_is_compared_at_the_same_k_and_seed(judged, feedforwa
     assert words in judgement.verdict.replace("\u00a0", " ")
 
 
+def test_a_k_with_one_seed_decides_nothing_where_others_have_several(judged):
+    entries = [
+        record(value + step, stability="stable", seed=seed, truncation__k=k, approximation=name)
+        for k, seeds, name, value in (
+            (5, 3, "recurrent", 100.0),
+            (5, 3, "feedforward", 100.1),
+            (65, 1, "recurrent", 100.0),
+            (65, 1, "feedforward", 150.0),
+        )
+        for seed, step in enumerate((0.0, 1.0, 2.0)[:seeds])
+    ]
+    (judgement,) = judged("C3", entries, study="truncation_sweep")
+    assert judgement.label == "not supported"
+    assert "worse at 1 of 1 k" in judgement.verdict.replace("\u00a0", " ")
+
+
 @pytest.mark.parametrize(
     ("feedforward", "spread", "words"),
     [

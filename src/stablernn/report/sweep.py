@@ -1,68 +1,108 @@
 """Recurrent against feed-forward training at the same k."""
 
-import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from stablernn.record import Record
+from stablernn.report.difference import Difference, difference, relative, signed
 from stablernn.report.load import Section, setting
-from stablernn.report.names import APPROXIMATION_NAMES, MODEL_NAMES, STABILITIES
-from stablernn.report.rows import Cell
+from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
+from stablernn.report.perplexity import constraint_name
+from stablernn.report.rows import Cell, rows
 from stablernn.report.tables import Table, trained_for
 from stablernn.wording import counted
 
 
-def sweep_cells(section: Section) -> dict[tuple[str, str, int], dict[str, Cell]]:
-    """Runs by model, constraint and k, and then by approximation; only where k was swept."""
-    groups: dict[tuple[str, str, int], dict[str, list[Record]]] = {}
-    for record in section.records:
-        key = (setting(record, "model.name"), setting(record, "stability.name"), setting(record, "truncation.k"))
-        groups.setdefault(key, {}).setdefault(setting(record, "approximation.name"), []).append(record)
-    return {key: {name: Cell(tuple(runs)) for name, runs in by.items()} for key, by in groups.items()}
+@dataclass
+class Pair:
+    """The runs of one model under one constraint at one k, trained both ways or one.
+
+    Attributes:
+        model: as readers know it, with the settings that set it apart.
+        constraint: by its name, with the options that set it apart.
+        cells: by approximation.
+    """
+
+    model: str
+    constraint: str
+    k: int
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def both(self) -> tuple[Cell, Cell]:
+        """Recurrent and feed-forward."""
+        return self.cells.get("recurrent", Cell(())), self.cells.get("feedforward", Cell(()))
+
+    @property
+    def runs(self) -> list[Record]:
+        return [run for cell in self.both for run in cell.runs]
+
+    @property
+    def whole(self) -> bool:
+        return all(cell.runs for cell in self.both)
+
+    @property
+    def told(self) -> str:
+        """The constraint as readers know it; the study's by their names."""
+        cell = next(iter(self.cells.values()))
+        return self.constraint if self.constraint in STABILITIES else constraint_name(cell.runs[0], self.constraint)
+
+    @property
+    def difference(self) -> Difference | None:
+        """Feed-forward to recurrent, in per cent of the recurrent perplexity, over the seeds that both have."""
+        return difference(*self.both, relative)
+
+
+def pairs(section: Section) -> list[Pair]:
+    """Runs by model, constraint and k, in the order of tables."""
+    found: dict[tuple[str, str, int], Pair] = {}
+    for row in rows(section):
+        for name, cell in row.cells.items():
+            pair = found.setdefault((row.name, name, row.k), Pair(row.name, name, row.k))
+            pair.cells[row.approximation] = cell
+    models, constraints = (list(dict.fromkeys(key[at] for key in found)) for at in (0, 1))
+    return sorted(
+        found.values(), key=lambda pair: (models.index(pair.model), constraints.index(pair.constraint), pair.k)
+    )
 
 
 def sweep_table(section: Section) -> Table | None:
     """A line for each model and k; None where no k was trained both ways."""
-    cells = sweep_cells(section)
-    if not any(len(by) == len(APPROXIMATION_NAMES) for by in cells.values()):
+    found = {(pair.model, pair.constraint, pair.k): pair for pair in pairs(section)}
+    if not any(pair.whole for pair in found.values()):
         return None
-    heads = ["model", "k"]
-    heads += [head for stability in STABILITIES for head in (stability, "feed-f.", "± %")]
+    constraints = {pair.constraint: pair.told for pair in found.values()}
     told = (*APPROXIMATION_NAMES.values(), "difference %")
-    columns = [*heads[:2], *(f"{stability} {name}" for stability in STABILITIES for name in told)]
+    heads = ["model", "k", *(head for name in constraints.values() for head in (name, "feed-f.", "± %"))]
+    columns = [*heads[:2], *(f"{name} {each}" for name in constraints.values() for each in told)]
     lines, runs = [], []
-    models = sorted({model for model, _, _ in cells}, key=lambda name: list(MODEL_NAMES).index(name))
-    for model in models:
-        for k in sorted({k for name, _, k in cells if name == model}):
-            line = [MODEL_NAMES[model], str(k)]
+    for model in dict.fromkeys(pair.model for pair in found.values()):
+        for k in sorted({pair.k for pair in found.values() if pair.model == model}):
+            line = [model, str(k)]
             behind: dict[int, tuple[str, ...]] = {}
-            for stability in STABILITIES:
-                by = cells.get((model, stability, k), {})
-                recurrent, truncated = (by.get(name, Cell(())) for name in APPROXIMATION_NAMES)
-                both = [tuple(run.id for run in cell.runs) for cell in (recurrent, truncated)]
-                behind |= dict(enumerate([*both, both[0] + both[1]], len(line)))
-                line += [recurrent.text(), truncated.text(), _difference(recurrent, truncated)]
+            for name in constraints:
+                pair = found.get((model, name, k), Pair(model, name, k))
+                ids = [tuple(run.id for run in cell.runs) for cell in pair.both]
+                behind |= dict(enumerate([*ids, ids[0] + ids[1]], len(line)))
+                change = pair.difference
+                line += [*(cell.text() for cell in pair.both), signed(change.mean) if change else "–"]
             lines.append(line)
             runs.append(behind)
     seeds = len({setting(record, "seed") for record in section.records})
     notes = [
         "test perplexity; unstable, stable: recurrent, backpropagation through k steps, state carried on",
-        "feed-f.: feed-forward, exactly k words a position, trained on the same batches; ± %: against recurrent",
+        "feed-f.: feed-forward, exactly k words a position, trained on the same batches; ± %: against recurrent"
+        + ", over the seeds that both have" * (seeds > 1),
         "every run sees the same words, so a small k makes more updates: compare along a line, not down a column",
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
-        else f"{counted(seeds, 'seed')} a cell: mean ± standard deviation (seeds)",
+        else f"up to {counted(seeds, 'seed')} a cell: mean ± standard deviation (seeds)",
         trained_for(section.records),
     ]
     title = f"Recurrent and feed-forward training on {section.caption}"
     return Table(title, heads, lines, notes, runs=runs, columns=columns)
 
 
-def _difference(recurrent: Cell, truncated: Cell) -> str:
-    if not recurrent.values or not truncated.values:
-        return "–"
-    return f"{100 * (statistics.mean(truncated.values) / statistics.mean(recurrent.values) - 1):+.1f}"
-
-
 def sweep_sections(parts: Sequence[Section]) -> list[Section]:
     """The sections in which some k was trained both ways."""
-    return [part for part in parts if sweep_table(part) is not None]
+    return [part for part in parts if any(pair.whole for pair in pairs(part))]

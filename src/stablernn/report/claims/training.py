@@ -1,17 +1,15 @@
 """C3: feed-forward against recurrent training at the same k, and how far weights of different k come apart."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from stablernn.record import Record
 from stablernn.report.claims.stability import TELLING
-from stablernn.report.difference import Difference, certainty, difference, relative
+from stablernn.report.difference import Difference, certainty
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
 from stablernn.report.load import Found, Section, setting
-from stablernn.report.names import MODEL_NAMES
-from stablernn.report.rows import Cell
-from stablernn.report.sweep import sweep_cells
+from stablernn.report.names import MODEL_NAMES, STABILITIES
+from stablernn.report.sweep import Pair, pairs
 from stablernn.report.truncation import short
 from stablernn.report.weight_distance import families
 from stablernn.wording import counted
@@ -23,28 +21,25 @@ def trained_feedforward(evidence: Evidence) -> list[Judgement]:
 
 
 def _trained(evidence: Evidence, section: Section) -> Judgement:
-    cells = sweep_cells(section)
-    models = sorted({model for model, _, _ in cells}, key=lambda name: list(MODEL_NAMES).index(name))
-    told = [
-        part.text.replace(":", " (unstable):", 1)
-        for model in models
-        if (part := _alike(model, "unstable", cells)) is not None
-    ]
+    found = pairs(section)
+    kinds = {(pair.model, pair.constraint): pair for pair in found}
+    told, parts = [], []
+    for (model, constraint), any_pair in kinds.items():
+        here = [pair for pair in found if (pair.model, pair.constraint) == (model, constraint) and pair.whole]
+        if here and constraint == "unstable":
+            told.append(f"{model} (unstable): {_alike(here)[1]}")
+        elif here:
+            name = model if constraint in STABILITIES else f"{model} {any_pair.told}"
+            outcome, text = _alike(here)
+            parts.append(Part(outcome, f"{name}: {text}", ids([run for pair in here for run in pair.runs])))
     distances = evidence.of(_same_text(evidence, section), "weight_distance")
-    runs = [run for by in cells.values() for cell in by.values() for run in cell.runs]
-    parts = [part for model in models if (part := _alike(model, "stable", cells)) is not None]
-    differences = [found for by in cells.values() if (found := _difference(by)) is not None]
+    every = ids([run for pair in found for run in pair.runs])
     return judge(
         section,
-        parts or [Part(Outcome.UNDECIDED, "no stable model was trained both ways", ids(runs))],
+        parts or [Part(Outcome.UNDECIDED, "no stable model was trained both ways", every)],
         "; ".join([*told, *_apart(distances)]),
-        certainty(differences),
+        certainty([change for pair in found if (change := pair.difference) is not None]),
     )
-
-
-def _difference(by: Mapping[str, Cell]) -> Difference | None:
-    """Feed-forward to recurrent, in per cent of the recurrent perplexity."""
-    return difference(by["recurrent"], by["feedforward"], relative) if len(by) == 2 else None
 
 
 def _same_text(evidence: Evidence, section: Section) -> Section:
@@ -53,34 +48,23 @@ def _same_text(evidence: Evidence, section: Section) -> Section:
     )
 
 
-def _alike(model: str, stability: str, cells: Mapping[tuple[str, str, int], Mapping[str, Cell]]) -> Part | None:
-    """Feed-forward against recurrent over all k of a model."""
-    changes: dict[int, Difference] = {}
-    runs: list[Record] = []
-    diverged = 0
-    for (name, constraint, k), by in sorted(cells.items()):
-        if (name, constraint) == (model, stability) and len(by) == 2:
-            here = [*by["recurrent"].runs, *by["feedforward"].runs]
-            runs += here
-            diverged += sum("test" not in run.metrics for run in here)
-            if (found := _difference(by)) is not None:
-                changes[k] = found
-    if not runs:
-        return None
+def _alike(pairs: Sequence[Pair]) -> tuple[Outcome, str]:
+    """Feed-forward against recurrent over all k of a model under a constraint."""
+    runs = [run for pair in pairs for run in pair.runs]
+    diverged = sum("test" not in run.metrics for run in runs)
     broken = f", {diverged} of {counted(len(runs), 'run')} diverged" if diverged else ""
-    outcome, text = _changes_told(changes)
-    if diverged and outcome == Outcome.HOLDS:
-        outcome = Outcome.UNDECIDED
-    return Part(outcome, f"{MODEL_NAMES[model]}: {text}{broken}", ids(runs))
+    outcome, text = _changes_told({pair.k: change for pair in pairs if (change := pair.difference) is not None})
+    return Outcome.UNDECIDED if diverged and outcome == Outcome.HOLDS else outcome, text + broken
 
 
 def _changes_told(changes: Mapping[int, Difference]) -> tuple[Outcome, str]:
     """Outcome and words for differences in per cent, by k; decided as ``stability.difference_told`` does."""
     if not changes:
         return Outcome.UNDECIDED, "undecided, no two runs of the same seed"
+    changes = {k: found for k, found in changes.items() if found.seeds > 1} or changes  # one seed decides nothing
     means = {k: found.mean for k, found in changes.items()}
     over = f"k = {span([str(k) for k in sorted(means)])}"
-    if min(found.seeds for found in changes.values()) < 2:
+    if max(found.seeds for found in changes.values()) < 2:
         least, most = min(means.values()), max(means.values())
         told = f"feed-forward against recurrent {least:+.1f} to {most:+.1f} %, {over}"
         words = [found.over_words for found in changes.values()]

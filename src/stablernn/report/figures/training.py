@@ -2,30 +2,29 @@
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.perplexity import mean_over_seeds
-from stablernn.report.figures.shared import DASHES, model_name
+from stablernn.report.figures.shared import DASHES, constraint_colours, model_name
 from stablernn.report.load import Found, Section, setting
-from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES, rank
+from stablernn.report.names import APPROXIMATION_NAMES
 from stablernn.report.palette import shades
 from stablernn.report.rows import Cell
-from stablernn.report.sweep import sweep_cells
+from stablernn.report.sweep import pairs
 from stablernn.report.weight_distance import families
 
 
 def sweep_curves(section: Section) -> Figure | None:
     """Test perplexity against the k of training."""
-    drawing, cells = Drawing(), sweep_cells(section)
-    for stability in STABILITIES:
-        for (model, constraint, k), by in sorted(cells.items(), key=lambda cell: (rank(cell[0][0]), cell[0])):
-            for approximation, told in APPROXIMATION_NAMES.items():
-                if constraint == stability:
-                    curve = Curve(f"{stability}, {told}", stability, DASHES[approximation][0])
-                    mean_over_seeds(drawing, model, curve, k, by.get(approximation, Cell(())))
+    drawing, found = Drawing(), pairs(section)
+    colours = constraint_colours((pair.constraint.partition(",")[0], pair.told) for pair in found)
+    for pair in found:
+        for approximation, told in APPROXIMATION_NAMES.items():
+            curve = Curve(f"{pair.told}, {told}", colours[pair.told], DASHES[approximation][0])
+            mean_over_seeds(drawing, pair.model, curve, pair.k, pair.cells.get(approximation, Cell(())))
     return drawing.figure(
         "truncation_sweep",
         "Trained at k",
         "Recurrent models trained with k steps of backpropagation, feed-forward models with k words of context. "
         "All see the same words, so a larger k makes fewer updates: compare curves at one k.",
-        Axis("k in training", ticks=tuple(sorted({k for _, _, k in cells}))),
+        Axis("k in training", ticks=tuple(sorted({pair.k for pair in found}))),
         Axis("test perplexity"),
     )
 
