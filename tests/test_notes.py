@@ -13,9 +13,10 @@ NOTES = " ".join((ROOT / "results" / "NOTES.md").read_text(encoding="utf-8").spl
 
 
 def cell(table: str, column: str, **line: str) -> float:
-    """A number of results/tables/<table>.csv, from the only line whose columns begin with the values of ``line``."""
+    """A number of results/tables/<table>.csv, from the only line whose columns begin with the words of ``line``."""
     with (ROOT / "results" / "tables" / f"{table}.csv").open(encoding="utf-8") as file:
-        (found,) = [row for row in csv.DictReader(file) if all(row[key].startswith(line[key]) for key in line)]
+        begins = {key: re.compile(rf"{re.escape(value)}(?![\w.])") for key, value in line.items()}
+        (found,) = [row for row in csv.DictReader(file) if all(begins[key].match(row[key]) for key in line)]
     return float(found[column].replace(",", ""))
 
 
@@ -23,8 +24,13 @@ def price(constraint: str) -> float:
     return cell("price_of_stability_wikitext2_cpu", "± %", model="LSTM", constraint=constraint)
 
 
+def table_1(column: str, constraint: str, model: str = "LSTM") -> float:
+    line = {"model": model, "constraint": constraint, "approximation": "recurrent"}
+    return cell("perplexity_wikitext2_cpu", column, **line)
+
+
 def cost(model: str, constraint: str) -> float:
-    return cell("perplexity_wikitext2_cpu", "difference %", model=model, constraint=constraint)
+    return table_1("difference %", constraint, model)
 
 
 def silent(stability: str) -> float:
@@ -36,12 +42,11 @@ def unstable(table: str, column: str, **line: str) -> float:
 
 
 def difference(constraint: str) -> float:
-    return cell("perplexity_wikitext2_cpu", "difference to unstable", model="LSTM", constraint=constraint)
+    return table_1("difference to unstable", constraint)
 
 
 def interval(constraint: str) -> float:
-    column = "difference to unstable: half of the 95 % interval"
-    return cell("perplexity_wikitext2_cpu", column, model="LSTM", constraint=constraint)
+    return table_1("difference to unstable: half of the 95 % interval", constraint)
 
 
 def context(stability: str) -> float:
@@ -51,6 +56,13 @@ def context(stability: str) -> float:
 def loss_at_35(stability: str) -> float:
     whole, cut = (cell("truncation_wikitext2_cpu", c, model="LSTM", stability=stability) for c in ("all", "k=35"))
     return 100 * (cut / whole - 1)
+
+
+def apart(model: str, ks: tuple[int, ...]) -> float:
+    """The largest difference, in per cent, of training both ways."""
+    kinds = ("unstable difference %", "stable difference %")
+    sweep = "truncation_sweep_wikitext2_cpu_20000"
+    return max(abs(cell(sweep, kind, model=model, k=str(k))) for kind in kinds for k in ks)
 
 
 def gradient(profile: str) -> float:
@@ -90,6 +102,9 @@ FIGURES = [
     ("as coded in 2018, with 72 words and {} %", ".0f", lambda: loss_at_35("as coded")),
     ("exponent is {} nats a word", ".3f",
      lambda: unstable("contraction_wikitext2_cpu", "Lyapunov exponent", weights="best")),
+    ("(within {} % up to k = 25, one seed)", ".0f", lambda: apart("LSTM", (5, 10, 15, 25))),
+    ("all LSTM pairs up to k = 25 lie within {} %", ".0f", lambda: apart("LSTM", (5, 10, 15, 25))),
+    ("differ by up to {} %", ".0f", lambda: apart("RNN", (5, 10, 15, 25, 35, 50, 65))),
     ("At `cpu` it stays there: {} nats a word", ".2f", lambda: gradient("cpu")),
 ]  # fmt: skip
 

@@ -1,7 +1,6 @@
 """Refusing a configuration that no run can be made of: every error names the option and what it takes."""
 
 import dataclasses
-import difflib
 import inspect
 import types
 import typing
@@ -9,6 +8,7 @@ import typing
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stablernn.compose import nearest
 from stablernn.config import Config
 from stablernn.errors import ConfigurationError
 from stablernn.signatures import fits, hints
@@ -101,8 +101,7 @@ def _check_known(node: DictConfig, kind: type, path: str) -> None:
     for key in node:
         name = str(key)
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {path}{near[0]}?" if near else ""
+            hint = nearest(f"{path}{name}", (f"{path}{option}" for option in known))
             raise ConfigurationError(f"{path}{name} is not an option{hint}")
         if dataclasses.is_dataclass(known[name]):
             _check_known(node[name], typing.cast(type, known[name]), f"{path}{name}.")
