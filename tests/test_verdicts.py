@@ -315,7 +315,7 @@ def test_seeds_count_more_than_stretches_of_text(judged):
             "undecided",
             "undecided, a difference of +0.9 ± 28.3 % at k = 5 is too uncertain",
         ),
-        ({0: 103.0}, "undecided", "undecided with 1 seed (feed-forward against recurrent +3.0 to +3.0 %, k = 5)"),
+        ({0: 103.0}, "undecided", "undecided with 1 seed (feed-forward against recurrent +3.0 %, k = 5)"),
         ({0: None, 1: 101.1, 2: 101.9}, "undecided", "1 of 6 runs diverged"),
     ],
 )
@@ -328,6 +328,16 @@ def test_training_both_ways_is_compared_at_the_same_k_and_seed(judged, feedforwa
     (judgement,) = judged("C3", entries, study="truncation_sweep")
     assert judgement.label == label
     assert words in judgement.verdict.replace("\u00a0", " ")
+
+
+def test_one_seed_at_several_k_is_told_with_its_average(judged):
+    entries = [
+        record(value, stability="stable", truncation__k=k, approximation=name)
+        for k, values in ((5, (100.0, 98.0)), (10, (100.0, 100.0)), (65, (100.0, 105.0)))
+        for name, value in zip(("recurrent", "feedforward"), values, strict=True)
+    ]
+    (judgement,) = judged("C3", entries, study="truncation_sweep")
+    assert "−2.0 to +5.0 %, +1.0 % on average, k = 5 to 65" in judgement.verdict.replace("\u00a0", " ")
 
 
 def test_a_k_with_one_seed_decides_nothing_where_others_have_several(judged):
@@ -349,7 +359,7 @@ def test_a_k_with_one_seed_decides_nothing_where_others_have_several(judged):
 @pytest.mark.parametrize(
     ("feedforward", "spread", "words"),
     [
-        ({0: 103.0}, 0.02, "against recurrent +3.0 to +3.0 %, k = 5, ±0.9 % over test words at most)"),
+        ({0: 103.0}, 0.02, "against recurrent +3.0 %, k = 5, ±0.9 % over test words at most)"),
         ({0: 105.0, 1: 106.0, 2: 107.2}, 0.01, "worse at 1 of 1 k, by 5.0 ± 0.4 % at k = 5"),
         ({0: 105.0, 1: 106.0, 2: 107.2}, 0.2, "undecided, a difference of +5.0 ± 8.1 % at k = 5 is too uncertain"),
         ({0: 102.0, 1: 103.0, 2: 104.4}, 0.07, "undecided, a difference of +2.1 ± 2.8 % at k = 5 is too uncertain"),

@@ -65,8 +65,8 @@ def _changes_told(changes: Mapping[int, Difference]) -> tuple[Outcome, str]:
     means = {k: found.mean for k, found in changes.items()}
     over = f"k = {span([str(k) for k in sorted(means)])}"
     if max(found.seeds for found in changes.values()) < 2:
-        least, most = min(means.values()), max(means.values())
-        told = f"feed-forward against recurrent {least:+.1f} to {most:+.1f} %, {over}"
+        told = f"feed-forward against recurrent {span([f'{mean:+.1f}' for mean in sorted(means.values())])} %"
+        told += f", {statistics.mean(means.values()):+.1f} % on average" * (len(means) > 1) + f", {over}"
         words = [found.over_words for found in changes.values()]
         if None not in words:
             told += f", ±{max(filter(None, words), default=0.0):.1f} % over test words at most"
