@@ -75,9 +75,10 @@ def _changes_told(changes: Mapping[int, Difference]) -> tuple[Outcome, str]:
     worse = [k for k, found in changes.items() if found.mean > found.half]
     if worse:
         k = max(worse, key=lambda k: means[k])
-        outcome = Outcome.FAILS if len(worse) == len(means) else Outcome.MIXED
-        where = f"{len(worse)} of {len(means)} k"
-        return outcome, f"feed-forward is worse at {where}, by {changes[k].told()} % at k = {k}"
+        small = max(reach.values()) <= 100 * TELLING
+        outcome = Outcome.FAILS if len(worse) == len(means) and not small else Outcome.MIXED
+        told = f"feed-forward is worse at {len(worse)} of {len(means)} k, by {changes[k].told()} % at k = {k}"
+        return outcome, told + f", at none by {100 * TELLING:.0f} %" * small
     k = max(reach, key=lambda k: reach[k])
     if reach[k] > 100 * TELLING:
         return Outcome.UNDECIDED, f"undecided, a difference of {changes[k].told('+')} % at k = {k} is too uncertain"
