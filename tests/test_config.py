@@ -1,7 +1,9 @@
 """Configurations: every file composes, every mistake is one line, the id is what changes the result."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -345,6 +347,15 @@ def test_a_mistake_is_a_configuration_or_data_error_that_says_so_and_leaves_noth
 def train(*arguments: str, cwd, timeout=120) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def test_who_stops_reading_ends_the_script_in_silence():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(ROOT / "scripts" / "report.py"), "--help"]
+    answer = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    os.close(writer)
+    assert (answer.returncode, answer.stderr) == (128 + signal.SIGPIPE, "")
 
 
 @pytest.mark.parametrize(

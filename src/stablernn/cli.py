@@ -82,6 +82,9 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     except _Bug:
         console.print("[red]error:[/] a mistake in the program ended some runs of the sweep (see above)")
         sys.exit(1)
+    except BrokenPipeError:  # as with `--help | head`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         message = _message(error)
         if started and message is None:  # Hydra composes before the first run starts
