@@ -4,6 +4,7 @@ NOTES are edited by hand: a line here per figure, its phrase with {} where the f
 """
 
 import csv
+import json
 import re
 
 import pytest
@@ -53,9 +54,23 @@ def context(stability: str) -> float:
     return cell("truncation_wikitext2_cpu", "k(0.01)", model="LSTM", stability=stability)
 
 
-def loss_at_35(stability: str) -> float:
-    whole, cut = (cell("truncation_wikitext2_cpu", c, model="LSTM", stability=stability) for c in ("all", "k=35"))
+def loss_at(k: int, stability: str) -> float:
+    whole, cut = (cell("truncation_wikitext2_cpu", c, model="LSTM", stability=stability) for c in ("all", f"k={k}"))
     return 100 * (cut / whole - 1)
+
+
+def loss_at_35(stability: str) -> float:
+    return loss_at(35, stability)
+
+
+def feedforward(model: str, stability: str) -> float:
+    """What training feed-forward changes of the test perplexity of seed 0, in per cent."""
+    scored = {}
+    records = ROOT / "results" / "records" / "cpu" / "perplexity"
+    for file in records.glob(f"wikitext2-{model}-{stability}-*-s0-*/record.json"):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        scored[found["config"]["approximation"]["name"]] = found["metrics"]["test"]["perplexity"]
+    return 100 * (scored["feedforward"] / scored["recurrent"] - 1)
 
 
 def apart(model: str, ks: tuple[int, ...]) -> float:
@@ -103,6 +118,9 @@ FIGURES = [
     ("exponent is {} nats a word", ".3f",
      lambda: unstable("contraction_wikitext2_cpu", "Lyapunov exponent", weights="best")),
     ("(within {} % up to k = 25, one seed)", ".0f", lambda: apart("LSTM", (5, 10, 15, 25))),
+    ("the recurrent one is ({} %, one seed)", "+.1f", lambda: feedforward("lstm", "stable")),
+    ("the unstable one is {} % behind", ".1f", lambda: feedforward("lstm", "unstable")),
+    ("half of the {} % that cutting", ".0f", lambda: loss_at(10, SEEDS[0])),
     ("all LSTM pairs up to k = 25 lie within {} %", ".0f", lambda: apart("LSTM", (5, 10, 15, 25))),
     ("differ by up to {} %", ".0f", lambda: apart("RNN", (5, 10, 15, 25, 35, 50, 65))),
     ("At `cpu` it stays there: {} nats a word", ".2f", lambda: gradient("cpu")),
