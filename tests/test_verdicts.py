@@ -14,7 +14,7 @@ from stablernn.files import write_json
 from stablernn.report.chapters import chapters
 from stablernn.report.claims.stability import difference_told
 from stablernn.report.evidence import gather
-from stablernn.report.judgement import Outcome, half_width, student
+from stablernn.report.judgement import Outcome, combined, half_width, student
 from stablernn.report.page import page
 from stablernn.report.verdicts import CLAIMS, verdicts
 
@@ -160,6 +160,21 @@ def test_runs_are_compared_seed_by_seed(judged):
     (judgement,) = judged("C1", cells([80.0, 90.0, 100.0], [81.0, 91.1, 101.0]))
     assert "a loss of 1.0 ± 0.1" in judgement.verdict
     assert difference_told(None, 1.0)[0] is Outcome.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "all_of_them"),
+    [
+        ([Outcome.HOLDS, Outcome.HOLDS, None], Outcome.HOLDS),
+        ([Outcome.HOLDS, Outcome.FAILS], Outcome.MIXED),
+        ([Outcome.HOLDS, Outcome.UNDECIDED], Outcome.MIXED),
+        ([Outcome.UNDECIDED, Outcome.FAILS], Outcome.FAILS),
+        ([Outcome.UNDECIDED, Outcome.FAILS, Outcome.MIXED], Outcome.MIXED),
+        ([Outcome.UNDECIDED, None], Outcome.UNDECIDED),
+    ],
+)
+def test_a_failure_stands_unless_something_holds(outcomes, all_of_them):
+    assert combined(outcomes) is all_of_them
 
 
 def test_away_from_the_protocol_nothing_supports_the_studys_claim(judged):

@@ -103,9 +103,11 @@ def judge(section: Section, parts: Sequence[Part], evidence: str, certainty: str
 
 
 def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
-    """The outcome on which all that count agree; ``in part`` where some do not."""
-    that_count = [outcome for outcome in outcomes if outcome is not None]
-    return that_count[0] if len(set(that_count)) == 1 else Outcome.MIXED
+    """The outcome on which all that count agree; else ``in part``, but a failure stands where the rest is undecided."""
+    that_count = {outcome for outcome in outcomes if outcome is not None}
+    if that_count == {Outcome.FAILS, Outcome.UNDECIDED}:
+        return Outcome.FAILS
+    return that_count.pop() if len(that_count) == 1 else Outcome.MIXED
 
 
 def sentence(text: str) -> str:

@@ -36,7 +36,7 @@ class Claim:
 CLAIMS = (
     Claim(
         "C1",
-        "Does stability cost anything?",
+        "Is stability free?",
         "Stability can be imposed on benchmark models without loss.",
         price_of_stability,
         "make reproduce PROFILE=paper",
