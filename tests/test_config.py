@@ -349,7 +349,9 @@ def train(*arguments: str, cwd, timeout=120) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
 
 
-def test_who_stops_reading_ends_the_script_in_silence():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_who_stops_reading_ends_the_script_in_silence(monkeypatch, unbuffered):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, str(ROOT / "scripts" / "report.py"), "--help"]

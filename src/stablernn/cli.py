@@ -74,7 +74,10 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     signal.signal(signal.SIGTERM, _interrupt)
     folder, name = locate(config_name)
     try:
-        hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
+        try:
+            hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
+        finally:
+            sys.stdout.flush()  # now, and not when the interpreter ends and nobody answers for a broken pipe
     except SweepError as error:
         _refuse(str(error))
     except StableRNNError:
@@ -83,7 +86,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
         console.print("[red]error:[/] a mistake in the program ended some runs of the sweep (see above)")
         sys.exit(1)
     except BrokenPipeError:  # as with `--help | head`: whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         message = _message(error)
