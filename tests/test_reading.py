@@ -74,6 +74,8 @@ def test_constraints_of_one_name_with_other_options_are_not_taken_for_seeds_of_o
     tight = [(limited("stable", limit, model="rnn"), {}) for limit in (0.8, 0.999)]
     assert [name for name, _ in alike(tight)] == ["RNN stable 0.8", "RNN stable 0.999"]
     assert [name for name, _ in alike(tight[1:])] == ["RNN"]
+    assert [len(runs) for runs in panels(tight).values()] == [1, 1]
+    assert len({colour for _, _, colour, _, _ in coloured(tight)}) == 2
 
 
 def test_a_constraint_has_one_colour_in_all_figures():

@@ -1,5 +1,6 @@
 """What runs and their constraints are called in tables and figures."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,10 +33,11 @@ def describe_constraints(records: Sequence[Record]) -> list[str]:
 
 
 def describe_briefly(records: Sequence[Record]) -> list[str]:
-    """The same, with the study's constraints by their names alone, as there is one of each for a model."""
-    names = [str(setting(record, "stability.name")) for record in records]
-    told = describe_constraints(records)
-    return [name if name in STABILITIES else full for name, full in zip(names, told, strict=True)]
+    """The same, with the study's constraints by their names alone where a model has but one of the name."""
+    kinds = [(str(setting(record, "model.name")), str(setting(record, "stability.name"))) for record in records]
+    told = list(zip(kinds, describe_constraints(records), strict=True))
+    several = Counter(kind for kind, _ in set(told))
+    return [kind[1] if kind[1] in STABILITIES and several[kind] == 1 else full for kind, full in told]
 
 
 def describe_constraint(record: Record, options: str = "") -> str:

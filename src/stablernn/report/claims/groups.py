@@ -1,12 +1,11 @@
 """Runs that differ in nothing but the seed."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from stablernn.record import Record
-from stablernn.report.labels import describe_constraints
+from stablernn.report.labels import describe_briefly
 from stablernn.report.load import Found, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES, rank
 from stablernn.report.rows import settings_of
@@ -35,11 +34,8 @@ def unconstrained(record: Record) -> bool:
 
 def _names(records: Sequence[Record]) -> list[str]:
     """The model of each run, and the constraint unless it is the study's, at one limit."""
-    kinds = [(str(setting(record, "model.name")), str(setting(record, "stability.name"))) for record in records]
-    told = list(zip(kinds, describe_constraints(records), strict=True))
-    limits = Counter(kind for kind, _ in set(told))
+    models = [str(setting(record, "model.name")) for record in records]
     return [
-        MODEL_NAMES.get(model, model) + ("" if stability in STABILITIES and limits[kind] == 1 else f" {constraint}")
-        for kind, constraint in told
-        for model, stability in [kind]
+        MODEL_NAMES.get(model, model) + ("" if constraint in STABILITIES else f" {constraint}")
+        for model, constraint in zip(models, describe_briefly(records), strict=True)
     ]
