@@ -33,6 +33,7 @@ _AT_LEAST_ONE = (
     "training.snapshot_every",
     "training.keep_every",
     "training.pause_after",
+    "training.anneal_from",
     "threads",
 )
 _RANGES = (

@@ -69,6 +69,9 @@ class Training:
     snapshot_every: int | None = None
     keep_every: int | None = None
     pause_after: int | None = None
+    anneal_from: int | None = None
+    deadline: float | None = None
+    certify: bool = True
 
 
 @dataclass
@@ -114,9 +117,15 @@ _NOT_IDENTITY = (
     "training.keep_every",
     "training.accumulate",
     "training.pause_after",  # only where it waits to be gone on with
+    "training.deadline",  # likewise
+    "training.certify",
     "approximation.backbone.recompute",
 )
-_NOT_IDENTITY_IF_NULL = ("training.max_tokens", "training.snapshot_every")  # as if the option did not exist
+_NOT_IDENTITY_IF_NULL = (
+    "training.max_tokens",
+    "training.snapshot_every",
+    "training.anneal_from",
+)  # as if the option did not exist
 # So is the head that every run had before there was a choice.
 _FIRST_HEAD = {"name": "full", "softmax": {"_target_": "stablernn.models.softmax.FullSoftmax", "_partial_": True}}
 

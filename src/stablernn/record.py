@@ -6,6 +6,7 @@ and valid.
 
 import json
 import math
+import os
 import platform
 import re
 import subprocess
@@ -208,7 +209,8 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The checked-out commit, with ``-dirty`` behind it if tracked files differ; ``unknown`` outside a checkout."""
+    """The checked-out commit, with ``-dirty`` behind it if tracked files differ; outside a checkout what
+    STABLERNN_COMMIT says, or ``unknown``."""
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
@@ -219,7 +221,7 @@ def commit() -> str:
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return os.environ.get("STABLERNN_COMMIT", "unknown")
     return answer.stdout.strip() or "unknown"
 
 

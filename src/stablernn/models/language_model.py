@@ -32,7 +32,11 @@ class SequenceModel(nn.Module):
 
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """x (T, B) word ids -> features (T, B, D) and the state after them."""
-        features, state = self.backbone(self.dropout(self.inputs(x)), state)
+        return self.features(self.inputs(x), state)
+
+    def features(self, embedded: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """What ``forward`` gives for words that are embedded already, (T, B, E)."""
+        features, state = self.backbone(self.dropout(embedded), state)
         return self.dropout(features), state
 
     def loss(self, x: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -4,6 +4,7 @@ Axes: N positions, D features, V types.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import cast
 
 import torch
@@ -15,6 +16,11 @@ from stablernn.models.precision import Precision, product
 
 _LOGITS_A_CHUNK = 2**25  # 128 MiB of float32
 _SCORED_TYPES_A_CHUNK = 512  # on a CPU: logits that stay in its cache
+# Tensor cores read rows that begin at multiples of 16 bytes; whole tiles of 64 columns waste nothing.
+_TILE = 64
+_BIAS_COLUMNS = 8
+_LARGE_BIAS = 2.0**14
+_SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -31,6 +37,10 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, precision: Precision) -> Tensor:
+        if features.is_cuda and precision is not Precision.FLOAT32:
+            total, *gradients = _summed_on_tensor_cores(features, weight, bias, targets, precision)
+            ctx.save_for_backward(*gradients)
+            return total
         total = torch.zeros((), dtype=torch.float64, device=features.device)
         grad_features = torch.empty_like(features)
         grad_weight = torch.zeros_like(weight)
@@ -65,9 +75,68 @@ class _SummedCrossEntropy(torch.autograd.Function):
     def backward(ctx, *grads: Tensor):
         gradients = ctx.saved_tensors
         scale = grads[0].to(gradients[0].dtype)
-        if scale.is_cuda or scale != 1:  # saves a pass over the decoder's gradient where asking costs nothing
+        if not is_unit(grads[0]) and (scale.is_cuda or scale != 1):  # asking a GPU for a number would make it wait
             gradients = [gradient * scale for gradient in gradients]
         return *gradients, None, None
+
+
+@cache
+def unit(device: torch.device) -> Tensor:
+    """1 as a float64 scalar: ``loss.backward(unit(device))`` spares a pass over the decoder's gradient."""
+    return torch.ones((), dtype=torch.float64, device=device)
+
+
+def is_unit(scale: Tensor) -> bool:
+    """Whether this is the memory of ``unit``, without looking at the number in it."""
+    return scale.dtype is torch.float64 and scale.data_ptr() == unit(scale.device).data_ptr()
+
+
+def _summed_on_tensor_cores(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, precision: Precision
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The summed loss and its gradients by features, weight and bias, with two passes over the logits.
+
+    The bias goes into the product as two further columns, as one bfloat16 number would round it to 8 bits; the columns
+    and rows beyond D and V are there for alignment, and a probability there is 0. A loss above 87 nats counts as 87.
+    """
+    types, size = weight.shape
+    padded = -(-types // _TILE) * _TILE
+    rounded = weight.new_empty(padded, size + _BIAS_COLUMNS, dtype=torch.bfloat16)
+    rounded[:types, :size] = weight
+    rounded[types:].zero_()
+    rounded[:, size:].zero_()
+    rounded[:types, size] = bias
+    rounded[:types, size + 1] = bias - rounded[:types, size].float()
+    rounded[types:, size].fill_(-_LARGE_BIAS)
+    total = torch.zeros((), dtype=torch.float64, device=features.device)
+    grad_features = torch.empty_like(features)
+    grad_weight: Tensor | None = None
+    grad_bias: Tensor | None = None
+    chunks = -(-len(features) * types // _LOGITS_A_CHUNK)
+    for h, target, grad_h in zip(
+        features.chunk(chunks), targets.chunk(chunks), grad_features.chunk(chunks), strict=True
+    ):
+        narrow = h.bfloat16()
+        if precision is Precision.BF16:
+            ones = narrow.new_ones(len(h), _BIAS_COLUMNS)
+            logits = product(torch.cat([narrow, ones], 1), rounded.T)
+        else:
+            logits = h.new_empty(len(h), padded)
+            torch.addmm(bias, h, weight.T, out=logits[:, :types])
+            logits[:, types:].fill_(-_LARGE_BIAS)
+        probabilities = logits.softmax(1)
+        total -= probabilities.gather(1, target[:, None]).clamp_min_(_SMALLEST).log_().sum(dtype=torch.float64)
+        shares = probabilities.bfloat16()
+        torch.sub(product(shares, rounded[:, :size]), weight[target], out=grad_h)
+        by_weight = product(shares[:, :types].T, narrow)
+        by_bias = shares[:, :types].sum(0, dtype=torch.float32)
+        grad_weight = by_weight if grad_weight is None else grad_weight.add_(by_weight)
+        grad_bias = by_bias if grad_bias is None else grad_bias.add_(by_bias)
+    assert grad_weight is not None
+    assert grad_bias is not None
+    grad_weight.index_add_(0, targets, features, alpha=-1)
+    grad_bias.index_add_(0, targets, torch.ones_like(features[:, 0]), alpha=-1)
+    return total, grad_features, grad_weight, grad_bias
 
 
 # Between these the sum of exponentials is as exact without a shift as with one: no exponential has overflowed, and

@@ -54,7 +54,7 @@ class _Line:
     def remark(self) -> str:
         """What sets the cell apart from its neighbours, empty for nothing."""
         ran, finished = ({setting(run, "seed") for run in runs} for runs in (self.cell.runs, self.cell.finished))
-        refused = [run for run in self.cell.finished if not run.certificate.get("certified")]
+        refused = [run for run in self.cell.finished if run.certificate.get("certified") is False]
         found = self.difference
         told = [
             f"{_seeds(ran - finished)} diverged" if ran - finished else "",
@@ -176,7 +176,10 @@ def _proven(cell: Cell) -> tuple[str, str]:
     found = [run.certificate for run in cell.finished]
     if not found:
         return "–", "–"
-    if not all(certificate.get("certified") for certificate in found):
+    found = [certificate for certificate in found if certificate.get("certified") is not None]
+    if not found:
+        return "–", "–"
+    if not all(certificate["certified"] for certificate in found):
         return "no", "–"
     ks = [certificate.get("context", {}).get(EPSILON) for certificate in found]
     return rate(max(certificate["rate"] for certificate in found)), "–" if None in ks else f"{max(ks):,}"

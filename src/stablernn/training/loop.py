@@ -73,6 +73,7 @@ class Trainer:
         self.scorer = Scorer(model)
         self.saves = Saves(folder, identity, model, optimizer, generator, processes)
         self._issued: list[int] = []  # tokens of each update whose loss was not collected yet
+        self._is_late = False
         self._reports_every_update = self._repeats_itself = self.device.type == "cpu"
 
     def turns(self, shared: Interruption | None = None) -> Turns[Counters]:
@@ -96,7 +97,7 @@ class Trainer:
             self.saves.snapshot(now.update)
 
         with nullcontext(shared) if shared else Interruption() as interruption:
-            while not schedule.is_over(now):
+            while not (schedule.is_over(now) or self._is_late):
                 began = time.monotonic()
                 yield  # what passes here is of the rate at which this run trains beside others
                 self.step()
@@ -113,7 +114,9 @@ class Trainer:
 
                 now.seconds = time.monotonic() - started
                 due = time.monotonic() - saved >= self.options.checkpoint_seconds or self._has_new_best()
-                interrupted, due = self.processes.any(interruption.requested, due)
+                interrupted, due, self._is_late = self.processes.any(
+                    interruption.requested, due, self._after_deadline()
+                )
                 if interrupted or due:
                     yield from arrival(self.device)
                     self.save()
@@ -187,9 +190,10 @@ class Trainer:
                 "valid/lr": row["lr"],
             }
         )
-        if now.is_gain(valid):
+        gained = now.is_gain(valid)
+        if gained:
             self.saves.best(now.update)
-        else:
+        if self.schedule.lr_is_lowered(now, gained):
             for group in self.optimizer.param_groups:
                 group["lr"] /= self.options.annealing
         if self.schedule.keeping_is_due(now):
@@ -209,7 +213,11 @@ class Trainer:
     @property
     def paused(self) -> bool:
         """Whether this is not the end of the run, but as far as it may go now."""
-        return self.schedule.is_over(self.counters) and not self.schedule.is_at_its_end(self.counters)
+        over = self.schedule.is_over(self.counters) or self._is_late
+        return over and not self.schedule.is_at_its_end(self.counters)
+
+    def _after_deadline(self) -> bool:
+        return self.options.deadline is not None and time.time() >= self.options.deadline
 
     def load_best(self) -> None:
         """Give the model the weights of the best evaluation."""

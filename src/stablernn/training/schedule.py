@@ -15,6 +15,7 @@ class Schedule:
 
     def __init__(self, options: Training, epoch: int, tokens: int) -> None:
         self.options = options
+        self._epoch = epoch
         limits = [options.epochs * epoch]
         if options.max_updates:
             limits.append(options.max_updates)
@@ -36,6 +37,15 @@ class Schedule:
     def is_at_its_end(self, now: Counters) -> bool:
         """Whether it would not go on later either."""
         return now.update >= self.total_updates or now.evaluations_without_gain >= self.options.early_stop
+
+    def lr_is_lowered(self, now: Counters, gained: bool) -> bool:
+        """After an evaluation: whether the learning rate is divided.
+
+        By default where there was no gain. With ``anneal_from`` after every evaluation from that epoch on: a short
+        schedule ends before a plateau would have been noticed.
+        """
+        start = self.options.anneal_from
+        return not gained if start is None else now.update >= start * self._epoch
 
     def row_is_due(self, now: Counters) -> bool:
         return now.update % self.options.log_every == 0

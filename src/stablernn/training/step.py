@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.precision import products_of_training
+from stablernn.models.softmax import unit
 from stablernn.models.unroll import detach, join_streams, split_streams
-from stablernn.stability.constraints import Constraint, project
+from stablernn.stability.constraints import Constraint, Unconstrained, project
 from stablernn.training.processes import ALONE, Processes
 
 _CLIP_EPSILON = 1e-6  # that of torch.nn.utils.clip_grad_norm_
@@ -76,6 +77,8 @@ class Step:
         if self.waits is None:
             self.waits = self.device.type == "cpu"
         self.model.inputs.sparse = self.plain_sgd and self.waits
+        self.by_rows = self.plain_sgd and not self.waits and self.processes.size == 1
+        self.rows: list[tuple[Tensor, Tensor]] = []
         self.lr = torch.zeros((), dtype=torch.float64, device=self.device)
         self.number = 0  # updates so far; a run that is resumed sets it, as a constraint may count them
         self.nats = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -92,7 +95,7 @@ class Step:
     def project_if_due(self) -> None:
         """Count the update, and project if it is time."""
         self.number += 1
-        if self.number % self.constraint.every == 0:
+        if self.number % self.constraint.every == 0 and not isinstance(self.constraint, Unconstrained):
             self.project()
 
     def project(self) -> None:
@@ -110,12 +113,13 @@ class Step:
         for parameter in self.parameters:
             parameter.grad = None
         losses, after = [], []
+        self.rows.clear()
         parts = self.accumulate
         streams = zip(x.chunk(parts, 1), y.chunk(parts, 1), split_streams(state, parts), strict=True)
         with products_of_training(self.model.objective.precision, self.device):
             for words, targets, before in streams:
-                nats, reached = self.model.loss(words, targets, before)
-                nats.backward()
+                nats, reached = self.loss(words, targets, before)
+                nats.backward(unit(nats.device))
                 losses.append(nats.detach())
                 after.append(detach(reached))
         self.processes.sum_gradients(self.parameters)
@@ -123,21 +127,66 @@ class Step:
         self.apply(nats, y.numel() * self.processes.size)
         return join_streams(after)
 
+    def loss(self, words: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """``model.loss``; by rows, the embedding's gradient is left at the words that were read."""
+        if not self.by_rows:
+            return self.model.loss(words, targets, state)
+        embedded = self.model.inputs.weight.detach()[words].requires_grad_()
+        self.rows.append((words.flatten(), embedded))
+        features, after = self.model.features(embedded, state)
+        return self.model.objective(features, targets), after
+
+    @torch.no_grad()
+    def gather_rows(self) -> tuple[Tensor, Tensor] | None:
+        """The embedding's gradient by rows: ids (N,) and gradients (N, E), 0 where an id came before.
+
+        A tied matrix has a gradient for all of its rows anyway, and they are added to it.
+        """
+        if not self.rows:
+            return None
+        ids = torch.cat([ids for ids, _ in self.rows])
+        gradients = torch.cat([embedded.grad.flatten(0, 1) for _, embedded in self.rows if embedded.grad is not None])
+        weight = self.model.inputs.weight
+        if weight.grad is not None:
+            weight.grad.index_add_(0, ids, gradients)
+            return None
+        first = (ids[:, None] == ids).int().argmax(1)
+        return ids, torch.zeros_like(gradients).index_add_(0, first, gradients)
+
     @torch.no_grad()
     def apply(self, nats: Tensor, tokens: int) -> None:
         """Clip, count and update, given the gradients of a summed loss ``nats`` over ``tokens``."""
-        norm = global_norm(self.parameters) / tokens
+        rows = self.gather_rows()
+        norm = global_norm(self.parameters, *(rows[1:] if rows else ())) / tokens
         self.finite &= nats.isfinite() & norm.isfinite()
         self.nats += torch.where(self.finite, nats, 0.0)
         self.done += self.finite
-        self._update((self.clip / (norm + _CLIP_EPSILON)).clamp_max(1) / tokens)
+        self._update((self.clip / (norm + _CLIP_EPSILON)).clamp_max(1) / tokens, rows)
 
-    def _update(self, factor: Tensor) -> None:
+    def _update(self, factor: Tensor, rows: tuple[Tensor, Tensor] | None = None) -> None:
         """Step along the gradient times ``factor``, unless a step was not finite."""
         learned = [(parameter, parameter.grad) for parameter in self.parameters if parameter.grad is not None]
         if self.plain_sgd and not self.waits:
-            for parameter, gradient in learned:
-                parameter.add_((gradient * (-self.lr * factor).float()).masked_fill_(~self.finite, 0.0))
+            # One pass over each matrix; PyTorch's own guard for loss scaling leaves it alone after a step that was not
+            # finite, and the learning rate is a number on the device.
+            rate = (self.lr * factor).float()
+            weights, gradients = zip(*learned, strict=True)
+            torch._fused_sgd_(
+                weights,
+                gradients,
+                [],
+                weight_decay=0.0,
+                momentum=0.0,
+                lr=rate,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=False,
+                found_inf=(~self.finite).float(),
+            )
+            if rows is not None:
+                ids, gradient = rows
+                self.model.inputs.weight.index_add_(0, ids, (gradient * -rate).masked_fill_(~self.finite, 0.0))
         elif not self.finite:
             return
         elif self.plain_sgd:
@@ -156,8 +205,8 @@ class Step:
         return nats, done
 
 
-def global_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """2-norm of all gradients together, a float64 scalar.
+def global_norm(parameters: Iterable[nn.Parameter], *others: Tensor) -> Tensor:
+    """2-norm of all gradients together, and of others that no parameter holds, a float64 scalar.
 
     Row by row: one float32 sum over the millions of entries of a decoder is off in the fourth digit.
     A sparse gradient is left with its repeated rows summed.
@@ -172,6 +221,9 @@ def global_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
             gradient = parameter.grad.values()
         rows = torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1).double()
         squares = rows.dot(rows)
+        total = squares if total is None else total + squares
+    for gradient in others:
+        squares = torch.linalg.vector_norm(gradient, dim=1).double().square().sum()
         total = squares if total is None else total + squares
     assert total is not None, "no parameter has a gradient"
     return total.sqrt()
