@@ -90,3 +90,11 @@ def test_rows_and_evaluations_sum_the_loss_since_their_own_last_one():
     now.count(1.0, 2)
     assert now.add_evaluation(2.0, Score(3.0, 3), 0.5)["train_perplexity"] == Score(1.0, 2).perplexity
     assert (now.trained_tokens, now.evaluations, len(now.history)) == (10, 2, 4)
+
+
+@given(start=st.none() | st.integers(1, 4), gains=st.lists(st.booleans(), min_size=5, max_size=5))
+def test_the_learning_rate_falls_without_a_gain_or_from_an_epoch_on(start, gains):
+    schedule, now = Schedule(options(epochs=5, anneal_from=start), EPOCH, TOKENS), Counters()
+    for epoch, gained in enumerate(gains, 1):
+        now.update = epoch * EPOCH
+        assert schedule.lr_is_lowered(now, gained) == (not gained if start is None else epoch >= start)

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from stablernn.analysis import contenders, speed
 from stablernn.errors import ConfigurationError
+from stablernn.models import softmax
 from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, use_onednn
 from stablernn.models.unroll import tensors
 from stablernn.report.bench import bench_markdown, print_bench
@@ -199,3 +200,51 @@ def test_a_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
 def test_several_runs_at_once_are_counted_together():
     case = contenders.Case("rnn", "unstable", size=8, batch=20, k=None)
     assert speed.packed(case, torch.device("cpu"), jobs=2, seconds=1.0) > 0
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("tied", ["true", "false"])
+@pytest.mark.parametrize("approximation", APPROXIMATIONS, ids=["recurrent", "feedforward"])
+def test_the_step_that_looks_at_no_number_is_the_readable_one(approximation, tied, accumulate, small):
+    """As on a GPU: one fused update, the embedding's gradient by rows; words that come twice count twice."""
+    ours, constraint = network(small, f"model.tied={tied}", "model.dropout=0", *approximation)
+    plain = copy.deepcopy(ours)
+    data = windows(8)
+    optimizers = [torch.optim.SGD(model.parameters(), lr=2.0) for model in (ours, plain)]
+    step = Step(ours, constraint, optimizers[0], 0.25, waits=False, accumulate=accumulate)
+    result = fast(step, data)
+    expected = trained(partial(readable_step, plain, constraint, optimizers[1], 0.25), plain, data)
+    assert_close(result, expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("tied", ["true", "false"])
+def test_a_step_that_is_not_finite_changes_nothing_where_no_number_is_looked_at(tied, small):
+    model, constraint = network(small, f"model.tied={tied}")
+    step = Step(model, constraint, torch.optim.SGD(model.parameters(), lr=2.0), 0.25, waits=False)
+    (x, y), state = windows(TYPES, updates=1)[0], model.initial_state(3)
+    with torch.no_grad():
+        model.objective.bias[0] = torch.nan
+    before = copy.deepcopy(model.state_dict())
+    step.descend(x, y, state)
+    assert step.collect() == (0.0, 0)
+    assert all(torch.equal(before[name], value) or name.endswith("bias") for name, value in model.state_dict().items())
+    assert model.objective.bias[1:].isfinite().all()
+
+
+@pytest.mark.parametrize("precision", [Precision.MIXED, Precision.BF16])
+@pytest.mark.parametrize("types", [64, 77])
+def test_the_softmax_of_tensor_cores_is_the_exact_one_to_their_rounding(types, precision):
+    """Padded columns get no probability, and a bias as large as it comes is not rounded to 8 bits."""
+    generator = torch.Generator().manual_seed(0)
+    features, weight = (torch.randn(shape, generator=generator) for shape in ((50, 24), (types, 24)))
+    bias = 20 + torch.randn(types, generator=generator)
+    targets = torch.randint(types, (50,), generator=generator)
+    leaves = [part.double().requires_grad_() for part in (features, weight, bias)]
+    logits = torch.nn.functional.linear(*leaves)
+    exact = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+    exact.backward()
+    total, *gradients = softmax._summed_on_tensor_cores(features, weight, bias, targets, precision)
+    assert abs(float(total - exact)) / float(exact) < 1e-2
+    for gradient, leaf in zip(gradients, leaves, strict=True):
+        assert gradient.shape == leaf.shape
+        assert float((gradient - leaf.grad).norm() / leaf.grad.norm()) < 2e-2

@@ -27,6 +27,7 @@ BLOCKS_FILE = "test_blocks.json"
 FINISHED = "finished"
 DIVERGED = "diverged"
 PAUSED = "paused"
+STOPPED = "stopped"  # by its deadline, and scored as far as it came
 _CHECKSUM = "checksum"
 # The values that tell which records may be compared: reports rely on them without looking.
 _NEEDED = (
@@ -45,7 +46,8 @@ class Record:
 
     Attributes:
         id: hash of everything that changes the result, behind a readable prefix.
-        status: ``finished``, ``diverged`` or (``training.pause_after``) ``paused``; a run under way has no record.
+        status: ``finished``, ``diverged``, ``stopped`` (``training.deadline``) or ``paused``
+            (``training.pause_after``); a run under way has no record.
         experiment: label of the experiment that first asked for the run.
         config: the resolved configuration as far as it changes the result.
         data: name, fingerprint, number of types, tokens of each split.
@@ -188,7 +190,7 @@ def _check_record(values: dict[str, Any]) -> None:
     # Folders are made, and removed, under this name.
     if not re.fullmatch(r"\w[\w.=+-]*", values["id"]):
         raise ValueError(f"the id {values['id']!r} is no name of a run")
-    if values["status"] not in (FINISHED, DIVERGED):
+    if values["status"] not in (FINISHED, DIVERGED, STOPPED):
         raise ValueError(f"the status {values['status']!r} does not exist")
 
 

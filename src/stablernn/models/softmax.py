@@ -119,7 +119,7 @@ def _summed_on_tensor_cores(
         narrow = h.bfloat16()
         if precision is Precision.BF16:
             ones = narrow.new_ones(len(h), _BIAS_COLUMNS)
-            logits = product(torch.cat([narrow, ones], 1), rounded.T)
+            logits = product(torch.cat([narrow, ones], 1), rounded.T).to(weight.dtype)
         else:
             logits = h.new_empty(len(h), padded)
             torch.addmm(bias, h, weight.T, out=logits[:, :types])
@@ -127,8 +127,8 @@ def _summed_on_tensor_cores(
         probabilities = logits.softmax(1)
         total -= probabilities.gather(1, target[:, None]).clamp_min_(_SMALLEST).log_().sum(dtype=torch.float64)
         shares = probabilities.bfloat16()
-        torch.sub(product(shares, rounded[:, :size]), weight[target], out=grad_h)
-        by_weight = product(shares[:, :types].T, narrow)
+        torch.sub(product(shares, rounded[:, :size]).to(weight.dtype), weight[target], out=grad_h)
+        by_weight = product(shares[:, :types].T, narrow).to(weight.dtype)
         by_bias = shares[:, :types].sum(0, dtype=torch.float32)
         grad_weight = by_weight if grad_weight is None else grad_weight.add_(by_weight)
         grad_bias = by_bias if grad_bias is None else grad_bias.add_(by_bias)

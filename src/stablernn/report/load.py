@@ -14,7 +14,7 @@ from stablernn.report.names import constraint_rank, rank
 
 STUDIES = ("perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance")
 Found = Sequence[tuple[Record, dict[str, Any]]]  # runs that an analysis was made of, with its result
-PROFILES = ("paper", "cpu", "quick", "smoke")
+PROFILES = ("paper", "lease", "cpu", "quick", "smoke")
 
 
 def load_records(folder: Path, study: str | None = None, strict: bool = False) -> list[Record]:
@@ -138,6 +138,11 @@ class Section:
     def protocol(self) -> bool:
         """Whether this is the study's protocol: the published numbers are of the whole test split at it alone."""
         return self.data == "wikitext2" and self.profile == "paper" and self.whole
+
+    @property
+    def full_size(self) -> bool:
+        """Whether the models are as large as the study's and the text is whole, whatever the schedule."""
+        return self.protocol or (self.data == "wikitext2" and self.profile == "lease" and self.whole)
 
 
 TITLES = {

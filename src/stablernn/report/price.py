@@ -45,6 +45,11 @@ class Price:
         return Cell(self.runs)
 
     @property
+    def unknown(self) -> bool:
+        """Whether no certificate was computed."""
+        return all(run.certificate.get("certified") is None for run in self.cell.finished)
+
+    @property
     def rates(self) -> list[float]:
         """The certified rates of the runs that finished, where all of them are certified."""
         finished = self.cell.finished
@@ -102,7 +107,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
                 price.name,
                 price.label,
                 f"{price.limit:g}" if price.limit is not None else "–",
-                rate(max(rates)) if rates else "no",
+                rate(max(rates)) if rates else "–" if price.unknown else "no",
                 price.cell.text(),
                 signed(cost.mean) if cost is not None and price.constraint != "unstable" else "–",
                 f"{max(ks):,}" if ks and len(ks) == len(price.cell.finished) else "–",

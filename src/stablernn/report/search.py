@@ -9,7 +9,7 @@ from typing import Any
 
 from stablernn.console import log
 from stablernn.errors import RecordError
-from stablernn.record import DIVERGED, FINISHED, PAUSED, Record, read_alone
+from stablernn.record import DIVERGED, FINISHED, PAUSED, STOPPED, Record, read_alone
 from stablernn.report.load import Section, setting
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.perplexity import table
@@ -17,6 +17,8 @@ from stablernn.report.rows import settings_of
 from stablernn.report.tables import Table, of_a_run
 
 TRIAL_FILE = "trial.json"  # a published record of a trial; no other report takes it for a result
+
+_OUTCOMES = {DIVERGED: "diverged", PAUSED: "stopped", STOPPED: "stopped by its deadline"}
 
 
 def load_trials(folder: Path) -> list[Record]:
@@ -63,7 +65,7 @@ def search_rows(section: Section) -> tuple[list[str], list[tuple[Record, list[st
     def rank(record: Record) -> tuple:
         names = list(MODEL_NAMES)
         model = _model(record)
-        kind = (FINISHED, PAUSED, DIVERGED).index(record.status)
+        kind = (FINISHED, STOPPED, PAUSED, DIVERGED).index(record.status)
         return names.index(model) if model in names else len(names), model, kind == 2, order(record)
 
     return varied, [
@@ -79,7 +81,7 @@ def search_table(section: Section) -> Table:
     columns = ["model", "trial", "outcome", *varied, "parameters", "epochs", "valid"]
     lines = []
     for record, values in found:
-        outcome = {DIVERGED: "diverged", PAUSED: "stopped"}.get(record.status, "trained to its end")
+        outcome = _OUTCOMES.get(record.status, "trained to its end")
         value = perplexity(record)
         model = _model(record)
         lines.append(

@@ -12,6 +12,7 @@ from stablernn.data.splits import Corpus
 from stablernn.data.windows import Windows
 from stablernn.models.dropout import draw_from, own_generator
 from stablernn.models.language_model import SequenceModel
+from stablernn.record import FINISHED, PAUSED, STOPPED
 from stablernn.stability.constraints import Constraint, project
 from stablernn.training.counters import Counters
 from stablernn.training.evaluate import Score, Scorer
@@ -211,10 +212,11 @@ class Trainer:
         self.update.number = self.counters.update
 
     @property
-    def paused(self) -> bool:
-        """Whether this is not the end of the run, but as far as it may go now."""
-        over = self.schedule.is_over(self.counters) or self._is_late
-        return over and not self.schedule.is_at_its_end(self.counters)
+    def status(self) -> str:
+        """Whether this is the end of the run, or as far as it may go now."""
+        if self.schedule.is_at_its_end(self.counters):
+            return FINISHED
+        return PAUSED if self.schedule.is_over(self.counters) else STOPPED
 
     def _after_deadline(self) -> bool:
         return self.options.deadline is not None and time.time() >= self.options.deadline

@@ -13,10 +13,10 @@ from stablernn.data.splits import Corpus
 from stablernn.errors import DamagedRecordError
 from stablernn.record import (
     DIVERGED,
-    FINISHED,
     PAUSED,
     PAUSED_FILE,
     RECORD_FILE,
+    STOPPED,
     Record,
     commit,
     processor,
@@ -26,6 +26,7 @@ from stablernn.record import (
 )
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints import Constraint, constrained_cells
+from stablernn.training.checkpoint import LAST
 from stablernn.training.counters import Counters
 from stablernn.training.loop import Trainer
 from stablernn.training.turns import Turns
@@ -61,6 +62,8 @@ def standing_record(config: DictConfig) -> Record | None:
     """
     folder, pause = Path(config.runs) / run_id(config), config.training.pause_after
     record = _recorded(folder)
+    if record is not None and record.status == STOPPED and (folder / LAST).is_file():
+        return None  # it goes on from its checkpoint
     if record is not None or pause is None or not (folder / PAUSED_FILE).is_file():
         return record
     try:
@@ -88,7 +91,7 @@ def outcome(
     """
     metrics: dict = {}
     blocks = None
-    status = DIVERGED if counters.diverged else PAUSED if trainer.paused else FINISHED
+    status = DIVERGED if counters.diverged else trainer.status
     if counters.best is not None:
         metrics["valid"] = counters.best
         if status == PAUSED:

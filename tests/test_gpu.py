@@ -1,0 +1,152 @@
+"""What holds on a GPU: the same numbers as on a CPU. `python scripts/gpu_lease.py check` runs it and times the rest."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from stablernn.compose import compose
+from stablernn.config import make
+from stablernn.data.splits import Split
+from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.models.dropout import draw_from, own_generator
+from stablernn.models.language_model import build_language_model
+from stablernn.models.precision import Precision, set_up_products
+from stablernn.models.truncated import FeedForward
+from stablernn.models.unroll import Recurrent
+from stablernn.stability.constraints import Unconstrained, project
+from stablernn.training.evaluate import Scorer, score
+from stablernn.training.graph import make_step
+from stablernn.training.step import Step
+from stablernn.training.turns import finish
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU that PyTorch can use")
+TYPES, BATCH, STEPS = 500, 8, 20
+CELLS = {"rnn": RNNCell, "lstm": LSTMCell}
+BACKBONES = {"recurrent": Recurrent, "feedforward": partial(FeedForward, k=5)}
+CONSTRAINTS = {
+    "rnn": ["stable", "rnn_diagonal"],
+    "lstm": [
+        "stable", "lstm_as_coded", "lstm_comparison", "lstm_rowwise", "lstm_spectral", "lstm_coupled",
+        "lstm_gated_linear", "lstm_output_gate", "lstm_cascade",
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gpu() -> torch.device:
+    device = torch.device("cuda")
+    set_up_products(device)
+    return device
+
+
+def network(cell: str, backbone: str = "recurrent", tied: bool = True, dropout: float = 0.0, size: int = 48):
+    torch.manual_seed(0)
+    return build_language_model(TYPES, CELLS[cell], BACKBONES[backbone], size, size, dropout=dropout, tied=tied)
+
+
+def words(updates: int) -> torch.Tensor:
+    return torch.randint(TYPES, (updates, 2, STEPS, BATCH), generator=torch.Generator().manual_seed(1))
+
+
+def losses_of(step, model, data) -> torch.Tensor:
+    model.train()
+    state, losses = model.initial_state(BATCH), []
+    for x, y in data.to(model.inputs.weight.device):
+        state = step(x, y, state)
+        losses.append(step.collect()[0] / y.numel())
+    return torch.tensor(losses, dtype=torch.float64)
+
+
+def sgd(model):
+    return torch.optim.SGD(model.parameters(), lr=2.0)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_twenty_updates_are_those_of_a_cpu_in_float32(cell, backbone, tied, gpu):
+    here = network(cell, backbone, tied)
+    there = copy.deepcopy(here).to(gpu)
+    data = words(20)
+    expected = losses_of(Step(here, Unconstrained(), sgd(here), 0.25), here, data)
+    step = make_step(there, Unconstrained(), sgd(there), 0.25)
+    assert_close(losses_of(step, there, data), expected, rtol=1e-4, atol=0)
+    step.release()
+
+
+@pytest.mark.parametrize("precision", [Precision.MIXED, Precision.BF16])
+def test_tensor_cores_change_single_losses_by_their_rounding_alone(precision, gpu):
+    plain = network("lstm").to(gpu)
+    ours = copy.deepcopy(plain)
+    ours.objective.precision = precision
+    data = words(20)
+    steps = [make_step(model, Unconstrained(), sgd(model), 0.25) for model in (plain, ours)]
+    expected, found = (losses_of(step, step.model, data) for step in steps)
+    assert_close(found, expected, rtol=5e-3, atol=0)
+
+
+def test_a_graph_draws_the_masks_that_the_same_kernels_draw_one_by_one(gpu):
+    results = []
+    for captured in (True, False):
+        model = network("lstm", dropout=0.5).to(gpu)
+        generator = own_generator(gpu).manual_seed(7)
+        draw_from(model, generator)
+        step = (
+            make_step(model, Unconstrained(), sgd(model), 0.25, generator=generator)
+            if captured
+            else Step(model, Unconstrained(), sgd(model), 0.25)
+        )
+        results.append(losses_of(step, model, words(12)))
+        step.release()
+    assert_close(results[0], results[1], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(("cell", "stability"), [(cell, name) for cell, names in CONSTRAINTS.items() for name in names])
+def test_a_projection_is_that_of_a_cpu(cell, stability, gpu):
+    here = network(cell)
+    with torch.no_grad():
+        for parameter in here.backbone.parameters():
+            parameter.mul_(4)
+    there = copy.deepcopy(here).to(gpu)
+    constraint = make(compose("train", [f"model={cell}", f"stability={stability}"]).stability.constraint)
+    project(constraint, here)
+    project(constraint, there)
+    for name, parameter in there.named_parameters():
+        assert_close(parameter.cpu(), here.get_parameter(name), rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_runs_at_once_come_to_what_one_comes_to_alone(gpu):
+    data = words(100).to(gpu)
+
+    def start():
+        stream = torch.cuda.Stream(gpu)
+        with torch.cuda.stream(stream):
+            model = network("lstm").to(gpu).train()
+            return [stream, make_step(model, Unconstrained(), sgd(model), 0.25), model.initial_state(BATCH)]
+
+    def train(runs) -> list[float]:
+        torch.cuda.synchronize()
+        for x, y in data:
+            for run in runs:
+                with torch.cuda.stream(run[0]):
+                    run[2] = run[1](x, y, run[2])
+        torch.cuda.synchronize()
+        nats = [run[1].collect()[0] / (len(data) * STEPS * BATCH) for run in runs]
+        for run in runs:
+            run[1].release()
+        return nats
+
+    (alone,) = train([start()])
+    assert all(abs(nats - alone) < 1e-3 for nats in train([start() for _ in range(8)]))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_score_is_that_of_a_cpu(cell, gpu):
+    here = network(cell)
+    split = Split(words(20).flatten().numpy())
+    there = Scorer(copy.deepcopy(here).to(gpu))
+    assert finish(there.turns(split)).nats == pytest.approx(score(here, split).nats, rel=1e-5)
+    there.release()
