@@ -260,6 +260,43 @@ def test_clipping_by_products_alone_is_the_clipped_svd(seed, size, scale, limit)
     assert_close(weight, once, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds, size=st.integers(1, 40), exponent=st.floats(-3, 37), limit=st.floats(0.05, 0.99999))
+@example(seed=0, size=300, exponent=1.0, limit=0.99999)
+@example(seed=0, size=300, exponent=9.0, limit=0.99999)
+def test_no_matrix_however_far_outside_is_left_beyond_the_limit(waits, weighted, seed, size, exponent, limit):
+    torch.manual_seed(seed)
+    weight = torch.randn(size, size) * 10**exponent
+    rows = torch.logspace(-1, 1, size) if weighted else None
+    scale = torch.ones(size) if rows is None else rows
+    before = spectral_norm(scale[:, None].double() * weight)
+    clip_singular_values(weight, limit, rows, waits=waits)
+    after = spectral_norm(scale[:, None].double() * weight.double())
+    assert after <= limit
+    assert after >= min(before, limit) * (1 - 1e-4)  # neither is it moved to zero
+    once = weight.clone()
+    clip_singular_values(weight, limit, rows, waits=waits)
+    assert_close(weight, once, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("times", [10, 100])
+def test_products_alone_keep_a_wide_matrix_of_uniform_weights_within_the_limit(times):
+    torch.manual_seed(0)
+    weight = torch.empty(700, 700).uniform_(-1, 1) / 700**0.5 * times
+    clip_singular_values(weight, 0.99999, waits=False)
+    assert 0.9999 < spectral_norm(weight) <= 0.99999
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("waits", [False, True])
+def test_clipping_what_is_not_finite_does_not_raise(value, waits):
+    weight = torch.full((3, 3), value)
+    clip_singular_values(weight, 0.9, waits=waits)
+    assert not weight.isfinite().any()
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=seeds, size=st.integers(1, 40), scale=st.floats(1e-4, 1e4), decay=st.sampled_from([0.0, 1e-4, 1.0, 5.0]))
 def test_squaring_finds_the_largest_eigenvalue(seed, size, scale, decay):
