@@ -31,7 +31,13 @@ from stablernn.stability.forget_caps import cap_forget_gates
 from stablernn.stability.gates import open_gates
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.output_gate import LSTMOutputGate
-from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall, clip_singular_values, largest_eigenvalue
+from stablernn.stability.spectral import (
+    RNNAsCoded,
+    RNNDiagonal,
+    SpectralNormBall,
+    clip_singular_values,
+    largest_eigenvalue,
+)
 
 seeds = st.integers(0, 2**31)
 scales = st.floats(1e-3, 1e3)
@@ -164,6 +170,29 @@ def test_limits_that_break_the_condition_are_refused(options):
 def test_a_limit_that_is_not_stable_is_refused(limit):
     with pytest.raises(ConfigurationError, match=r"stability\.constraint\.limit"):
         SpectralNormBall(limit)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(0.01, 20))
+def test_the_coded_rnn_has_its_singular_values_clipped_at_one_which_proves_nothing(seed, size, scale):
+    model = build_language_model(5, RNNCell, Recurrent, 3, size)
+    torch.manual_seed(seed)
+    cell = model.backbone.cells[0]
+    with torch.no_grad():
+        cell.weight_hh.copy_(torch.randn(size, size) * scale)
+        model.inputs.weight.zero_()  # tanh has slope 1 at the state zero
+        cell.bias_ih.zero_()
+        cell.bias_hh.zero_()
+    before = cell.weight_hh.detach().double()
+    u, s, vt = torch.linalg.svd(before)
+    constraint = RNNAsCoded()
+    constraint.project(cell, None)
+    assert_close(cell.weight_hh.double(), (u * s.clamp_max(1)) @ vt, rtol=1e-5, atol=1e-6)
+    assert constraint.rate is None
+    if s[0] <= 1:
+        assert_close(cell.weight_hh.double(), before, rtol=0, atol=0)
+    elif s[-1] >= 1:  # W is a rotation: no norm can see it contract
+        assert certify(model).rate > 1 - 1e-5
 
 
 def test_a_constraint_for_another_cell_is_refused():

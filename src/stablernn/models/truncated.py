@@ -76,9 +76,9 @@ def _slice(states: States, positions: slice) -> States:
 class FeedForward(Backbone):
     """The k-truncated model as a backbone: its state is the last k - 1 inputs, (k - 1, B, E) or fewer at the start.
 
-    So every position sees exactly k inputs, across window borders too. Inputs may need a gradient, carried ones as well:
-    the language model carries the ids of its words and embeds them again, so that its gradient is that of plain
-    windows of k words.
+    So every position sees exactly k inputs, across window borders too. Carried inputs may need a gradient as well: the
+    language model carries the ids of its words and embeds them again, so that its gradient is that of plain windows of
+    k words.
     """
 
     def __init__(self, cells: Sequence[Cell], dropout: float = 0.0, *, k: int, recompute: bool = False) -> None:

@@ -185,7 +185,11 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
     proofs = []
     for number, (cell, inputs) in enumerate(constrained_cells(model)):
         rate = (model.backbone.dropout.p if number else model.dropout.p) if dropout else 0.0
-        proofs.append(prove(cell, inputs, rate))
+        try:
+            proofs.append(prove(cell, inputs, rate))
+        except torch.linalg.LinAlgError as error:
+            refused = Contraction("none", math.inf, f"its matrices defeat the decompositions of a proof ({error})")
+            proofs.append(CellProofs([refused], {}))
     layers, decoder = [], math.inf
     for number, proven in enumerate(proofs, 1):
         chosen, spread = _best(proven.attempts, model.objective if number == len(proofs) else None)

@@ -57,6 +57,26 @@ class SpectralNormBall(Constraint):
         clip_singular_values(weight, self.limit)
 
 
+class RNNAsCoded(Constraint):
+    """What code published by the paper's first author in September 2018 does: singular values are clipped at exactly 1.
+
+    That makes the tanh-RNN non-expansive and no more: a contraction needs ‖W‖_2 < 1, so nothing is proven. The code is
+    a month younger than the blog of August 2018, so it is not known that the published numbers come from it.
+    """
+
+    cell_type = RNNCell
+    looks = True
+
+    @torch.no_grad()
+    def project(self, cell: Cell, inputs: Tensor | None) -> None:
+        weight = cell.recurrent_blocks()["W"]
+        if not bool(weight.isfinite().all()):
+            return
+        left, singular, right = torch.linalg.svd(weight.double())
+        if float(singular[0]) > 1:
+            weight.copy_((left * singular.clamp_max(1)) @ right)
+
+
 class RNNDiagonal(SpectralNormBall):
     """‖D W D⁻¹‖_2 <= limit for the diagonal D that balances W: the tanh-RNN is limit-contractive in the norm ‖D h‖_2.
 
