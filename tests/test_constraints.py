@@ -31,7 +31,13 @@ from stablernn.stability.forget_caps import cap_forget_gates
 from stablernn.stability.gates import open_gates
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.output_gate import LSTMOutputGate
-from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall, clip_singular_values, largest_eigenvalue
+from stablernn.stability.spectral import (
+    RNNAsCoded,
+    RNNDiagonal,
+    SpectralNormBall,
+    clip_singular_values,
+    largest_eigenvalue,
+)
 
 seeds = st.integers(0, 2**31)
 scales = st.floats(1e-3, 1e3)
@@ -166,6 +172,29 @@ def test_a_limit_that_is_not_stable_is_refused(limit):
         SpectralNormBall(limit)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(0.01, 20))
+def test_the_coded_rnn_has_its_singular_values_clipped_at_one_which_proves_nothing(seed, size, scale):
+    model = build_language_model(5, RNNCell, Recurrent, 3, size)
+    torch.manual_seed(seed)
+    cell = model.backbone.cells[0]
+    with torch.no_grad():
+        cell.weight_hh.copy_(torch.randn(size, size) * scale)
+        model.inputs.weight.zero_()  # tanh has slope 1 at the state zero
+        cell.bias_ih.zero_()
+        cell.bias_hh.zero_()
+    before = cell.weight_hh.detach().double()
+    u, s, vt = torch.linalg.svd(before)
+    constraint = RNNAsCoded()
+    constraint.project(cell, None)
+    assert_close(cell.weight_hh.double(), (u * s.clamp_max(1)) @ vt, rtol=1e-5, atol=1e-6)
+    assert constraint.rate is None
+    if s[0] <= 1:
+        assert_close(cell.weight_hh.double(), before, rtol=0, atol=0)
+    elif s[-1] >= 1:  # W is a rotation: no norm can see it contract
+        assert certify(model).rate > 1 - 1e-5
+
+
 def test_a_constraint_for_another_cell_is_refused():
     with pytest.raises(ConfigurationError, match="constrains a RNNCell"):
         SpectralNormBall().check(LSTMCell(2, 2))
@@ -258,6 +287,43 @@ def test_clipping_by_products_alone_is_the_clipped_svd(seed, size, scale, limit)
     once = weight.clone()
     clip_singular_values(weight, limit, waits=False)
     assert_close(weight, once, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds, size=st.integers(1, 40), exponent=st.floats(-3, 37), limit=st.floats(0.05, 0.99999))
+@example(seed=0, size=300, exponent=1.0, limit=0.99999)
+@example(seed=0, size=300, exponent=9.0, limit=0.99999)
+def test_no_matrix_however_far_outside_is_left_beyond_the_limit(waits, weighted, seed, size, exponent, limit):
+    torch.manual_seed(seed)
+    weight = torch.randn(size, size) * 10**exponent
+    rows = torch.logspace(-1, 1, size) if weighted else None
+    scale = torch.ones(size) if rows is None else rows
+    before = spectral_norm(scale[:, None].double() * weight)
+    clip_singular_values(weight, limit, rows, waits=waits)
+    after = spectral_norm(scale[:, None].double() * weight.double())
+    assert after <= limit
+    assert after >= min(before, limit) * (1 - 1e-4)  # neither is it moved to zero
+    once = weight.clone()
+    clip_singular_values(weight, limit, rows, waits=waits)
+    assert_close(weight, once, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("times", [10, 100])
+def test_products_alone_keep_a_wide_matrix_of_uniform_weights_within_the_limit(times):
+    torch.manual_seed(0)
+    weight = torch.empty(700, 700).uniform_(-1, 1) / 700**0.5 * times
+    clip_singular_values(weight, 0.99999, waits=False)
+    assert 0.9999 < spectral_norm(weight) <= 0.99999
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("waits", [False, True])
+def test_clipping_what_is_not_finite_does_not_raise(value, waits):
+    weight = torch.full((3, 3), value)
+    clip_singular_values(weight, 0.9, waits=waits)
+    assert not weight.isfinite().any()
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,6 +1,7 @@
 """Cells, unrolling, the truncated network, the softmax."""
 
 import itertools
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -236,3 +237,34 @@ def test_a_tied_decoder_is_the_embedding_and_gets_both_gradients():
     assert model.size() == 7 * 4 + 7 + 2 * 16 * 4 + 2 * 16
     with pytest.raises(ConfigurationError, match=r"model\.tied"):
         build_language_model(7, LSTMCell, Recurrent, 3, 4, tied=True)
+
+
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("window", [1, 3, 4, 12])
+def test_the_gradient_of_feed_forward_training_is_that_of_plain_windows(kind, layers, window):
+    """Every (output, input) pair counts, those across the border of a window as well."""
+    torch.manual_seed(0)
+    k, steps = 4, 12
+    model = build_language_model(9, kind, partial(FeedForward, k=k), 3, 5, num_layers=layers).double()
+    words, targets = torch.randint(9, (2, steps, 2))
+
+    state = model.initial_state(2)
+    for x, y in zip(words.split(window), targets.split(window), strict=True):
+        loss, state = model.loss(x, y, state)
+        loss.backward()
+        state = detach(state)
+    ours = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+    model.zero_grad()
+    for t in range(steps):
+        x = model.inputs(words[max(0, t - k + 1) : t + 1])
+        for cell in model.backbone.cells:
+            state, outputs = cell.zeros(2), []
+            for step in x:
+                state = cell(step, state)
+                outputs.append(state.h)
+            x = torch.stack(outputs)
+        model.objective(x[-1], targets[t]).backward()
+    for name, parameter in model.named_parameters():
+        assert_close(ours[name], parameter.grad, rtol=1e-9, atol=1e-12)

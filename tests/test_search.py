@@ -331,7 +331,7 @@ def test_the_table_retrains_the_winners_and_tunes_nothing(tmp_path, small):
     command = ["experiment=table1", "profile=smoke", f"hydra.sweeper.winners={tmp_path}"]
     table = expand([*command, "seed=0"])
     cells = {(c.model.name, c.stability.name, c.optimizer.lr, c.model.hidden_size, c.model.dropout) for c in table}
-    assert cells == {("rnn", s, 0.7, 8, 0.1) for s in ("unstable", "stable")} | {
+    assert cells == {("rnn", s, 0.7, 8, 0.1) for s in ("unstable", "stable", "rnn_as_coded")} | {
         ("lstm", s, 7, 8, 0.1)
         for s in (
             "unstable",
@@ -339,6 +339,7 @@ def test_the_table_retrains_the_winners_and_tunes_nothing(tmp_path, small):
             "lstm_as_coded",
             "lstm_comparison",
             "lstm_rowwise",
+            "lstm_gated_linear",
             "lstm_output_gate",
             "lstm_cascade",
         )

@@ -1,6 +1,7 @@
 """Table 1: a line a cell, what each cell may say of itself, and where a reader sees it first."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from test_report import only_section, record
 from test_verdicts import in_blocks
 
+from stablernn.compose import compose
 from stablernn.console import console
 from stablernn.report import page as page_module
 from stablernn.report import write
@@ -40,6 +42,23 @@ CONSTRAINTS = {
 }
 KINDS = ("unstable", "stable")
 CERTIFIED = {"stable": (0.9, 50), "lstm_comparison": (0.95, 90), "lstm_rowwise": (0.97, 200)}
+
+
+def test_no_condition_is_judged_at_the_limit_of_another_or_without_its_control():
+    limits = {}
+    for path in sorted((ROOT / "conf" / "stability").glob("lstm_*.yaml")):
+        config = compose("train", ["model=lstm", f"stability={path.stem}"])
+        if "limit" in config.stability.constraint:
+            limits[path.stem] = config.stability.constraint.limit
+    assert set(limits) >= {"lstm_comparison", "lstm_rowwise", "lstm_gated_linear", "lstm_output_gate", "lstm_cascade"}
+    assert set(limits.values()) == {0.999}
+    named = 0
+    for path in [*(ROOT / "conf" / "experiment").glob("*.yaml"), ROOT / "conf" / "reproduce" / "plan.yaml"]:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            conditions = limits.keys() & set(re.findall(r"lstm_\w+", line))
+            assert not conditions or "lstm_gated_linear" in conditions, f"{path.name}: {line}"
+            named += bool(conditions)
+    assert named >= 5
 
 
 def cell(model, stability, values, **changes):

@@ -329,6 +329,16 @@ def test_ctrl_c_writes_a_checkpoint_between_two_updates(small, monkeypatch):
     assert values["counters"]["update"] == 4
 
 
+@pytest.mark.parametrize("stability", ["unstable", "stable", "lstm_gated_linear"])
+@pytest.mark.parametrize("lr", ["1e4", "1e38"])
+def test_a_run_whose_model_can_no_longer_be_certified_leaves_a_record_with_the_reason(small, stability, lr):
+    record = run(small("model=lstm", f"stability={stability}", f"optimizer.lr={lr}", "training.max_updates=4"))
+    assert record.certificate["certified"] or record.certificate["reason"]
+    if stability == "unstable":
+        assert not record.certificate["certified"]
+    assert read_record(Path(small("model=lstm").runs) / record.id).certificate == record.certificate
+
+
 def test_a_step_that_is_not_finite_is_refused_and_the_run_recorded_as_diverged(small):
     config = small("model=rnn", "optimizer.lr=1e38", "training.clip=1e38")
     record = run(config)

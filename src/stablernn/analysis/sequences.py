@@ -172,7 +172,7 @@ def _runner(case: Length, backbone: Callable[..., Backbone], device: torch.devic
 
     def run() -> None:
         model.zero_grad(set_to_none=True)
-        state = model.initial_state(case.batch)
+        state = model.backbone.initial_state(case.batch)
         with torch.set_grad_enabled(case.work == "training"):
             for x in words.split(length):
                 state = forward(x, state)

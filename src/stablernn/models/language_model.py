@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stablernn.errors import ConfigurationError
@@ -28,16 +29,31 @@ class SequenceModel(nn.Module):
         self.dropout = Dropout(dropout)
 
     def initial_state(self, batch: int) -> Any:
-        return self.backbone.initial_state(batch)
+        """That of the backbone, or, where outputs see k words, the ids of the k - 1 words before: (0, B, 1) at first.
+
+        Ids, because the embedding changes from window to window, and its gradient reaches all k words.
+        """
+        if self.backbone.receptive_field is None:
+            return self.backbone.initial_state(batch)
+        return torch.zeros(0, batch, 1, dtype=torch.int64, device=self.inputs.weight.device)
 
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """x (T, B) word ids -> features (T, B, D) and the state after them."""
-        return self.features(self.inputs(x), state)
+        words = self.read(x, state)
+        return self.features(words, self.inputs(words), state)
 
-    def features(self, embedded: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """What ``forward`` gives for words that are embedded already, (T, B, E)."""
-        features, state = self.backbone(self.dropout(embedded), state)
-        return self.dropout(features), state
+    def read(self, x: Tensor, state: Any) -> Tensor:
+        """The words that are embedded for a window x (T, B): those carried on, if any, and its own, (S, B)."""
+        return x if self.backbone.receptive_field is None else torch.cat([state[..., 0], x])
+
+    def features(self, words: Tensor, embedded: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """What ``forward`` gives for words (S, B) that were ``read`` and are embedded already, (S, B, E)."""
+        inputs, field = self.dropout(embedded), self.backbone.receptive_field
+        if field is None:
+            features, state = self.backbone(inputs, state)
+            return self.dropout(features), state
+        features, _ = self.backbone(inputs[len(state) :], inputs[: len(state)])
+        return self.dropout(features), words[max(0, len(words) - field + 1) :, :, None]
 
     def loss(self, x: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Summed loss in nats (float64 scalar) over all targets (T, B), and the state after the window."""

@@ -76,9 +76,9 @@ def _slice(states: States, positions: slice) -> States:
 class FeedForward(Backbone):
     """The k-truncated model as a backbone: its state is the last k - 1 inputs, (k - 1, B, E) or fewer at the start.
 
-    So every position sees exactly k inputs, across window borders too. As in truncated backpropagation
-    through time, carried inputs are constants for the gradient of what made them (the embedding); the weights
-    of the cell get their gradient through all k steps.
+    So every position sees exactly k inputs, across window borders too. Carried inputs may need a gradient as well: the
+    language model carries the ids of its words and embeds them again, so that its gradient is that of plain windows of
+    k words.
     """
 
     def __init__(self, cells: Sequence[Cell], dropout: float = 0.0, *, k: int, recompute: bool = False) -> None:
@@ -87,6 +87,10 @@ class FeedForward(Backbone):
             raise ConfigurationError(f"truncation.k={k}: the feed-forward model needs at least 1 input")
         self.k = k
         self.recompute = recompute
+
+    @property
+    def receptive_field(self) -> int:
+        return self.k
 
     def initial_state(self, batch: int) -> Tensor:
         return self.cells[0].weight_ih.new_zeros(0, batch, self.cells[0].input_size)

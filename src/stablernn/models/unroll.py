@@ -25,6 +25,11 @@ class Backbone(nn.Module, ABC):
         self.cells: Sequence[Cell] = nn.ModuleList(cells)  # type: ignore[assignment]
         self.dropout = Dropout(dropout)
 
+    @property
+    def receptive_field(self) -> int | None:
+        """Inputs that an output depends on, its own included; None: all before it."""
+        return None
+
     @abstractmethod
     def initial_state(self, batch: int) -> Any:
         """The state before the first input of B streams."""

@@ -218,7 +218,7 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
         yield "as stated: the study’s condition"
     if ours := own_constraints(names):
         yield ours
-    if "lstm_as_coded" in names:
+    if {"lstm_as_coded", "rnn_as_coded"} & set(names):
         yield "as coded: as in the first author’s code of September 2018, whose limits prove nothing"
         if section.protocol:
             yield "whether the published stable LSTM (95.1) was trained as stated or as coded is not known"

@@ -128,7 +128,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} words"
         f" (at k = {options['k_max']} where k is larger), nats",
         "as coded: its limits prove nothing, λ is what is found for these weights"
-        if "lstm_as_coded" in constraints
+        if {"lstm_as_coded", "rnn_as_coded"} & set(constraints)
         else "",
         "as stated: the study’s condition" if "stable" in constraints else "",
         own_constraints(constraints),

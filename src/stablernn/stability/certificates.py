@@ -16,7 +16,7 @@ stack the input of a layer moves too, and the bounds of the layers follow each o
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -26,11 +26,12 @@ from torch import Tensor
 from stablernn.models.head import Head
 from stablernn.models.language_model import SequenceModel
 from stablernn.stability.constraints import constrained_cells
-from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction
+from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction, StateNorm
 from stablernn.stability.proofs import prove
 
 EPSILONS = (1.0, 0.1, 0.01, 0.001)  # nats
 CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+_OVERFLOWS = "its rate is below 1, but a bound of its states or of the log-probabilities overflows"
 _MOST_CONTEXT = 10_000_000
 _EXACT_PAIRS = 2048  # among so few rows all distances are computed
 
@@ -63,16 +64,20 @@ class Certificate:
     def state_gaps(self) -> Iterator[float]:
         """Bounds of ‖h_t - h_t^(k)‖ of the last layer, in its norm, for k = 0, 1, 2, ..."""
         gaps = [layer.radius for layer in self.layers]
-        gains = [0.0] + [
-            layer.input_gain(1 / below.norm.weights.h) if below.norm else math.inf
-            for below, layer in zip(self.layers, self.layers[1:], strict=False)
-        ]
+        gains = self._gains()
         while True:
             yield gaps[-1]
             below = 0.0
             for number, layer in enumerate(self.layers):
-                gaps[number] = layer.rate * gaps[number] + (gains[number] * below if number else 0.0)
+                gaps[number] = layer.rate * gaps[number] + _times(gains[number], below)
                 below = gaps[number]
+
+    def _gains(self) -> list[float]:
+        """L_l of each layer; 0 for the first, whose inputs are what they are."""
+        return [0.0] + [
+            _input_gain(layer, below.norm) if below.norm else math.inf
+            for below, layer in zip(self.layers, self.layers[1:], strict=False)
+        ]
 
     def gap(self, k: int) -> float:
         """Bound of the change of any log-probability, and so of the log-perplexity, under truncation to k; nats."""
@@ -89,6 +94,14 @@ class Certificate:
             return self.layers[0].radius * self.layers[0].rate ** k
         return next(islice(self.state_gaps(), k, None))
 
+    def _at_least(self, k: int) -> float:
+        """No bound of ``state_gaps`` from 1 to k is below this: what each layer alone leaves at the last one."""
+        least, through = 0.0, 1.0
+        for layer, gain in zip(reversed(self.layers), reversed(self._gains()), strict=True):
+            least = max(least, through * layer.radius * layer.rate**k)
+            through = _times(through, gain)
+        return least
+
     def context(self, epsilon: float) -> int | None:
         """k(ε): the least k for which ``gap`` is at most ε nats; None if it is not proven or above ten million."""
         if not self.holds:
@@ -96,6 +109,8 @@ class Certificate:
         low, high = -1, 1
         if len(self.layers) > 1:
             scale = self.decoder * (1 + OUTWARD)
+            if min(self.layers[-1].radius, self._at_least(_MOST_CONTEXT)) * scale > epsilon:
+                return None
             steps = (k for k, state in enumerate(islice(self.state_gaps(), _MOST_CONTEXT)) if state * scale <= epsilon)
             return next(steps, None)
         while self.gap(high) > epsilon:
@@ -134,11 +149,11 @@ class Certificate:
                 "radius": best.radius,
                 "decoder": self.decoder,
                 "context": {f"{epsilon:g}": self.context(epsilon) for epsilon in EPSILONS},
-                "gap": {str(k): self.gap(k) for k in CONTEXTS},
+                "gap": {str(k): _finite(self.gap(k)) for k in CONTEXTS},
             }
         else:
             result["reason"] = "; ".join(
-                f"layer {number}: {layer.reason}" if len(self.layers) > 1 else layer.reason
+                (f"layer {number}: " if len(self.layers) > 1 else "") + (layer.reason or _OVERFLOWS)
                 for number, layer in enumerate(self.layers, 1)
                 if not layer.holds
             )
@@ -163,16 +178,28 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
         dropout: for the inputs that training shows to the cell, with entries removed and the others multiplied by
             1 / (1 - p), instead of those at inference.
     """
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        refused = Contraction("none", math.inf, "its weights are not all finite numbers")
+        layers = len(model.backbone.cells)
+        return Certificate((refused,) * layers, (CellProofs([refused], {}),) * layers, math.inf)
     proofs = []
     for number, (cell, inputs) in enumerate(constrained_cells(model)):
         rate = (model.backbone.dropout.p if number else model.dropout.p) if dropout else 0.0
-        proofs.append(prove(cell, inputs, rate))
+        try:
+            proofs.append(prove(cell, inputs, rate))
+        except torch.linalg.LinAlgError as error:
+            refused = Contraction("none", math.inf, f"its matrices defeat the decompositions of a proof ({error})")
+            proofs.append(CellProofs([refused], {}))
     layers, decoder = [], math.inf
     for number, proven in enumerate(proofs, 1):
         chosen, spread = _best(proven.attempts, model.objective if number == len(proofs) else None)
         layers.append(chosen)
         decoder = spread
-    return Certificate(tuple(layers), tuple(proofs), decoder)
+    certificate = Certificate(tuple(layers), tuple(proofs), decoder)
+    if certificate.holds and not (math.isfinite(certificate.gap(0)) and math.isfinite(certificate.gap(1))):
+        refused = replace(layers[-1], reason=_OVERFLOWS, norm=None)
+        return Certificate((*layers[:-1], refused), tuple(proofs), math.inf)
+    return certificate
 
 
 def _best(attempts: Sequence[Contraction], head: Head | None) -> tuple[Contraction, float]:
@@ -189,11 +216,22 @@ def _best(attempts: Sequence[Contraction], head: Head | None) -> tuple[Contracti
         return head.sensitivity(lambda rows: diameter(norm.readout(rows), norm.dual, exact)) * (1 + OUTWARD)
 
     def steps(attempt: Contraction) -> float:
-        start = attempt.radius * spread(attempt, exact=False) / 0.01
+        start = _times(attempt.radius, spread(attempt, exact=False)) / 0.01
         return math.log(max(start, 1.0)) / -math.log(max(attempt.rate, sys.float_info.min))  # W = 0 has the rate 0
 
     best = min(proven, key=steps)
     return best, spread(best, exact=True)
+
+
+def _times(factor: float, value: float) -> float:
+    """The product, infinite where one of the bounds is: nothing is known of what it bounds."""
+    return factor * value if math.isfinite(factor) and math.isfinite(value) else math.inf
+
+
+def _input_gain(layer: Contraction, below: StateNorm) -> float:
+    """L of a layer, from the norm of the state below; infinite where it overflows."""
+    gain = layer.input_gain(1 / below.weights.h)
+    return gain if math.isfinite(gain) else math.inf
 
 
 def _finite(value: float) -> float | None:
@@ -216,9 +254,11 @@ def diameter(rows: Tensor, p: float, exact: bool = True) -> float:
     no row nearer to the middle than d - (the largest such distance) can belong to a pair farther apart, and those left
     are few. Where they are not, the sum of the two largest distances from the middle stands.
     """
-    radii = torch.linalg.vector_norm(rows - rows.mean(0), ord=p, dim=1)
     if len(rows) < 2:
         return 0.0
+    radii = torch.linalg.vector_norm(rows - rows.mean(0), ord=p, dim=1)
+    if not bool(radii.isfinite().all()):
+        return math.inf
     first, second = (float(value) for value in radii.topk(2).values)
     if not exact:
         return first + second
@@ -226,7 +266,8 @@ def diameter(rows: Tensor, p: float, exact: bool = True) -> float:
     for _ in range(3):
         distances = torch.linalg.vector_norm(rows - rows[far], ord=p, dim=1)
         found, far = max(found, float(distances.max())), int(distances.argmax())
-    outer = rows[radii >= found - first]
+    # Where the two farthest lie on opposite sides of the middle, rounding may put their distance above the sum.
+    outer = rows[radii >= (found - first) - OUTWARD * first]
     if len(outer) > _EXACT_PAIRS:
         return first + second
     pairs = torch.cdist(outer, outer, p=p, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,4 +1,7 @@
-"""Conditions of our own for a contractive LSTM, weaker than the paper's: a small-gain theorem, unit by unit.
+"""Conditions for a contractive LSTM that are weaker than the paper's: a small-gain theorem, unit by unit.
+
+The scalar one is the incremental-stability condition of Terzi, Bonassi, Farina & Scattolini (arXiv 1910.04024) with
+finer bounds: on the gates, by the words of the vocabulary, and on |c| and the slopes. The others are of our own.
 
 Take two states at the same input, δ their difference, and the bounds of ``gates``. By the mean value theorem, with
 y = A δh the change of the cell's drive and A = diag(±by_f) W_f + diag(±by_i) W_i + diag(±by_z) W_z,
@@ -104,6 +107,9 @@ class LSTMLoopGain(Constraint):
 
 class LSTMComparison(LSTMLoopGain):
     """The scalar condition, o_∞ a λ <= (λ - f_∞)(λ - b): one bound for all units, gains as ‖W_•‖_∞.
+
+    At λ -> 1 it is the condition of Terzi, Bonassi, Farina & Scattolini (arXiv 1910.04024) for incremental
+    input-to-state stability, with finer bounds.
 
     With λ -> 1 this is o_∞ a < (1 - f_∞)(1 - b), where a = C (‖W_f‖_∞ + ...) sums the gains into the cell and b that
     past it; the paper's stated condition implies it. Beyond the limit the four norms are cut by one common factor: the

@@ -5,6 +5,7 @@ all vectors that the cell can see, the embedding (V, E): a finite set, so a boun
 directly. Upper layers pass None; what they see is a hidden state, and |h| <= 1.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
@@ -17,7 +18,9 @@ from stablernn.models.language_model import SequenceModel
 
 
 def spectral_norm(matrix: Tensor) -> float:
-    """‖W‖_2, the largest singular value, in float64."""
+    """‖W‖_2, the largest singular value, in float64; infinite where W is not finite."""
+    if not bool(matrix.isfinite().all()):
+        return math.inf
     return float(two_norm(matrix.detach().double()))
 
 

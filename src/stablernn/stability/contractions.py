@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stablernn.models.cells import State
-from stablernn.stability.gates import Reach
+from stablernn.stability.gates import ROUNDING, Reach
 
 OUTWARD = 1e-9
 
@@ -73,7 +73,7 @@ class Contraction:
 
     @property
     def holds(self) -> bool:
-        return self.norm is not None and self.rate < 1
+        return self.norm is not None and self.rate < 1 and math.isfinite(self.radius)
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def up(value: float) -> float:
     return value * (1 + OUTWARD)
 
 
-def widened(reach: Reach) -> Reach:
-    """Rounded outward."""
-    return Reach(reach.low - OUTWARD * (1 + reach.low.abs()), reach.high + OUTWARD * (1 + reach.high.abs()))
+def widened(reach: Reach, terms: Tensor) -> Reach:
+    """Rounded outward, given how large the terms (G,) are that were summed."""
+    low, high = (torch.maximum(OUTWARD * (1 + edge.abs()), ROUNDING * terms) for edge in reach)
+    return Reach(reach.low - low, reach.high + high)

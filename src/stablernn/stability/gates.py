@@ -10,6 +10,7 @@ The bounds on the gates depend on H through W h, and H on the gates: each round 
 and H = 1 holds at the start.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,11 @@ from torch import Tensor
 
 from stablernn.models.cells import Cell, LSTMCell
 
+# Of the size of the terms, so much is what float64 sums of some thousand of them round by. It counts only where large
+# terms cancel.
+ROUNDING = 1e-12
+_LEAST = 1e-30  # bounds below are raised to this: no norm divides by zero, and no claim is changed
+_LEAST_RATIO = 1e-200  # of smaller numbers no ratio is taken, as float64 has few digits of them
 _ENTRIES_A_CHUNK = 2**23  # numbers in the pre-activations of as many words as are looked at together
 
 
@@ -49,6 +55,13 @@ def input_reach(cell: Cell, inputs: Tensor | None, dropout: float = 0.0, dtype: 
         torch.minimum(low, below.amin(0), out=low)
         torch.maximum(high, above.amax(0), out=high)
     return Reach(low + bias, high + bias)
+
+
+def term_sizes(cell: Cell, inputs: Tensor | None, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """A bound of the sum of the absolute terms of each row of U x + b, (G,)."""
+    largest = 1.0 if inputs is None else inputs.detach().to(dtype).abs().max()
+    bias = cell.bias_ih.detach().to(dtype).abs() + cell.bias_hh.detach().to(dtype).abs()
+    return cell.weight_ih.detach().to(dtype).abs().sum(1) * largest / (1 - dropout) + bias
 
 
 def word_chunks(cell: Cell, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -123,9 +136,13 @@ def _bounds(
     # σ' and tanh' are greatest at zero and fall off on both sides: the point of the range that is nearest to it.
     steepest = [torch.zeros_like(lo).clamp(lo, hi) for lo, hi in zip(low, high, strict=True)]
     slope_i, slope_f, slope_o = (_sigmoid_slope(steepest[gate]) for gate in (0, 1, 3))
-    slope_z = 1 - torch.tanh(steepest[2]) ** 2
-    c = i * z / (1 - f) if memory is None else memory
+    slope_z = tanh_slope(steepest[2])
+    if memory is None:  # σ(-x) is 1 - σ(x) without the loss of digits near 1
+        c = (i * z / torch.sigmoid(-high[1]).clamp_min(1 - forget_limit)).nan_to_num(nan=math.inf, posinf=math.inf)
+    else:
+        c = memory
     squashed = torch.tanh(c)
+    f, o = f.clamp_min(_LEAST), o.clamp_min(_LEAST)
     return GateBounds(i, f, z, o, c, o * squashed, z * slope_i, c * slope_f, i * slope_z, squashed * slope_o)
 
 
@@ -151,7 +168,7 @@ def coupled(bounds: GateBounds) -> GateBounds:
     loop gain, (1 - f) / (λ - f) and f (1 - f) / (λ - f), grow with f below λ. So where each unit has its own bound (the
     ∞-norm), what holds at its largest f holds at all of them: the drive is damped as much as the memory is long.
     """
-    slope_z, slope_o = bounds.by_z / bounds.i, bounds.by_o / torch.tanh(bounds.c)
+    slope_z, slope_o = _ratio(bounds.by_z, bounds.i, 1.0), _ratio(bounds.by_o, torch.tanh(bounds.c), 0.25)
     c, left = bounds.z, 1 - bounds.f
     squashed = torch.tanh(c)
     return bounds._replace(
@@ -164,8 +181,17 @@ def coupled(bounds: GateBounds) -> GateBounds:
     )
 
 
+def _ratio(value: Tensor, by: Tensor, otherwise: float) -> Tensor:
+    """value / by, or ``otherwise`` where nothing is left of it to divide by."""
+    return torch.where(by > _LEAST_RATIO, value / by, otherwise)
+
+
 def _memory(cell: LSTMCell, words: Tensor, spread: Tensor, dropout: float) -> Tensor:
-    """C (D,): the greatest i |z| / (1 - f) of a word, with W h anywhere within ±spread (4D,)."""
+    """C (D,): the greatest i |z| / (1 - f) of a word, with W h anywhere within ±spread (4D,).
+
+    Infinite where f rounds to 1 and i to 0: nothing is known of their ratio.
+    """
+    spread = spread + ROUNDING * (term_sizes(cell, words, dropout, spread.dtype) + spread)
     weight = cell.weight_ih.detach().to(spread.dtype)
     bias = cell.bias_ih.detach().to(spread.dtype) + cell.bias_hh.detach().to(spread.dtype)
     most = spread.new_zeros(cell.hidden_size)
@@ -175,9 +201,14 @@ def _memory(cell: LSTMCell, words: Tensor, spread: Tensor, dropout: float) -> Te
         deepest = (low + (bias - spread)).chunk(4, dim=1)[2]
         # 1 / (1 - σ(f)) = 1 + e^f
         held = torch.sigmoid(i) * torch.tanh(torch.maximum(z, -deepest)) * (1 + f.exp())
-        torch.maximum(most, held.amax(0), out=most)
+        torch.maximum(most, held.nan_to_num(nan=math.inf, posinf=math.inf).amax(0), out=most)
     return most
 
 
 def _sigmoid_slope(x: Tensor) -> Tensor:
     return torch.sigmoid(x) * torch.sigmoid(-x)
+
+
+def tanh_slope(x: Tensor) -> Tensor:
+    """1 - tanh²(x), with all its digits also where tanh(x) rounds to 1."""
+    return 4 * _sigmoid_slope(2 * x)

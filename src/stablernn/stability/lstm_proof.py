@@ -15,18 +15,29 @@ from stablernn.models.cells import LSTMCell, LSTMState
 from stablernn.stability.comparison import loop_weights
 from stablernn.stability.constraints import spectral_norm
 from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
-from stablernn.stability.gates import GateBounds, coupled, gate_bounds, input_reach, is_coupled
-from stablernn.stability.rates import LEAST_MARGIN, MOST_PLACES, least_rate, levels, perron, rates, spectral_radius
+from stablernn.stability.gates import GateBounds, coupled, gate_bounds, input_reach, is_coupled, term_sizes
+from stablernn.stability.rates import (
+    LEAST_MARGIN,
+    MOST_PLACES,
+    least_rate,
+    levels,
+    merged_places,
+    order,
+    perron,
+    rates,
+    spectral_radius,
+)
 
 _ROUNDS = 4
 # In a cascade the weights of the norm fall by one of these from place to place. The last proves the least λ, the first
 # that does at all needs the fewest steps to ε.
+_NEVER_FORGETS = f"a forget gate reaches 1 to within {LEAST_MARGIN:g}: its unit never forgets"
 _FALLS = (1e2, 1e3, 1e4, 1e5, 1e7, 1e10, 1e15)
 
 
 def prove_lstm(cell: LSTMCell, inputs: Tensor | None, dropout: float) -> CellProofs:
     """See ``prove``."""
-    reach = widened(input_reach(cell, inputs, dropout))
+    reach = widened(input_reach(cell, inputs, dropout), term_sizes(cell, inputs, dropout))
     bounds = gate_bounds(cell, reach, rounds=_ROUNDS, words=inputs, dropout=dropout)
     bounds = GateBounds(*(bound * (1 + OUTWARD) for bound in bounds))
     by_rows = GateBounds(*(bound * (1 + OUTWARD) for bound in coupled(bounds))) if is_coupled(cell) else bounds
@@ -37,24 +48,32 @@ def prove_lstm(cell: LSTMCell, inputs: Tensor | None, dropout: float) -> CellPro
     longest = float(bounds.f.max())
     box = LSTMState(bounds.h, bounds.c)
     by_norm = _SpectralGain(recurrent, bounds)
-    places = levels(recurrent.abs().sum(0))
-    falls = _FALLS if 0 < int(places.max()) < MOST_PLACES else ()
-    along_cascade = [_CascadeGain(recurrent, bounds, fall ** -places.double()) for fall in falls]
+    by_row = _RowGain(recurrent, by_rows)
     attempts: list[Contraction] = []
-    for gains in ([by_norm, *along_cascade], [_RowGain(recurrent, by_rows)]):
+    forgets = longest < 1 - LEAST_MARGIN
+    for gains in ([by_norm, *(_along_cascade(recurrent, bounds) if forgets else ())], [by_row]):
         strongest = gains[-1]
+        if not forgets:
+            attempts.append(Contraction(gains[0].name, math.inf, _NEVER_FORGETS))
+            continue
         least = least_rate(longest, lambda rate, gain=strongest: gain.witness(rate) is not None)
         if least is None:
-            attempts.append(Contraction(gains[0].name, math.inf, gains[0].why_not(longest)))
+            reason = f"{gains[0].measure} is {gains[0].size():.3g} and must be below 1 (f_∞ = {longest:.4f})"
+            attempts.append(Contraction(gains[0].name, math.inf, reason))
             continue
+        found = len(attempts)
         for gain, rate in product(gains, rates(least)):
             witness = gain.witness(rate)
             if witness is None:  # shares are searched for, and another rate may not find its own
                 continue
             norm = gain.norm(witness, rate)
+            if not all(bool((part > 0).all() and part.isfinite().all()) for part in norm.weights):
+                continue
             input_gain = partial(_input_gain, norm, bounds, drive)
             attempts.append(Contraction(gain.name, rate, "", norm, up(float(norm(box))), input_gain))
-    found = {
+        if len(attempts) == found:
+            attempts.append(Contraction(gains[0].name, math.inf, "the weights of its norm overflow"))
+    rests_on = {
         "f_∞": longest,
         "median f_j": float(bounds.f.median()),
         "max C_j": float(bounds.c.max()),
@@ -62,9 +81,37 @@ def prove_lstm(cell: LSTMCell, inputs: Tensor | None, dropout: float) -> CellPro
         "‖W_f‖_2": spectral_norm(recurrent[1]),
         "‖W_z‖_2": spectral_norm(recurrent[2]),
         "‖W_o‖_2": spectral_norm(recurrent[3]),
-        "loop gain": by_norm.size() if longest < 1 else math.inf,
+        "loop gain": by_norm.size() if forgets else math.inf,
     }
-    return CellProofs(attempts, found, box)
+    return CellProofs(attempts, rests_on, box)
+
+
+def _along_cascade(recurrent: Tensor, bounds: GateBounds) -> list["_CascadeGain"]:
+    """The gains in norms whose weights fall along the cascade that the zeros of the matrices make, if they make one."""
+    heard = recurrent.abs().sum(0)
+    places = levels(heard)
+    if int(places.max()) >= MOST_PLACES:
+        # Zeros inside a group are places of their own. Neighbours that need no fall between them share one.
+        ordered = order(heard)
+
+        def merged(rate: float) -> Tensor | None:
+            blocks = loop_weights(bounds, rate)[:, :, None] * recurrent
+            return merged_places(ordered, lambda units: _sum_of_norms(blocks[:, units][:, :, units]) <= rate)
+
+        least = least_rate(float(bounds.f.max()), lambda rate: merged(rate) is not None)
+        shared = merged(least) if least is not None else None
+        if shared is None:
+            return []
+        places = shared
+    falls = _FALLS if int(places.max()) > 0 else ()
+    return [_CascadeGain(recurrent, bounds, fall ** -places.double()) for fall in falls]
+
+
+def _sum_of_norms(blocks: Tensor) -> float:
+    """Σ_• ‖block_•‖_2 of (4, N, N)."""
+    if not bool(blocks.isfinite().all()):
+        return math.inf
+    return sum(spectral_norm(block) for block in blocks)
 
 
 def _input_gain(norm: StateNorm, bounds: GateBounds, drive: Tensor, change: Tensor) -> float:
@@ -104,12 +151,6 @@ class _LoopGain(ABC):
         """R_• W_•, (4, D, D)."""
         return loop_weights(self.bounds, rate)[:, :, None] * self.recurrent
 
-    def why_not(self, longest: float) -> str:
-        """Why no rate below 1 is found, where f_∞ is ``longest``."""
-        if longest >= 1 - LEAST_MARGIN:
-            return f"a forget gate reaches 1 to within {LEAST_MARGIN:g}: its unit never forgets"
-        return f"{self.measure} is {self.size():.3g} and must be below 1 (f_∞ = {longest:.4f})"
-
 
 class _SpectralGain(_LoopGain):
     """In the 2-norm.
@@ -125,10 +166,15 @@ class _SpectralGain(_LoopGain):
     def witness(self, rate: float) -> Tensor | None:
         blocks = self.blocks(rate)
         grams = blocks.transpose(1, 2) @ blocks
+        if not bool(grams.isfinite().all()):
+            return None
         shares = torch.linalg.eigvalsh(grams)[:, -1].clamp_min(0).sqrt()
         for _ in range(_ROUNDS):
             shares = shares.clamp_min(1e-2 * rate)
-            values, vectors = torch.linalg.eigh((grams * (shares.sum() / shares)[:, None, None]).sum(0))
+            weighed = (grams * (shares.sum() / shares)[:, None, None]).sum(0)
+            if not bool(weighed.isfinite().all()):
+                return None
+            values, vectors = torch.linalg.eigh(weighed)
             if up(math.sqrt(max(float(values[-1]), 0.0))) <= rate:
                 return shares
             shares = (blocks @ vectors[:, -1]).norm(dim=1)
@@ -140,7 +186,7 @@ class _SpectralGain(_LoopGain):
         return StateNorm(2, LSTMState(torch.ones_like(squares), squares.sqrt()))
 
     def size(self) -> float:
-        return sum(spectral_norm(block) for block in self.blocks(1.0))
+        return _sum_of_norms(self.blocks(1.0))
 
 
 class _CascadeGain(_SpectralGain):

@@ -9,7 +9,7 @@ from torch import Tensor
 from stablernn.models.cells import Cell, RNNCell, RNNState
 from stablernn.stability.constraints import spectral_norm
 from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
-from stablernn.stability.gates import input_reach
+from stablernn.stability.gates import input_reach, tanh_slope, term_sizes
 from stablernn.stability.lstm_proof import prove_lstm
 from stablernn.stability.rates import least_rate, perron, rates, spectral_radius
 from stablernn.stability.spectral import balance
@@ -37,13 +37,13 @@ prove.register(prove_lstm)
 def _(cell: RNNCell, inputs: Tensor | None, dropout: float) -> CellProofs:
     """h' = tanh(W h + U x + b): |δh'| <= diag(s) |W δh|, s_j the steepest slope that unit j can reach (at most 1)."""
     weight = cell.weight_hh.detach().double()
-    reach = widened(input_reach(cell, inputs, dropout))
+    reach = widened(input_reach(cell, inputs, dropout), term_sizes(cell, inputs, dropout))
     hidden = weight.new_ones(cell.hidden_size)
     for _ in range(_ROUNDS):
         spread = weight.abs() @ hidden
         hidden = torch.tanh(torch.maximum(reach.high + spread, spread - reach.low)) * (1 + OUTWARD)
     low, high = reach.low - spread, reach.high + spread
-    slopes = (1 - torch.tanh(torch.zeros_like(low).clamp(low, high)) ** 2) * (1 + OUTWARD)
+    slopes = tanh_slope(torch.zeros_like(low).clamp(low, high)) * (1 + OUTWARD)
     scaled = slopes[:, None] * weight
     drive = slopes[:, None] * cell.weight_ih.detach().double().abs()
 

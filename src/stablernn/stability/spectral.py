@@ -13,8 +13,16 @@ from stablernn.stability.constraints import Constraint, two_norm
 # is squared where they are put and not where they are tested: what was projected passes the test with as much to spare
 # on either side, and the bound holds in exact arithmetic on the weights as they are stored.
 _INSIDE = 1 - 6e-6
-# The same where products alone must do, as on a GPU.
+# The same where products alone must do, as on a GPU: where they put singular values, and how far beyond it rounding may
+# leave them before the matrix is scaled.
 _INSIDE_BY_PRODUCTS = 1 - 2e-5
+_INSIDE_AFTER_PRODUCTS = 1 - 1e-5
+# So many times the limit is as far outside as products of float32 numbers still tell the singular values near the limit
+# beside the largest one: a Gram matrix has their squares.
+_FARTHEST = 60
+# The same for a Gram matrix in float64.
+_FARTHEST_OF_GRAM = 1e4
+_LARGEST_ENTRY = 1e4  # the Gram matrix of a Gram matrix of such entries is still far from float32's largest number
 _SIGN_FROM = 1e-5  # the sign of an eigenvalue is known from this part of the largest on; below it does not matter
 _ROOT_ROUNDS = 12
 _BALANCINGS = 200
@@ -47,6 +55,26 @@ class SpectralNormBall(Constraint):
     def project(self, cell: Cell, inputs: Tensor | None) -> None:
         weight = cell.recurrent_blocks()["W"]
         clip_singular_values(weight, self.limit)
+
+
+class RNNAsCoded(Constraint):
+    """What code published by the paper's first author in September 2018 does: singular values are clipped at exactly 1.
+
+    That makes the tanh-RNN non-expansive and no more: a contraction needs ‖W‖_2 < 1, so nothing is proven. The code is
+    a month younger than the blog of August 2018, so it is not known that the published numbers come from it.
+    """
+
+    cell_type = RNNCell
+    looks = True
+
+    @torch.no_grad()
+    def project(self, cell: Cell, inputs: Tensor | None) -> None:
+        weight = cell.recurrent_blocks()["W"]
+        if not bool(weight.isfinite().all()):
+            return
+        left, singular, right = torch.linalg.svd(weight.double())
+        if float(singular[0]) > 1:
+            weight.copy_((left * singular.clamp_max(1)) @ right)
 
 
 class RNNDiagonal(SpectralNormBall):
@@ -87,17 +115,21 @@ def clip_singular_values(
     ‖diag(r) M‖_2 <= limit in the norm ‖diag(r) ΔM‖_F, for r = 1 the Euclidean projection. The Gram matrix tells all
     that is needed.
 
+    Without a look at a number the result is in the ball as well, but no longer the nearest point if
+    ‖diag(r) M‖_2 > 60 limit: M is scaled to 60 limit first.
+
     Args:
         matrix: M (N, D).
         limit: of the singular values.
         row_scale: r (N,), positive; None: 1.
         waits: whether to look at numbers on the way and do no more than is needed; by default not on a GPU.
     """
-    gram = _gram(matrix, row_scale)
     if not (not matrix.is_cuda if waits is None else waits):
-        inside = largest_eigenvalue(gram) <= limit**2 * _INSIDE
-        factor = clip_factor(gram, limit * _INSIDE_BY_PRODUCTS)
-        matrix.copy_(torch.where(inside, matrix, matrix @ factor))
+        _clip_by_products(matrix, limit, row_scale)
+        return
+    gram = _gram(matrix, row_scale)
+    if not float(gram.trace()) <= (_FARTHEST_OF_GRAM * limit) ** 2:
+        _clip_by_svd(matrix, limit, row_scale)
         return
     if len(gram) >= _LARGE and _clip_few(matrix, gram, limit):
         return
@@ -114,6 +146,32 @@ def clip_singular_values(
     vectors = vectors[:, singular > bound]
     shrink = bound / singular[singular > bound] - 1
     matrix.copy_(exact + (exact @ vectors * shrink) @ vectors.T)
+
+
+def _clip_by_svd(matrix: Tensor, limit: float, row_scale: Tensor | None) -> None:
+    """``clip_singular_values`` for a matrix of any size: it rounds relative to the limit, and no square overflows.
+
+    What is not finite is left alone: training refuses it by its loss.
+    """
+    if not bool(matrix.isfinite().all()):
+        return
+    scale = matrix.new_ones(len(matrix)) if row_scale is None else row_scale
+    left, singular, right = torch.linalg.svd(matrix.double() * scale.double()[:, None], full_matrices=False)
+    matrix.copy_((left * singular.clamp_max(limit * _INSIDE)) @ right / scale.double()[:, None])
+
+
+def _clip_by_products(matrix: Tensor, limit: float, row_scale: Tensor | None) -> None:
+    """``clip_singular_values`` without a look at a number."""
+    largest = (matrix if row_scale is None else matrix * row_scale[:, None]).abs().amax()
+    matrix.mul_((_LARGEST_ENTRY / largest).clamp_max(1))
+    gram = _gram(matrix, row_scale)
+    norm = largest_eigenvalue(gram).sqrt()
+    nearer = (_FARTHEST * limit / norm).clamp_max(1).to(matrix.dtype)
+    clipped = (nearer * matrix) @ clip_factor(nearer**2 * gram, limit * _INSIDE_BY_PRODUCTS)
+    # The farther outside, the more the products round.
+    after = largest_eigenvalue(_gram(clipped, row_scale)).sqrt()
+    clipped *= (limit * _INSIDE_AFTER_PRODUCTS / after).clamp_max(1).to(matrix.dtype)
+    matrix.copy_(torch.where(norm**2 <= limit**2 * _INSIDE, matrix, clipped))
 
 
 def _margin(gram: Tensor, limit: float) -> Tensor:

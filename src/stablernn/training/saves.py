@@ -73,6 +73,10 @@ class Saves:
             checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
             counters = Counters(**values["counters"])
             count = sum(1 for _ in tensors(state))
+            if any(saved[f"state.{n}"].dtype != tensor.dtype for n, tensor in enumerate(tensors(state))):
+                raise CheckpointError(
+                    f"{path} is of a version that carried embedded inputs; delete {self.folder} to start it anew"
+                )
             whole = rebuild(state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
             state = split_streams(whole, self.processes.size)[self.processes.rank]
             checkpoint.load_generator_state(self.generator, saved, self.processes.rank)

@@ -131,9 +131,10 @@ class Step:
         """``model.loss``; by rows, the embedding's gradient is left at the words that were read."""
         if not self.by_rows:
             return self.model.loss(words, targets, state)
-        embedded = self.model.inputs.weight.detach()[words].requires_grad_()
-        self.rows.append((words.flatten(), embedded))
-        features, after = self.model.features(embedded, state)
+        read = self.model.read(words, state)
+        embedded = self.model.inputs.weight.detach()[read].requires_grad_()
+        self.rows.append((read.flatten(), embedded))
+        features, after = self.model.features(read, embedded, state)
         return self.model.objective(features, targets), after
 
     @torch.no_grad()
