@@ -207,6 +207,8 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
             yield "whether the published stable LSTM (95.1) was trained as stated or as coded is not known"
     if any(line.row.optimal for line in found):
         yield "optimum: exact, for the words of context that the model may use"
+    if section.origin:
+        yield section.origin
     yield "on " + ", ".join(sorted({record.hardware["device"] for record in section.records}))
 
 
