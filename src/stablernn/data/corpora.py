@@ -243,8 +243,8 @@ class WordCorpus:
         remedy = (
             "set dataset.path (or STABLERNN_DATA) to a folder that has "
             + ", ".join(self.file_names.values())
-            + " (itself or in its sub-folder "
-            + f"{self.folder}), or choose dataset=embedded"
+            + (f" (itself or in its sub-folder {self.folder})" if self.folder else "")
+            + ", or choose dataset=embedded"
         )
         for base in (root, root / self.folder):
             files = {split: base / file for split, file in self.file_names.items()}

@@ -169,8 +169,8 @@ def data_name(record: Record) -> str:
     """What tables call the data of a run: the name of a published text is for a text that has its counts."""
     name, dataset = record.data["name"], record.config["dataset"]
     stored = "file_names" in dataset
-    known = is_published(name, dataset.get("expected")) if stored else name not in PUBLISHED
-    return name if known and not (stored and name == "embedded") else f"{name}-own"
+    reserved = name in PUBLISHED or (stored and name == "embedded")
+    return name if not reserved or (stored and is_published(name, dataset.get("expected"))) else f"{name}-own"
 
 
 def recognised(record: Record) -> dict[str, str]:
