@@ -241,6 +241,36 @@ def test_an_eos_that_is_in_the_text_already_is_refused_with_its_place(texts):
         WordCorpus("own", str(texts[0]), "", {split: f"{split}.txt" for split in SPLITS}).load()
 
 
+def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_on_the_command_line_no_text_stands_for_another(texts, tmp_path):
+    refused = script("train", "dataset=wikitext2", "dataset.expected=null", f"dataset.path={texts[0]}", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "choose dataset=text_folder dataset.name=... dataset.path=..." in refused.stderr
+    told = [script("train", *OWN, f"dataset.path={path}", cwd=tmp_path) for path in (*texts, texts[0])]
+    assert [answer.returncode for answer in told] == [0, 0, 0]
+    assert ["finished before, skipped" in answer.stderr for answer in told] == [False, False, True]
+    runs = sorted(path.parent.name for path in (tmp_path / "runs").glob(f"*/{RECORD_FILE}"))
+    assert len(runs) == 2
+
+    plain = ["device=cpu", "progress=false", "figures=null"]
+    shown = script("analyze", "analysis=truncation", "k_max=2", "run=mine*", *plain, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    fingerprints = {read_record(tmp_path / "runs" / run).data["fingerprint"] for run in runs}
+    assert all(shown.stderr.count(f"on mine, fingerprint {each}") == 1 for each in fingerprints), "a table for each"
+    converted = script("convert", f"run={runs[0]}", "guarantee=measured", "formats=[]", "seconds=0.01", cwd=tmp_path)
+    assert converted.returncode == 0, converted.stderr
+
+    shown = script("report", "records=runs", f"results={tmp_path / 'results'}", "readme=null", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    tables = "".join(path.read_text() for path in (tmp_path / "results" / "tables").glob("perplexity*.md"))
+    assert all(f"Test perplexity on mine, profile `quick`, fingerprint {each[:8]}" in tables for each in fingerprints)
+    assert "WikiText" not in tables
+
+
 # The published texts themselves.
 
 

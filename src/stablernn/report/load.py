@@ -117,6 +117,8 @@ class Section:
         if self._cut:
             told = ", ".join(f"{count:,} {split}" for split, count in self._cut.items())
             text += f" (only the first {told} tokens)"
+        if self.ambiguous:
+            text += f", fingerprint {self.fingerprint[:8]}"
         return text
 
     @property
@@ -182,6 +184,14 @@ def recognised(record: Record) -> dict[str, str]:
         return dict.fromkeys(published.tokens, TEXT)
     found = record.data.get("recognised")
     return {split: found.get(split, COUNTS) if isinstance(found, dict) else COUNTS for split in published.tokens}
+
+
+def by_text(found: Found) -> list[tuple[str, Found]]:
+    """Results of runs by the text that these are of, as data sets and fingerprints in the order of the results."""
+    groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
+    for record, result in found:
+        groups.setdefault(f"{data_name(record)}, fingerprint {record.data['fingerprint']}", []).append((record, result))
+    return list(groups.items())
 
 
 def sections(records: Iterable[Record]) -> Iterator[Section]:

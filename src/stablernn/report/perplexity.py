@@ -85,9 +85,10 @@ def constraint_name(record: Record, name: str) -> str:
 
 def leading(sections: Iterable[Section]) -> list[Section]:
     """The best profile of each corpus, WikiText-2 first: what a reader sees before anything else."""
-    best: dict[str, Section] = {}
+    best: dict[tuple[str, str], Section] = {}
     for section in sections:
-        best.setdefault(section.data, section)
+        # Texts that have a name in common are as many corpora.
+        best.setdefault((section.data, section.fingerprint if section.ambiguous else ""), section)
     return sorted(best.values(), key=lambda section: section.data != "wikitext2")
 
 
