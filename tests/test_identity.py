@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, SMALL
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from stablernn.analysis.analyse import analyse
 from stablernn.analysis.truncation import TruncationAnalysis
@@ -349,7 +349,7 @@ def test_committed_records_keep_their_ids_and_are_of_the_published_text(data_fol
     for path in sorted((ROOT / "results" / "records").rglob(RECORD_FILE)):
         record = read_record(path.parent)
         assert record.id.endswith(digest(record.config)), record.id
-        dataset = OmegaConf.create(record.config["dataset"])
+        dataset = DictConfig(record.config["dataset"])
         if "file_names" not in dataset:
             continue
         dataset.path = str(data_folder)
