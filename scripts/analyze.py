@@ -11,6 +11,7 @@ from stablernn.cli import main
 from stablernn.config import make
 from stablernn.console import console, display
 from stablernn.report.drawing import export
+from stablernn.report.load import by_text
 from stablernn.report.write import rich_table
 from stablernn.training.build import pick_device
 from stablernn.training.trained import find_runs
@@ -22,8 +23,9 @@ def analyze(options: DictConfig) -> None:
     analysis = make(options.analysis)
     with display(options.progress):
         found = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
-    if found:
-        console.print(rich_table(make(options.table)(found)))
+    for text, of_text in by_text(found):  # numbers of several texts are not to be compared
+        console.print(f"on {text}", highlight=False)
+        console.print(rich_table(make(options.table)(of_text)))
     if found and options.figures is not None:
         for record, result in found:
             for figure in make(options.figures)([(record, result)]):

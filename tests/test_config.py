@@ -45,7 +45,8 @@ CHOICES = [
 
 @pytest.mark.parametrize(("choice", "model"), CHOICES)
 def test_every_choice_composes_and_instantiates(choice, model):
-    config = compose("train", [f"model={model}", choice])
+    own = ["dataset.name=own", "dataset.path=somewhere"] if choice == "dataset=text_folder" else []
+    config = compose("train", [f"model={model}", choice, *own])
     check(config)
     made = (config.dataset, config.stability.constraint, config.tracking, config.optimizer)
     for node in (*made, config.model.cell, config.head.softmax):

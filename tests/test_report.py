@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, DataError, MissingPackageError, RecordError, StableRNNError
 from stablernn.files import write_json
+from stablernn.published import PUBLISHED
 from stablernn.record import BLOCKS_FILE, Record, read_record
 from stablernn.report.certificate import rate
 from stablernn.report.contraction import contraction_table
@@ -45,6 +46,10 @@ def record(perplexity: float | None, **changes) -> Record:
     config = copy.deepcopy(BASE)
     data, optimal = changes.pop("data", "wikitext2"), changes.pop("optimal", None)
     config["dataset"]["name"] = data
+    known: dict = {}
+    if data in PUBLISHED:  # as a run on the published text records it
+        config["dataset"] |= {"file_names": {}, "expected": PUBLISHED[data].expected}
+        known = {"recognised": dict.fromkeys(("train", "valid", "test"), "text")}
     for option, value in changes.items():
         group, key = option.split("__") if "__" in option else (option, "name")
         if group == "seed":
@@ -62,7 +67,7 @@ def record(perplexity: float | None, **changes) -> Record:
         status="diverged" if perplexity is None else "finished",
         experiment="test",
         config=config,
-        data={"name": data, "fingerprint": "f", "types": 9, "tokens": {"train": 90, "valid": 10, "test": 20}},
+        data={"name": data, "fingerprint": "f", "types": 9, "tokens": {"train": 90, "valid": 10, "test": 20}} | known,
         model={"parameters": 1234, "norms": []},
         metrics=metrics,
         progress={"updates": 10, "epochs": 2.0, "best_update": 10},

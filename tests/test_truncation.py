@@ -379,9 +379,12 @@ def test_a_distance_without_its_reference_says_what_is_missing(runs):
 def test_the_whole_split_is_there_where_training_saw_a_part(tmp_path):
     text = "a b c d e f g h\n" * 60
     for split in ("train", "valid", "test"):
-        (tmp_path / f"ptb.{split}.txt").write_text(text)
-    options = [*(option for option in SMALL if "dataset" not in option and "profile" not in option), "dataset=ptb"]
-    options += [f"dataset.path={tmp_path}", "dataset.expected=null", "training.epochs=1", "model.dropout=0"]
+        (tmp_path / f"{split}.txt").write_text(text)
+    options = [
+        *(option for option in SMALL if "dataset" not in option and "profile" not in option),
+        "dataset=text_folder",
+    ]
+    options += [f"dataset.path={tmp_path}", "dataset.name=own", "training.epochs=1", "model.dropout=0"]
     run(compose("train", [*options, f"runs={tmp_path / 'runs'}", "dataset.max_tokens={valid: 90, test: 100}"]))
     (trained,) = find_runs("*", tmp_path / "runs", str(tmp_path), torch.device("cpu"))
     assert len(trained.corpus.splits["test"]) == 100

@@ -33,7 +33,7 @@ class PackedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from stablernn.compose import compose_swept
-        from stablernn.config import run_id
+        from stablernn.config import run_label
         from stablernn.errors import StableRNNError
         from stablernn.training.sweep import run_all
 
@@ -43,7 +43,7 @@ class PackedLauncher(Launcher):
         found = {record.id: record for record in records}
         results = []
         for overrides, config in zip(job_overrides, configs, strict=True):
-            record = found.get(run_id(config))
+            record = found.get(run_label(config))
             result = JobReturn(overrides=overrides, status=JobStatus.COMPLETED if record else JobStatus.FAILED)
             result.return_value = record or StableRNNError("the run failed or was left out, and said so")
             results.append(result)

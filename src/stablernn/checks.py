@@ -64,11 +64,11 @@ def _check(config: DictConfig) -> None:
         node = OmegaConf.select(config, option)
         if not isinstance(node, DictConfig) or "_target_" not in node:
             raise ConfigurationError(f"{option}={node} is not a mapping with a _target_: choose one of conf/")
-    if not isinstance(config.dataset.get("name"), str):
-        raise ConfigurationError(f"dataset.name={config.dataset.get('name')} must be a word")
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigurationError(f"{missing[0]} is not set: give it a value, as in {missing[0]}=...")
+    if not isinstance(config.dataset.get("name"), str):
+        raise ConfigurationError(f"dataset.name={config.dataset.get('name')} must be a word")
     if config.truncation.k is None:
         raise ConfigurationError(
             f"truncation.k is not set: approximation={config.approximation.name} needs a whole number >= 1, "

@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from types import FrameType
 
 import hydra
@@ -14,9 +16,9 @@ from omegaconf import DictConfig
 
 from stablernn import config as schema
 from stablernn.allocator import keep_freed_memory
-from stablernn.compose import explain, locate
+from stablernn.compose import explain, frozen, locate
 from stablernn.console import configure_logging, console, log
-from stablernn.errors import RunInUseError, StableRNNError, SweepError
+from stablernn.errors import RunInUseError, StableRNNError, StorageError, SweepError
 from stablernn.files import refusal, refuses
 from stablernn.kinds import check_kinds
 
@@ -72,13 +74,14 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
 
     sys.argv[1:] = [_quoted(argument, text) for argument in sys.argv[1:]]
     signal.signal(signal.SIGTERM, _interrupt)
-    folder, name = locate(config_name)
     try:
         try:
-            hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
+            with _frozen(config_name):
+                folder, name = locate(config_name)
+                hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
         finally:
             sys.stdout.flush()  # now, and not when the interpreter ends and nobody answers for a broken pipe
-    except SweepError as error:
+    except (SweepError, StorageError) as error:
         _refuse(str(error))
     except StableRNNError:
         _refuse(SweepError.SOME_FAILED)
@@ -96,6 +99,17 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     except KeyboardInterrupt:
         console.print("interrupted; the same command resumes", highlight=False)
         sys.exit(130)
+
+
+def _frozen(config_name: str) -> AbstractContextManager[None]:
+    """A sweep, also one of `make reproduce`, is made of the configuration as it is when it starts."""
+    sweeps = config_name == "train" and {"-m", "--multirun"} & set(sys.argv)
+    if not sweeps and config_name != "reproduce/plan":
+        return nullcontext()
+    folder = next((each.removeprefix("runs=") for each in reversed(sys.argv) if each.startswith("runs=")), "runs")
+    plain = folder.strip("\"'")
+    # The nodes of a cluster compose their runs themselves, and see no other folder that all of them share.
+    return frozen(Path(plain).expanduser() / ".sweep" if sweeps and plain and "$" not in plain else None)
 
 
 def _quoted(argument: str, text: Sequence[str]) -> str:

@@ -2,7 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Sequence
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import hydra
@@ -16,14 +19,44 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stablernn import config as schema
 from stablernn.errors import ConfigurationError, StableRNNError
+from stablernn.files import writing
 
 CONFIG_FOLDER = Path(__file__).parents[2] / "conf"
+_composed_from = CONFIG_FOLDER
 
 
 def locate(config_name: str) -> tuple[Path, str]:
     """Folder and name of a configuration: the groups that it may choose from are the sub-folders of its folder."""
     folder, _, name = config_name.rpartition("/")
-    return CONFIG_FOLDER / folder, name
+    return _composed_from / folder, name
+
+
+@contextmanager
+def frozen(parent: Path | None = None) -> Iterator[None]:
+    """Compose from a copy of conf/ as it is now: a sweep takes hours, and an edit meanwhile is for the next one.
+
+    Args:
+        parent: folder of the copy, which every machine that composes must see; None: that of temporary files.
+
+    Raises:
+        StorageError: the copy cannot be written.
+    """
+    global _composed_from
+    before = _composed_from
+    where = parent or Path(tempfile.gettempdir())
+    with writing(where):
+        where.mkdir(parents=True, exist_ok=True)
+        copy = Path(tempfile.mkdtemp(prefix="conf-", dir=where)).absolute()
+        shutil.copytree(before, copy, dirs_exist_ok=True)
+    _composed_from = copy
+    try:
+        yield
+    finally:
+        _composed_from = before
+        shutil.rmtree(copy, ignore_errors=True)
+        with suppress(OSError):  # a command line that did not get to its first run leaves no folder
+            for empty in (where, where.parent) if parent is not None else ():
+                empty.rmdir()
 
 
 def compose(config_name: str, overrides: list[str], with_hydra: bool = False) -> DictConfig:
@@ -48,7 +81,7 @@ def compose_all(config_name: str, jobs: Sequence[Sequence[str]]) -> list[DictCon
     Raises:
         ConfigurationError: the overrides of a job do not fit.
     """
-    groups = {path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*") if path.is_dir()}
+    groups = {path.relative_to(_composed_from).as_posix() for path in _composed_from.rglob("*") if path.is_dir()}
     parser = OverridesParser.create()
     shared: dict[tuple[str, ...], DictConfig] = {}
     found = []

@@ -130,12 +130,40 @@ _NOT_IDENTITY_IF_NULL = (
 _FIRST_HEAD = {"name": "full", "softmax": {"_target_": "stablernn.models.softmax.FullSoftmax", "_partial_": True}}
 
 
+@typing.runtime_checkable
+class StoredText(typing.Protocol):
+    """A data set that its options alone do not make: it is read from files."""
+
+    def fingerprint_of_own(self) -> str | None:
+        """What tells the text that is here from the published one of the same options; None for that one itself."""
+        ...
+
+
 def register() -> None:
     """Make the schema known to Hydra as ``schema``, the first entry of conf/train.yaml's defaults."""
     ConfigStore.instance().store(name="schema", node=Config)
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
+    """What makes a run what it is: its options, and the fingerprint of its text unless that is the published one.
+
+    Raises:
+        DataError: the text that the run would read is damaged, or is not the one that it must be.
+    """
+    options = result_options(config)
+    try:
+        dataset = make(config.dataset)
+    except ConfigurationError:  # it is for ``check`` to refuse it
+        dataset = None
+    own = dataset.fingerprint_of_own() if isinstance(dataset, StoredText) else None
+    # The published text is what its name stands for, so its runs are known without reading it.
+    options["dataset"].pop("fingerprint", None)
+    if own is not None:
+        options["dataset"]["fingerprint"] = own
+    return options
+
+
+def result_options(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration without what cannot change the result, every number as what takes it reads it."""
     resolved = _as_taken(OmegaConf.to_container(config, resolve=True))
     for option in (*_NOT_IDENTITY, *_NOT_IDENTITY_IF_NULL):
@@ -170,10 +198,22 @@ def _as_taken(node: Any) -> Any:
 
 
 def run_id(config: DictConfig) -> str:
-    """A readable prefix and the digest of ``identity``."""
+    """A readable prefix and the digest of ``identity``; raises as that does."""
+    return f"{_prefix(config)}-{digest(identity(config))}"
+
+
+def run_label(config: DictConfig) -> str:
+    """The run's id for a message, or the readable part of it where its text cannot be read."""
+    try:
+        return run_id(config)
+    except StableRNNError:
+        return _prefix(config)
+
+
+def _prefix(config: DictConfig) -> str:
     return (
         f"{config.dataset.name}-{config.model.name}-{config.stability.name}-{config.approximation.name}"
-        f"-k{config.truncation.k}-s{config.seed}-{digest(identity(config))}"
+        f"-k{config.truncation.k}-s{config.seed}"
     )
 
 

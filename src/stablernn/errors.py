@@ -10,7 +10,19 @@ class ConfigurationError(StableRNNError):
 
 
 class DataError(StableRNNError):
-    """A data set is missing, incomplete, or not what it is said to be."""
+    """A data set is missing, incomplete, or not what it is said to be.
+
+    Attributes:
+        reason: the error without its remedy, for callers whose options have other names.
+    """
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
+
+
+class MissingDataError(DataError):
+    """A data set is not here, or not all of it."""
 
 
 class CheckpointError(StableRNNError):

@@ -1,14 +1,14 @@
 """The sweeps of the plan of `make reproduce`: what is left of each, how long it takes, carrying it out."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from stablernn.config import run_id
+from stablernn.config import identity, run_id
 from stablernn.record import read_record
 from stablernn.report.search import TRIAL_FILE, load_trials
 from stablernn.search import Search
@@ -19,6 +19,11 @@ from stablernn.training.outcome import finished
 from stablernn.training.sweep import Settings, cores, expand, run_all
 from stablernn.training.trained import Trained
 from stablernn.winners import write_winners
+
+
+def text_of(dataset: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The name of a data set as a record has it, and the fingerprint of a text of one's own, as names repeat."""
+    return dataset["name"], dataset.get("fingerprint")
 
 
 class Part:
@@ -61,6 +66,10 @@ class Part:
     @property
     def data(self) -> str:
         return self.configs[0].dataset.name
+
+    def texts(self) -> set[tuple[str, str | None]]:
+        """The texts of its runs (``text_of``)."""
+        return {text_of(identity(config)["dataset"]) for config in self.configs}
 
     @property
     def shared(self) -> int:
@@ -145,7 +154,7 @@ class SearchPart(Part):
     def publish(self, folder: Path) -> None:
         """Copy the trials to where reports read them; older ones of the same data make room."""
         for old in load_trials(folder):
-            if old.data["name"] == self.data:
+            if text_of(old.config["dataset"]) in self.texts():
                 shutil.rmtree(folder / old.id, ignore_errors=True)
         for record in self.search.records():
             record.write_alone(folder / record.id / TRIAL_FILE)

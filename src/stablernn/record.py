@@ -24,6 +24,7 @@ RECORD_FILE = "record.json"
 PAUSED_FILE = "paused.json"  # of a run that will go on or not; reports do not take it for a result
 HISTORY_FILE = "history.jsonl"
 BLOCKS_FILE = "test_blocks.json"
+DATA_PATH_FILE = "data_path.txt"  # folder of the text on this machine; no part of the record, so it is not published
 FINISHED = "finished"
 DIVERGED = "diverged"
 PAUSED = "paused"
@@ -50,7 +51,8 @@ class Record:
             (``training.pause_after``); a run under way has no record.
         experiment: label of the experiment that first asked for the run.
         config: the resolved configuration as far as it changes the result.
-        data: name, fingerprint, number of types, tokens of each split.
+        data: name, fingerprint, number of types, tokens of each split; of a text from files also the fingerprint of
+            all of it (``text``) and by what each split of a published text was recognised (``recognised``).
         model: parameter count and the norms that a constraint bounds, at the best evaluation.
         certificate: what is proven about the same weights (``stability.certificates``).
         metrics: perplexity (and nats, tokens) on valid and test; the optimal perplexity where it is known.

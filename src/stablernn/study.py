@@ -14,7 +14,7 @@ from stablernn.config import make
 from stablernn.console import display, log, open_bar
 from stablernn.errors import StableRNNError
 from stablernn.linear_part import LinearPart
-from stablernn.parts import Part, SearchPart
+from stablernn.parts import Part, SearchPart, text_of
 from stablernn.record import HISTORY_FILE
 from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
 from stablernn.report.load import load_records
@@ -65,7 +65,7 @@ class Study:
         for part in self.linear:
             part.carry_out()
         own = self.home.name == self.name
-        _publish(runs, self.home, {part.data for part in self.parts} if own else set())
+        _publish(runs, self.home, set().union(*(part.texts() for part in self.parts)) if own else set())
         for part in self.parts:
             if isinstance(part, SearchPart):
                 part.publish(self._records / self.profile / "search")
@@ -101,10 +101,10 @@ def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained], profile: st
     return failed
 
 
-def _publish(runs: Sequence[Trained], folder: Path, data: set[str]) -> None:
+def _publish(runs: Sequence[Trained], folder: Path, texts: set[tuple[str, str | None]]) -> None:
     """Copy the study's records and analyses to where reports read them; older ones of the same data make room."""
     for old in load_records(folder) if folder.is_dir() else []:
-        if old.data["name"] in data:
+        if text_of(old.config["dataset"]) in texts:
             shutil.rmtree(folder / old.id, ignore_errors=True)
     for trained in runs:
         target = folder / trained.record.id

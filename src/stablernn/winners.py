@@ -6,8 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.compose import compose
-from stablernn.config import identity
+from stablernn.compose import CONFIG_FOLDER, compose
+from stablernn.config import result_options
 from stablernn.console import console
 from stablernn.errors import StableRNNError
 from stablernn.files import write_text
@@ -69,17 +69,19 @@ def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
         command: the arguments of the search.
     """
     names = {name: record.config[name]["name"] for name in ("dataset", "model", "profile")}
-    defaults = dict(leaves(identity(compose("train", [f"{group}={name}" for group, name in names.items()]))))
-    own = {
+    own = not (CONFIG_FOLDER / "dataset" / f"{names['dataset']}.yaml").is_file()
+    title = "_".join(names.values())
+    names["dataset"] = "text_folder" if own else names["dataset"]
+    defaults = dict(leaves(result_options(compose("train", [f"{group}={name}" for group, name in names.items()]))))
+    changed = {
         option: value
         for option, value in leaves(record.config)
         if option.partition(".")[0] not in ("seed", "stability")
         and (option not in defaults or value != defaults[option])
     }
     settings = OmegaConf.create()
-    for option, value in own.items():
+    for option, value in changed.items():
         OmegaConf.update(settings, option, value)
-    name = "_".join(names.values())
     best = record.metrics["valid"]["perplexity"]
     arguments = shlex.join(argument for argument in command if not argument.startswith(_WHERE))
     lines = [
@@ -87,12 +89,12 @@ def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
         f"# The best of {counted(trials, 'trial')}: validation perplexity {best:.2f}, run {record.id}. Found by",
         f"#   python scripts/train.py -m {arguments}",
         "# Train it, here under a constraint:",
-        f"#   python scripts/train.py experiment=best/{name} stability=stable",
+        f"#   python scripts/train.py experiment=best/{title} stability=stable{' dataset.path=...' if own else ''}",
         "defaults:",
         *(f"  - override /{group}: {choice}" for group, choice in names.items()),
         "experiment_name: best",
     ]
-    return "\n".join(lines) + "\n" + (OmegaConf.to_yaml(settings) if own else "")
+    return "\n".join(lines) + "\n" + (OmegaConf.to_yaml(settings) if changed else "")
 
 
 def winners(options: DictConfig) -> None:

@@ -160,8 +160,8 @@ def test_a_data_set_that_goes_away_midway(children, tmp_path, ledger):
     rng = np.random.default_rng(0)
     for split, lines in (("train", 200), ("valid", 30), ("test", 40)):
         text = "\n".join(" ".join(f"w{n}" for n in rng.zipf(1.5, 15) % 50) for _ in range(lines))
-        (data / f"ptb.{split}.txt").write_text(text + "\n")
-    own = ["dataset=ptb", f"dataset.path={data}", "dataset.expected=null", "dataset.max_tokens=null"]
+        (data / f"{split}.txt").write_text(text + "\n")
+    own = ["dataset=text_folder", "dataset.name=own", f"dataset.path={data}"]
     small = [option for option in SMALL if not option.startswith(("dataset", "profile"))]
     sweep = ["-m", "training.epochs=8", "training.batch_size=5", *own, *small, *OFTEN, "model=rnn", "seed=0,1,2"]
     assert children.start(command_line, [*sweep, f"runs={tmp_path / 'whole'}"]).wait() == 0

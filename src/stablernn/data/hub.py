@@ -8,10 +8,17 @@ from functools import cache
 from urllib.parse import urlparse
 
 from stablernn.data.splits import SPLITS
-from stablernn.errors import DataError
+from stablernn.errors import MissingDataError
 
 _PROBE_SECONDS = 2.0
 _HUB_SPLITS = dict(zip(SPLITS, ("train", "validation", "test"), strict=True))
+
+
+def address() -> str:
+    """The address of the hub, which a mirror may have in its place (``HF_ENDPOINT``)."""
+    from huggingface_hub.constants import ENDPOINT
+
+    return ENDPOINT
 
 
 @cache
@@ -19,15 +26,13 @@ def reachable() -> bool:
     """Whether the hub accepts a connection within two seconds, name look-up included. Asked once a process."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return False
-    from huggingface_hub.constants import ENDPOINT
-
-    address = urlparse(ENDPOINT)
+    parts = urlparse(address())
     answered = threading.Event()
 
     def connect() -> None:
         try:
-            port = address.port or (443 if address.scheme == "https" else 80)
-            with socket.create_connection((address.hostname or "", port), timeout=_PROBE_SECONDS):
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            with socket.create_connection((parts.hostname or "", port), timeout=_PROBE_SECONDS):
                 answered.set()
         except OSError:
             pass
@@ -45,7 +50,7 @@ def text_lines(name: str, repository: str, configuration: str | None) -> dict[st
     Without a network only a copy that ``datasets`` downloaded earlier is looked for.
 
     Raises:
-        DataError: neither can be had; the message says what to do.
+        MissingDataError: neither can be had; the message says what to do.
     """
     online = reachable()
     if not online:
@@ -60,8 +65,9 @@ def text_lines(name: str, repository: str, configuration: str | None) -> dict[st
         rows = load_dataset(repository, configuration)
     except Exception as error:
         why = "the hub does not answer" if not online else f"the hub refused ({str(error).splitlines()[0]})"
-        raise DataError(
-            f"{name}: {why} and no local copy is named: set dataset.path (or STABLERNN_DATA) to a folder with its "
-            "token files, connect to a network, or choose dataset=embedded (ships with the project)"
+        raise MissingDataError(
+            f"{name}: {why} and no local copy is named",
+            "set dataset.path (or STABLERNN_DATA) to a folder with its token files, connect to a network, or choose "
+            "dataset=embedded (ships with the project)",
         ) from None
     return {split: iter(rows[_HUB_SPLITS[split]]["text"]) for split in SPLITS}

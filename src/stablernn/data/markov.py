@@ -7,6 +7,7 @@ import numpy as np
 
 from stablernn.data.splits import SPLITS, Corpus, Split
 from stablernn.errors import ConfigurationError
+from stablernn.published import PUBLISHED
 
 _STEPS_A_BLOCK = 1 << 20
 
@@ -137,6 +138,11 @@ class EmbeddedCorpus:
         concentration: float,
         max_tokens: Mapping[str, int],
     ) -> None:
+        if name in PUBLISHED:
+            raise ConfigurationError(
+                f"dataset.name={name} is for {PUBLISHED[name].title} alone: give a corpus that is made from a seed "
+                "another name"
+            )
         if types <= syntax:
             raise ConfigurationError(f"dataset.types={types} must exceed dataset.syntax={syntax}")
         if not 0 <= persistence < 1:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -59,13 +59,17 @@ class Corpus:
     """Train, valid and test of one data set.
 
     ``source`` is the law that the text was drawn from, which knows the best perplexity for every context
-    length; None where nobody knows it, as for every natural text.
+    length; None where nobody knows it, as for every natural text. ``text`` is the fingerprint of all that was read, the
+    words beyond ``max_tokens`` included, and ``recognised`` says for each split of a published text by what it was
+    recognised (``data.published``); None and empty for a corpus that is made from its options.
     """
 
     name: str
     types: int
     splits: Mapping[str, Split]
     source: Source | None = None
+    text: str | None = None
+    recognised: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:

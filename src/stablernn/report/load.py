@@ -9,6 +9,7 @@ from typing import Any
 
 from stablernn.console import log
 from stablernn.errors import RecordError
+from stablernn.published import COUNTS, PUBLISHED, TEXT, is_published
 from stablernn.record import RECORD_FILE, Record, read_record
 from stablernn.report.names import constraint_rank, rank
 
@@ -111,10 +112,13 @@ class Section:
     def caption(self) -> str:
         """Corpus, profile, and how much of the corpus."""
         name, _, head = self.data.partition("+")
-        text = f"{TITLES.get(name, name)}{f' with {head} softmax' if head else ''}, profile `{self.profile}`"
+        title = f"{TITLES.get(name, name)}{' (by its counts)' if self.by_counts else ''}"
+        text = f"{title}{f' with {head} softmax' if head else ''}, profile `{self.profile}`"
         if self._cut:
             told = ", ".join(f"{count:,} {split}" for split, count in self._cut.items())
             text += f" (only the first {told} tokens)"
+        if self.ambiguous:
+            text += f", fingerprint {self.fingerprint[:8]}"
         return text
 
     @property
@@ -122,8 +126,8 @@ class Section:
         """The splits that are not whole, with their length."""
         limits = self._limits
         tokens = self.records[0].data["tokens"].items()
-        made = self.data.partition("+")[0] == "embedded"
-        return {name: count for name, count in tokens if limits.get(name) is not None and not made}
+        stored = "file_names" in self.records[0].config["dataset"]  # for a corpus that is made they are its lengths
+        return {name: count for name, count in tokens if limits.get(name) is not None and stored}
 
     @property
     def whole(self) -> bool:
@@ -136,8 +140,26 @@ class Section:
 
     @property
     def protocol(self) -> bool:
-        """Whether this is the study's protocol: the published numbers are of the whole test split at it alone."""
-        return self.data == "wikitext2" and self.profile == "paper" and self.whole
+        """Whether this is the study's protocol: the published numbers are of the whole published text at it alone."""
+        return self.data == "wikitext2" and self.profile == "paper" and self.whole and not self.by_counts
+
+    @property
+    def by_counts(self) -> list[str]:
+        """The splits of a published text of which the counts alone were recognised."""
+        return [split for split, how in recognised(self.records[0]).items() if how != TEXT]
+
+    @property
+    def origin(self) -> str:
+        """Whether the published text was recognised, or only its counts; empty for data that nobody published."""
+        title = TITLES.get(self.data.partition("+")[0])
+        if not recognised(self.records[0]):
+            return ""
+        if not self.by_counts:
+            return f"text: the published {title}, recognised by a fingerprint of its words and the order of its lines"
+        return (
+            f"text: {', '.join(self.by_counts)} recognised by the counts of {title} alone, so that words or the order "
+            "of lines may differ from the published text"
+        )
 
     @property
     def full_size(self) -> bool:
@@ -145,12 +167,36 @@ class Section:
         return self.protocol or (self.data == "wikitext2" and self.profile == "lease" and self.whole)
 
 
-TITLES = {
-    "wikitext2": "WikiText-2",
-    "wikitext103": "WikiText-103",
-    "ptb": "Penn Treebank",
-    "embedded": "embedded corpus (hidden Markov model)",
+TITLES = {name: published.title for name, published in PUBLISHED.items()} | {
+    "embedded": "embedded corpus (hidden Markov model)"
 }
+
+
+def data_name(record: Record) -> str:
+    """What tables call the data of a run: the name of a published text is for a text that has its counts."""
+    name, dataset = record.data["name"], record.config["dataset"]
+    stored = "file_names" in dataset
+    reserved = name in PUBLISHED or (stored and name == "embedded")
+    return name if not reserved or (stored and is_published(name, dataset.get("expected"))) else f"{name}-own"
+
+
+def recognised(record: Record) -> dict[str, str]:
+    """By what each split of a published text was recognised, ``text`` or ``counts``; empty for any other data."""
+    if data_name(record) not in PUBLISHED:
+        return {}
+    published = PUBLISHED[record.data["name"]]
+    if record.data["fingerprint"] in published.ids:  # also of records from before this was recorded
+        return dict.fromkeys(published.tokens, TEXT)
+    found = record.data.get("recognised")
+    return {split: found.get(split, COUNTS) if isinstance(found, dict) else COUNTS for split in published.tokens}
+
+
+def by_text(found: Found) -> list[tuple[str, Found]]:
+    """Results of runs by the text that these are of, as data sets and fingerprints in the order of the results."""
+    groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
+    for record, result in found:
+        groups.setdefault(f"{data_name(record)}, fingerprint {record.data['fingerprint']}", []).append((record, result))
+    return list(groups.items())
 
 
 def sections(records: Iterable[Record]) -> Iterator[Section]:
@@ -159,7 +205,7 @@ def sections(records: Iterable[Record]) -> Iterator[Section]:
     for record in records:
         # Another head than the full softmax makes another model: it is compared with its like alone.
         head = record.config.get("head", {}).get("name")
-        data = f"{record.data['name']}+{head}" if head else record.data["name"]
+        data = f"{data_name(record)}+{head}" if head else data_name(record)
         key = (setting(record, "profile.name"), data, record.data["fingerprint"])
         groups.setdefault(key, []).append(record)
 

@@ -94,9 +94,10 @@ def constraint_name(record: Record, name: str) -> str:
 
 def leading(sections: Iterable[Section]) -> list[Section]:
     """The best profile of each corpus, WikiText-2 first: what a reader sees before anything else."""
-    best: dict[str, Section] = {}
+    best: dict[tuple[str, str], Section] = {}
     for section in sections:
-        best.setdefault(section.data, section)
+        # Texts that have a name in common are as many corpora.
+        best.setdefault((section.data, section.fingerprint if section.ambiguous else ""), section)
     return sorted(best.values(), key=lambda section: section.data != "wikitext2")
 
 
@@ -226,6 +227,8 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
         yield "published: by the study, under its own, longer schedule"
     if any(line.row.optimal for line in found):
         yield "optimum: exact, for the words of context that the model may use"
+    if section.origin:
+        yield section.origin
     yield "on " + ", ".join(sorted({record.hardware["device"] for record in section.records}))
 
 

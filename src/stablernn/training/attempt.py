@@ -3,7 +3,7 @@
 import torch
 from omegaconf import DictConfig
 
-from stablernn.config import run_id
+from stablernn.config import run_label
 from stablernn.console import log
 from stablernn.errors import RunInUseError, StableRNNError
 from stablernn.record import Record
@@ -29,8 +29,8 @@ def attempt_in_turns(config: DictConfig, shared: Interruption | None = None, bes
         log.warning(f"left out: {error}")
         return None, ""
     except StableRNNError as error:
-        log.error(f"{run_id(config)} failed: {error}")
+        log.error(f"{run_label(config)} failed: {error}")
         return None, str(error)
     except Exception as error:  # a bug or a full disk: the other runs have a right to go on
-        log.exception(f"{run_id(config)} failed")
+        log.exception(f"{run_label(config)} failed")
         return None, repr(error)

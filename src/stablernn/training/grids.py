@@ -84,7 +84,7 @@ def winner_settings(path: Path) -> dict[str, Any]:
         ConfigurationError: there was no such search yet.
     """
     if not path.is_file():
-        dataset, _, profile = path.stem.split("_")
+        dataset, _, profile = path.stem.rsplit("_", 2)  # a text of one's own may have a _ in its name
         raise ConfigurationError(
             f"{path} is not there: search first, "
             f"python scripts/train.py -m experiment=search profile={profile} dataset={dataset}"

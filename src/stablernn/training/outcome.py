@@ -2,15 +2,17 @@
 
 import datetime
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from stablernn.config import identity, run_id
+from stablernn.config import StoredText, make, run_id
 from stablernn.console import log
 from stablernn.data.splits import Corpus
-from stablernn.errors import DamagedRecordError
+from stablernn.errors import DamagedRecordError, MissingDataError, RecordError
 from stablernn.record import (
     DIVERGED,
     PAUSED,
@@ -74,8 +76,33 @@ def standing_record(config: DictConfig) -> Record | None:
     return record if record.progress["epochs"] >= pause else None
 
 
+def check_same_data(config: DictConfig, record: Record) -> None:
+    """Refuse a record as the result of ``config`` if it is of another text; without the text here, that is logged.
+
+    Raises:
+        RecordError: it is of another text.
+        DataError: the folder that ``dataset.path`` names has not that text.
+    """
+    dataset = make(config.dataset)
+    if not isinstance(dataset, StoredText):
+        return
+    try:
+        found = make(config.dataset).load().fingerprint
+    except MissingDataError as error:
+        if config.dataset.get("path"):
+            raise
+        log.info(f"{record.id}: not compared with its text, which is not here ({error.reason})")
+        return
+    if found != record.data["fingerprint"]:
+        raise RecordError(
+            f"{record.id} in {config.runs} was trained on data with the fingerprint {record.data['fingerprint']}, and "
+            f"those here have {found}: choose another folder with runs=..., or name its text with dataset.path=..."
+        )
+
+
 def outcome(
     config: DictConfig,
+    values: Mapping[str, Any],
     corpus: Corpus,
     trainer: Trainer,
     constraint: Constraint,
@@ -87,6 +114,7 @@ def outcome(
 
     Args:
         config, corpus, trainer, constraint, counters, device: of the run.
+        values: its ``identity`` when it began; its text may have changed on disk since.
         beside: runs that shared the device with it at most, itself included.
     """
     metrics: dict = {}
@@ -119,13 +147,14 @@ def outcome(
         id=trainer.folder.name,
         status=status,
         experiment=config.experiment_name,
-        config=identity(config),
+        config=dict(values),
         data={
             "name": corpus.name,
             "fingerprint": corpus.fingerprint,
             "types": corpus.types,
             "tokens": {name: len(split) for name, split in corpus.splits.items()},
-        },
+        }
+        | ({"text": corpus.text, "recognised": dict(corpus.recognised)} if corpus.text else {}),
         model={
             "parameters": trainer.model.size(),
             "norms": [constraint.norms(cell) for cell, _ in constrained_cells(trainer.model)],

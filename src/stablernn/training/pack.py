@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from omegaconf import DictConfig
 
-from stablernn.config import run_id
+from stablernn.config import run_label
 from stablernn.console import log
 from stablernn.errors import ConfigurationError
 from stablernn.training.attempt import Outcome, attempt_in_turns
@@ -69,9 +69,9 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
                         at_once = len(lanes)
                         waiting.append(config)
                         others = counted(at_once, "other")
-                        log.warning(f"{run_id(config)}: no memory beside {others}, it waits for one to end")
+                        log.warning(f"{run_label(config)}: no memory beside {others}, it waits for one to end")
                     else:
-                        log.error(f"{run_id(config)} failed: {error}")
+                        log.error(f"{run_label(config)} failed: {error}")
                         yield None, str(error)
                 else:
                     if ended:

@@ -7,17 +7,18 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from stablernn.checks import check
-from stablernn.config import Training, identity, make, run_id
+from stablernn.config import Training, digest, identity, make, run_id
 from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
-from stablernn.files import remove_leftovers, writing
-from stablernn.record import PAUSED, PAUSED_FILE, Record
+from stablernn.errors import DataError
+from stablernn.files import remove_leftovers, write_text, writing
+from stablernn.record import DATA_PATH_FILE, PAUSED, PAUSED_FILE, Record
 from stablernn.training.build import build_for, pick_device, stream_device
 from stablernn.training.counters import Counters
 from stablernn.training.interrupt import Interruption
 from stablernn.training.lock import held
 from stablernn.training.loop import Trainer
-from stablernn.training.outcome import outcome, standing_record
+from stablernn.training.outcome import check_same_data, outcome, standing_record
 from stablernn.training.processes import Processes, joined
 from stablernn.training.progress import Progress
 from stablernn.training.tracking import NoTracking
@@ -34,6 +35,7 @@ def run(config: DictConfig) -> Record:
 
     Raises:
         RunInUseError: another process is at work on this run.
+        RecordError: the finished run is of another text.
         StorageError: the disk is full; what was written before stays, and the run can be resumed.
         StableRNNError: the configuration, the data or a checkpoint is unusable; nothing was written.
         KeyboardInterrupt: the run was interrupted and can be resumed.
@@ -53,6 +55,7 @@ def run_in_turns(config: DictConfig, shared: Interruption | None = None, beside:
     check(config)
     name = run_id(config)
     if (record := standing_record(config)) is not None:
+        check_same_data(config, record)
         log.info(f"{name}: {record.status} before, skipped")
         return record
     device = pick_device(config.device)
@@ -73,7 +76,12 @@ def _unfinished(
     tracker.check()
     if config.threads:
         torch.set_num_threads(config.threads)
+    values = identity(config)
     corpus: Corpus = processes.in_turn(make(config.dataset).load)  # the first one encodes the text, the others map it
+    if run_id(config) != name or digest(values) != name.rpartition("-")[2]:
+        raise DataError(
+            f"{name}: its text was changed while it was read", "the same command starts a run on the new one"
+        )
     model, constraint = build_for(config, corpus)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     if processes.first:
@@ -90,11 +98,13 @@ def _unfinished(
     ]
     with (
         held(folder) if processes.first else nullcontext(),
-        tracker.run(name, config.experiment_name, tags, identity(config), config.runs) as tracked,
+        tracker.run(name, config.experiment_name, tags, values, config.runs) as tracked,
         display(config.progress and processes.first),
     ):
         if processes.first:
             remove_leftovers(folder)
+            if config.dataset.get("path"):
+                write_text(folder / DATA_PATH_FILE, f"{Path(config.dataset.path).expanduser().absolute()}\n")
         trainer = Trainer(
             model,
             constraint,
@@ -120,7 +130,7 @@ def _unfinished(
                 trainer.on_update = on_update
                 counters = yield from trainer.turns(shared)
                 record = yield from processes.turns_of_first(
-                    outcome(config, corpus, trainer, constraint, counters, device, beside)
+                    outcome(config, values, corpus, trainer, constraint, counters, device, beside)
                 )
         except KeyboardInterrupt:
             log.info(f"{name}: interrupted at update {trainer.counters.update}; the same command resumes it")

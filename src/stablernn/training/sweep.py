@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from stablernn.allocator import keep_freed_memory
 from stablernn.compose import compose, compose_all
-from stablernn.config import run_id
+from stablernn.config import run_label
 from stablernn.console import display, listening, log, open_bar, speak_through
 from stablernn.record import Record
 from stablernn.training.attempt import Outcome, attempt_in_turns
@@ -142,5 +142,5 @@ def _attempt(config: DictConfig) -> Outcome:
     try:
         return on_own_stream(attempt_in_turns(config), stream_device(config.device))
     except torch.OutOfMemoryError as error:
-        log.error(f"{run_id(config)} failed: {error}")
+        log.error(f"{run_label(config)} failed: {error}")
         return None, str(error)

@@ -1,17 +1,19 @@
 """Finished runs as analyses read them: the configuration, the corpus, and the model at chosen weights."""
 
+import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config import make
 from stablernn.data.splits import Corpus, Split
-from stablernn.errors import ConfigurationError, RecordError
+from stablernn.errors import ConfigurationError, DataError, RecordError
 from stablernn.models.language_model import SequenceModel
-from stablernn.record import RECORD_FILE, Record, read_record
+from stablernn.record import DATA_PATH_FILE, RECORD_FILE, Record, read_record
+from stablernn.targets import find_target
 from stablernn.training import checkpoint
 from stablernn.training.build import build
 from stablernn.training.foreign import RUN, checked
@@ -26,7 +28,8 @@ class Trained:
     Attributes:
         folder: where its record and weights are.
         record: its record.
-        data: folder of the data sets; None: as the data set itself finds them.
+        data: folder of the data sets, looked into before the folder that the run was trained from; None: that one
+            alone, or the hub where the run was trained from there.
         device: where the model goes.
     """
 
@@ -47,27 +50,52 @@ class Trained:
         except ConfigurationError as error:
             raise RecordError(f"{self.folder / RECORD_FILE} is not of a run of this package: {error}") from None
         config.device = str(self.device)
-        if self.record.data["name"] != "embedded":
-            config.dataset.path = self.data
         return config
 
     @cached_property
-    def corpus(self) -> Corpus:
-        """Raises RecordError if the data here are not those that it was trained on."""
-        corpus: Corpus = make(self.config.dataset).load()
-        if corpus.fingerprint != self.record.data["fingerprint"]:
-            raise RecordError(
-                f"{self.record.id} was trained on data with the fingerprint {self.record.data['fingerprint']}, "
-                f"and those here have {corpus.fingerprint}"
+    def _read(self) -> tuple[DictConfig, Corpus]:
+        """The data set that holds the run's data, and these."""
+        expected, problems = self.record.data["fingerprint"], []
+        for dataset in self._datasets():
+            try:
+                corpus: Corpus = make(dataset).load()
+            except DataError as error:
+                problems.append(error.reason)
+                continue
+            if corpus.fingerprint == expected:
+                return dataset, corpus
+            problems.append(
+                f"those {f'in {dataset.path}' if dataset.get('path') else 'here'} have {corpus.fingerprint}"
             )
-        return corpus
+        raise RecordError(
+            f"{self.record.id} was trained on data with the fingerprint {expected}, which were not found: "
+            f"{'; '.join(dict.fromkeys(problems))}. Name the folder that has them with data=..."
+        )
+
+    def _datasets(self) -> list[DictConfig]:
+        """The run's data set, for each folder where its text may be."""
+        dataset = self.config.dataset
+        if "path" not in inspect.signature(find_target("dataset._target_", dataset["_target_"])).parameters:
+            return [dataset]  # made from its options
+        recorded = self.folder / DATA_PATH_FILE
+        try:
+            known = recorded.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            known = None
+        folders = [folder for folder in dict.fromkeys((self.data, known)) if folder] or [None]
+        return [OmegaConf.merge(dataset, {"path": folder}) for folder in folders]  # type: ignore[misc]
+
+    @property
+    def corpus(self) -> Corpus:
+        """Raises RecordError if the data that it was trained on are not here."""
+        return self._read[1]
 
     def whole_split(self, name: str) -> Split:
         """All of a split, also of one that training cut short; raises as ``corpus`` does."""
-        known = self.corpus.splits[name]
-        if self.record.data["name"] == "embedded":
-            return known  # a law has no whole text
-        dataset = self.config.dataset.copy()
+        dataset, corpus = self._read
+        if corpus.source is not None:
+            return corpus.splits[name]  # a law has no whole text
+        dataset = dataset.copy()
         dataset.max_tokens = None
         return make(dataset).load().splits[name]
 

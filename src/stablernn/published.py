@@ -1,0 +1,97 @@
+"""The published texts: their names, their counts, and fingerprints that tell them from others of the same counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TEXT, COUNTS = "text", "counts"  # by what a split was recognised
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published text.
+
+    Attributes:
+        title: its name in prose.
+        types: size of its vocabulary.
+        tokens: of each split, the end of every line included.
+        lines: of each split, as far as they are known.
+        texts: fingerprint of the words and lines of each split (``corpora.WordCorpus``), as far as they are known.
+        ids: ``Corpus.fingerprint`` of all of it, and of the beginnings that records without ``recognised`` are of.
+    """
+
+    title: str
+    types: int
+    tokens: Mapping[str, int]
+    lines: Mapping[str, int]
+    texts: Mapping[str, str]
+    ids: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def expected(self) -> dict[str, Any]:
+        """As ``dataset.expected`` has it."""
+        return {"types": self.types, "tokens": dict(self.tokens)}
+
+
+# Computed from the files as published; tests/test_corpora.py computes them again where the files are at hand.
+PUBLISHED = {
+    "wikitext2": Published(
+        title="WikiText-2",
+        types=33278,
+        tokens={"train": 2088628, "valid": 217646, "test": 245569},
+        lines={"train": 36718, "valid": 3760, "test": 4358},
+        texts={"train": "e33cced119a0a4d1", "valid": "4427e8fc24d5ceaa", "test": "f68796e87c325087"},
+        ids=frozenset({"fe0085c66085b799", "26acbda7e20bf4ba", "2a2fdb3372e6ea87", "c04634ec7da8fb82"}),
+    ),
+    # Its train split was not at hand: it can be recognised by its counts alone.
+    "wikitext103": Published(
+        title="WikiText-103",
+        types=267735,
+        tokens={"train": 103227021, "valid": 217646, "test": 245569},
+        lines={"valid": 3760, "test": 4358},
+        texts={"valid": "457c37cc16b260d7", "test": "d60a1c910b4ed1cd"},
+    ),
+    "ptb": Published(
+        title="Penn Treebank",
+        types=10000,
+        tokens={"train": 929589, "valid": 73760, "test": 82430},
+        lines={"train": 42068, "valid": 3370, "test": 3761},
+        texts={"train": "5145926136ee9aef", "valid": "fadf6277290823f8", "test": "c2f8c16a611595d3"},
+    ),
+}
+
+
+def is_published(name: str, expected: Any) -> bool:
+    """Whether a data set of this name was held against the counts of the published text of this name."""
+    return name in PUBLISHED and expected == PUBLISHED[name].expected
+
+
+def recognise(name: str, texts: Mapping[str, str]) -> dict[str, str]:
+    """For each split of a text that has the published counts, by what it was recognised; empty for a text of one's own.
+
+    Args:
+        name: of the data set.
+        texts: the fingerprint of each split.
+    """
+    if name not in PUBLISHED:
+        return {}
+    known = PUBLISHED[name].texts
+    return {split: TEXT if known.get(split) == text else COUNTS for split, text in texts.items()}
+
+
+def sources(texts: Mapping[str, str]) -> dict[str, str]:
+    """For each split that is one of a published text, the title of that text."""
+    return {
+        split: published.title
+        for published in PUBLISHED.values()
+        for split, text in texts.items()
+        if published.texts.get(split) == text
+    }
+
+
+def mixture(texts: Mapping[str, str]) -> str:
+    """What is mixed, where splits are of several published texts; empty where they are not."""
+    found = sources(texts)
+    if len(set(found.values())) < 2:
+        return ""
+    return ", ".join(f"{split} is that of {title}" for split, title in found.items())
