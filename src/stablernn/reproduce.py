@@ -15,8 +15,9 @@ from stablernn.console import console, log
 from stablernn.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
 from stablernn.linear_part import LinearPart
 from stablernn.parts import Part, chain
+from stablernn.places import located
 from stablernn.plan import print_plan
-from stablernn.report.write import around_table, write_report
+from stablernn.report.write import around_table, print_verdicts, write_report
 from stablernn.study import Study
 from stablernn.wording import counted
 
@@ -30,6 +31,7 @@ def reproduce(options: DictConfig) -> None:
         StableRNNError: the plan cannot be made, or some of its runs or one of several studies failed.
         ConfigurationError: ``readme`` has no place for the table; nothing is run.
     """
+    options = located(options)
     profile = options.profile
     if profile == "auto":
         profile = "paper" if torch.cuda.is_available() else "quick"
@@ -63,15 +65,13 @@ def reproduce(options: DictConfig) -> None:
         undrawn = error
     for study in studies:
         study.print()
+    if (results / "records").is_dir():
+        print_verdicts(results / "records", results)
     if files:
-        *others, page = files
-        tables = [path for path in others if path.suffix == ".md"]
         console.print(
-            f"written: {', '.join(map(str, tables))} (and .csv, .tex) and the figures in {results / 'figures'}",
-            highlight=False,
-            soft_wrap=True,
+            f"tables and figures: {results / 'tables'}, {results / 'figures'}", highlight=False, soft_wrap=True
         )
-        console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
+        console.print(f"the page with the verdicts: {files[-1]}", highlight=False, soft_wrap=True)
     if left:
         console.print(
             f"{counted(left, 'run')} left to other processes (see above); the same command adds what they have done"
@@ -88,6 +88,7 @@ def studies_of(options: DictConfig, profile: str) -> list[Study]:
     Raises:
         ConfigurationError: there is no such study or profile, or a run cannot be made.
     """
+    options = located(options)
     if options.study not in (*options.plans, ALL):
         raise _unknown("study", options.study, (ALL, *options.plans))
     overrides = shlex.split(options.overrides or "")
