@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, ListConfig
 
 from stablernn.checks import check
-from stablernn.compose import CONFIG_FOLDER, nearest
+from stablernn.compose import CONFIG_FOLDER, literal, nearest
 from stablernn.config import make
 from stablernn.console import console, log
 from stablernn.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
@@ -91,7 +91,7 @@ def studies_of(options: DictConfig, profile: str) -> list[Study]:
     options = located(options)
     if options.study not in (*options.plans, ALL):
         raise _unknown("study", options.study, (ALL, *options.plans))
-    overrides = shlex.split(options.overrides or "")
+    overrides = [literal(option) for option in shlex.split(options.overrides or "")]
     known: dict[Any, Part] = {}
     found = []
     for name in options.all if options.study == ALL else [options.study]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.compose import compose
+from stablernn.compose import compose, literal
 from stablernn.config import identity
 from stablernn.console import console
 from stablernn.errors import StableRNNError
@@ -101,5 +101,5 @@ def winners(options: DictConfig) -> None:
     Raises:
         StableRNNError: the search is not over, or the options name none.
     """
-    arguments = [f"{name}={options[name]}" for name in ("experiment", "profile", "dataset", "runs")]
+    arguments = [literal(f"{name}={options[name]}") for name in ("experiment", "profile", "dataset", "runs")]
     write_winners(Search.of_command(arguments), options.winners, options.results)

@@ -14,7 +14,7 @@ from typing import Any
 
 from stablernn.console import log
 from stablernn.data import hub
-from stablernn.data.splits import SPLITS, Corpus, Split
+from stablernn.data.splits import SPLITS, Corpus, Split, check_lengths
 from stablernn.data.tokens import file_of, narrow, read_tokens
 from stablernn.data.vocabulary import Vocabulary
 from stablernn.errors import ConfigurationError, DataError
@@ -28,7 +28,7 @@ _FORMAT = "ids"  # of the cached files; another name makes those of an older ver
 
 def cache_root() -> Path:
     """Folder of the encoded corpora: ``STABLERNN_CACHE``, else ``~/.cache/stablernn``."""
-    return Path(os.environ.get("STABLERNN_CACHE") or Path.home() / ".cache" / "stablernn")
+    return Path(os.environ.get("STABLERNN_CACHE") or "~/.cache/stablernn").expanduser()
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -83,6 +83,7 @@ class WordCorpus:
     ) -> None:
         if not re.fullmatch(r"\w[\w.+-]*", name):
             raise ConfigurationError(f"dataset.name={name} must be a word of letters, digits, - and _")
+        check_lengths(max_tokens or {})
         self.name = name
         self.path = path
         self.folder = folder

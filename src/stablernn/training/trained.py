@@ -48,7 +48,7 @@ class Trained:
             raise RecordError(f"{self.folder / RECORD_FILE} is not of a run of this package: {error}") from None
         config.device = str(self.device)
         if self.record.data["name"] != "embedded":
-            config.dataset.path = self.data
+            config.dataset.path = Path(self.data) if self.data else None  # as text, ${A} would be looked up
         return config
 
     @cached_property
