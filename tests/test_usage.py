@@ -12,7 +12,8 @@ import pytest
 import torch
 from conftest import ROOT, SMALL
 
-from stablernn.errors import too_little_memory
+from stablernn.compose import compose
+from stablernn.errors import ConfigurationError, too_little_memory
 from stablernn.models.cells import RNNCell
 from stablernn.models.language_model import build_language_model
 from stablernn.models.unroll import Recurrent
@@ -182,3 +183,45 @@ def test_exhausted_memory_is_one_line_with_a_remedy(error, amount):
 
 def test_another_error_is_not_taken_for_exhausted_memory():
     assert too_little_memory(RuntimeError("a bug")) is None
+
+
+def test_a_plan_of_more_than_a_day_asks_first_and_says_what_it_does_meanwhile(tmp_path, monkeypatch, capfd):
+    from stablernn import reproduce as module
+
+    options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", "study=linear_systems", "profile=smoke"])
+    began = []
+    monkeypatch.setattr(module, "print_plan", lambda *_: 3 * module.DAY)
+    monkeypatch.setattr(module.Study, "carry_out", lambda study: began.append(study.name) or ([], 0))
+    monkeypatch.setattr(module.Study, "print", lambda study: None)
+    monkeypatch.setattr(module, "write_report", lambda *_: [tmp_path / "index.html"])
+    monkeypatch.setattr(module.sys, "stdin", None)
+    with pytest.raises(ConfigurationError, match=r"this plan takes some 3\.0 days .* add confirm=true"):
+        module.reproduce(options)
+    assert "Planning: composing the runs" in capfd.readouterr().err
+    monkeypatch.setattr(module.sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    for answer, starts in (("", False), ("n", False), ("y", True)):
+        monkeypatch.setattr(module.console, "input", lambda *_, answer=answer, **__: answer)
+        if starts:
+            module.reproduce(options)
+        else:
+            with pytest.raises(ConfigurationError, match="not started"):
+                module.reproduce(options)
+    options.confirm = True
+    monkeypatch.setattr(module.sys, "stdin", None)
+    module.reproduce(options)
+    assert began == ["linear_systems"] * 2
+
+
+def test_what_takes_minutes_says_so_once_without_a_terminal(monkeypatch, caplog):
+    from stablernn import console
+
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    caplog.set_level(logging.INFO)
+    long, short = console.open_bar("long", 100), console.open_bar("short", 100)
+    for second in (1, 10, 20):
+        now[0] = float(second)
+        long.update(second // 10)
+        short.update(5 * second)
+    assert [message for message in caplog.messages if "left" in message] == ["long: about 16.5 min left"]

@@ -112,8 +112,9 @@ def _flags_first(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
             overrides.append(argument)
             continue
         flags.append(argument)
-        takes = action is not None and action.nargs != 0
-        if takes and left and (action.nargs is None or left[0] in (action.choices or ())):
+        if action is None or action.nargs == 0 or not left:
+            continue
+        if action.nargs is None or left[0] in (action.choices or ()):
             flags.append(left.pop(0))
     return [*flags, *overrides]
 

@@ -1,6 +1,7 @@
 """`make reproduce`: the plan, the runs, the report."""
 
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, ListConfig
 from stablernn.checks import check
 from stablernn.compose import CONFIG_FOLDER, literal, nearest
 from stablernn.config import make
-from stablernn.console import console, log
+from stablernn.console import console, duration, log
 from stablernn.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
 from stablernn.linear_part import LinearPart
 from stablernn.parts import Part, chain
@@ -22,6 +23,7 @@ from stablernn.study import Study
 from stablernn.wording import counted
 
 ALL = "all"
+DAY = 24 * 3600.0  # seconds
 
 
 def reproduce(options: DictConfig) -> None:
@@ -38,8 +40,11 @@ def reproduce(options: DictConfig) -> None:
     readme = Path(options.readme) if options.readme else None
     if readme is not None:
         around_table(readme)  # refused now, and not after hours of training
+    console.print(f"Planning: composing the runs of profile {profile} and looking for their data", highlight=False)
     studies = _available(studies_of(options, profile), asked=options.dataset != "auto")
-    print_plan(profile, options.profile != "auto", studies)
+    seconds = print_plan(profile, options.profile != "auto", studies)
+    if seconds > DAY and not options.confirm:
+        _ask(seconds)
 
     failures, left = [], 0
     for number, study in enumerate(studies, start=1):
@@ -80,6 +85,15 @@ def reproduce(options: DictConfig) -> None:
         raise StableRNNError(f"{', '.join(failures)} (see above); the same command tries them again")
     if undrawn:
         raise undrawn
+
+
+def _ask(seconds: float) -> None:
+    """Go on only if somebody says so; raises ConfigurationError otherwise."""
+    said = f"this plan takes some {duration(seconds)} on this machine"
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ConfigurationError(f"{said}: add confirm=true (make CONFIRM=1) to start it, or choose another profile")
+    if console.input(f"{said}. Start it? [y/N] ", markup=False).strip().lower() not in ("y", "yes"):
+        raise ConfigurationError("not started: confirm=true starts it without a question")
 
 
 def studies_of(options: DictConfig, profile: str) -> list[Study]:
