@@ -5,12 +5,14 @@ from omegaconf import DictConfig, OmegaConf
 from stablernn.analysis.bench import Benchmarks
 from stablernn.cli import main
 from stablernn.console import console, display, log, open_bar
+from stablernn.places import located
 from stablernn.report.bench import write_bench
 from stablernn.report.large import write_large
 from stablernn.training.build import pick_device
 
 
 def bench(options: DictConfig) -> None:
+    options = located(options)
     benchmarks = Benchmarks(options, pick_device(options.device))
     with display():
         for part in options.parts:

@@ -9,12 +9,14 @@ from stablernn.checks import check_targets
 from stablernn.cli import main
 from stablernn.config import make
 from stablernn.console import console, display, open_bar
+from stablernn.places import located
 from stablernn.report.write import print_linear_systems, write_linear_systems
 
 
 def linear_systems(options: DictConfig) -> None:
     for name in ("matrix", "scalar"):
         check_targets(options[name], name)
+    options = located(options)
     studies = [make(options.matrix), make(options.scalar)]
     folder, results = Path(options.records), Path(options.results)
     with display(options.progress):

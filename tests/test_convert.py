@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import logging
 import runpy
 import subprocess
 import sys
@@ -93,6 +94,67 @@ def test_the_exported_network_is_the_truncated_model_at_any_time_and_batch(cell,
                 assert_close(form(words), expected, rtol=0, atol=2e-5)
 
     check()
+
+
+@pytest.mark.parametrize("wrong", [-1, -TYPES, TYPES, TYPES + 3, -TYPES - 1, -TYPES - 5])
+@pytest.mark.parametrize("cell", [RNNCell, LSTMCell])
+def test_an_id_that_is_no_word_is_refused_in_every_form(cell, wrong, exported):
+    model = network(cell)
+    forms = {"ours": Unrolled(model, K), "feed-forward": lambda words: log_probabilities(feedforward(model, K), words)}
+    forms |= dict(zip(("export", "onnx"), exported(cell, 1), strict=True))
+    words = torch.zeros(3, 2, dtype=torch.long)
+    for form in forms.values():
+        form(words)
+    words[1, 1] = wrong
+    for name, form in forms.items():
+        with pytest.raises(Exception, match=r"(?i)out of (range|data bounds)"):
+            pytest.fail(f"{name} takes {wrong}: {form(words).shape}")
+
+
+def test_streams_down_and_time_across_is_refused_where_the_state_tells_and_said_where_nothing_does(exported, tmp_path):
+    import onnx
+
+    model = feedforward(network(RNNCell), K)
+    words = torch.zeros(5, 2, dtype=torch.long)
+    model(words, model.initial_state(2))
+    with pytest.raises(ConfigurationError, match=r"inputs must be \(time, batch, ...\): they have 5 streams, .* has 2"):
+        model(words.T, model.initial_state(2))
+    with pytest.raises(ConfigurationError, match=r"words must be \(time, batch\), got 1 axes"):
+        Unrolled(network(RNNCell), K)(words[:, 0])
+    write_programs(Unrolled(network(RNNCell), K), TYPES, tmp_path, ["onnx"])
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    (given_,) = graph.input
+    assert [axis.dim_param for axis in given_.type.tensor_type.shape.dim] == ["time", "batch"]
+    assert f"ids 0 to {TYPES - 1}, (time, batch), time first" in graph.doc_string
+
+
+def test_each_form_is_timed_on_one_thread_and_on_all_and_counts_with_the_better(monkeypatch, caplog):
+    from stablernn.analysis import scoring
+
+    rates = {1: {"recurrent": 200.0, "feedforward": 150.0}, 2: {"recurrent": 100.0, "feedforward": 180.0}}
+    scatter = {"recurrent": 0.01, "feedforward": 0.5}
+    before = torch.get_num_threads()
+    monkeypatch.setattr(
+        scoring,
+        "scoring_speed",
+        lambda *_: {"tokens_per_second": rates[torch.get_num_threads()], "scatter": scatter, "rounds": 7},
+    )
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    torch.set_num_threads(2)
+    try:
+        found = scoring.best_speed(network(RNNCell), network(RNNCell), dict, None, 1.0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert found["tokens_per_second"] == {"recurrent": 200.0, "feedforward": 180.0}
+    assert found["threads"] == {"recurrent": 1, "feedforward": 2}
+    assert set(found["by_threads"]) == {"1", "2"}
+    assert "scatter by 50%" in caplog.text
+
+
+def test_a_converted_model_is_loaded_by_the_name_of_its_folder():
+    with pytest.raises(RecordError, match="nowhere is not a whole converted model"):
+        load_converted("nowhere")
 
 
 @settings(max_examples=25, deadline=None)

@@ -195,28 +195,27 @@ def test_the_probe_takes_any_answer_and_no_longer_than_it_may(tmp_path, monkeypa
         server.shutdown()
     assert not service.answers(f"http://127.0.0.1:{server.server_port}/", 1)  # nobody listens any more
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.monotonic()
         assert not service.answers(f"http://127.0.0.1:{silent.getsockname()[1]}/", 0.3)
-        assert time.monotonic() - began < 2
+
+    answered = threading.Event()
 
     def looks_a_name_up(*_, **__):  # which obeys no time limit
-        time.sleep(3)
+        answered.wait()
         raise OSError
 
     monkeypatch.setattr(urllib.request, "urlopen", looks_a_name_up)
-    began = time.monotonic()
-    assert not service.answers("http://127.0.0.1/", 0.2)
-    assert time.monotonic() - began < 2
+    try:
+        assert not service.answers("http://127.0.0.1/", 0.2)
+    finally:
+        answered.set()
 
 
 def test_a_task_has_so_much_time_and_its_error_is_told():
     assert service.within(60, len, "abc") == 3
     with pytest.raises(TrackingError, match="TypeError"):
         service.within(60, len, 3)
-    began = time.monotonic()
     with pytest.raises(TrackingError, match=r"not done within 0\.5 seconds.*seconds="):
-        service.within(0.5, time.sleep, 60)
-    assert time.monotonic() - began < 20
+        service.within(0.5, time.sleep, 600)
 
 
 def stub(tmp_path: Path, body: str) -> list[str]:
@@ -269,9 +268,7 @@ def test_a_run_that_fails_or_is_not_marked_as_sent_is_told_and_the_others_go_on(
 
 def test_a_run_that_hangs_is_ended_with_all_that_it_started(tmp_path):
     offline(tmp_path, "one", "two")
-    began = time.monotonic()
-    outcome = send(tmp_path, stub(tmp_path, f"sleep 60 & echo $! > {tmp_path}/child; wait"), run_seconds=0.5)
-    assert time.monotonic() - began < 20
+    outcome = send(tmp_path, stub(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; wait"), run_seconds=0.5)
     assert len(outcome.failed) == 2
     child = int((tmp_path / "child").read_text())
     for _ in range(100):

@@ -17,8 +17,7 @@ from conftest import ROOT
 from rich.console import Console
 from test_report import record
 
-from stablernn.cli import _quoted
-from stablernn.compose import compose
+from stablernn.compose import compose, literal
 from stablernn.config import identity, run_id
 from stablernn.dashboards import folder as folder_module
 from stablernn.dashboards.folder import Runs, is_alive
@@ -295,7 +294,7 @@ def test_the_runs_of_a_sweep_that_have_no_folder_are_to_do(tmp_path, capsys):
     config = expand(sweep.split())[0]
     entry = replace(record(90.0), id=run_id(config))
     entry.write(tmp_path / entry.id)
-    status(options(_quoted(f"sweep={sweep}", ["sweep"]), f"runs={tmp_path}"))
+    status(options(literal(f"sweep={sweep}", ["sweep"]), f"runs={tmp_path}"))
     text = capsys.readouterr().out
     assert "4 runs: 1 done, 3 to do" in text
     assert "rnn-stable-recurrent-k5-s1" in text
@@ -309,15 +308,15 @@ def test_an_empty_folder_says_what_to_do_and_a_wrong_option_what_it_takes(tmp_pa
     with pytest.raises(ConfigurationError, match="seconds=0"):
         status(options("seconds=0"))
     with pytest.raises(ConfigurationError, match="model=rnnn does not exist"):
-        status(options(_quoted("sweep=model=rnnn", ["sweep"])))
+        status(options(literal("sweep=model=rnnn", ["sweep"])))
 
 
 def test_a_sweep_is_written_as_after_train_m():
     for sweep in ("experiment=x seed=0,1", "dataset.max_tokens={train: 1}", 'a="b c" d=\\', "[x]"):
-        config = compose("status", [_quoted(f"sweep={sweep}", ["sweep"])])
+        config = compose("status", [literal(f"sweep={sweep}", ["sweep"])])
         assert config.sweep == sweep
-    assert _quoted("runs=a,b", ["sweep"]) == "runs=a,b"
-    assert compose("status", [_quoted("sweep=null", ["sweep"])]).sweep is None
+    assert literal("table=a,b", ["sweep"]) == "table=a,b"
+    assert compose("status", [literal("sweep=null", ["sweep"])]).sweep is None
 
 
 class Stop(Exception):

@@ -192,3 +192,33 @@ def test_every_study_at_smoke_by_one_command(tmp_path):
     assert "winners written" in again
     assert {path.name for path in (tmp_path / "runs").iterdir() if (path / RECORD_FILE).is_file()} == done
     assert "nothing to train" in told()
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_plan_of_a_user_writes_into_the_folder_of_the_runs_alone_and_ends_with_the_verdicts(tmp_path):
+    """What the project commits changes where somebody says publish, and nowhere else."""
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- perplexity table: written by make report -->\n<!-- end of the perplexity table -->\n")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "NOTES.md").write_text("ours")
+    before = files_below(tmp_path)
+
+    def reproduce_here(*options: str) -> str:
+        command = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "study=linear_systems", "profile=smoke"]
+        done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    said = reproduce_here()
+    after = files_below(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[:2][-1] for name in after.keys() - before.keys()} == {"report"}
+    assert "runs/report/report/index.html" in after
+    verdict = next(line for line in said.splitlines() if line.lstrip().startswith("C7"))
+    assert "not measured yet" not in verdict
+    assert said.index("C1") < said.index("C8") < said.index("index.html"), "one line for each claim, at the end"
+    reproduce_here("publish=true")
+    assert "results/report/index.html" in files_below(tmp_path)

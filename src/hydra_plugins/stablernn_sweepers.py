@@ -1,5 +1,6 @@
 """Where Hydra looks for sweepers: ``hydra/sweeper=grids`` and ``halving``. What they do is in stablernn.search."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 # stablernn is imported where it is used: Hydra reads this file whenever any of its programs starts.
+
+
+@dataclass
+class RunsConfig:
+    _target_: str = "hydra_plugins.stablernn_sweepers.RunsSweeper"
+    max_batch_size: int | None = None  # runs that the launcher gets at a time; null: all
+    params: dict[str, Any] | None = None  # options and their comma-separated values, which a command line adds to
 
 
 @dataclass
@@ -36,8 +44,12 @@ class HalvingConfig:
     results: str = "results"  # its tables/ gets the table of all trials
 
 
+ConfigStore.instance().store(group="hydra/sweeper", name="runs", node=RunsConfig, provider="stablernn")
 ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridsConfig, provider="stablernn")
 ConfigStore.instance().store(group="hydra/sweeper", name="halving", node=HalvingConfig, provider="stablernn")
+
+
+FAILED = "failed or left out"
 
 
 class GridsSweeper(Sweeper):
@@ -53,6 +65,7 @@ class GridsSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
         self.launched = 0
+        self.ended: Counter[str] = Counter()
 
     def sweep(self, arguments: list[str]) -> Any:
         from stablernn.errors import StableRNNError, SweepError
@@ -61,6 +74,21 @@ class GridsSweeper(Sweeper):
             return self.carry_out(arguments)
         except StableRNNError as error:
             raise SweepError(str(error)) from error
+        finally:
+            self.summarise()
+
+    def summarise(self) -> None:
+        """Say how the runs ended, and where they are."""
+        from stablernn.console import log
+        from stablernn.wording import counted
+
+        if self.ended:
+            how = ", ".join(f"{count} {status}" for status, count in sorted(self.ended.items()))
+            runs = self._config.runs
+            log.info(
+                f"{counted(self.ended.total(), 'run')} in {runs}: {how}. Tables and figures of them: "
+                f"python scripts/report.py records={runs} results={runs}/report readme=null"
+            )
 
     def carry_out(self, arguments: list[str]) -> Any:
         from stablernn.training.sweep import jobs_of
@@ -79,15 +107,27 @@ class GridsSweeper(Sweeper):
             batch = jobs[start : start + size]
             results += self.launcher.launch(batch, initial_job_idx=self.launched)
             self.launched += len(batch)
-        try:
-            return [result.return_value for result in results]
-        except StableRNNError as error:
-            raise SweepError(SweepError.SOME_FAILED) from error
+        # Hydra's own property prints "Error executing job" for a run that said so itself.
+        values = [result._return_value for result in results]
+        failures = [value for value in values if isinstance(value, Exception)]
+        for value in values:
+            status = FAILED if isinstance(value, Exception) else getattr(value, "status", value)
+            self.ended.update([status] if isinstance(status, str) else [])
+        for failure in failures:
+            if not isinstance(failure, StableRNNError):
+                raise failure
+        if failures:
+            raise SweepError(SweepError.SOME_FAILED) from failures[0]
+        return values
 
     @property
     def _config(self) -> DictConfig:
         assert self.config is not None
         return self.config
+
+
+class RunsSweeper(GridsSweeper):
+    """Launches every combination of the values of a command line, and of those that an experiment adds."""
 
 
 class HalvingSweeper(GridsSweeper):

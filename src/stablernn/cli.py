@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -16,9 +17,9 @@ from omegaconf import DictConfig
 
 from stablernn import config as schema
 from stablernn.allocator import keep_freed_memory
-from stablernn.compose import explain, frozen, locate
+from stablernn.compose import explain, frozen, literal, locate
 from stablernn.console import configure_logging, console, log
-from stablernn.errors import RunInUseError, StableRNNError, StorageError, SweepError
+from stablernn.errors import RunInUseError, StableRNNError, StorageError, SweepError, too_little_memory
 from stablernn.files import refusal, refuses
 from stablernn.kinds import check_kinds
 
@@ -37,7 +38,10 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     """
     if os.environ.get("WORLD_SIZE", "1") != "1" and (config_name != "train" or {"-m", "--multirun"} & set(sys.argv)):
         _refuse("torchrun shares one run among its processes: start scripts/train.py with it, and without -m")
-    if get_args_parser().parse_args().experimental_rerun is not None:
+    parser = get_args_parser()
+    sys.argv[1:] = _flags_first(sys.argv[1:], parser)
+    parser.error = _refuse  # type: ignore[method-assign] (one line, as for every other mistake)
+    if parser.parse_args().experimental_rerun is not None:
         _refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
     # Hydra prints its own digest of an exception and exits with 1; this makes it hand the exception on.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -47,7 +51,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
 
     started: list[DictConfig] = []
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> str | None:
         started.append(config)
         configure_logging()
         if HydraConfig.get().mode is RunMode.MULTIRUN and config_name == "train":
@@ -57,7 +61,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
         try:
             if config_name != "train":  # which has a schema
                 check_kinds(config, config_name)
-            task(config)
+            return getattr(task(config), "status", None)
         except Exception as error:
             message = _message(error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
@@ -72,7 +76,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
                 raise
             _refuse(message)
 
-    sys.argv[1:] = [_quoted(argument, text) for argument in sys.argv[1:]]
+    sys.argv[1:] = [literal(argument, text) for argument in sys.argv[1:]]
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         try:
@@ -112,19 +116,28 @@ def _frozen(config_name: str) -> AbstractContextManager[None]:
     return frozen(Path(plain).expanduser() / ".sweep" if sweeps and plain and "$" not in plain else None)
 
 
-def _quoted(argument: str, text: Sequence[str]) -> str:
-    name, _, value = argument.partition("=")
-    if name not in text or not value or value == "null":
-        return argument
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{name}="{escaped}"'
+def _flags_first(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """The command line with its flags before the overrides: argparse takes no override that follows a flag."""
+    flags, overrides, left = [], [], list(arguments)
+    while left:
+        argument = left.pop(0)
+        action = parser._option_string_actions.get(argument)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if action is None or action.nargs == 0 or not left:
+            continue
+        if action.nargs is None or left[0] in (action.choices or ()):
+            flags.append(left.pop(0))
+    return [*flags, *overrides]
 
 
 def _message(error: Exception) -> str | None:
     """What to tell the user; None for a bug."""
     if isinstance(error, OSError) and refuses(error):
         return refusal(error.filename or "a file", error)
-    return str(error) if isinstance(error, StableRNNError) else None
+    return str(error) if isinstance(error, StableRNNError) else too_little_memory(error)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,7 @@
 """Composing configurations in code, and saying in one line what Hydra says in several."""
 
 import difflib
+import os
 import re
 import shutil
 import tempfile
@@ -57,6 +58,25 @@ def frozen(parent: Path | None = None) -> Iterator[None]:
         with suppress(OSError):  # a command line that did not get to its first run leaves no folder
             for empty in (where, where.parent) if parent is not None else ():
                 empty.rmdir()
+
+
+# Options that name a file or a folder: what they are given is a path, and no expression of Hydra's grammar.
+_PATHS = {"runs", "data", "out", "results", "records", "readme", "winners", "dataset.path"}
+_PATHS |= {"hydra.sweeper.winners", "hydra.sweeper.results"}
+
+
+def literal(argument: str, text: Collection[str] = ()) -> str:
+    """An override whose value is taken as it stands, if it is a path (``~`` is expanded) or one of ``text``."""
+    name, _, value = argument.partition("=")
+    is_path = name.lstrip("+") in _PATHS
+    if not (is_path or name in text) or value in ("", "null", "???"):
+        return argument
+    if is_path:
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":  # quoted for Hydra, as its manual says
+            value = value[1:-1]
+        value = re.sub(r"(\\*)\$\{", r"\1\1\\${", os.path.expanduser(value))
+    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + (r"\"" if found[2] else ""), value)
+    return f'{name}="{escaped}"'
 
 
 def compose(config_name: str, overrides: list[str], with_hydra: bool = False) -> DictConfig:
@@ -153,12 +173,14 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
 
 
 def _options(config_name: str) -> list[str]:
-    """Every option of a configuration at its defaults, as dotted names."""
+    """Every option and group of a configuration at its defaults, as dotted names."""
     config = compose(config_name, [])
 
     def walk(node: object, path: str) -> list[str]:
         if isinstance(node, dict):
-            return [name for key, value in node.items() for name in walk(value, f"{path}.{key}" if path else str(key))]
+            below = [name for key, value in node.items() for name in walk(value, f"{path}.{key}" if path else str(key))]
+            return [path, *below] if path else below
         return [path]
 
-    return walk(OmegaConf.to_container(config, resolve=False), "")
+    groups = [path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir()] if config_name == "train" else []
+    return [*walk(OmegaConf.to_container(config, resolve=False), ""), *groups]

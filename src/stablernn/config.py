@@ -5,6 +5,7 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -222,8 +223,14 @@ def make(node: DictConfig) -> Any:
     for option, target in targets(node):
         find_target(f"{option}._target_".lstrip("."), target["_target_"])
     try:
-        return instantiate(node)
+        return instantiate(node, **_folders(node))
     except InstantiationException as error:
         if isinstance(error.__cause__, StableRNNError):
             raise error.__cause__ from None
         raise ConfigurationError(str(error).replace("\n", " ")) from error
+
+
+def _folders(node: DictConfig) -> dict[str, Path]:
+    """The option ``path`` as what it is: Hydra would look for interpolations in a folder that is called ``${A}``."""
+    path = node.get("path")
+    return {"path": Path(path)} if isinstance(path, str) else {}

@@ -18,6 +18,8 @@ console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
 log = logging.getLogger("stablernn")
 
 _SECONDS_BETWEEN_UPDATES = 0.2
+_SECONDS_BEFORE_AN_ESTIMATE = 5.0
+_SECONDS_WORTH_TELLING = 60.0
 
 
 class _ConsoleHandler(logging.Handler):
@@ -37,16 +39,38 @@ def configure_logging(handler: logging.Handler | None = None) -> None:
         log.propagate = False
 
 
+def duration(seconds: float) -> str:
+    """A time in the unit that a person would choose."""
+    for unit, length in (("days", 86400), ("h", 3600)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{max(seconds / 60, 0.1):.1f} min"
+
+
 class Bar:
-    """A progress bar that may live in another process: what it says goes through ``post``."""
+    """A progress bar that may live in another process: what it says goes through ``post``.
+
+    What takes minutes is also told once as a log line, as soon as there is something to reckon with: a bar is seen on a
+    terminal alone.
+    """
 
     def __init__(self, post: Any, description: str, total: int) -> None:
         self._post = post
+        self._description = description
         self._name = f"{description} {id(self)}"
+        self._total = total
+        self._began = time.monotonic()
+        self._announced = False
         self._next = 0.0
         post(("open", self._name, description, total))
 
     def update(self, completed: int, note: str = "") -> None:
+        elapsed = time.monotonic() - self._began
+        if not self._announced and completed > 0 and elapsed > _SECONDS_BEFORE_AN_ESTIMATE:
+            self._announced = True
+            left = elapsed / completed * (self._total - completed)
+            if left > _SECONDS_WORTH_TELLING:
+                log.info(f"{self._description}: about {duration(left)} left")
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _SECONDS_BETWEEN_UPDATES
             self._post(("update", self._name, completed, note))

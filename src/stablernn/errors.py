@@ -1,5 +1,7 @@
 """The errors that a user can act on; the command line prints them as one line and exits with code 2."""
 
+import re
+
 
 class StableRNNError(Exception):
     """Base of every error of this package that is not a bug. Its text names the option and the remedy."""
@@ -63,4 +65,20 @@ class SweepError(StableRNNError):
     SOME_FAILED = (
         "some runs of the sweep failed or are in use by other processes (see above; jobs of submitit write to "
         ".sweep/.submitit in the folder of the runs); the others are recorded. The same command runs what is left"
+    )
+
+
+def too_little_memory(error: BaseException) -> str | None:
+    """What to say of an error by which PyTorch or NumPy tells that memory is exhausted; None for any other."""
+    text = str(error)
+    told = isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
+    if not told:
+        return None
+    wanted = re.search(r"tried to allocate (\d+) bytes|(?:allocate) ([\d.]+ [KMGTPE]iB)", text)
+    size = ""
+    if wanted:
+        size = f" for {int(wanted[1]) / 2**30:,.1f} GiB more" if wanted[1] else f" for {wanted[2]} more"
+    return (
+        f"too little memory{size}: choose a smaller model.hidden_size, training.batch_size or truncation.k, "
+        "training.accumulate=4, or approximation.backbone.recompute=true"
     )

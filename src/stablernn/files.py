@@ -53,11 +53,14 @@ _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 def refuses(error: OSError) -> bool:
     """Whether it is the disk that is full or a folder that does not allow it, and no mistake of the program."""
-    return error.errno in (*_FULL, *_FORBIDDEN)
+    return error.errno in (*_FULL, *_FORBIDDEN, errno.ENAMETOOLONG)
 
 
 def refusal(path: Path | str, error: OSError) -> str:
     """Why ``path`` cannot be written, and what to do."""
+    if error.errno == errno.ENAMETOOLONG:
+        shown, length = f"{str(path)[:40]}...", len(str(path))
+        return f"{shown} has {length:,} characters, more than the system allows in a path: choose a shorter one"
     remedy = "free some space" if error.errno in _FULL else "mend that, or choose another folder"
     return f"{path} cannot be written ({error.strerror or error}): {remedy}, and the same command goes on"
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from stablernn.compose import literal
 from stablernn.config import identity, run_id
 from stablernn.record import read_record
 from stablernn.report.search import TRIAL_FILE, load_trials
@@ -60,8 +61,10 @@ class Part:
     @property
     def command(self) -> list[str]:
         """All arguments of the sweep."""
-        where = [f"hydra.sweeper.winners={self.options.winners}"] if self.options.winners and self.before else []
-        return [*self.sweep, f"runs={self.options.runs}", *where]
+        where = (
+            [literal(f"hydra.sweeper.winners={self.options.winners}")] if self.options.winners and self.before else []
+        )
+        return [*self.sweep, literal(f"runs={self.options.runs}"), *where]
 
     @property
     def data(self) -> str:
@@ -116,7 +119,7 @@ class SearchPart(Part):
     over = False  # and its winners are written; a search that several studies begin with is carried out once
 
     def _expand(self) -> list[DictConfig]:
-        self.search = Search.of_command([*self.sweep, f"runs={self.options.runs}"])
+        self.search = Search.of_command([*self.sweep, literal(f"runs={self.options.runs}")])
         return [trial.config for trial in self.search.trials]
 
     def _left(self) -> list[DictConfig]:

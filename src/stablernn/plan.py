@@ -6,15 +6,18 @@ from collections.abc import Sequence
 import torch
 from rich.table import Table as RichTable
 
-from stablernn.console import console
+from stablernn.console import console, duration
 from stablernn.linear_part import LinearPart
 from stablernn.parts import Part, count_once
 from stablernn.study import Study
 from stablernn.wording import counted
 
 
-def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> None:
+def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> float:
     """Measure the time of what is left and print the plan; a run of several sweeps is counted with the first.
+
+    Returns:
+        The seconds that the runs take, at most.
 
     Args:
         profile: its name.
@@ -26,6 +29,8 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> None:
     parts = list(dict.fromkeys(part for study in studies for part in study.parts))
     linear = [part for study in studies for part in study.linear]
     count_once(parts)
+    said = "measuring a few updates of each kind of run that is to do, which may take a minute or two"
+    console.print(f"Planning: {said}", highlight=False)
     _measure(parts, linear)
     for data in dict.fromkeys(part.data for part in parts):
         console.print(f"  {data}: {_why(data, parts)}", soft_wrap=True, highlight=False)
@@ -33,8 +38,9 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> None:
     if studies[0].options.overrides:
         console.print(f"all of them with {studies[0].options.overrides}", highlight=False)
     to_do, systems = sum(len(part.counted) for part in parts), sum(len(part.to_do) for part in linear)
+    seconds = sum(part.seconds for part in (*parts, *linear))
     if to_do or systems:
-        total = _duration(sum(part.seconds for part in (*parts, *linear)))
+        total = _duration(seconds)
         what = [counted(count, kind) for count, kind in ((to_do, "run"), (systems, "linear system")) if count]
         console.print(f"{' and '.join(what)} to do, about {total} (measured on this machine)", highlight=False)
     else:
@@ -42,6 +48,7 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> None:
     entries = [entry for study in studies for entry in study.options.analyses[study.name]]
     if names := ", ".join(dict.fromkeys(entry.analysis for entry in entries)):
         console.print(f"Then what is not known yet of the runs, not in this time: {names}", highlight=False)
+    return seconds
 
 
 def _measure(parts: Sequence[Part], linear: Sequence[LinearPart]) -> None:
@@ -87,7 +94,4 @@ def _why(data: str, parts: Sequence[Part]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    if seconds == 0:
-        return "–"
-    return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(minutes, 0.1):.1f} min"
+    return "–" if seconds == 0 else duration(seconds)

@@ -1,6 +1,7 @@
 """`make reproduce`: the plan, the runs, the report."""
 
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,20 @@ import torch
 from omegaconf import DictConfig, ListConfig
 
 from stablernn.checks import check
-from stablernn.compose import CONFIG_FOLDER, nearest
+from stablernn.compose import CONFIG_FOLDER, literal, nearest
 from stablernn.config import make
-from stablernn.console import console, log
+from stablernn.console import console, duration, log
 from stablernn.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
 from stablernn.linear_part import LinearPart
 from stablernn.parts import Part, chain
+from stablernn.places import located
 from stablernn.plan import print_plan
-from stablernn.report.write import around_table, write_report
+from stablernn.report.write import around_table, print_verdicts, write_report
 from stablernn.study import Study
 from stablernn.wording import counted
 
 ALL = "all"
+DAY = 24 * 3600.0  # seconds
 
 
 def reproduce(options: DictConfig) -> None:
@@ -30,14 +33,18 @@ def reproduce(options: DictConfig) -> None:
         StableRNNError: the plan cannot be made, or some of its runs or one of several studies failed.
         ConfigurationError: ``readme`` has no place for the table; nothing is run.
     """
+    options = located(options)
     profile = options.profile
     if profile == "auto":
         profile = "paper" if torch.cuda.is_available() else "quick"
     readme = Path(options.readme) if options.readme else None
     if readme is not None:
         around_table(readme)  # refused now, and not after hours of training
+    console.print(f"Planning: composing the runs of profile {profile} and looking for their data", highlight=False)
     studies = _available(studies_of(options, profile), asked=options.dataset != "auto")
-    print_plan(profile, options.profile != "auto", studies)
+    seconds = print_plan(profile, options.profile != "auto", studies)
+    if seconds > DAY and not options.confirm:
+        _ask(seconds)
 
     failures, left = [], 0
     for number, study in enumerate(studies, start=1):
@@ -63,15 +70,13 @@ def reproduce(options: DictConfig) -> None:
         undrawn = error
     for study in studies:
         study.print()
+    if (results / "records").is_dir():
+        print_verdicts(results / "records", results)
     if files:
-        *others, page = files
-        tables = [path for path in others if path.suffix == ".md"]
         console.print(
-            f"written: {', '.join(map(str, tables))} (and .csv, .tex) and the figures in {results / 'figures'}",
-            highlight=False,
-            soft_wrap=True,
+            f"tables and figures: {results / 'tables'}, {results / 'figures'}", highlight=False, soft_wrap=True
         )
-        console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
+        console.print(f"the page with the verdicts: {files[-1]}", highlight=False, soft_wrap=True)
     if left:
         console.print(
             f"{counted(left, 'run')} left to other processes (see above); the same command adds what they have done"
@@ -82,15 +87,25 @@ def reproduce(options: DictConfig) -> None:
         raise undrawn
 
 
+def _ask(seconds: float) -> None:
+    """Go on only if somebody says so; raises ConfigurationError otherwise."""
+    said = f"this plan takes some {duration(seconds)} on this machine"
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ConfigurationError(f"{said}: add confirm=true (make CONFIRM=1) to start it, or choose another profile")
+    if console.input(f"{said}. Start it? [y/N] ", markup=False).strip().lower() not in ("y", "yes"):
+        raise ConfigurationError("not started: confirm=true starts it without a question")
+
+
 def studies_of(options: DictConfig, profile: str) -> list[Study]:
     """The studies that ``options.study`` names, ``all`` or one; sweeps that they share are the same parts.
 
     Raises:
         ConfigurationError: there is no such study or profile, or a run cannot be made.
     """
+    options = located(options)
     if options.study not in (*options.plans, ALL):
         raise _unknown("study", options.study, (ALL, *options.plans))
-    overrides = shlex.split(options.overrides or "")
+    overrides = [literal(option) for option in shlex.split(options.overrides or "")]
     known: dict[Any, Part] = {}
     found = []
     for name in options.all if options.study == ALL else [options.study]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.compose import CONFIG_FOLDER, compose
+from stablernn.compose import CONFIG_FOLDER, compose, literal
 from stablernn.config import result_options
 from stablernn.console import console
 from stablernn.errors import StableRNNError
@@ -103,5 +103,5 @@ def winners(options: DictConfig) -> None:
     Raises:
         StableRNNError: the search is not over, or the options name none.
     """
-    arguments = [f"{name}={options[name]}" for name in ("experiment", "profile", "dataset", "runs")]
+    arguments = [literal(f"{name}={options[name]}") for name in ("experiment", "profile", "dataset", "runs")]
     write_winners(Search.of_command(arguments), options.winners, options.results)

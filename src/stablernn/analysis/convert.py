@@ -12,8 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stablernn.analysis.choice import GUARANTEES, choose
 from stablernn.analysis.converted import DESCRIPTION, describe, feedforward_config, load_converted, save_weights
-from stablernn.analysis.export import EXPORT, ONNX, check_formats, read_program, write_programs
-from stablernn.analysis.scoring import largest_difference, scoring_speed
+from stablernn.analysis.export import EXPORT, ONNX, check_formats, order, read_program, write_programs
+from stablernn.analysis.scoring import best_speed, largest_difference
 from stablernn.analysis.speed import device_name
 from stablernn.console import log
 from stablernn.data.splits import SPLITS
@@ -100,6 +100,7 @@ class Conversion:
             "config": feedforward_config(record, choice.k),
             "data": {name: record.data[name] for name in ("name", "fingerprint")},
             "types": types,
+            "order": order(types),
             "parameters": model.size(),
             "k": choice.k,
             "choice": choice.as_dict() | {"split": self.split},
@@ -119,7 +120,13 @@ class Conversion:
                         f"nothing was written; leave {name} out of formats"
                     )
                 values["parity"][name] = found
-            values["speed"] = scoring_speed(model, ours.to(trained.device), programs, split, self.seconds)
+            values["speed"] = best_speed(
+                model,
+                ours.to(trained.device),
+                lambda: {name: read_program(new, name) for name in self.formats},
+                split,
+                self.seconds,
+            )
             values["hardware"] = {
                 "device": device_name(trained.device),
                 "processor": processor(),

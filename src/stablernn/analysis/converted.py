@@ -46,7 +46,7 @@ def describe(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def load_converted(folder: Path, device: torch.device | str = "cpu") -> SequenceModel:
+def load_converted(folder: Path | str, device: torch.device | str = "cpu") -> SequenceModel:
     """The feed-forward model of a folder that ``scripts/convert.py`` wrote, ready to score.
 
     Nothing of the folder is executed: its description may name classes of this package alone, and only such as make a
@@ -55,6 +55,7 @@ def load_converted(folder: Path, device: torch.device | str = "cpu") -> Sequence
     Raises:
         RecordError: the folder is not such a one, is of another version, or is damaged.
     """
+    folder = Path(folder)
     path = folder / DESCRIPTION
     try:
         values = parse_json(path.read_bytes())

@@ -54,8 +54,17 @@ def write_programs(network: Unrolled, types: int, folder: Path, formats: Sequenc
             names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
             exported = torch.onnx.export(program, (words,), dynamo=True, dynamic_shapes=axes, verbose=False, **names)
             assert exported is not None
+            exported.model.graph.doc_string = order(types)
             weights = sum(value.numel() * value.element_size() for value in network.parameters())
             exported.save(folder / FILES[ONNX], external_data=weights > _MOST_IN_ONE_FILE)
+
+
+def order(types: int) -> str:
+    """What the input must be; its axes are dynamic, so no runtime can tell when the two are swapped."""
+    return (
+        f"{INPUT}: int64 ids 0 to {types - 1}, (time, batch), time first; an id outside is an error. "
+        f"{OUTPUT}: nats, (time, batch, {types})"
+    )
 
 
 def read_program(folder: Path, name: str) -> Program:

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from stablernn.analysis.contenders import seconds_of
 from stablernn.analysis.export import Program
+from stablernn.console import log
 from stablernn.data.splits import Split
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.unroll import Recurrent
 
 _PIECE = 1024  # words scored at once
 _TIMED = 4 * _PIECE
+_SCATTER = 0.25  # interquartile range by the median, above which a ratio says little
 _ROUNDS = 7  # at least: on a busy machine the median of three turned the ratio over
 
 
@@ -47,6 +49,52 @@ def largest_difference(ours: SequenceModel, program: Program, split: Split, k: i
     return {"nats": worst, "shapes": shapes}
 
 
+def best_speed(
+    model: SequenceModel,
+    ours: SequenceModel,
+    read_programs: Callable[[], Mapping[str, Program]],
+    split: Split,
+    seconds: float,
+) -> dict[str, Any]:
+    """``scoring_speed`` on one thread and on all; each form counts with the number that serves it best.
+
+    A recurrent model of one stream often loses by a second thread, and a feed-forward one gains: held against each
+    other on a number that suits one of them alone, either comes out ahead.
+
+    Args:
+        model, ours, split: see ``scoring_speed``.
+        read_programs: reads the exported ones, for as many threads as PyTorch uses then.
+        seconds: for all of it.
+
+    Returns:
+        As ``scoring_speed``, with ``threads`` (the best number) by name, ``by_threads`` (all rates), and ``scatter``:
+        the largest of the interquartile ranges of the rounds, by the median.
+    """
+    before = torch.get_num_threads()
+    counts = [before] if model.inputs.weight.device.type == "cuda" else sorted({1, before})
+    measured = {}
+    try:
+        for count in counts:
+            torch.set_num_threads(count)
+            measured[count] = scoring_speed(model, ours, read_programs(), split, seconds / len(counts))
+    finally:
+        torch.set_num_threads(before)
+    by_threads = {count: found["tokens_per_second"] for count, found in measured.items()}
+    best = {name: max(counts, key=lambda count, name=name: by_threads[count][name]) for name in by_threads[before]}
+    scatter = max(measured[count]["scatter"][name] for name, count in best.items())
+    if scatter > _SCATTER:
+        log.warning(
+            f"speed: the rounds of one form scatter by {scatter:.0%}, so no ratio is sure: end what else is at work, "
+            "or give seconds=60"
+        )
+    return measured[before] | {
+        "tokens_per_second": {name: by_threads[count][name] for name, count in best.items()},
+        "threads": best,
+        "by_threads": {str(count): rates for count, rates in by_threads.items()},
+        "scatter": scatter,
+    }
+
+
 @torch.no_grad()
 def scoring_speed(
     model: SequenceModel, ours: SequenceModel, programs: Mapping[str, Program], split: Split, seconds: float
@@ -61,7 +109,8 @@ def scoring_speed(
         seconds: alternate rounds of all of them for about so long, but seven rounds at least.
 
     Returns:
-        ``tokens_per_second`` by name, medians of the rounds; ``rounds``, ``tokens`` a round, ``piece``.
+        ``tokens_per_second`` by name, medians of the rounds; ``scatter`` by name, their interquartile range by the
+        median; ``rounds``, ``tokens`` a round, ``piece``.
     """
     recurrent = SequenceModel(model.inputs, Recurrent(list(model.backbone.cells)), model.objective).eval()
     overlap = ours.backbone.k - 1  # type: ignore[operator]
@@ -98,7 +147,13 @@ def scoring_speed(
             times[name].append(seconds_of(run, device))
     return {
         "tokens_per_second": {name: len(words) / statistics.median(values) for name, values in times.items()},
+        "scatter": {name: _scatter(values) for name, values in times.items()},
         "rounds": len(times["recurrent"]),
         "tokens": len(words),
         "piece": _PIECE,
     }
+
+
+def _scatter(values: list[float]) -> float:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return (high - low) / middle

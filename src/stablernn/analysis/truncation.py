@@ -82,6 +82,7 @@ def truncation_curve(
         scorer.begin(whole[:, 0], _ids(split.targets[piece.start : piece.stop], device))
         for number, (_, states) in enumerate(truncations(cells, x, wanted)):
             scorer.add(number, states[-1].h[lead:, 0])
+            on_position(done + len(piece) * (number + 1) // len(wanted))
         reached = piece.stop
         done += len(piece)
         on_position(done)

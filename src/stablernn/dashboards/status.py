@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.live import Live
 
+from stablernn.compose import literal
 from stablernn.config import identity, run_id
 from stablernn.dashboards.folder import Runs
 from stablernn.dashboards.states import DIVERGED, DONE, FAILED, RunState, kind
@@ -32,7 +33,8 @@ def status(options: DictConfig) -> None:
     folder = Path(options.runs)
     planned = None
     if options.sweep:
-        planned = {run_id(config): kind(identity(config)) for config in expand(shlex.split(options.sweep))}
+        sweep = [literal(argument) for argument in shlex.split(options.sweep)]
+        planned = {run_id(config): kind(identity(config)) for config in expand(sweep)}
     runs = Runs(folder, planned, options.dead_after)
     states = runs.look()
     if not states:

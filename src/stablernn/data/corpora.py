@@ -15,7 +15,7 @@ from typing import Any
 
 from stablernn.console import log
 from stablernn.data import hub
-from stablernn.data.splits import EOS, SPLITS, Corpus, Split
+from stablernn.data.splits import EOS, SPLITS, Corpus, Split, check_lengths
 from stablernn.data.tokens import file_of, narrow, read_tokens
 from stablernn.data.vocabulary import Vocabulary
 from stablernn.errors import ConfigurationError, DataError, MissingDataError
@@ -35,7 +35,7 @@ _said: set[tuple[Path, str]] = set()
 
 def cache_root() -> Path:
     """Folder of the encoded corpora: ``STABLERNN_CACHE``, else ``~/.cache/stablernn``."""
-    return Path(os.environ.get("STABLERNN_CACHE") or Path.home() / ".cache" / "stablernn")
+    return Path(os.environ.get("STABLERNN_CACHE") or "~/.cache/stablernn").expanduser()
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -133,6 +133,7 @@ class WordCorpus:
     ) -> None:
         if not re.fullmatch(r"\w[\w.+-]*", name):
             raise ConfigurationError(f"dataset.name={name} must be a word of letters, digits, - and _")
+        check_lengths(max_tokens or {})
         if name == "embedded" or (name in PUBLISHED and not is_published(name, _plain(expected))):
             title = PUBLISHED[name].title if name in PUBLISHED else "the corpus that is made from a seed"
             raise ConfigurationError(

@@ -1,11 +1,12 @@
 """The embedded corpus: a hidden Markov model over words, whose best perplexity is known for every context k."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Mapping
 
 import numpy as np
 
-from stablernn.data.splits import SPLITS, Corpus, Split
+from stablernn.data.splits import SPLITS, Corpus, Split, check_lengths
 from stablernn.errors import ConfigurationError
 from stablernn.published import PUBLISHED
 
@@ -125,6 +126,9 @@ class EmbeddedCorpus:
         persistence: probability that the topic stays, in [0, 1).
         concentration: how strongly a topic prefers its own words; 0 makes topics alike.
         max_tokens: length of each split.
+
+    Raises:
+        ConfigurationError: a count or a size is none that a text can have.
     """
 
     def __init__(
@@ -143,6 +147,14 @@ class EmbeddedCorpus:
                 f"dataset.name={name} is for {PUBLISHED[name].title} alone: give a corpus that is made from a seed "
                 "another name"
             )
+        for option, value, least in (("types", types, 2), ("topics", topics, 1), ("syntax", syntax, 2)):
+            if value < least:
+                raise ConfigurationError(f"dataset.{option}={value} must be a whole number >= {least}")
+        if seed < 0:
+            raise ConfigurationError(f"dataset.seed={seed} must be a whole number >= 0")
+        if not 0 <= concentration < math.inf:
+            raise ConfigurationError(f"dataset.concentration={concentration} must be a number >= 0")
+        check_lengths(max_tokens, needed=True)
         if types <= syntax:
             raise ConfigurationError(f"dataset.types={types} must exceed dataset.syntax={syntax}")
         if not 0 <= persistence < 1:

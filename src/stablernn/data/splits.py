@@ -7,9 +7,28 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from stablernn.errors import ConfigurationError
+
 EOS = "<eos>"
 SPLITS = ("train", "valid", "test")
 _IDS_A_BLOCK = 1 << 20
+
+
+def check_lengths(max_tokens: Mapping[str, int | None], needed: bool = False) -> None:
+    """Refuse lengths of splits that hold no text.
+
+    Args:
+        max_tokens: a length for each split; None: all of it.
+        needed: whether every split must have one.
+
+    Raises:
+        ConfigurationError: names the split.
+    """
+    for split in SPLITS:
+        count = max_tokens.get(split)
+        if (count is None and needed) or (count is not None and (type(count) is not int or count < 1)):
+            rest = "" if needed else ", or null for all of the split"
+            raise ConfigurationError(f"dataset.max_tokens.{split}={count} must be a whole number of words >= 1{rest}")
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class Windows:
         self.length = length
         if self.steps == 0:
             raise ConfigurationError(
-                f"training.batch_size={batch} needs a token a stream, got {counted(len(split), 'token')}: choose less"
+                f"training.batch_size={batch} needs a token a stream, got {counted(len(split), 'token')}: "
+                "choose fewer streams or more words"
             )
         number, shares = share
         if batch % shares:

@@ -96,6 +96,10 @@ class FeedForward(Backbone):
         return self.cells[0].weight_ih.new_zeros(0, batch, self.cells[0].input_size)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape[1:] != state.shape[1:]:
+            raise ConfigurationError(
+                f"inputs must be (time, batch, ...): they have {x.shape[1]} streams, and the state has {state.shape[1]}"
+            )
         inputs = torch.cat([state, x])
         if len(self.cells) == 1:
             cell = self.cells[0]

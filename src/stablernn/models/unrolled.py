@@ -11,6 +11,7 @@ there are: φ is applied to it again and again, on the same inputs, with the sam
 those repetitions out, but needs to know which positions they are; here T and B may be anything, 1 included.
 """
 
+import torch
 from torch import Tensor, nn
 
 from stablernn.errors import ConfigurationError
@@ -38,6 +39,10 @@ class Unrolled(nn.Module):
         self.k = k
 
     def forward(self, words: Tensor) -> Tensor:
+        if words.dim() != 2:
+            raise ConfigurationError(f"words must be (time, batch), got {words.dim()} axes")
+        # ONNX counts negative ids from the end of the table. Beyond its end no runtime finds a row, and each says so.
+        words = torch.where(words < 0, self.inputs.num_embeddings, words)
         cells: list[Cell] = list(self.cells)  # type: ignore[arg-type]
         projected = cells[0].project_inputs(self.inputs(words))
         # One position and one stream stand for all of them: the first layer's product with zeros costs nothing.

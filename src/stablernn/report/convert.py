@@ -37,7 +37,7 @@ def conversion_table(found: dict[str, Any]) -> Table:
     for name, rate in rates.items():
         ratio = rate / rates["recurrent"]
         told = f"{ratio:.2f} x faster" if ratio >= 1 else f"{1 / ratio:.2f} x slower"
-        lines.append([_FORMS[name], f"{rate:,.0f} tokens/s", told if name != "recurrent" else ""])
+        lines.append([_FORMS[name], f"{rate:,.0f} tokens/s", told if name != "recurrent" else "baseline"])
     where = hardware["processor"]
     if hardware["device"] != where:
         where = f"{hardware['device']}, exported forms on {where}"
@@ -45,10 +45,24 @@ def conversion_table(found: dict[str, Any]) -> Table:
         f"{choice['how']}: {choice['reason']}",
         *([f"gaps measured on {choice['tokens']:,} {choice['split']} words"] if choice["how"] != "own" else []),
         f"speed: all log-probabilities of one stream of {speed['tokens']:,} words, in pieces of {speed['piece']:,}; "
-        f"medians of {counted(speed['rounds'], 'alternating round')}, threads: {hardware['threads']}, {where}",
+        f"medians of {counted(speed['rounds'], 'alternating round')}, {_threads(speed, hardware)}, {where}",
+        *_unsure(speed),
         "a ratio to the recurrent model in PyTorch is also one of runtimes",
     ]
     return Table(f"{found['run']} without recurrence", ["quantity", "value", "of"], lines, notes)
+
+
+def _threads(speed: dict[str, Any], hardware: dict[str, Any]) -> str:
+    """On how many threads each form was timed; older descriptions know one number for all."""
+    if "threads" not in speed:
+        return f"threads: {hardware['threads']}"
+    best = ", ".join(f"{_FORMS[name]} {count}" for name, count in speed["threads"].items())
+    return f"each form on the number of threads that serves it best (of {' and '.join(speed['by_threads'])}): {best}"
+
+
+def _unsure(speed: dict[str, Any]) -> list[str]:
+    scatter = speed.get("scatter")
+    return [f"half of the rounds of a form lie within {scatter:.0%} of its median"] if scatter is not None else []
 
 
 def _nats(value: float, relation: str = "") -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from stablernn.console import console
 from stablernn.errors import ConfigurationError, RecordError
@@ -26,6 +27,7 @@ from stablernn.report.search import winners_table
 from stablernn.report.sweep import sweep_table
 from stablernn.report.tables import Table
 from stablernn.report.truncation import truncation_summary
+from stablernn.report.verdicts import verdicts
 from stablernn.report.weight_distance import weight_distance_table
 
 _UNLIMITED = 10_000  # columns of a terminal
@@ -148,6 +150,15 @@ def print_report(source: Path, study: str = "perplexity") -> None:
             ]
         for shown in filter(None, tables):
             console.print(rich_table(shown))
+
+
+def print_verdicts(source: Path, results: Path) -> None:
+    """A line for each claim in the terminal: what the records below ``source`` say of it."""
+    console.print("[bold]Verdicts[/]", highlight=False)
+    for claim, judgements in verdicts(gather(source, results)):
+        said = [f"{judgement.label} ({judgement.subject})" for judgement in judgements]
+        line = Text(f"  {claim.name} {claim.question} ").append("; ".join(said) or f"not measured yet: {claim.remedy}")
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def _analysed(make: Callable[[Found], Table], part: Section, found: Found) -> Table | None:

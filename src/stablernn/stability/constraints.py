@@ -89,6 +89,7 @@ def constrained_cells(model: SequenceModel) -> Iterable[tuple[Cell, Tensor | Non
         yield cell, model.inputs.weight if layer == 0 else None
 
 
+@torch.no_grad()  # a constraint may write in place without a word about gradients
 def project(constraint: Constraint, model: nn.Module) -> None:
     """Apply ``constraint`` to every cell of ``model`` in place."""
     assert isinstance(model, SequenceModel)

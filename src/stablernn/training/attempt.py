@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 
 from stablernn.config import run_label
 from stablernn.console import log
-from stablernn.errors import RunInUseError, StableRNNError
+from stablernn.errors import RunInUseError, StableRNNError, too_little_memory
 from stablernn.record import Record
 from stablernn.training.interrupt import Interruption
 from stablernn.training.run import run_in_turns
@@ -31,6 +31,10 @@ def attempt_in_turns(config: DictConfig, shared: Interruption | None = None, bes
     except StableRNNError as error:
         log.error(f"{run_label(config)} failed: {error}")
         return None, str(error)
-    except Exception as error:  # a bug or a full disk: the other runs have a right to go on
+    except Exception as error:
+        if (told := too_little_memory(error)) is not None:
+            log.error(f"{run_label(config)} failed: {told}")
+            return None, told
+        # A bug or a full disk: the other runs have a right to go on.
         log.exception(f"{run_label(config)} failed")
         return None, repr(error)

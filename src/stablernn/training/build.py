@@ -3,6 +3,7 @@
 import torch
 from omegaconf import DictConfig
 
+from stablernn.allocator import memory
 from stablernn.config import make
 from stablernn.data.splits import Corpus
 from stablernn.errors import ConfigurationError
@@ -27,17 +28,33 @@ def stream_device(name: str) -> torch.device:
     return pick_device(name) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def check_memory(config: DictConfig, types: int) -> None:
+    """Refuse a model whose weights and gradients cannot fit into the memory of this machine, before it is made.
+
+    Raises:
+        ConfigurationError: says how much it would take and how much there is.
+    """
+    try:
+        with torch.device("meta"):  # shapes alone
+            needed = (
+                8 * _language_model(config, types).size()
+            )  # float32, once for the weights and once for the gradient
+    except RuntimeError:  # more than PyTorch can count
+        needed = 2**63
+    have = memory()
+    if have is not None and needed > have:
+        raise ConfigurationError(
+            f"model.hidden_size={config.model.hidden_size} with model.embedding_size={config.model.embedding_size} and "
+            f"{types:,} types needs {'more than ' if needed == 2**63 else ''}{needed / 2**30:,.0f} GiB for weights and "
+            f"gradients, and this machine has {have / 2**30:,.0f} GiB: choose a smaller model"
+        )
+
+
 def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
     """The model at its initial weights, made from the seed and already on the constraint's set."""
+    check_memory(config, types)
     torch.manual_seed(config.seed)
-    options = {key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")}
-    model = build_language_model(
-        types=types,
-        cell=make(config.model.cell),
-        backbone=make(config.approximation.backbone),
-        head=make(config.head.softmax) if "head" in config else FullSoftmax,
-        **options,
-    )
+    model = _language_model(config, types)
     constraint: Constraint = make(config.stability.constraint)
     for cell, _ in constrained_cells(model):
         constraint.check(cell)
@@ -47,6 +64,17 @@ def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
     set_up_products(device)
     model.objective.precision = precision
     return model.to(device), constraint
+
+
+def _language_model(config: DictConfig, types: int) -> SequenceModel:
+    options = {key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")}
+    return build_language_model(
+        types=types,
+        cell=make(config.model.cell),
+        backbone=make(config.approximation.backbone),
+        head=make(config.head.softmax) if "head" in config else FullSoftmax,
+        **options,
+    )
 
 
 def build_for(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from stablernn.config import Training
+from stablernn.console import log
 from stablernn.data.splits import Corpus
 from stablernn.data.windows import Windows
 from stablernn.models.dropout import draw_from, own_generator
@@ -91,6 +92,8 @@ class Trainer:
         """
         self.resume()
         now, schedule = self.counters, self.schedule
+        if now.update and self.processes.first:
+            log.info(f"{self.folder.name}: resumed at update {now.update} of {self.total_updates}")
         saved = time.monotonic()
         started = saved - now.seconds
         self.model.train()

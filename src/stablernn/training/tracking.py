@@ -1,7 +1,8 @@
 """Weights & Biases, or nothing: what dashboards see. Reports never read it."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 from stablernn.console import log
@@ -9,7 +10,7 @@ from stablernn.errors import ConfigurationError
 
 
 class Run(Protocol):
-    """What training tells a tracker."""
+    """What training tells a tracker; ``values`` hold the number of the update, ``update``."""
 
     def log(self, values: dict[str, float]) -> None: ...
 
@@ -43,6 +44,21 @@ def has_account() -> bool:
         return bool(wbauth.read_netrc_auth(host=settings.base_url))
     except AuthenticationError:  # something else stands in its place
         return False
+
+
+def _keep_out_of_an_unwritable_home(folder: Path) -> None:
+    """W&B keeps caches, settings and its own log in HOME; where it cannot, it prints that log to the terminal."""
+    try:
+        home = Path.home()
+        writable = os.access(home, os.W_OK)
+    except RuntimeError:  # there is none
+        writable = False
+    if not writable:
+        for name in ("CACHE", "CONFIG", "DATA"):
+            place = folder.absolute() / "wandb" / ".home" / name.lower()
+            with suppress(OSError):
+                place.mkdir(parents=True, exist_ok=True)
+            os.environ.setdefault(f"WANDB_{name}_DIR", str(place))
 
 
 class SilentRun:
@@ -99,6 +115,7 @@ class WandbTracking:
     def run(
         self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str
     ) -> AbstractContextManager[Run]:
+        _keep_out_of_an_unwritable_home(Path(folder))
         try:
             import wandb
         except ImportError:
@@ -139,7 +156,8 @@ class _WandbRun(AbstractContextManager[Run]):
         self._run.finish(exit_code=0 if kind is None else 1)
 
     def log(self, values: dict[str, float]) -> None:
-        self._run.log(values)
+        # A run that is resumed writes a log of its own: counted from 0, its rows would take the places of earlier ones.
+        self._run.log(values, step=int(values["update"]))
 
     def summary(self, values: dict[str, Any]) -> None:
         self._run.summary.update(values)

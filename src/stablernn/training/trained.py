@@ -83,7 +83,9 @@ class Trained:
         except (OSError, ValueError):
             known = None
         folders = [folder for folder in dict.fromkeys((self.data, known)) if folder] or [None]
-        return [OmegaConf.merge(dataset, {"path": folder}) for folder in folders]  # type: ignore[misc]
+        # As text, ${A} in the name of a folder would be looked up.
+        paths = [Path(folder) if folder else None for folder in folders]
+        return [OmegaConf.merge(dataset, {"path": path}) for path in paths]  # type: ignore[misc]
 
     @property
     def corpus(self) -> Corpus:

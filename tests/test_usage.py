@@ -1,0 +1,227 @@
+"""What a user meets: paths, mistakes on the command line, sweeps, pauses, too little memory."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import ROOT, SMALL
+
+from stablernn.compose import compose
+from stablernn.errors import ConfigurationError, too_little_memory
+from stablernn.models.cells import RNNCell
+from stablernn.models.language_model import build_language_model
+from stablernn.models.unroll import Recurrent
+from stablernn.stability.constraints import Constraint, project
+from stablernn.training.run import run
+
+TINY = [*SMALL, "model=rnn", "training.max_updates=2"]
+
+
+def script(name: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment, check=False)
+
+
+def one_line(done: subprocess.CompletedProcess) -> str:
+    """The error of a command that was refused: one line and nothing else."""
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [("runs=~/x", "home/x"), ('runs="~/y"', "home/y"), ("runs=a ${A},[b]", "a ${A},[b]")]
+)
+def test_a_path_of_the_command_line_is_expanded_and_else_taken_literally(given, found, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    done = script("train", *TINY, given, cwd=tmp_path, HOME=str(home))
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / found).glob("*/record.json"))) == 1
+    assert not (tmp_path / "~").exists()
+
+
+def test_a_path_of_the_environment_is_expanded_and_else_taken_literally(tmp_path):
+    text = "the cat sat on the mat \n the dog sat on the cat \n" * 40
+    folder = tmp_path / "d ${A}" / "ptb"
+    folder.mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        (folder / f"ptb.{split}.txt").write_text(text)
+    options = ["dataset=ptb", "dataset.expected=null", *TINY[:-2], "training.max_updates=2", "runs=runs"]
+    options = [option for option in options if not option.startswith("dataset.max_tokens")]
+    options += ["dataset.max_tokens={train: null, valid: null, test: null}", "training.batch_size=4"]
+    where = {"HOME": str(tmp_path), "STABLERNN_DATA": "~/d ${A}", "STABLERNN_CACHE": "~/cache"}
+    done = script("train", *options, cwd=tmp_path, **where)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cache").is_dir()
+    done = script("analyze", "analysis=certificate", "runs=runs", "run=ptb", "progress=false", cwd=tmp_path, **where)
+    assert done.returncode == 0, done.stderr
+    named = one_line(script("train", *options, "seed=1", cwd=tmp_path, STABLERNN_DATA="/nowhere/${A}"))
+    assert "no such data in /nowhere/${A}" in named
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["modle=rnn"], "modle is not an option; did you mean model?"),
+        (["optimizr=adam"], "optimizr is not an option; did you mean optimizer?"),
+        (["--mutlirun"], "unrecognized arguments: --mutlirun"),
+        (["dataset.max_tokens.valid=0"], "dataset.max_tokens.valid=0 must be a whole number of words >= 1"),
+        (["dataset.max_tokens.train=-4"], "dataset.max_tokens.train=-4 must be a whole number of words >= 1"),
+        (["dataset.max_tokens.test=null"], "dataset.max_tokens.test=None must be a whole number of words >= 1"),
+        (["dataset.types=-3"], "dataset.types=-3 must be a whole number >= 2"),
+        (["dataset.topics=0"], "dataset.topics=0 must be a whole number >= 1"),
+        (["dataset.syntax=1"], "dataset.syntax=1 must be a whole number >= 2"),
+        (["dataset.seed=-1"], "dataset.seed=-1 must be a whole number >= 0"),
+        (["dataset.concentration=-1"], "dataset.concentration=-1 must be a number >= 0"),
+        (["runs=" + "a/" * 3000], "has 6,059 characters, more than the system allows in a path: choose a shorter one"),
+        (["runs=" + "b" * 300], "more than the system allows in a path: choose a shorter one"),
+        (["model.hidden_size=1000000000"], " GiB for weights and gradients, and this machine has "),
+        (["model.hidden_size=1000000000000"], " GiB for weights and gradients, and this machine has "),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_mistake_is_one_line_that_names_the_option_and_the_remedy(arguments, said, tmp_path):
+    assert said in one_line(script("train", *TINY, *arguments, cwd=tmp_path))
+
+
+def test_flags_may_stand_behind_the_overrides_and_a_sweep_ends_with_a_summary(tmp_path):
+    done = script("train", TINY[0], "-m", *TINY[1:], "truncation.k=0,5", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "truncation.k=0 must be a whole number >= 1" in done.stderr
+    assert "Error executing job" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert re.search(r"2 runs in runs: 1 failed or left out, 1 finished\. Tables .* records=runs", done.stderr)
+    again = script("train", *TINY, "truncation.k=5,6", "--multirun", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "2 runs in runs: 2 finished." in again.stderr
+
+
+class LoggedRun:
+    """Stands for a run of W&B: keeps the rows that it is given."""
+
+    def __init__(self) -> None:
+        self.rows, self.summary = [], {}
+
+    def log(self, values, step=None):
+        self.rows.append((step, values["update"]))
+
+    def define_metric(self, *_, **__):
+        pass
+
+    def finish(self, exit_code):
+        pass
+
+
+def test_a_resumed_run_says_where_it_goes_on_and_its_curves_do_not_begin_again(small, monkeypatch, caplog):
+    """Each part is a log of its own; rows counted from 0 again would take the places of those before the pause."""
+    segments: list[LoggedRun] = []
+    wandb = SimpleNamespace(init=lambda **_: segments.append(LoggedRun()) or segments[-1], Settings=dict)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    caplog.set_level(logging.INFO)
+    options = ["model=rnn", "tracking=offline", "training.log_every=1"]
+    run(small(*options, "training.pause_after=1"))
+    assert "resumed" not in caplog.text
+    run(small(*options))
+    update = int(re.search(r"resumed at update (\d+) of \d+", caplog.text)[1])
+    before, after = ([step for step, _ in segment.rows] for segment in segments)
+    assert all(step == count for segment in segments for step, count in segment.rows)
+    assert before
+    assert after
+    assert max(before) <= update < min(after)
+
+
+def test_a_home_that_cannot_be_written_to_is_no_reason_to_say_anything(tmp_path):
+    options = [option for option in TINY if option != "tracking=none"] + ["tracking=offline"]
+    done = script("train", *options, cwd=tmp_path, HOME="/proc/none")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert ": finished, " in line
+
+
+class Halving(Constraint):
+    """Written as a user would: in place, without a word about gradients."""
+
+    def project(self, cell, inputs):
+        cell.weight_hh.mul_(0.5)
+
+
+def test_a_constraint_may_write_in_place():
+    model = build_language_model(11, RNNCell, Recurrent, 4, 4)
+    (cell,) = model.backbone.cells
+    before = cell.weight_hh.detach().clone()
+    project(Halving(), model)
+    assert torch.equal(cell.weight_hh, before / 2)
+    assert cell.weight_hh.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("error", "amount"),
+    [
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2147483648 bytes."),
+            "2.0 GiB",
+        ),
+        (MemoryError("Unable to allocate 7.45 GiB for an array with shape (1000000000,)"), "7.45 GiB"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), "20.00 GiB"),
+    ],
+)
+def test_exhausted_memory_is_one_line_with_a_remedy(error, amount):
+    said = too_little_memory(error)
+    assert amount in said
+    assert "choose a smaller model.hidden_size" in said
+    assert "\n" not in said
+
+
+def test_another_error_is_not_taken_for_exhausted_memory():
+    assert too_little_memory(RuntimeError("a bug")) is None
+
+
+def test_a_plan_of_more_than_a_day_asks_first_and_says_what_it_does_meanwhile(tmp_path, monkeypatch, capfd):
+    from stablernn import reproduce as module
+
+    options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", "study=linear_systems", "profile=smoke"])
+    began = []
+    monkeypatch.setattr(module, "print_plan", lambda *_: 3 * module.DAY)
+    monkeypatch.setattr(module.Study, "carry_out", lambda study: began.append(study.name) or ([], 0))
+    monkeypatch.setattr(module.Study, "print", lambda study: None)
+    monkeypatch.setattr(module, "write_report", lambda *_: [tmp_path / "index.html"])
+    monkeypatch.setattr(module.sys, "stdin", None)
+    with pytest.raises(ConfigurationError, match=r"this plan takes some 3\.0 days .* add confirm=true"):
+        module.reproduce(options)
+    assert "Planning: composing the runs" in capfd.readouterr().err
+    monkeypatch.setattr(module.sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    for answer, starts in (("", False), ("n", False), ("y", True)):
+        monkeypatch.setattr(module.console, "input", lambda *_, answer=answer, **__: answer)
+        if starts:
+            module.reproduce(options)
+        else:
+            with pytest.raises(ConfigurationError, match="not started"):
+                module.reproduce(options)
+    options.confirm = True
+    monkeypatch.setattr(module.sys, "stdin", None)
+    module.reproduce(options)
+    assert began == ["linear_systems"] * 2
+
+
+def test_what_takes_minutes_says_so_once_without_a_terminal(monkeypatch, caplog):
+    from stablernn import console
+
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    caplog.set_level(logging.INFO)
+    long, short = console.open_bar("long", 100), console.open_bar("short", 100)
+    for second in (1, 10, 20):
+        now[0] = float(second)
+        long.update(second // 10)
+        short.update(5 * second)
+    assert [message for message in caplog.messages if "left" in message] == ["long: about 16.5 min left"]
