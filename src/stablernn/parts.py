@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 
 from stablernn.config import run_id
-from stablernn.record import read_record
+from stablernn.record import read_run
 from stablernn.report.search import TRIAL_FILE, load_trials
 from stablernn.search import Search
 from stablernn.training.build import pick_device
@@ -92,7 +92,7 @@ class Part:
         return [
             Trained(
                 Path(config.runs) / run_id(config),
-                read_record(Path(config.runs) / run_id(config)),
+                read_run(Path(config.runs) / run_id(config)),
                 config.dataset.get("path"),
                 pick_device(config.device),
             )

@@ -1,6 +1,5 @@
 """The table of step times, from the JSON that a benchmark leaves."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from stablernn.console import console
 from stablernn.files import write_text
 from stablernn.report.formats import markdown
 from stablernn.report.jobs import jobs_table
+from stablernn.report.load import load_bench
 from stablernn.report.sequences import (
     curve_table,
     memory_table,
@@ -46,21 +46,19 @@ _LEFT = 3
 def write_bench(steps: Path, lengths: Path, jobs: Path, goals: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Tables and figures of the measurements that there are, printed and written; returns the files."""
     written = []
-    if steps.is_file():
-        measured = json.loads(steps.read_text(encoding="utf-8"))
+    if (measured := load_bench(steps, "step")) is not None:
         print_bench(measured)
         write_text(steps.with_suffix(".md"), bench_markdown(measured, goals))
         written.append(steps.with_suffix(".md"))
-    if lengths.is_file():
-        measured = json.loads(lengths.read_text(encoding="utf-8"))
+    if (measured := load_bench(lengths, "sequences")) is not None:
         shown = [sequence_table(measured)] if measured.get("cases") else []
         for table in (*shown, memory_table(measured), curve_table(measured)):
             if table is not None:
                 console.print(rich_table(table))
         write_text(lengths.with_suffix(".md"), sequences_markdown(measured, "Feed-forward against recurrent"))
         written.append(lengths.with_suffix(".md"))
-    if jobs.is_file():
-        shown = jobs_table(json.loads(jobs.read_text(encoding="utf-8")))
+    if (measured := load_bench(jobs, "jobs")) is not None:
+        shown = jobs_table(measured)
         console.print(rich_table(shown))
         write_text(jobs.with_suffix(".md"), markdown(shown))
         written.append(jobs.with_suffix(".md"))

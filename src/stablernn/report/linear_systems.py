@@ -8,6 +8,7 @@ from typing import Any
 from stablernn.report.load import load_results
 from stablernn.report.tables import Table
 from stablernn.report.truncation import short
+from stablernn.schemas import check_linear
 from stablernn.wording import counted
 
 NAME = "linear_systems"
@@ -17,7 +18,7 @@ _KINDS = ("matrix", "scalar")
 
 def load_linear_systems(folder: Path) -> dict[str, dict[str, Any]]:
     """The results in a folder by the names of their files; one that is unreadable is named and left out."""
-    return load_results(folder.glob("*.json"), lambda found: found["options"]["kind"] in _KINDS)
+    return load_results(folder.glob("*.json"), check_linear)
 
 
 def linear_tables(found: Results) -> list[Table]:

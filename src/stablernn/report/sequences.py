@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stablernn.report.formats import markdown
-from stablernn.report.names import MODEL_NAMES
+from stablernn.report.names import MODEL_NAMES, rank
 from stablernn.report.tables import Table
 from stablernn.report.truncation import short
 from stablernn.wording import counted
@@ -18,7 +18,7 @@ def sequence_table(measured: Mapping[str, Any]) -> Table:
     lines = []
     for case in cases:
         seconds, tokens = case["seconds"], case["batch"] * case["steps"]
-        line = [MODEL_NAMES[case["model"]], case["work"], str(case["batch"]), f"{case['steps']:,}"]
+        line = [MODEL_NAMES.get(case["model"], case["model"]), case["work"], str(case["batch"]), f"{case['steps']:,}"]
         line += [f"{tokens / seconds['recurrent']:,.0f}" if "recurrent" in seconds else "–"]
         lines.append(line + [_ratio(ratio(measured, case, k, whole)) for whole in (False, True) for k in ks])
     size = cases[0]["size"]
@@ -47,7 +47,7 @@ def memory_table(measured: Mapping[str, Any]) -> Table | None:
     names = list(cases[0]["memory"])
     heads = ["model", "batch", "steps", *names]
     lines = [
-        [MODEL_NAMES[case["model"]], str(case["batch"]), f"{case['steps']:,}"]
+        [MODEL_NAMES.get(case["model"], case["model"]), str(case["batch"]), f"{case['steps']:,}"]
         + [f"{case['memory'].get(name, 0) / 2**20:,.0f}" for name in names]
         for case in cases
     ]
@@ -125,5 +125,4 @@ def _contexts(measured: Mapping[str, Any]) -> list[int]:
 
 def _sorted(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     keys = ("model", "work", "batch", "steps")
-    order = list(MODEL_NAMES)
-    return sorted(measured["cases"].values(), key=lambda c: (order.index(c["model"]), *(c[key] for key in keys[1:])))
+    return sorted(measured["cases"].values(), key=lambda c: (rank(c["model"]), *(c[key] for key in keys)))

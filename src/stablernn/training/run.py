@@ -10,7 +10,7 @@ from stablernn.checks import check
 from stablernn.config import Training, identity, make, run_id
 from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
-from stablernn.files import remove_leftovers, writing
+from stablernn.files import refuse_links, remove_leftovers, writing
 from stablernn.record import PAUSED, PAUSED_FILE, Record
 from stablernn.training.build import build_for, pick_device, stream_device
 from stablernn.training.counters import Counters
@@ -79,6 +79,7 @@ def _unfinished(
     if processes.first:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder)
     else:
         torch.manual_seed(config.seed + processes.rank * _SEEDS_APART)  # each draws masks of its own
     tags = [
