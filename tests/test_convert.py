@@ -24,7 +24,7 @@ from stablernn.analysis.scoring import log_probabilities
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, ExportError, RecordError
-from stablernn.files import replacing_folder
+from stablernn.files import replacing_folder, write_json
 from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.truncated import FeedForward
@@ -211,7 +211,8 @@ def altered(converted, tmp_path: Path, **changes) -> Path:
         for parent in parents:
             node = node[parent]
         node[last] = value
-    (folder / DESCRIPTION).write_text(json.dumps(values))
+    del values["checksum"]
+    write_json(folder / DESCRIPTION, values)
     return folder
 
 

@@ -334,8 +334,9 @@ def test_an_analysis_that_is_unreadable_is_named_and_left_out(tmp_path, caplog):
     assert load_analyses(tmp_path, "certificate") == []
     (tmp_path / entry.id / "certificate.json").write_text("{")
     assert load_analyses(tmp_path, "certificate") == []
-    (tmp_path / entry.id / "certificate.json").write_text('{"k": 3}')
-    assert load_analyses(tmp_path, "certificate")[0][1] == {"k": 3}
+    assert "certificate.json is damaged" in caplog.text
+    write_json(tmp_path / entry.id / "truncation.json", curve([100.0, 90.0]))
+    assert load_analyses(tmp_path, "truncation")[0][1] == curve([100.0, 90.0])
 
 
 def test_a_run_published_by_two_studies_counts_once(tmp_path):
@@ -377,7 +378,6 @@ def curve(perplexities, certified=None, optimal=None, words=100):
     """What analysis=truncation leaves, for k = 1, 2, ..."""
     nats = [math.log(value / perplexities[-1]) for value in perplexities]
     return {
-        "run": "r",
         "options": {"split": "test", "k_max": len(perplexities)},
         "words": words,
         "recurrent": {"perplexity": perplexities[-1]},

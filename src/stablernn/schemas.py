@@ -103,12 +103,11 @@ _OPTIONS = mapping({"options": ANY_MAPPING})
 _CERTIFIED = mapping(
     {"state": optional(several(NUMBER)), "nats": optional(several(NUMBER))}, {"reason": optional(TEXT)}
 )
+_AVERAGES = mapping(dict.fromkeys(("mean", "geometric"), optional(NUMBER)))
 _MOMENT = mapping(
-    {"mean": NUMBERS, "fallen": optional(COUNT)},
+    {"mean": NUMBERS, "fallen": optional(COUNT), "slope": _AVERAGES, "error": _AVERAGES},
     {
         "update": COUNT,
-        "slope": every(optional(NUMBER)),
-        "error": every(optional(NUMBER)),
         **dict.fromkeys(("geometric", "median", "low", "high"), several(optional(NUMBER))),
     },
 )
@@ -134,8 +133,11 @@ ANALYSES: Mapping[str, Schema] = {
         }
     ),
     "gradient_horizon": mapping(
-        {"options": mapping({"horizon": SIZE}, {"streams": COUNT, "split": TEXT})},
-        {"stages": mapping(dict.fromkeys(("initial", "best", "last"), _MOMENT)), "during": several(_MOMENT)},
+        {
+            "options": mapping({"horizon": SIZE}, {"streams": COUNT, "split": TEXT}),
+            "stages": mapping(dict.fromkeys(("initial", "best", "last"), _MOMENT)),
+        },
+        {"during": several({**_MOMENT, "required": [*_MOMENT["required"], "update"]})},
     ),
     "recurrence": mapping(
         {
@@ -175,7 +177,9 @@ ANALYSES: Mapping[str, Schema] = {
         }
     ),
 }
-_DESCENT = mapping({"error": NUMBERS, "distance": several(NUMBERS, 1)}, {"bound": several(NUMBERS, 1)})
+_DESCENT = mapping(
+    {"error": several(optional(NUMBER), least=1), "distance": several(NUMBERS, 1)}, {"bound": several(NUMBERS, 1)}
+)
 _MATRIX = mapping(
     {
         "options": mapping({"norm": NUMBER, "seed": COUNT, "lengths": several(SIZE, 1), "length": SIZE, "steps": SIZE}),

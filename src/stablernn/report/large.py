@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stablernn.console import console
+from stablernn.escaping import markdown_text
 from stablernn.files import write_text
 from stablernn.report.formats import markdown
 from stablernn.report.load import load_bench
@@ -23,7 +24,7 @@ def write_large(path: Path) -> list[Path]:
     tables = [encoding_table(measured), training_table(measured)]
     for table in tables:
         console.print(rich_table(table))
-    text = f"# A vocabulary of {measured['text']['types']:,} types on {measured['hardware']}\n\n"
+    text = f"# A vocabulary of {measured['text']['types']:,} types on {markdown_text(measured['hardware'])}\n\n"
     write_text(path.with_suffix(".md"), text + "\n".join(markdown(table) for table in tables))
     return [path.with_suffix(".md")]
 

@@ -13,6 +13,7 @@ import altair as alt
 import vl_convert
 from PIL import Image
 
+from stablernn.escaping import visible
 from stablernn.files import replacing, write_text
 from stablernn.report.axes import scaled
 from stablernn.report.figure import Figure, Panel
@@ -81,7 +82,17 @@ def export(figure: Figure, folder: Path) -> list[Path]:
 def _specification(figure: Figure) -> dict[str, Any]:
     told = {"title": alt.TitleParams(_marked(figure.where.replace("`", "")), **_WHERE)} if figure.where else {}
     drawn = alt.concat(*(_panel(figure, panel) for panel in figure.panels), columns=_COLUMNS, spacing=16, **told)
-    return drawn.resolve_scale(color="shared", strokeDash="shared", fill="shared").configure(**_CONFIG).to_dict()
+    drawn = drawn.resolve_scale(color="shared", strokeDash="shared", fill="shared").configure(**_CONFIG).to_dict()
+    return _visible(drawn)
+
+
+def _visible(node: Any) -> Any:
+    """The renderer ends the whole process at some characters that are no sign, so none gets there."""
+    if isinstance(node, dict):
+        return {key: _visible(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_visible(value) for value in node]
+    return visible(node) if isinstance(node, str) else node
 
 
 def _panel(figure: Figure, panel: Panel) -> alt.LayerChart:

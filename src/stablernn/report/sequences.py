@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stablernn.escaping import markdown_text
 from stablernn.report.formats import markdown
 from stablernn.report.names import MODEL_NAMES, rank
 from stablernn.report.tables import Table
@@ -94,7 +95,7 @@ def sequences_markdown(measured: Mapping[str, Any], title: str) -> str:
     """Every table of the file as one document."""
     tables = [sequence_table(measured)] if measured.get("cases") else []
     tables += [table for table in (memory_table(measured), curve_table(measured)) if table is not None]
-    return f"# {title} on {measured['hardware']}\n\n" + "\n".join(markdown(table) for table in tables)
+    return f"# {title} on {markdown_text(measured['hardware'])}\n\n" + "\n".join(markdown(table) for table in tables)
 
 
 def ratio(measured: Mapping[str, Any], case: Mapping[str, Any], k: int, whole: bool) -> float | None:
