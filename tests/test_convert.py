@@ -30,6 +30,7 @@ from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Recurrent
 from stablernn.models.unrolled import Unrolled
+from stablernn.record import read_record
 from stablernn.report.convert import conversion_table
 from stablernn.stability.certificates import certify
 from stablernn.training.run import run
@@ -341,9 +342,9 @@ def test_the_script_converts_one_run(trained, tmp_path):
 
 def test_a_name_that_fits_several_runs_is_refused_with_their_ids(trained, tmp_path):
     for name in ("twice-a", "twice-b"):
-        (tmp_path / name).mkdir()
-        for file in ("record.json", "history.jsonl"):
-            (tmp_path / name / file).write_bytes((trained.folder / file).read_bytes())
+        entry = read_record(trained.folder)
+        entry.id = name
+        entry.write(tmp_path / name)
     convert_script = runpy.run_path(str(ROOT / "scripts" / "convert.py"))["convert"]
     with pytest.raises(ConfigurationError, match=r"run=twice names 2 runs; give more of one id:\n  \S+\n  \S+"):
         convert_script(compose("convert", [f"runs={tmp_path}", "run=twice"]))

@@ -167,7 +167,8 @@ BEGIN, END = "<!-- perplexity table: written by make report -->", "<!-- end of t
     ],
 )
 def test_a_readme_without_a_place_for_the_table_is_refused_before_anything_is_written(text, told, tmp_path, plan):
-    record(90.0).write(tmp_path / "records" / "one")
+    entry = record(90.0)
+    entry.write(tmp_path / "records" / entry.id)
     readme = tmp_path / "READMEE.md"
     if text is not None:
         readme.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -197,7 +198,8 @@ def test_without_what_draws_the_tables_are_written_and_it_is_named(missing, tmp_
 
 
 def test_a_damaged_record_is_left_out_and_named(tmp_path, caplog):
-    record(90.0).write(tmp_path / "good")
+    good = record(90.0)
+    good.write(tmp_path / good.id)
     record(91.0).write(tmp_path / "bad")
     (tmp_path / "bad" / "record.json").write_text("{")
     with pytest.raises(RecordError, match="not a whole run record"):

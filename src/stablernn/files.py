@@ -91,6 +91,18 @@ def remove_leftovers(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all; a link at ``target`` is replaced, and none at ``source`` is followed.
+
+    Raises:
+        OSError: ``source`` cannot be read, or is a link.
+        StorageError: ``target`` cannot be written.
+    """
+    content = read_bytes(source)
+    with replacing(target) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig
 
 from stablernn.config import run_id
+from stablernn.files import refuse_links
 from stablernn.record import read_run
 from stablernn.report.search import TRIAL_FILE, load_trials
 from stablernn.search import Search
@@ -144,6 +145,7 @@ class SearchPart(Part):
 
     def publish(self, folder: Path) -> None:
         """Copy the trials to where reports read them; older ones of the same data make room."""
+        refuse_links(folder)
         for old in load_trials(folder):
             if old.data["name"] == self.data:
                 shutil.rmtree(folder / old.id, ignore_errors=True)

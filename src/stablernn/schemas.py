@@ -284,7 +284,12 @@ PROGRESS = mapping(
     | {"ended": optional(TEXT)},
 )
 CONVERTED = mapping(
-    {"schema": COUNT, "config": ANY_MAPPING, "types": SIZE, "files": every(mapping({"bytes": COUNT, "sha256": TEXT}))}
+    {
+        "schema": COUNT,
+        "config": ANY_MAPPING,
+        "types": {"type": "integer"},
+        "files": every(mapping({"bytes": COUNT, "sha256": TEXT})),
+    }
 )
 
 

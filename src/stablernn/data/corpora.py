@@ -5,7 +5,6 @@ The encoded copy carries the checksums of its files: one that is damaged is neve
 
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from stablernn.data.tokens import file_of, narrow, read_tokens
 from stablernn.data.vocabulary import Vocabulary
 from stablernn.errors import ConfigurationError, DataError
 from stablernn.files import file_digest, json_digest, parse_json, write_json, write_text, writing
+from stablernn.schemas import is_name
 from stablernn.wording import counted
 
 _COUNTS = "counts.json"
@@ -81,8 +81,14 @@ class WordCorpus:
         expected: Mapping[str, Any] | None = None,
         max_tokens: Mapping[str, int | None] | None = None,
     ) -> None:
-        if not re.fullmatch(r"\w[\w.+-]*", name):
+        if not is_name(name):
             raise ConfigurationError(f"dataset.name={name} must be a word of letters, digits, - and _")
+        for option, part in (
+            ("dataset.folder", folder),
+            *((f"dataset.file_names.{s}", n) for s, n in file_names.items()),
+        ):
+            if Path(part).is_absolute() or ".." in Path(part).parts:
+                raise ConfigurationError(f"dataset.{option}={part} must lie inside the folder of the data")
         self.name = name
         self.path = path
         self.folder = folder
