@@ -36,6 +36,7 @@ from stablernn.report.figure import Axis, Curve, Drawing
 from stablernn.report.formats import comma_separated, markdown
 from stablernn.report.latex import latex
 from stablernn.report.load import load_analyses, load_records
+from stablernn.report.palette import COLOURS
 from stablernn.report.serve import make_server
 from stablernn.report.tables import Table
 from stablernn.report.verdicts import verdicts
@@ -171,7 +172,7 @@ def test_numbers_stay_numbers_in_a_spreadsheet():
 @pytest.mark.parametrize("text", TEXTS, ids=repr)
 def test_a_figure_of_any_text_is_drawn(text, tmp_path):
     drawing = Drawing()
-    drawing.line(text, Curve(text, "blue"), [(1, 2), (2, 3)], ["run"])
+    drawing.line(text, Curve(text, next(iter(COLOURS))), [(1, 2), (2, 3)], ["run"])
     figure = drawing.figure("f", text, text, Axis(text), Axis(text))
     assert figure is not None
     svg, png = export(replace(figure, where=text), tmp_path)
@@ -238,14 +239,16 @@ def test_the_view_of_runs_and_the_log_show_escape_sequences_as_text(tmp_path, ca
 # ---- damage
 
 
-def committed_results(folder: Path) -> Path:
+ANALYSES = ("certificate", "contraction", "gradient_horizon", "recurrence", "truncation", "weight_distance")
+
+
+def committed_results(folder: Path, analyses=ANALYSES) -> Path:
     """A small copy of the committed results with a file of every kind."""
-    wanted = ["certificate", "contraction", "gradient_horizon", "recurrence", "truncation", "weight_distance"]
-    for name in wanted:
+    for name in analyses:
         source = sorted((COMMITTED / "records").rglob(f"{name}.json"))[0].parent
         shutil.copytree(source, folder / source.relative_to(COMMITTED), dirs_exist_ok=True)
     linear = folder / "records" / "linear_systems"
-    linear.mkdir()
+    linear.mkdir(parents=True)
     for name in ("matrix-0.5-s0.json", "scalar-0.5.json"):
         shutil.copy(COMMITTED / "records" / "linear_systems" / name, linear)
     (folder / "bench").mkdir()
@@ -338,14 +341,20 @@ def altered(node, path=()):
             yield path[:-1], path[-1], other
 
 
+@pytest.mark.parametrize("every", [23, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("record", "test_blocks")])
-def test_a_file_of_another_making_under_a_checksum_that_fits_ends_no_report(kind, results, caplog):
+def test_a_file_of_another_making_under_a_checksum_that_fits_ends_no_report(kind, every, tmp_path, caplog):
+    results = committed_results(tmp_path, [kind] if kind in ANALYSES else [])
+    for other in results.rglob("*.json"):
+        if kind not in ANALYSES and other.stem != kind:
+            other.unlink()
     path = sorted(results.rglob(f"{kind}.json"))[0]
     whole = read_json(path)
+    del whole["versions"]
+    for part in ("cases", "curves"):  # two of many that are alike
+        whole |= {part: dict(list(whole[part].items())[:2])} if part in whole else {}
     tried = left_out = 0
-    for parents, key, other in altered(whole):
-        if tried > 0 and parents[:1] in (("versions",), ("commit",)):
-            continue
+    for parents, key, other in list(altered(whole))[::every]:
         values = json.loads(json.dumps(whole))
         node = values
         for parent in parents:
@@ -363,8 +372,8 @@ def test_a_file_of_another_making_under_a_checksum_that_fits_ends_no_report(kind
             path.write_bytes(before)
         tried += 1
         left_out += path.name in caplog.text
-    assert tried > 20
-    assert left_out > 5
+    assert tried > 5
+    assert 0 < left_out < tried
 
 
 def test_a_checksum_is_of_the_values_and_not_of_their_layout(tmp_path):
@@ -573,8 +582,20 @@ def test_only_requests_that_name_this_machine_are_answered(host, served):
 
 @pytest.mark.parametrize(
     "path",
-    ["/%00", "/report/%00", "/report/", "/tables/", "/records/", "/bench/sequences-a-processor.json", "/../x", "/%0a"]
-    + ["/report/../tables/perplexity.md/", "/tables/%2e%2e/report/index.html", "//etc/passwd", "/report/%ff"],
+    [
+        "/%00",
+        "/%0a",
+        "/report/%00",
+        "/report/%ff",
+        "/report/",
+        "/tables/",
+        "/records/",
+        "/bench/sequences-a-processor.json",
+        "/../x",
+        "/report/../tables/perplexity.md/",
+        "/tables/%2e%2e/report/index.html",
+        "//etc/passwd",
+    ],
 )
 def test_nothing_else_is_served_and_no_path_ends_in_a_traceback(path, served, capfd):
     assert served(path)[0] == 404

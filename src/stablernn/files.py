@@ -33,10 +33,12 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # less what the umask takes away
+        mode = temporary.stat().st_mode
         try:
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
+            temporary.chmod(mode)  # some libraries write a file of their own under this name
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

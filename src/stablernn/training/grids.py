@@ -93,8 +93,8 @@ def winner_settings(path: Path) -> dict[str, Any]:
         )
     try:
         written = OmegaConf.to_container(OmegaConf.load(path))
-        if not isinstance(written, dict):
-            raise ValueError("it holds no mapping")
+        if not isinstance(written, dict) or not written:
+            raise ValueError("it holds no settings")
     except (OSError, ValueError, RecursionError, OmegaConfBaseException, YAMLError) as error:
         why = " ".join(str(error).split())[:200]
         raise ConfigurationError(f"{path} is not a winner of a search ({why}): {_WRITTEN_ANEW}") from None
