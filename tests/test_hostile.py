@@ -372,7 +372,7 @@ def test_a_file_of_another_making_under_a_checksum_that_fits_ends_no_report(kind
             path.write_bytes(before)
         tried += 1
         left_out += path.name in caplog.text
-    assert tried > 5
+    assert tried >= 4
     assert 0 < left_out < tried
 
 

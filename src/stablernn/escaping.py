@@ -21,6 +21,11 @@ def terminal(text: str) -> str:
     return "".join(part if part in "\n\t" else visible(part) for part in re.split(r"([\n\t])", text))
 
 
+def drawn(text: str) -> str:
+    r"""``visible`` text for the drawing library, which takes ``\\x1b`` for the character again."""
+    return visible(text).replace("\\", "/")
+
+
 def csv_cell(text: str) -> str:
     """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe, a number none."""
     text = visible(text)

@@ -178,15 +178,16 @@ ANALYSES: Mapping[str, Schema] = {
     ),
 }
 _DESCENT = mapping(
-    {"error": several(optional(NUMBER), least=1), "distance": several(NUMBERS, 1)}, {"bound": several(NUMBERS, 1)}
+    {"updates": several(COUNT, 1), "error": several(optional(NUMBER), 1), "distance": several(NUMBERS, 1)},
+    {"bound": several(NUMBERS, 1), "width": NUMBER},
 )
 _MATRIX = mapping(
     {
         "options": mapping({"norm": NUMBER, "seed": COUNT, "lengths": several(SIZE, 1), "length": SIZE, "steps": SIZE}),
         "best": _DESCENT,
-        "proven": optional(_DESCENT),
+        "proven": optional({**_DESCENT, "required": [*_DESCENT["required"], "bound", "width"]}),
         "step_sizes": NUMBERS,
-        "errors": several(NUMBER),
+        "errors": several(optional(NUMBER)),
     }
 )
 _SCALAR = mapping(
@@ -223,6 +224,7 @@ _SEQUENCE = mapping(
         "seconds": _TIMES,
         "memory": _BYTES,
         "left_out": every(TEXT),
+        "rounds": every(SIZE),
     },
     {"commit": TEXT},
 )
@@ -359,7 +361,9 @@ def check_linear(values: dict[str, Any]) -> None:
     if kind == "scalar":
         check_alike(values, ("end", "rates", "reached"))
         return
+    check_alike(values, ("step_sizes", "errors"))
     for descent in filter(None, (values["best"], values["proven"])):
+        check_alike(descent, ("updates", "error", "distance", "bound"))
         for name in ("distance", "bound"):
             if any(len(row) != len(values["options"]["lengths"]) for row in descent.get(name, ())):
                 raise ValueError(f"{name} is not told for each of options.lengths")
