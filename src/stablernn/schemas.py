@@ -119,7 +119,9 @@ _STAGE = mapping(
 ANALYSES: Mapping[str, Schema] = {
     "certificate": mapping(
         {
-            "options": mapping({"lengths": several(SIZE, 1), "epsilon": NUMBER}, {"tokens": COUNT, "split": TEXT}),
+            "options": mapping(
+                {"lengths": several(SIZE, 1), "epsilon": NUMBER, "tokens": COUNT, "split": TEXT, "k_max": SIZE}
+            ),
             "certificate": mapping({"certified": {"type": "boolean"}}, {"reason": TEXT, "norm": optional(TEXT)}),
             "certified": every(optional(NUMBER)),
             "measured": every(mapping({"largest": NUMBER})),
@@ -128,13 +130,13 @@ ANALYSES: Mapping[str, Schema] = {
     ),
     "contraction": mapping(
         {
-            "options": mapping({"longest": SIZE}, {"streams": COUNT, "split": TEXT}),
+            "options": mapping({"longest": SIZE, "streams": COUNT, "split": TEXT}),
             "stages": {"type": "object", "additionalProperties": _STAGE, "minProperties": 1},
         }
     ),
     "gradient_horizon": mapping(
         {
-            "options": mapping({"horizon": SIZE}, {"streams": COUNT, "split": TEXT}),
+            "options": mapping({"horizon": SIZE, "streams": COUNT, "split": TEXT}),
             "stages": mapping(dict.fromkeys(("initial", "best", "last"), _MOMENT)),
         },
         {"during": several({**_MOMENT, "required": [*_MOMENT["required"], "update"]})},
@@ -152,7 +154,8 @@ ANALYSES: Mapping[str, Schema] = {
     ),
     "truncation": mapping(
         {
-            "options": mapping({}, {"split": TEXT}),
+            "options": mapping({"split": TEXT}),
+            "words": COUNT,
             "k": several(SIZE, 1),
             "perplexity": NUMBERS,
             "log_perplexity": NUMBERS,
@@ -160,7 +163,6 @@ ANALYSES: Mapping[str, Schema] = {
             "certified": _CERTIFIED,
         },
         {
-            "words": COUNT,
             "optimal": optional(several(NUMBER)),
             "optimal_whole_past": optional(NUMBER),
             "largest": several(NUMBER),
