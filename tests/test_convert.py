@@ -25,12 +25,13 @@ from stablernn.analysis.scoring import log_probabilities
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, ExportError, RecordError
-from stablernn.files import replacing_folder
+from stablernn.files import replacing_folder, write_json
 from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Recurrent
 from stablernn.models.unrolled import Unrolled
+from stablernn.record import read_record
 from stablernn.report.convert import conversion_table
 from stablernn.stability.certificates import certify
 from stablernn.training.run import run
@@ -273,7 +274,8 @@ def altered(converted, tmp_path: Path, **changes) -> Path:
         for parent in parents:
             node = node[parent]
         node[last] = value
-    (folder / DESCRIPTION).write_text(json.dumps(values))
+    del values["checksum"]
+    write_json(folder / DESCRIPTION, values)
     return folder
 
 
@@ -402,9 +404,9 @@ def test_the_script_converts_one_run(trained, tmp_path):
 
 def test_a_name_that_fits_several_runs_is_refused_with_their_ids(trained, tmp_path):
     for name in ("twice-a", "twice-b"):
-        (tmp_path / name).mkdir()
-        for file in ("record.json", "history.jsonl"):
-            (tmp_path / name / file).write_bytes((trained.folder / file).read_bytes())
+        entry = read_record(trained.folder)
+        entry.id = name
+        entry.write(tmp_path / name)
     convert_script = runpy.run_path(str(ROOT / "scripts" / "convert.py"))["convert"]
     with pytest.raises(ConfigurationError, match=r"run=twice names 2 runs; give more of one id:\n  \S+\n  \S+"):
         convert_script(compose("convert", [f"runs={tmp_path}", "run=twice"]))

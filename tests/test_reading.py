@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from test_report import certified, only_section, record
+from test_report import certified, curve, only_section, record
 
 from stablernn.files import write_json
 from stablernn.report.axes import scaled
@@ -121,7 +121,7 @@ def test_analyses_come_in_the_order_of_the_tables(tmp_path):
     for number, entry in enumerate(reversed(entries)):
         entry.id = f"run-{number}"
         entry.write(tmp_path / entry.id)
-        write_json(tmp_path / entry.id / "truncation.json", {})
+        write_json(tmp_path / entry.id / "truncation.json", curve([90.0]))
     assert [entry.id for entry, _ in load_analyses(tmp_path, "truncation")] == [entry.id for entry in entries]
 
 

@@ -172,7 +172,8 @@ BEGIN, END = "<!-- perplexity table: written by make report -->", "<!-- end of t
     ],
 )
 def test_a_readme_without_a_place_for_the_table_is_refused_before_anything_is_written(text, told, tmp_path, plan):
-    record(90.0).write(tmp_path / "records" / "one")
+    entry = record(90.0)
+    entry.write(tmp_path / "records" / entry.id)
     readme = tmp_path / "READMEE.md"
     if text is not None:
         readme.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -202,7 +203,8 @@ def test_without_what_draws_the_tables_are_written_and_it_is_named(missing, tmp_
 
 
 def test_a_damaged_record_is_left_out_and_named(tmp_path, caplog):
-    record(90.0).write(tmp_path / "good")
+    good = record(90.0)
+    good.write(tmp_path / good.id)
     record(91.0).write(tmp_path / "bad")
     (tmp_path / "bad" / "record.json").write_text("{")
     with pytest.raises(RecordError, match="not a whole run record"):
@@ -339,8 +341,9 @@ def test_an_analysis_that_is_unreadable_is_named_and_left_out(tmp_path, caplog):
     assert load_analyses(tmp_path, "certificate") == []
     (tmp_path / entry.id / "certificate.json").write_text("{")
     assert load_analyses(tmp_path, "certificate") == []
-    (tmp_path / entry.id / "certificate.json").write_text('{"k": 3}')
-    assert load_analyses(tmp_path, "certificate")[0][1] == {"k": 3}
+    assert "certificate.json is damaged" in caplog.text
+    write_json(tmp_path / entry.id / "truncation.json", curve([100.0, 90.0]))
+    assert load_analyses(tmp_path, "truncation")[0][1] == curve([100.0, 90.0])
 
 
 def test_a_run_published_by_two_studies_counts_once(tmp_path):
@@ -382,7 +385,6 @@ def curve(perplexities, certified=None, optimal=None, words=100):
     """What analysis=truncation leaves, for k = 1, 2, ..."""
     nats = [math.log(value / perplexities[-1]) for value in perplexities]
     return {
-        "run": "r",
         "options": {"split": "test", "k_max": len(perplexities)},
         "words": words,
         "recurrent": {"perplexity": perplexities[-1]},

@@ -155,8 +155,8 @@ def test_records_are_read_in_the_folders_of_a_published_report(tmp_path):
 
 def test_a_record_is_read_once_and_again_when_it_changes(tmp_path, monkeypatch):
     finished(tmp_path, 0, 90.0)
-    seen, read = [], folder_module.read_record
-    monkeypatch.setattr(folder_module, "read_record", lambda path: seen.append(path) or read(path))
+    seen, read = [], folder_module.read_run
+    monkeypatch.setattr(folder_module, "read_run", lambda path: seen.append(path) or read(path))
     watched = Runs(tmp_path, None, 300)
     watched.look()
     watched.look()

@@ -445,7 +445,8 @@ def test_speed_is_told_of_whole_models_and_of_states(tmp_path):
 
 
 def horizon(slope, error, fallen):
-    stage = {"mean": [1.0, 0.5], "slope": {"mean": slope}, "error": {"mean": error}, "fallen": fallen}
+    stage = {"mean": [1.0, 0.5] * 51, "fallen": fallen}
+    stage |= {"slope": {"mean": slope, "geometric": slope}, "error": {"mean": error, "geometric": error}}
     options = {"streams": 64, "split": "valid", "horizon": 100}
     return {"options": options, "stages": {"initial": stage, "best": stage, "last": stage}}
 
@@ -480,7 +481,9 @@ def test_a_fall_that_slows_down_is_told_as_such(judged):
 def test_gradients_during_training_are_told_beside_the_verdict(judged):
     result = horizon(-0.08, 0.001, 43)
     assert "during" not in judged("C5", [record(90.0)], gradient_horizon=result)[0].evidence
-    result["during"] = [{"update": update, "fallen": fallen} for update, fallen in ((4, 60), (8, 50))]
+    result["during"] = [
+        result["stages"]["best"] | {"update": update, "fallen": fallen} for update, fallen in ((4, 60), (8, 50))
+    ]
     (judgement,) = judged("C5", [record(90.0)], gradient_horizon=result)
     told = "43 words back before training, 50 to 60 words back at 2 moments during it, 43 words back at its end"
     assert judgement.evidence == f"Down to a thousandth: LSTM {told}."
@@ -504,8 +507,9 @@ def test_gradients_during_training_are_told_beside_the_verdict(judged):
 )
 def test_linear_systems_are_counted_on_either_side_of_one(tmp_path, left, label, words):
     for norm, error in left.items():
-        result = {"options": {"kind": "matrix", "norm": norm, "seed": 0}, "step_sizes": [1.0]}
-        result |= {"best": {"updates": [0, 9], "error": [1.0, error]}}
+        options = {"kind": "matrix", "norm": norm, "seed": 0, "lengths": [5], "length": 64, "steps": 9}
+        descent = {"updates": [0, 9], "error": [1.0, error], "distance": [[0.0], [0.1]]}
+        result = {"options": options, "step_sizes": [1.0], "errors": [0.5], "best": descent, "proven": None}
         write_json(tmp_path / "linear_systems" / f"m{norm}.json", result)
     (judgement,) = CLAIM["C7"].judge(gather(tmp_path, tmp_path))
     assert judgement.label == label

@@ -11,10 +11,14 @@ from omegaconf.errors import OmegaConfBaseException
 from stablernn.compose import nearest
 from stablernn.config import Config
 from stablernn.errors import ConfigurationError
+from stablernn.escaping import visible
+from stablernn.schemas import LONGEST_NAME, is_name
 from stablernn.signatures import fits, hints
 from stablernn.targets import find_target, targets
 
 _MADE = ("dataset", "model.cell", "stability.constraint", "approximation.backbone", "optimizer", "tracking")
+# Parts of run folders, of the files of reports, and of labels and cells in them.
+_NAMES = ("dataset.name", "model.name", "head.name", "stability.name", "approximation.name", "profile.name")
 _PRECISIONS = ("auto", "float32", "mixed", "bf16")
 _AT_LEAST_ONE = (
     "truncation.k",
@@ -67,8 +71,8 @@ def _check(config: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigurationError(f"{missing[0]} is not set: give it a value, as in {missing[0]}=...")
-    if not isinstance(config.dataset.get("name"), str):
-        raise ConfigurationError(f"dataset.name={config.dataset.get('name')} must be a word")
+    for option in _NAMES:
+        check_name(option, OmegaConf.select(config, option))
     if config.truncation.k is None:
         raise ConfigurationError(
             f"truncation.k is not set: approximation={config.approximation.name} needs a whole number >= 1, "
@@ -90,6 +94,15 @@ def _check(config: DictConfig) -> None:
     if config.precision not in _PRECISIONS:
         raise ConfigurationError(f"precision={config.precision} is unknown: choose {', '.join(_PRECISIONS)}")
     check_targets(config)
+
+
+def check_name(option: str, value: object) -> None:
+    """Raises ConfigurationError unless ``value`` may be a part of a path and of a label."""
+    if not is_name(value):
+        raise ConfigurationError(
+            f"{option}={visible(str(value))[:LONGEST_NAME]} must be a word of letters, digits, -, _, . and +, which "
+            f"begins with a letter, a digit or _ and has at most {LONGEST_NAME}"
+        )
 
 
 def _check_known(node: DictConfig, kind: type, path: str) -> None:

@@ -4,17 +4,29 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Queue
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
 
+from stablernn.escaping import terminal
+
+
+class Terminal(Console):
+    """A console that shows every character that it is given: no escape sequence in a name acts on it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(terminal(segment.text), segment.style)
+
+
 # Of the processes that torchrun starts for one run the first one speaks; what it says, the others would say too.
-console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+console = Terminal(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
 log = logging.getLogger("stablernn")
 
 _SECONDS_BETWEEN_UPDATES = 0.2
@@ -84,11 +96,11 @@ class _Display:
 
     def __init__(self, enabled: bool) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             transient=True,
             disable=not enabled or not console.is_terminal,

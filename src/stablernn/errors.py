@@ -31,6 +31,10 @@ class CheckpointError(StableRNNError):
     """A checkpoint cannot be read, or belongs to another run."""
 
 
+class DamagedFileError(StableRNNError):
+    """A file of results is not as it was written; what it holds can be made again."""
+
+
 class RecordError(StableRNNError):
     """A run record cannot be read."""
 

@@ -11,6 +11,7 @@ from stablernn.compose import compose
 from stablernn.config import make
 from stablernn.console import display, open_bar
 from stablernn.report.linear_systems import NAME
+from stablernn.schemas import check_linear
 
 _MEASURED_STEPS = 25
 
@@ -31,7 +32,9 @@ class LinearPart:
         self.studies: list[Study] = [make(options.matrix), make(options.scalar)]
         every = [(study, name, values) for study in self.studies for name, values in study.settings()]
         missing = [
-            (study, values) for study, name, values in every if stored(self.folder / f"{name}.json", values) is None
+            (study, values)
+            for study, name, values in every
+            if stored(self.folder / f"{name}.json", values, check_linear) is None
         ]
         self.settings = len(every)
         self.kept = grid == "smoke" and len(missing) == len(every) and any(self.folder.glob("*.json"))

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from stablernn.compose import literal
 from stablernn.config import identity, run_id
-from stablernn.record import read_record
+from stablernn.files import refuse_links
+from stablernn.record import read_run
 from stablernn.report.search import TRIAL_FILE, load_trials
 from stablernn.search import Search
 from stablernn.training.build import pick_device
@@ -104,7 +105,7 @@ class Part:
         return [
             Trained(
                 Path(config.runs) / run_id(config),
-                read_record(Path(config.runs) / run_id(config)),
+                read_run(Path(config.runs) / run_id(config)),
                 config.dataset.get("path"),
                 pick_device(config.device),
             )
@@ -156,6 +157,7 @@ class SearchPart(Part):
 
     def publish(self, folder: Path) -> None:
         """Copy the trials to where reports read them; older ones of the same data make room."""
+        refuse_links(folder)
         for old in load_trials(folder):
             if text_of(old.config["dataset"]) in self.texts():
                 shutil.rmtree(folder / old.id, ignore_errors=True)

@@ -1,23 +1,32 @@
 """The run record: what a finished run leaves, and all that a report reads.
 
-It is plain JSON with checksums of itself and of its history beside it; a record without them is of an earlier version
-and valid.
+It is plain JSON with checksums of itself and of its history beside it. A record without them is of an earlier version:
+it is read, as training it again would take hours, and reports say so (``sealed``). Whatever else an earlier version
+wrote without a checksum is left out by reports, and made again by the command that it came from.
 """
 
 import json
 import math
 import os
 import platform
-import re
 import subprocess
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from stablernn import __version__
-from stablernn.errors import DamagedRecordError, RecordError
-from stablernn.files import json_digest, parse_json, write_json, write_text
+from stablernn import __version__, schemas
+from stablernn.errors import DamagedFileError, DamagedRecordError, RecordError
+from stablernn.files import (
+    json_digest,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_sealed,
+    write_json,
+    write_sealed,
+    write_text,
+)
 
 SCHEMA = 1
 RECORD_FILE = "record.json"
@@ -29,16 +38,6 @@ FINISHED = "finished"
 DIVERGED = "diverged"
 PAUSED = "paused"
 STOPPED = "stopped"  # by its deadline, and scored as far as it came
-_CHECKSUM = "checksum"
-# The values that tell which records may be compared: reports rely on them without looking.
-_NEEDED = (
-    ("config", "profile", "name", str),
-    ("config", "dataset", dict),
-    ("data", "name", str),
-    ("data", "fingerprint", str),
-    ("data", "types", int),
-    ("data", "tokens", dict),
-)
 
 
 @dataclass
@@ -61,6 +60,7 @@ class Record:
         hardware, versions, commit: what it ran on.
         blocks: the test score's parts: ``nats``, the sum over each ``length`` tokens after the other (the last ones of
             the ``tokens`` may be fewer); in a file of its own, which older records do not have.
+        sealed: whether checksums tell that it is as it was written; no part of the file.
     """
 
     id: str
@@ -80,22 +80,26 @@ class Record:
     certificate: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     blocks: dict[str, Any] | None = field(default=None, repr=False)
+    sealed: bool = field(default=True, repr=False, compare=False)
 
     def write(self, folder: Path) -> None:
         """Write history and blocks, then the record: where there is a record, the run is whole."""
         write_history(folder, self.history)
-        values = _finite(asdict(self))
+        values = self._values()
         history, blocks = values.pop("history"), values.pop("blocks")
         if blocks is not None:
             write_json(folder / BLOCKS_FILE, blocks)
         beside = {"history": json_digest(history), "blocks": json_digest(blocks)}
-        values[_CHECKSUM] = beside | {"record": json_digest([values, beside])}
-        write_json(folder / RECORD_FILE, values)
+        write_sealed(folder / RECORD_FILE, values, beside | {"record": json_digest([values, beside])})
 
     def write_alone(self, path: Path) -> None:
         """Write record and history as one file: what it tells does not change when the run goes on."""
+        write_json(path, self._values())
+
+    def _values(self) -> dict[str, Any]:
         values = _finite(asdict(self))
-        write_json(path, values | {_CHECKSUM: json_digest(values)})
+        del values["sealed"]
+        return values
 
 
 def read_alone(path: Path) -> Record:
@@ -106,13 +110,13 @@ def read_alone(path: Path) -> Record:
         DamagedRecordError: it is not as it was written.
     """
     try:
-        values = parse_json(path.read_bytes())
-        if values.pop(_CHECKSUM) != json_digest(values):
-            raise ValueError("its checksum does not fit")
-        if values["schema"] != SCHEMA:
-            raise RecordError(f"{path} has record schema {values['schema']}, this version reads {SCHEMA}")
-        return Record(**values)
-    except (OSError, ArithmeticError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        values = read_json(path, unsealed=False)
+        _check_schema(path, values)
+        history, blocks = values.pop("history", []), values.pop("blocks", None)
+        _check_record(values)
+        _check_history(history)
+        return Record(**values, history=history, blocks=blocks)
+    except (DamagedFileError, *_DAMAGES) as error:
         raise DamagedRecordError(f"{path} is not whole ({error}): the command of its run makes it again") from None
 
 
@@ -130,34 +134,59 @@ def read_record(folder: Path) -> Record:
     path, history_path = folder / RECORD_FILE, folder / HISTORY_FILE
     at_fault = path
     try:
-        values = parse_json(path.read_bytes())
-        beside = values.pop(_CHECKSUM, None)
+        values, beside = read_sealed(path)
         if beside is not None and beside.pop("record") != json_digest([values, beside]):
             raise ValueError("its checksum does not fit")
-        if values.get("schema") != SCHEMA:
-            raise RecordError(f"{path} has record schema {values.get('schema')}, this version reads {SCHEMA}")
+        _check_schema(path, values)
         _check_record(values)
         at_fault = history_path
-        text = history_path.read_text(encoding="utf-8") if history_path.is_file() else ""
+        text = read_bytes(history_path).decode() if history_path.exists() else ""
         history = [parse_json(line) for line in text.split("\n") if line]
         if beside is not None and beside["history"] != json_digest(history):
             raise ValueError(f"its checksum in {RECORD_FILE} does not fit")
-        if not all(isinstance(row, dict) for row in history):
-            raise ValueError("a row is no mapping")
+        _check_history(history)
         at_fault = folder / BLOCKS_FILE
         blocks = _read_blocks(at_fault, values["metrics"].get("test", {}), beside and beside["blocks"])
-        return Record(**values, history=history, blocks=blocks)
-    except (OSError, ArithmeticError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        return Record(**values, history=history, blocks=blocks, sealed=beside is not None)
+    except (DamagedFileError, *_DAMAGES) as error:
         raise DamagedRecordError(
             f"{at_fault} is not a whole run record ({error}): the command of its run makes it again"
         ) from None
 
 
+def read_run(folder: Path) -> Record:
+    """``read_record`` of a folder that must have the name of the run: files of another run are not taken for its own.
+
+    Raises:
+        RecordError: as ``read_record``.
+        DamagedRecordError: as ``read_record``, or the record is of another run than its folder.
+    """
+    record = read_record(folder)
+    if record.id != folder.absolute().name:
+        raise DamagedRecordError(
+            f"{folder / RECORD_FILE} is of another run ({record.id}): put it into a folder of that name, or delete it"
+        )
+    return record
+
+
+_DAMAGES = (OSError, ArithmeticError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
+
+def _check_schema(path: Path, values: dict[str, Any]) -> None:
+    if values.get("schema") != SCHEMA:
+        raise RecordError(f"{path} has record schema {values.get('schema')!r:.20}, this version reads {SCHEMA}")
+
+
+def _check_history(history: Any) -> None:
+    schemas.check(history, schemas.several(schemas.ROW))
+
+
 def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dict[str, Any] | None:
     """The parts of a test score; None where there are none, or where they are not finite. Raises if they do not fit."""
-    if not path.is_file():
+    try:
+        blocks = read_json(path, lambda values: schemas.check(values, schemas.BLOCKS), unsealed=True)
+    except FileNotFoundError:
         return None
-    blocks = parse_json(path.read_bytes())
     if checksum is not None and checksum != json_digest(blocks):
         raise ValueError(f"its checksum in {RECORD_FILE} does not fit")
     if None in blocks["nats"]:
@@ -169,31 +198,14 @@ def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dic
 
 
 def _check_record(values: dict[str, Any]) -> None:
-    """Raises ValueError if an entry is not of the type that it must be, or the id is no name of a folder."""
-    known = {entry.name for entry in fields(Record)} - {"history", "blocks"}
+    """Raises ValueError if an entry is not what it must be: reports rely on them without looking."""
+    known = {entry.name for entry in fields(Record)} - {"history", "blocks", "sealed"}
     if unknown := sorted(values.keys() - known):
-        raise ValueError(f"{unknown[0]} is no entry of a record")
+        raise ValueError(f"{unknown[0]!r:.60} is no entry of a record")
     for entry in fields(Record):
         if entry.name not in values and entry.default is MISSING and entry.default_factory is MISSING:
             raise ValueError(f"{entry.name} is missing")
-        kind: Any = getattr(entry.type, "__origin__", entry.type)
-        if entry.name in values and not isinstance(values[entry.name], kind):
-            raise ValueError(f"{entry.name} is not a {kind.__name__}")
-    for *keys, kind in _NEEDED:
-        value: Any = values
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if not isinstance(value, kind):
-            raise ValueError(f"{'.'.join(keys)} is not a {kind.__name__}")
-    limits = values["config"]["dataset"].get("max_tokens") or {}
-    for option, counts in (("data.tokens", values["data"]["tokens"]), ("config.dataset.max_tokens", limits)):
-        if not isinstance(counts, dict) or not all(count is None or type(count) is int for count in counts.values()):
-            raise ValueError(f"{option} does not count the words of each split")
-    # Folders are made, and removed, under this name.
-    if not re.fullmatch(r"\w[\w.=+-]*", values["id"]):
-        raise ValueError(f"the id {values['id']!r} is no name of a run")
-    if values["status"] not in (FINISHED, DIVERGED, STOPPED):
-        raise ValueError(f"the status {values['status']!r} does not exist")
+    schemas.check(values, schemas.RECORD)
 
 
 def _finite(value: Any) -> Any:

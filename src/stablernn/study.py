@@ -13,6 +13,7 @@ from stablernn.compose import compose
 from stablernn.config import make
 from stablernn.console import display, log, open_bar
 from stablernn.errors import StableRNNError
+from stablernn.files import copy_file, refuse_links
 from stablernn.linear_part import LinearPart
 from stablernn.parts import Part, SearchPart, text_of
 from stablernn.record import HISTORY_FILE
@@ -65,7 +66,7 @@ class Study:
         for part in self.linear:
             part.carry_out()
         own = self.home.name == self.name
-        _publish(runs, self.home, set().union(*(part.texts() for part in self.parts)) if own else set())
+        publish(runs, self.home, set().union(*(part.texts() for part in self.parts)) if own else set())
         for part in self.parts:
             if isinstance(part, SearchPart):
                 part.publish(self._records / self.profile / "search")
@@ -101,13 +102,14 @@ def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained], profile: st
     return failed
 
 
-def _publish(runs: Sequence[Trained], folder: Path, texts: set[tuple[str, str | None]]) -> None:
+def publish(runs: Sequence[Trained], folder: Path, texts: set[tuple[str, str | None]]) -> None:
     """Copy the study's records and analyses to where reports read them; older ones of the same data make room."""
+    refuse_links(folder)
     for old in load_records(folder) if folder.is_dir() else []:
         if text_of(old.config["dataset"]) in texts:
             shutil.rmtree(folder / old.id, ignore_errors=True)
     for trained in runs:
         target = folder / trained.record.id
-        target.mkdir(parents=True, exist_ok=True)
+        refuse_links(trained.folder)
         for path in (*trained.folder.glob("*.json"), trained.folder / HISTORY_FILE):
-            shutil.copyfile(path, target / path.name)
+            copy_file(path, target / path.name)

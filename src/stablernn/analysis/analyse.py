@@ -1,14 +1,14 @@
 """Analyses of trained runs: each once, its result as JSON beside the run's record."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from stablernn.console import log
-from stablernn.errors import ConfigurationError
-from stablernn.files import write_json
+from stablernn.errors import ConfigurationError, DamagedFileError
+from stablernn.files import json_digest, read_json, write_json
 from stablernn.record import DIVERGED, commit, versions
+from stablernn.schemas import analysis_check
 from stablernn.training.trained import Trained
 
 
@@ -42,6 +42,9 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
             continue
         path = trained.folder / f"{analysis.name}.json"
         result = None if fresh else stored(path, analysis.options)
+        if result is not None and result.get("run") != trained.record.id:
+            log.warning(f"computed again: {path} is of another run ({result.get('run')!r:.240})")
+            result = None
         if result is None:
             result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
             write_json(path, result | {"versions": versions(), "commit": commit()})
@@ -54,10 +57,15 @@ def check_split(split: str) -> None:
         raise ConfigurationError(f"analysis.split={split} does not exist: choose train, valid or test")
 
 
-def stored(path: Path, options: dict[str, Any]) -> dict[str, Any] | None:
-    """The result that is there, unless it was computed with other options or is unreadable."""
+def stored(
+    path: Path, options: dict[str, Any], check: Callable[[dict[str, Any]], object] | None = None
+) -> dict[str, Any] | None:
+    """The result that is there, unless it was computed with other options; one that is damaged counts as none."""
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        return result if result["options"] == json.loads(json.dumps(options)) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        result = read_json(path, check or analysis_check(path.stem))
+    except FileNotFoundError:
         return None
+    except DamagedFileError as error:
+        log.warning(f"computed again: {error}")
+        return None
+    return result if json_digest(result["options"]) == json_digest(options) else None

@@ -1,6 +1,5 @@
 """Which benchmarks there are, and where a machine's measurements lie."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ from stablernn.analysis.speed import benchmark, cases, device_name
 from stablernn.config import make
 from stablernn.console import log
 from stablernn.errors import ConfigurationError, RecordError
+from stablernn.files import read_json
+from stablernn.schemas import bench_check
 from stablernn.training.trained import find_runs
 
 
@@ -66,7 +67,7 @@ class Benchmarks:
         jobs = options.jobs if self.device.type == "cuda" else []
         todo = cases(options.models, options.sizes, options.batches, options.k)
         yield from benchmark(self.steps, todo, jobs, self.device, options.seconds, options.fresh)
-        measured = json.loads(self.steps.read_text(encoding="utf-8"))
+        measured = read_json(self.steps, bench_check("step"))
         yield from benchmark_constraints(
             self.steps, measured, options.constraints, options.sizes, self.device, options.seconds
         )

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from stablernn.errors import CheckpointError, ConfigurationError, RecordError
-from stablernn.files import file_digest, parse_json, write_json
+from stablernn import schemas
+from stablernn.errors import CheckpointError, ConfigurationError, DamagedFileError, RecordError
+from stablernn.files import file_digest, read_json, write_json
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.truncated import FeedForward
 from stablernn.record import Record
@@ -18,6 +19,7 @@ from stablernn.training.foreign import MODEL, check_size, checked
 DESCRIPTION = "feedforward.json"
 WEIGHTS = "model.safetensors"
 SCHEMA = 1
+_OURS = (CheckpointError, ConfigurationError, DamagedFileError)
 
 
 def feedforward_config(record: Record, k: int) -> dict[str, Any]:
@@ -58,13 +60,14 @@ def load_converted(folder: Path | str, device: torch.device | str = "cpu") -> Se
     folder = Path(folder)
     path = folder / DESCRIPTION
     try:
-        values = parse_json(path.read_bytes())
+        values = read_json(path, unsealed=True)
         if values["schema"] != SCHEMA:
             raise RecordError(
                 f"{path} has schema {values['schema']}, this version reads {SCHEMA}: convert the run again"
             )
         if file_digest(folder / WEIGHTS) != values["files"][WEIGHTS]["sha256"]:
             raise RecordError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} describes: convert the run again")
+        schemas.check(values, schemas.CONVERTED)
         types = values["types"]
         config = checked(values["config"], MODEL)
         check_size("types", types)
@@ -73,6 +76,6 @@ def load_converted(folder: Path | str, device: torch.device | str = "cpu") -> Se
             model, _ = build(config, types)
         tensors, _ = checkpoint.load(folder / WEIGHTS)
         checkpoint.load_model(model, tensors)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, CheckpointError, ConfigurationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, *_OURS) as error:
         raise RecordError(f"{folder} is not a whole converted model ({error}): convert the run again") from None
     return model.eval()

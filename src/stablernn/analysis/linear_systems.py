@@ -16,6 +16,7 @@ from stablernn.analysis.linear_descent import System, descend, fit, orthogonal, 
 from stablernn.errors import ConfigurationError
 from stablernn.files import write_json
 from stablernn.record import commit, versions
+from stablernn.schemas import check_linear
 
 
 class Study(Protocol):
@@ -49,7 +50,7 @@ def carry_out(
     for study in studies:
         for name, options in study.settings():
             path = folder / f"{name}.json"
-            if fresh or stored(path, options) is None:
+            if fresh or stored(path, options, check_linear) is None:
                 result = {"options": options} | study(options)
                 write_json(path, result | {"versions": versions(), "commit": commit()})
             written.append(path)

@@ -2,7 +2,6 @@
 
 import gc
 import itertools
-import json
 import multiprocessing
 import re
 import statistics
@@ -16,7 +15,9 @@ import torch
 
 from stablernn.allocator import release_free_memory, return_freed_memory
 from stablernn.analysis.contenders import Case, Ours, contenders, seconds_of
-from stablernn.files import write_json
+from stablernn.console import log
+from stablernn.errors import DamagedFileError
+from stablernn.files import read_json, write_json
 from stablernn.models.precision import (
     Precision,
     choose_precision,
@@ -25,6 +26,7 @@ from stablernn.models.precision import (
     set_up_products,
 )
 from stablernn.record import commit, processor, versions
+from stablernn.schemas import bench_check
 from stablernn.training.turns import Lane, Turns, arrival
 
 _BETWEEN_REPORTS = 50  # updates, as a run has them
@@ -70,9 +72,12 @@ def benchmark(
 
 
 def read_or_begin(path: Path, device: torch.device, fresh: bool, empty: dict[str, Any]) -> dict[str, Any]:
-    """What was measured before, or a new file's content, with the machine named."""
+    """What was measured before, or a new file's content, with the machine named; a damaged file counts as none."""
     if path.is_file() and not fresh:
-        return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return read_json(path, bench_check(path.name.partition("-")[0]))
+        except DamagedFileError as error:
+            log.warning(f"measured again: {error}")
     return {"hardware": device_name(device), "threads": torch.get_num_threads(), "versions": versions()} | empty
 
 

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 
+from stablernn.console import log
 from stablernn.errors import ConfigurationError, RecordError
-from stablernn.record import RECORD_FILE, Record, read_record
+from stablernn.record import RECORD_FILE, Record, read_run
 from stablernn.training.checkpoint import load_snapshots
 from stablernn.training.trained import Trained
 
@@ -49,7 +50,11 @@ class WeightDistance:
     def _reference(self, trained: Trained) -> Path:
         wanted = _at(trained.record, self.reference)
         for path in sorted(trained.folder.parent.glob(f"*/{RECORD_FILE}")):
-            record = read_record(path.parent)
+            try:
+                record = read_run(path.parent)
+            except RecordError as error:
+                log.warning(f"left out: {error}")
+                continue
             if record.config == wanted:
                 return path.parent
         raise RecordError(

@@ -1,6 +1,5 @@
 """The state of every run in a folder, read from its files alone: no connection to the processes that train."""
 
-import json
 import os
 import socket
 import time
@@ -8,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stablernn import schemas
 from stablernn.dashboards.states import DONE, FAILED, RUNNING, STOPPED, TO_DO, RunState, kind
-from stablernn.errors import RecordError
-from stablernn.record import DIVERGED, HISTORY_FILE, RECORD_FILE, Record, read_record
+from stablernn.errors import DamagedFileError, RecordError
+from stablernn.files import parse_json, read_bytes, read_json
+from stablernn.record import DIVERGED, HISTORY_FILE, RECORD_FILE, Record, read_run
 from stablernn.training.checkpoint import LAST
 from stablernn.training.lock import holder
 from stablernn.training.progress import INTERRUPTED, PROGRESS_FILE
@@ -122,7 +123,7 @@ class Runs:
 
 def _finished(folder: Path) -> RunState:
     try:
-        record = read_record(folder)
+        record = read_run(folder)
         return RunState(folder.name, DIVERGED if record.status == DIVERGED else DONE, **_of_record(record))
     except RecordError as error:
         return RunState(folder.name, FAILED, note=_brief(folder, str(error)))
@@ -160,19 +161,16 @@ def _read_json(path: Path) -> dict[str, Any]:
         RecordError: it is not readable.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, lambda values: schemas.check(values, schemas.PROGRESS), unsealed=True)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path} is not readable ({error})") from None
-    if not isinstance(values, dict):
-        raise RecordError(f"{path} is not readable (no JSON object)")
-    return values
+    except DamagedFileError as error:
+        raise RecordError(str(error)) from None
 
 
 def _read_history(path: Path) -> list[dict[str, Any]]:
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [parse_json(line) for line in read_bytes(path).decode().splitlines()]
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.live import Live
 
 from stablernn.compose import literal
 from stablernn.config import identity, run_id
+from stablernn.console import Terminal
 from stablernn.dashboards.folder import Runs
 from stablernn.dashboards.states import DIVERGED, DONE, FAILED, RunState, kind
 from stablernn.dashboards.view import view
@@ -43,7 +43,7 @@ def status(options: DictConfig) -> None:
             "folder with runs=..., or say what is to run with sweep='experiment=...'"
         )
     title = f"{folder}: {options.sweep}" if options.sweep else f"{folder}"
-    console = Console()
+    console = Terminal()
 
     def shown(states: list[RunState], height: int | None):
         return view(states, title, options.table, console.width, height)

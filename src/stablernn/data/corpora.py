@@ -6,7 +6,6 @@ of a text is that of its words and lines: white space, a byte-order mark and lin
 
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from stablernn.data.vocabulary import Vocabulary
 from stablernn.errors import ConfigurationError, DataError, MissingDataError
 from stablernn.files import file_digest, json_digest, parse_json, write_json, write_text, writing
 from stablernn.published import PUBLISHED, TEXT, is_published, mixture, recognise
+from stablernn.schemas import is_name
 from stablernn.wording import counted
 
 _COUNTS = "counts.json"
@@ -131,7 +131,7 @@ class WordCorpus:
         max_tokens: Mapping[str, int | None] | None = None,
         fingerprint: str | None = None,
     ) -> None:
-        if not re.fullmatch(r"\w[\w.+-]*", name):
+        if not is_name(name):
             raise ConfigurationError(f"dataset.name={name} must be a word of letters, digits, - and _")
         check_lengths(max_tokens or {})
         if name == "embedded" or (name in PUBLISHED and not is_published(name, _plain(expected))):
@@ -142,6 +142,12 @@ class WordCorpus:
             )
         if sorted(file_names) != sorted(SPLITS):
             raise ConfigurationError(f"dataset.file_names={dict(file_names)} must name a file for {', '.join(SPLITS)}")
+        for option, part in (
+            ("dataset.folder", folder),
+            *((f"dataset.file_names.{s}", n) for s, n in file_names.items()),
+        ):
+            if Path(part).is_absolute() or ".." in Path(part).parts:
+                raise ConfigurationError(f"dataset.{option}={part} must lie inside the folder of the data")
         self.name = name
         self.path = path
         self.folder = folder

@@ -91,7 +91,7 @@ class HiddenMarkovModel:
             if layer:
                 belief = self._filter(belief[:-1], seen[layer:])
                 result[layer, :layer] = result[layer - 1, :layer]
-            result[layer, layer:] = np.log(((belief @ self.transition) * next_seen[layer:]).sum(axis=-1))
+            result[layer, layer:] = _log(((belief @ self.transition) * next_seen[layer:]).sum(axis=-1))
         return result
 
     def _whole_past(self, split: Split) -> np.ndarray:
@@ -99,7 +99,12 @@ class HiddenMarkovModel:
         belief = self.stationary
         for t, word in enumerate(split.inputs):
             belief = beliefs[t] = self._filter(belief, self.emission[:, word])
-        return np.log(((beliefs @ self.transition) * self.emission.T[split.targets]).sum(axis=-1))
+        return _log(((beliefs @ self.transition) * self.emission.T[split.targets]).sum(axis=-1))
+
+
+def _log(probabilities: np.ndarray) -> np.ndarray:
+    """Of sums that rounding may have brought above 1."""
+    return np.minimum(np.log(probabilities), 0.0)
 
 
 def _stationary(transition: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
             exponentials, mass, shift = _exponentials(h, weight, bias, rounded, precision)
             picked_weight = weight[target]
             picked = torch.linalg.vecdot(h, picked_weight) + bias[target]
-            total += (mass.log() + shift - picked).sum(dtype=torch.float64)
+            total += (mass.log() + shift - picked).clamp_(min=0).sum(dtype=torch.float64)
             share = 1 / mass
             scaled = h * share[:, None]
             grad_bias.addmv_(exponentials.T, share)
@@ -219,7 +219,7 @@ class FullSoftmax(Head):
 
     @torch.no_grad()
     def log_probabilities(self, features: Tensor, targets: Tensor) -> Tensor:
-        return self._picked(features, targets) - self._log_mass(features)
+        return self._less(features, targets, self._log_mass(features))
 
     @torch.no_grad()
     def log_probabilities_and_moments(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -236,7 +236,11 @@ class FullSoftmax(Head):
             moments.addmm_(logits.sub_(log_mass[:, None]).exp_(), some)
         means, squares = moments[:, :-1], moments[:, -1]
         rounding = 100 * torch.finfo(squares.dtype).eps * squares
-        return self._picked(features, targets) - log_mass, means, squares - means.square().sum(1) + rounding
+        return self._less(features, targets, log_mass), means, squares - means.square().sum(1) + rounding
+
+    def _less(self, features: Tensor, targets: Tensor, log_mass: Tensor) -> Tensor:
+        """Log-probabilities; of a word that is nearly sure the difference of two rounded terms can be above 0."""
+        return (self._picked(features, targets) - log_mass).clamp_(max=0)
 
     def _picked(self, features: Tensor, targets: Tensor) -> Tensor:
         return torch.linalg.vecdot(features, self.weight[targets]) + self.bias[targets]

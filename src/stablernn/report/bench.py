@@ -1,16 +1,18 @@
 """The table of step times, from the JSON that a benchmark leaves."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from stablernn.console import console
+from stablernn.escaping import markdown_cell, markdown_text
 from stablernn.files import write_text
 from stablernn.report.formats import markdown
 from stablernn.report.jobs import jobs_table
+from stablernn.report.load import load_bench
 from stablernn.report.sequences import (
     curve_table,
     memory_table,
@@ -46,21 +48,19 @@ _LEFT = 3
 def write_bench(steps: Path, lengths: Path, jobs: Path, goals: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Tables and figures of the measurements that there are, printed and written; returns the files."""
     written = []
-    if steps.is_file():
-        measured = json.loads(steps.read_text(encoding="utf-8"))
+    if (measured := load_bench(steps, "step")) is not None:
         print_bench(measured)
         write_text(steps.with_suffix(".md"), bench_markdown(measured, goals))
         written.append(steps.with_suffix(".md"))
-    if lengths.is_file():
-        measured = json.loads(lengths.read_text(encoding="utf-8"))
+    if (measured := load_bench(lengths, "sequences")) is not None:
         shown = [sequence_table(measured)] if measured.get("cases") else []
         for table in (*shown, memory_table(measured), curve_table(measured)):
             if table is not None:
                 console.print(rich_table(table))
         write_text(lengths.with_suffix(".md"), sequences_markdown(measured, "Feed-forward against recurrent"))
         written.append(lengths.with_suffix(".md"))
-    if jobs.is_file():
-        shown = jobs_table(json.loads(jobs.read_text(encoding="utf-8")))
+    if (measured := load_bench(jobs, "jobs")) is not None:
+        shown = jobs_table(measured)
         console.print(rich_table(shown))
         write_text(jobs.with_suffix(".md"), markdown(shown))
         written.append(jobs.with_suffix(".md"))
@@ -71,7 +71,7 @@ def print_bench(measured: Mapping[str, Any]) -> None:
     """What fits a terminal: case, times and ratio."""
     heads, *rows = bench_rows(measured)
     shown = [heads.index(head) for head in ("ours ms", "plain ms", "plain / ours", "at most", "projection %")]
-    table = Table(title=f"One training step on {measured['hardware']}", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=Text(f"One training step on {measured['hardware']}"), box=None, padding=(0, 2, 0, 0))
     table.add_column("case", no_wrap=True)
     for column in shown:
         table.add_column(heads[column], justify="right")
@@ -81,14 +81,14 @@ def print_bench(measured: Mapping[str, Any]) -> None:
         for contender in _contenders(case)
     ]
     for name, row in zip(names, rows, strict=True):
-        table.add_row(name, *(row[column] for column in shown))
+        table.add_row(Text(name), *(Text(row[column]) for column in shown))
     console.print(table)
     heads, *rows = constraint_rows(measured)
     table = Table(title="With and without each constraint", box=None, padding=(0, 2, 0, 0))
     for column, head in enumerate(heads):
         table.add_column(head, justify="left" if column < 2 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console.print(table)
 
 
@@ -164,11 +164,11 @@ def bench_markdown(measured: Mapping[str, Any], goals: Sequence[Mapping[str, Any
     """Table, how to read it, and what became of the goals."""
     heads, *rows = bench_rows(measured)
     lines = [
-        f"# One training step on {measured['hardware']}",
+        f"# One training step on {markdown_text(measured['hardware'])}",
         "",
         "| " + " | ".join(heads) + " |",
         "|" + "|".join(" --- " if column < _LEFT else " ---: " for column in range(len(heads))) + "|",
-        *("| " + " | ".join(row) + " |" for row in rows),
+        *("| " + " | ".join(map(markdown_cell, row)) + " |" for row in rows),
         "",
         "33,278 types, windows of 35 steps. *plain*: the loop that everybody writes (`nn.LSTM`, `nn.Linear`, "
         "`CrossEntropyLoss`, `clip_grad_norm_`, dense SGD; a stable RNN clips its singular values by an SVD a step; a "
@@ -188,7 +188,7 @@ def bench_markdown(measured: Mapping[str, Any], goals: Sequence[Mapping[str, Any
             "",
             "| " + " | ".join(heads) + " |",
             "|" + "|".join(" --- " if column < 2 else " ---: " for column in range(len(heads))) + "|",
-            *("| " + " | ".join(row) + " |" for row in rows),
+            *("| " + " | ".join(map(markdown_cell, row)) + " |" for row in rows),
             "",
             "Recurrent models, batch 20, alternating steps in one process. *projecting*: an update with a "
             "projection behind it, which is one update in *every*; *with / without*: the average update against one "
@@ -198,7 +198,7 @@ def bench_markdown(measured: Mapping[str, Any], goals: Sequence[Mapping[str, Any
 
 
 def _rates(ceilings: Mapping[str, float]) -> str:
-    return ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in ceilings.items())
+    return ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {markdown_text(name)}" for name, rate in ceilings.items())
 
 
 def _packed(measured: Mapping[str, Any], name: str, rates: Mapping[str, float]) -> str:
@@ -206,7 +206,7 @@ def _packed(measured: Mapping[str, Any], name: str, rates: Mapping[str, float]) 
     case = measured["cases"][name]
     plain = case["batch"] * 35 / case["seconds"]["plain"]
     shown = ", ".join(f"{jobs}: {rate:,.0f} ({rate / plain:.1f})" for jobs, rate in rates.items())
-    return f"- {name}, tokens/s of so many runs at once (times plain): {shown}"
+    return f"- {markdown_text(name)}, tokens/s of so many runs at once (times plain): {shown}"
 
 
 def _verdict(measured: Mapping[str, Any], goal: Mapping[str, Any]) -> str:

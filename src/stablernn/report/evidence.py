@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stablernn.console import log
 from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
 from stablernn.report.linear_systems import load_linear_systems
 from stablernn.report.load import Found, Section, load_analyses, load_records, load_results, sections
 from stablernn.report.rows import rows
 from stablernn.report.search import load_trials
 from stablernn.report.sweep import sweep_sections
+from stablernn.schemas import bench_check
+from stablernn.wording import counted
 
 
 @dataclass
@@ -51,13 +54,23 @@ class Evidence:
 
 def gather(source: Path, results: Path) -> Evidence:
     """Read the records below ``source`` and the measurements in ``results/bench``."""
+    records = load_records(source)
+    if unsealed := sum(not record.sealed for record in records):
+        log.warning(
+            f"{counted(unsealed, 'record')} below {source} of an earlier version, without a checksum: damage to the "
+            "numbers in them would not be noticed"
+        )
     return Evidence(
         source,
-        list(sections(load_records(source))),
+        list(sections(records)),
         [part for part in sections(load_records(source, "perplexity")) if rows(part)],
         sweep_sections(list(sections(load_records(source, "truncation_sweep")))),
-        load_results((results / "bench").glob("sequences-*.json"), lambda found: bool(found["cases"])),
+        {name: found for name, found in _lengths(results).items() if found["cases"]},
         load_linear_systems(source / LINEAR_SYSTEMS),
         list(sections(load_trials(source))),
         [part for part in sections(load_records(source, "table1", strict=True)) if rows(part)],
     )
+
+
+def _lengths(results: Path) -> dict[str, dict[str, Any]]:
+    return load_results((results / "bench").glob("sequences-*.json"), bench_check("sequences"))

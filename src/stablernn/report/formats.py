@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator
 
+from stablernn.escaping import csv_cell, markdown_cell, markdown_text
 from stablernn.report.tables import Table
 
 _CELL = re.compile(
@@ -17,13 +18,13 @@ def markdown(shown: Table) -> str:
     """With title, notes and remarks."""
 
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(cells) + " |\n"
+        return "| " + " | ".join(map(markdown_cell, cells)) + " |\n"
 
     aligned = ["---" if index < shown.texts else "---:" for index in range(len(shown.heads))]
     body = line(shown.heads) + line(aligned) + "".join(line(cells) for cells in shown.lines)
-    remarks = "".join(f"- {remark}\n" for remark in shown.remarks)
-    notes = f"\n{'; '.join(shown.notes)}.\n" if shown.notes else ""
-    return f"**{shown.full_title}**\n\n{body}{notes}" + (f"\n{remarks}" if remarks else "")
+    remarks = "".join(f"- {markdown_text(remark)}\n" for remark in shown.remarks)
+    notes = f"\n{markdown_text('; '.join(shown.notes))}.\n" if shown.notes else ""
+    return f"**{markdown_text(shown.full_title)}**\n\n{body}{notes}" + (f"\n{remarks}" if remarks else "")
 
 
 def comma_separated(shown: Table) -> str:
@@ -34,8 +35,8 @@ def comma_separated(shown: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = [*_columns(shown), *_run_columns(shown)]
-    writer.writerow([name for name, _ in columns])
-    writer.writerows(zip(*(cells for _, cells in columns), strict=True))
+    writer.writerow([csv_cell(name) for name, _ in columns])
+    writer.writerows(map(csv_cell, cells) for cells in zip(*(cells for _, cells in columns), strict=True))
     return out.getvalue()
 
 

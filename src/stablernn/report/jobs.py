@@ -18,7 +18,7 @@ def jobs_table(measured: Mapping[str, Any]) -> Table:
             rate = rates[str(count)]
             against = f"{rate / rates['1']:.2f}" if "1" in rates else "–"
             threads = "–" if in_turns else str(max(1, measured["threads"] // count))
-            lines.append([MODEL_NAMES[model], size[1:], str(count), threads, f"{rate:,.0f}", against])
+            lines.append([MODEL_NAMES.get(model, model), size[1:], str(count), threads, f"{rate:,.0f}", against])
     how = "in turns in one process, each on a stream of its own" if in_turns else "a process each"
     launcher = "packed hydra.launcher.at_once" if in_turns else "joblib hydra.launcher.n_jobs"
     notes = [

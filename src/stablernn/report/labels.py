@@ -6,7 +6,7 @@ from typing import Any
 
 from stablernn.record import Record
 from stablernn.report.load import Found, setting
-from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS, MODEL_NAMES, STABILITIES
+from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, approximation_name
 from stablernn.report.rows import differing
 
 
@@ -22,9 +22,9 @@ def describe(found: Found) -> list[tuple[str, str]]:
 
 def describe_run(record: Record) -> str:
     """Model, approximation if it is feed-forward, and k."""
-    approximation = setting(record, "approximation.name")
-    kind = "" if approximation == "recurrent" else f" {APPROXIMATION_NAMES[approximation]}"
-    return f"{MODEL_NAMES.get(setting(record, 'model.name'), '?')}{kind} k={setting(record, 'truncation.k')}"
+    model, approximation = setting(record, "model.name"), setting(record, "approximation.name")
+    kind = "" if approximation == "recurrent" else f" {approximation_name(approximation)}"
+    return f"{MODEL_NAMES.get(model, model)}{kind} k={setting(record, 'truncation.k')}"
 
 
 def describe_constraints(records: Sequence[Record]) -> list[str]:

@@ -1,13 +1,14 @@
 """Encoding and training at the size of WikiText-103, from the JSON that a benchmark leaves."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stablernn.console import console
+from stablernn.escaping import markdown_text
 from stablernn.files import write_text
 from stablernn.report.formats import markdown
+from stablernn.report.load import load_bench
 from stablernn.report.tables import Table
 from stablernn.report.write import rich_table
 from stablernn.wording import counted
@@ -17,13 +18,13 @@ _FULL_SIZE = 103_227_021  # tokens of WikiText-103's train split
 
 def write_large(path: Path) -> list[Path]:
     """The tables of the measurements that there are, printed and written; returns the files."""
-    if not path.is_file():
+    measured = load_bench(path, "large")
+    if measured is None or "encoding" not in measured:
         return []
-    measured = json.loads(path.read_text(encoding="utf-8"))
     tables = [encoding_table(measured), training_table(measured)]
     for table in tables:
         console.print(rich_table(table))
-    text = f"# A vocabulary of {measured['text']['types']:,} types on {measured['hardware']}\n\n"
+    text = f"# A vocabulary of {measured['text']['types']:,} types on {markdown_text(measured['hardware'])}\n\n"
     write_text(path.with_suffix(".md"), text + "\n".join(markdown(table) for table in tables))
     return [path.with_suffix(".md")]
 

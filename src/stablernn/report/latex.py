@@ -3,6 +3,7 @@ r"""Tables as LaTeX for ``\usepackage{booktabs}``: plain ASCII, so that any engi
 import re
 import unicodedata
 
+from stablernn.escaping import latex_label, visible
 from stablernn.report.judgement import typeset
 from stablernn.report.tables import Table
 
@@ -45,7 +46,8 @@ _MATHS = {
 }
 # ‖W − W_k‖_F, λ_r and a norm alone are one formula; so is a letter with a raised or lowered index.
 _FORMULA = re.compile(
-    r"‖[^‖]*‖(?:_\w+|[₀-₉])?|(?<!\w)[A-Za-zα-ω]_\w+|(?<!\w)[A-Za-z]\*(?!\w)|\w*[⁰¹²³⁴-⁹⁻⁺⁽ᵏ⁾₀-₉₋ᵣₜ]+|∂ ?[a-z]\w*"
+    r"‖[^‖\\{}$~^\x00-\x1f]*‖(?:_\w+|[₀-₉])?"
+    r"|(?<!\w)[A-Za-zα-ω]_\w+|(?<!\w)[A-Za-z]\*(?!\w)|\w*[⁰¹²³⁴-⁹⁻⁺⁽ᵏ⁾₀-₉₋ᵣₜ]+|∂ ?[a-z]\w*"
 )
 _WIDEST, _LETTER, _GAP = 397, 4.2, 4  # points: a text column of 5.5 inches; a letter of 8 points; beside a column
 _UP, _DOWN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "0123456789-+()k"), str.maketrans("₀₁₂₃₄₅₆₇₈₉₋ᵣₜ", "0123456789-rt")
@@ -63,7 +65,7 @@ def latex(shown: Table) -> str:
         r"\begin{table}",
         r"  \centering",
         f"  \\caption{{{escape(shown.full_title)}.}}",
-        f"  \\label{{tab:{shown.stem.replace('_', '-')}}}",
+        f"  \\label{{tab:{latex_label(shown.stem)}}}",
         f"  \\footnotesize\\setlength{{\\tabcolsep}}{{{_GAP}pt}}",
         f"  \\begin{{tabular}}{{{'l' * shown.texts}{'r' * (len(shown.heads) - shown.texts)}}}",
         r"    \toprule",
@@ -90,7 +92,7 @@ def _row(cells: list[str]) -> str:
 
 def escape(text: str) -> str:
     """Text as LaTeX, in ASCII: formulas in dollars, and what LaTeX would take for a command escaped."""
-    text, out, at = typeset(text), [], 0
+    text, out, at = typeset(visible(text)), [], 0
     for found in _FORMULA.finditer(text):
         out += [*map(_plain, text[at : found.start()]), f"${_formula(found[0])}$"]
         at = found.end()

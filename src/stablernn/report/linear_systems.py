@@ -1,5 +1,6 @@
 """Linear systems below and above spectral norm 1: the tables of what scripts/linear_systems.py leaves."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from stablernn.report.load import load_results
 from stablernn.report.tables import Table
 from stablernn.report.truncation import short
+from stablernn.schemas import check_linear
 from stablernn.wording import counted
 
 NAME = "linear_systems"
@@ -17,7 +19,7 @@ _KINDS = ("matrix", "scalar")
 
 def load_linear_systems(folder: Path) -> dict[str, dict[str, Any]]:
     """The results in a folder by the names of their files; one that is unreadable is named and left out."""
-    return load_results(folder.glob("*.json"), lambda found: found["options"]["kind"] in _KINDS)
+    return load_results(folder.glob("*.json"), check_linear)
 
 
 def linear_tables(found: Results) -> list[Table]:
@@ -76,7 +78,7 @@ def matrix_table(found: Results) -> Table:
     lines, files = [], []
     for norm, group in by_norm(found).items():
         files.append(tuple(group))
-        errors = [result["best"]["error"][-1] for result in group.values()]
+        errors = [_or_infinite(result["best"]["error"][-1]) for result in group.values()]
         distances = (largest(group, "best", "distance", number) for number in range(len(options["lengths"])))
         lines.append([f"{norm:g}", short(statistics.median(errors)), short(max(errors)), *map(short, distances)])
     steps = len(next(iter(found.values()))["step_sizes"])
@@ -91,6 +93,11 @@ def matrix_table(found: Results) -> Table:
     heads = ["‖W‖₂", "error", "worst", *(f"k={k}" for k in options["lengths"])]
     runs = _behind(files, heads, 1)
     return Table("Linear systems: what gradient descent learns", heads, lines, notes, runs=runs, texts=1)
+
+
+def _or_infinite(error: float | None) -> float:
+    """JSON has no infinity: a descent that diverged at every step size has null for its error."""
+    return math.inf if error is None else error
 
 
 def proven_table(found: Results) -> Table:

@@ -1,16 +1,17 @@
 """Run records from a folder, and what of them belongs together."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stablernn import schemas
 from stablernn.console import log
-from stablernn.errors import RecordError
+from stablernn.errors import DamagedFileError, RecordError
+from stablernn.files import read_json
 from stablernn.published import COUNTS, PUBLISHED, TEXT, is_published
-from stablernn.record import RECORD_FILE, Record, read_record
+from stablernn.record import RECORD_FILE, Record, read_run
 from stablernn.report.names import constraint_rank, rank
 
 STUDIES = ("perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance")
@@ -37,32 +38,45 @@ def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]
     found = []
     for record, path in _load(folder.rglob(RECORD_FILE)):
         try:
-            found.append((record, json.loads((path / f"{name}.json").read_text(encoding="utf-8"))))
+            result = read_json(path / f"{name}.json", schemas.analysis_check(name))
+            if result.get("run", record.id) != record.id:
+                raise DamagedFileError(f"{path / name}.json is of another run ({result['run']!r:.240})")
+            found.append((record, result))
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
-            log.warning(f"left out: {path / name}.json is not readable ({error}); delete it to make it again")
+        except DamagedFileError as error:
+            log.warning(f"left out: {error}; analyze the run again (python scripts/analyze.py analysis={name})")
     return sorted(found, key=lambda entry: place(entry[0]))
 
 
-def load_results(paths: Iterable[Path], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, dict[str, Any]]:
-    """Results of which no run is behind, by the names of their files; an unreadable one is named and left out."""
+def load_results(paths: Iterable[Path], check: Callable[[dict[str, Any]], object]) -> dict[str, dict[str, Any]]:
+    """Results of which no run is behind, by the names of their files; a damaged one is named and left out.
+
+    Args:
+        paths: of the files.
+        check: raises ValueError where one does not hold what it must.
+    """
     found = {}
     for path in sorted(paths):
         try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-            if wanted(result):
-                found[path.name] = result
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning(f"left out: {path} is not readable ({error}); delete it to measure it again")
+            if not schemas.is_name(path.name):
+                raise DamagedFileError(f"{str(path)!r} is no name of a file of results")
+            found[path.name] = read_json(path, check)
+        except (FileNotFoundError, DamagedFileError) as error:
+            log.warning(f"left out: {error}; delete it to measure it again")
     return found
+
+
+def load_bench(path: Path, kind: str) -> dict[str, Any] | None:
+    """The measurements in a file; None if there is none, or if it is damaged, which is said."""
+    return load_results([path], schemas.bench_check(kind)).get(path.name) if path.is_file() else None
 
 
 def _load(files: Iterable[Path]) -> list[tuple[Record, Path]]:
     found: dict[str, tuple[Record, Path]] = {}
     for path in sorted(files):
         try:
-            record = read_record(path.parent)
+            record = read_run(path.parent)
             found.setdefault(record.id, (record, path.parent))
         except RecordError as error:
             log.warning(f"left out: {error}")

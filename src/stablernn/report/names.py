@@ -46,6 +46,11 @@ MEANINGS = {
 }
 
 
+def approximation_name(approximation: str) -> str:
+    """As readers know it; one of another package's by its own name."""
+    return APPROXIMATION_NAMES.get(approximation, approximation)
+
+
 def rank(model: str) -> int:
     """The order of models in tables and of panels in figures."""
     return list(MODEL_NAMES).index(model) if model in MODEL_NAMES else len(MODEL_NAMES)

@@ -11,6 +11,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
+from stablernn.escaping import terminal, visible
 from stablernn.report.chapters import Chapter
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Curve
@@ -32,6 +33,7 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
         loader=jinja2.FileSystemLoader(assets),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: terminal(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -73,6 +75,6 @@ def _inline(value: Any) -> Markup:
 
 def _typeset(text: str) -> Markup:
     """`name` as code, indices (λ_r, f_∞, ‖W‖_F) below the line, numbers as a compositor would, k = 5 in one line."""
-    unbroken = re.sub(r"(?<=\b[A-Za-z]) = (?=\d)", "\u00a0=\u00a0", typeset(text))
+    unbroken = re.sub(r"(?<=\b[A-Za-z]) = (?=\d)", "\u00a0=\u00a0", typeset(visible(text)))
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(unbroken)))
     return Markup(re.sub(r"((?<!\w)[A-Za-zλ]|‖)_(\w+|∞)", r"\1<sub>\2</sub>", marked))

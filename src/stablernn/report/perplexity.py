@@ -9,7 +9,7 @@ from stablernn.report.difference import Difference, certainty, difference, relat
 from stablernn.report.judgement import span
 from stablernn.report.labels import describe_constraint
 from stablernn.report.load import Section, setting
-from stablernn.report.names import APPROXIMATION_NAMES, CONSTRAINTS, own_constraints
+from stablernn.report.names import CONSTRAINTS, approximation_name, own_constraints
 from stablernn.report.rows import Cell, Row, rows
 from stablernn.report.tables import Table
 from stablernn.wording import counted
@@ -77,7 +77,7 @@ class _Line:
             if refused and self.name != "unstable" and refused[0].certificate.get("reason")
             else "",
         ]
-        where = f"{self.row.name}, {self.constraint}, {APPROXIMATION_NAMES[self.row.approximation]}, k = {self.row.k}"
+        where = f"{self.row.name}, {self.constraint}, {approximation_name(self.row.approximation)}, k = {self.row.k}"
         return f"{where}: {', '.join(filter(None, told))}" if any(told) else ""
 
 
@@ -155,7 +155,7 @@ def table(section: Section) -> Table:
     columns = [{_DIFFERENCE: "difference to unstable", "%": "difference %"}.get(head, head) for head in heads]
     lines, runs = [], []
     for line in found:
-        cells = [line.row.name, line.constraint, APPROXIMATION_NAMES[line.row.approximation], str(line.row.k)]
+        cells = [line.row.name, line.constraint, approximation_name(line.row.approximation), str(line.row.k)]
         cells += [line.cell.mean(), line.counted, *_cost(line), *_proven(line.cell)]
         cells += [f"{line.row.optimal:.1f}" if line.row.optimal else "–"] * optimal
         cells += [f"{line.row.published[line.name]:.1f}" if line.name in line.row.published else "–"] * published

@@ -13,6 +13,7 @@ import altair as alt
 import vl_convert
 from PIL import Image
 
+from stablernn.escaping import drawn
 from stablernn.files import replacing, write_text
 from stablernn.report.axes import scaled
 from stablernn.report.figure import Figure, Panel
@@ -68,10 +69,10 @@ _UP, _DOWN, _END = "\u200c\u200c", "\u200c\u200d", "\u200d\u200d"
 
 def export(figure: Figure, folder: Path) -> list[Path]:
     """Write a figure as SVG and PNG; returns the files."""
-    drawn = _set(vl_convert.vegalite_to_svg(_specification(figure)))
+    text = _set(vl_convert.vegalite_to_svg(_specification(figure)))
     svg, png = (folder / f"{figure.stem}.{kind}" for kind in ("svg", "png"))
-    write_text(svg, drawn)
-    with Image.open(BytesIO(vl_convert.svg_to_png(drawn, scale=SCALE))) as picture, replacing(png) as temporary:
+    write_text(svg, text)
+    with Image.open(BytesIO(vl_convert.svg_to_png(text, scale=SCALE))) as picture, replacing(png) as temporary:
         # A palette: the few colours of a drawing need an eighth of the room.
         small = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
         small.save(temporary, format="PNG", optimize=True)
@@ -80,8 +81,18 @@ def export(figure: Figure, folder: Path) -> list[Path]:
 
 def _specification(figure: Figure) -> dict[str, Any]:
     told = {"title": alt.TitleParams(_marked(figure.where.replace("`", "")), **_WHERE)} if figure.where else {}
-    drawn = alt.concat(*(_panel(figure, panel) for panel in figure.panels), columns=_COLUMNS, spacing=16, **told)
-    return drawn.resolve_scale(color="shared", strokeDash="shared", fill="shared").configure(**_CONFIG).to_dict()
+    shown = alt.concat(*(_panel(figure, panel) for panel in figure.panels), columns=_COLUMNS, spacing=16, **told)
+    shown = shown.resolve_scale(color="shared", strokeDash="shared", fill="shared").configure(**_CONFIG).to_dict()
+    return _visible(shown)
+
+
+def _visible(node: Any) -> Any:
+    """The renderer ends the whole process at some characters that are no sign, so none gets there."""
+    if isinstance(node, dict):
+        return {key: _visible(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_visible(value) for value in node]
+    return drawn(node) if isinstance(node, str) else node
 
 
 def _panel(figure: Figure, panel: Panel) -> alt.LayerChart:

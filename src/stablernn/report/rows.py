@@ -8,7 +8,7 @@ from typing import Any
 
 from stablernn.record import DIVERGED, Record
 from stablernn.report.load import Section, place, setting
-from stablernn.report.names import APPROXIMATION_NAMES, MODEL_NAMES, PUBLISHED, rank
+from stablernn.report.names import MODEL_NAMES, PUBLISHED, rank
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def rows(section: Section) -> list[Row]:
 
     def order(key: tuple) -> tuple:
         model, approximation, k, note = key
-        return rank(model), model, list(APPROXIMATION_NAMES).index(approximation), k, note
+        return rank(model), model, approximation != "recurrent", approximation, k, note
 
     return [found[key] for key in sorted(found, key=order)]
 

@@ -26,7 +26,10 @@ def load_trials(folder: Path) -> list[Record]:
     found = []
     for path in sorted(folder.rglob(TRIAL_FILE)):
         try:
-            found.append(read_alone(path))
+            record = read_alone(path)
+            if record.id != path.parent.name:
+                raise RecordError(f"{path} is of another run ({record.id}): search again")
+            found.append(record)
         except RecordError as error:
             log.warning(f"left out: {error}")
     return found

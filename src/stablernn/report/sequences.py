@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stablernn.escaping import markdown_text
 from stablernn.report.formats import markdown
-from stablernn.report.names import MODEL_NAMES
+from stablernn.report.names import MODEL_NAMES, rank
 from stablernn.report.tables import Table
 from stablernn.report.truncation import short
 from stablernn.wording import counted
@@ -18,7 +19,7 @@ def sequence_table(measured: Mapping[str, Any]) -> Table:
     lines = []
     for case in cases:
         seconds, tokens = case["seconds"], case["batch"] * case["steps"]
-        line = [MODEL_NAMES[case["model"]], case["work"], str(case["batch"]), f"{case['steps']:,}"]
+        line = [MODEL_NAMES.get(case["model"], case["model"]), case["work"], str(case["batch"]), f"{case['steps']:,}"]
         line += [f"{tokens / seconds['recurrent']:,.0f}" if "recurrent" in seconds else "–"]
         lines.append(line + [_ratio(ratio(measured, case, k, whole)) for whole in (False, True) for k in ks])
     size = cases[0]["size"]
@@ -47,7 +48,7 @@ def memory_table(measured: Mapping[str, Any]) -> Table | None:
     names = list(cases[0]["memory"])
     heads = ["model", "batch", "steps", *names]
     lines = [
-        [MODEL_NAMES[case["model"]], str(case["batch"]), f"{case['steps']:,}"]
+        [MODEL_NAMES.get(case["model"], case["model"]), str(case["batch"]), f"{case['steps']:,}"]
         + [f"{case['memory'].get(name, 0) / 2**20:,.0f}" for name in names]
         for case in cases
     ]
@@ -94,7 +95,7 @@ def sequences_markdown(measured: Mapping[str, Any], title: str) -> str:
     """Every table of the file as one document."""
     tables = [sequence_table(measured)] if measured.get("cases") else []
     tables += [table for table in (memory_table(measured), curve_table(measured)) if table is not None]
-    return f"# {title} on {measured['hardware']}\n\n" + "\n".join(markdown(table) for table in tables)
+    return f"# {title} on {markdown_text(measured['hardware'])}\n\n" + "\n".join(markdown(table) for table in tables)
 
 
 def ratio(measured: Mapping[str, Any], case: Mapping[str, Any], k: int, whole: bool) -> float | None:
@@ -125,5 +126,4 @@ def _contexts(measured: Mapping[str, Any]) -> list[int]:
 
 def _sorted(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     keys = ("model", "work", "batch", "steps")
-    order = list(MODEL_NAMES)
-    return sorted(measured["cases"].values(), key=lambda c: (order.index(c["model"]), *(c[key] for key in keys[1:])))
+    return sorted(measured["cases"].values(), key=lambda c: (rank(c["model"]), *(c[key] for key in keys)))

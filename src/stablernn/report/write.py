@@ -10,6 +10,7 @@ from rich.text import Text
 
 from stablernn.console import console
 from stablernn.errors import ConfigurationError, RecordError
+from stablernn.escaping import markdown_text, visible
 from stablernn.files import write_text
 from stablernn.report.chapters import Chapter, chapters, linear_chapter
 from stablernn.report.contraction import contraction_table
@@ -67,7 +68,7 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         first, *others = leading(evidence.study)
         shown = [table(first), *(table(abridged(part)) for part in others)]
         told = [markdown(_without(one, shown[:at])) for at, one in enumerate(shown)]
-        _renew(readme, "\n".join([f"{introduction(first)}\n", *told]))
+        _renew(readme, "\n".join([f"{markdown_text(introduction(first))}\n", *told]))
     figures = [_draw(chapter, results) for chapter in made]
     written = [path for both in zip(tables, figures, strict=True) for paths in both for path in paths]
     write_text(results / "report" / PAGE, page(evidence, made))
@@ -190,13 +191,13 @@ def _laid_out(shown: Table) -> RichTable:
     out = RichTable(
         box=SIMPLE_HEAD,
         pad_edge=False,
-        title=shown.full_title.replace("`", ""),
-        caption="\n".join([*shown.notes, *shown.remarks]),
+        title=Text(visible(shown.full_title.replace("`", ""))),
+        caption=Text("\n".join(map(visible, [*shown.notes, *shown.remarks]))),
         title_justify="left",
         caption_justify="left",
     )
     for index, head in enumerate(shown.heads):
-        out.add_column(head, justify="left" if index < shown.texts else "right", no_wrap=True)
+        out.add_column(Text(visible(head)), justify="left" if index < shown.texts else "right", no_wrap=True)
     for line in shown.lines:
-        out.add_row(*line)
+        out.add_row(*(Text(visible(cell)) for cell in line))
     return out

@@ -177,6 +177,8 @@ def load_snapshots(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Update and recurrent matrices of each snapshot of a run, in order."""
     for path in sorted((folder / SNAPSHOTS).glob("*.safetensors")):
         matrices, values = load(path)
+        if values.get("run", folder.absolute().name) != folder.absolute().name:
+            raise CheckpointError(f"{path} is of another run ({values['run']!r:.240}): {REMEDY}")
         yield values["update"], matrices
 
 

@@ -16,6 +16,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from stablernn.compose import CONFIG_FOLDER
 from stablernn.errors import ConfigurationError
@@ -81,7 +83,7 @@ def winner_settings(path: Path) -> dict[str, Any]:
     """The settings of a winner by their dotted names.
 
     Raises:
-        ConfigurationError: there was no such search yet.
+        ConfigurationError: there was no such search yet, or its file is damaged.
     """
     if not path.is_file():
         dataset, _, profile = path.stem.rsplit("_", 2)  # a text of one's own may have a _ in its name
@@ -89,10 +91,18 @@ def winner_settings(path: Path) -> dict[str, Any]:
             f"{path} is not there: search first, "
             f"python scripts/train.py -m experiment=search profile={profile} dataset={dataset}"
         )
-    written = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(written, dict)
+    try:
+        written = OmegaConf.to_container(OmegaConf.load(path))
+        if not isinstance(written, dict) or not written:
+            raise ValueError("it holds no settings")
+    except (OSError, ValueError, RecursionError, OmegaConfBaseException, YAMLError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ConfigurationError(f"{path} is not a winner of a search ({why}): {_WRITTEN_ANEW}") from None
     settings = {str(key): value for key, value in written.items() if isinstance(value, dict)}
     return {option: "null" if value is None else value for option, value in leaves(settings)}
+
+
+_WRITTEN_ANEW = "delete it and write it again with python scripts/winners.py"
 
 
 def leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

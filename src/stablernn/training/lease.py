@@ -6,7 +6,6 @@ no GPU, are found beside what still trains.
 """
 
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from stablernn.config import make
 from stablernn.console import log
 from stablernn.data.windows import Windows
 from stablernn.errors import StableRNNError
-from stablernn.files import replacing, write_json
+from stablernn.files import read_json, replacing, write_json
 from stablernn.models.dropout import draw_from, own_generator
 from stablernn.record import RECORD_FILE, read_record
 from stablernn.stability.certificates import summarise
@@ -182,7 +181,7 @@ def choose_epochs(configs: Sequence[DictConfig], rates: dict[str, float], second
 def train(options: Options) -> None:
     """Train the runs of the table until the deadline, all at once on a GPU."""
     configs = configurations(options)
-    speed = json.loads((options.out / "speed.json").read_text(encoding="utf-8"))
+    speed = read_json(options.out / "speed.json")
     seconds = (options.deadline - options.certify - _SCORING * len(configs) - time.time()) * _TRAINING_SHARE
     choose_epochs(configs, speed["updates_per_second"], seconds)
     for config in configs:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from stablernn.console import log
 from stablernn.errors import RunInUseError
-from stablernn.files import parse_json, writing
+from stablernn.files import NO_LINKS, open_lock, parse_json, read_bytes, writing
 
 try:
     import fcntl
@@ -42,7 +42,7 @@ def held(folder: Path) -> Iterator[None]:
         StorageError: the lock file cannot be written.
     """
     with writing(folder / LOCK_FILE):
-        file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = open_lock(folder / LOCK_FILE)
     try:
         if not _lock(file, folder):
             raise RunInUseError(
@@ -62,7 +62,7 @@ def holder(folder: Path) -> str | None:
     Only looks: writes nothing, and needs no more than to read the folder.
     """
     try:
-        file = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC | NO_LINKS)
     except OSError:
         return None
     try:
@@ -102,7 +102,7 @@ def _try(file: int, kind: int) -> bool | None:
 
 def _name(folder: Path) -> str:
     try:
-        owner = parse_json((folder / LOCK_FILE).read_bytes())
+        owner = parse_json(read_bytes(folder / LOCK_FILE))
         return f"process {int(owner['pid'])} on {owner['host']}"
     except (OSError, ValueError, TypeError, KeyError):
         return "another process"

@@ -23,7 +23,7 @@ from stablernn.record import (
     commit,
     processor,
     read_alone,
-    read_record,
+    read_run,
     versions,
 )
 from stablernn.stability.certificates import summarise
@@ -48,7 +48,7 @@ def _recorded(folder: Path) -> Record | None:
     if not (folder / RECORD_FILE).is_file():
         return None
     try:
-        return read_record(folder)
+        return read_run(folder)
     except DamagedRecordError as error:
         log.warning(str(error))
         return None
@@ -70,6 +70,8 @@ def standing_record(config: DictConfig) -> Record | None:
         return record
     try:
         record = read_alone(folder / PAUSED_FILE)
+        if record.id != folder.name:
+            raise DamagedRecordError(f"{folder / PAUSED_FILE} is of another run ({record.id}): delete it")
     except DamagedRecordError as error:
         log.warning(str(error))
         return None

@@ -11,7 +11,7 @@ from stablernn.config import Training, digest, identity, make, run_id
 from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
 from stablernn.errors import DataError
-from stablernn.files import remove_leftovers, write_text, writing
+from stablernn.files import refuse_links, remove_leftovers, write_text, writing
 from stablernn.record import DATA_PATH_FILE, PAUSED, PAUSED_FILE, Record
 from stablernn.training.build import build_for, pick_device, stream_device
 from stablernn.training.counters import Counters
@@ -87,6 +87,7 @@ def _unfinished(
     if processes.first:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder)
     else:
         torch.manual_seed(config.seed + processes.rank * _SEEDS_APART)  # each draws masks of its own
     tags = [

@@ -26,7 +26,8 @@ class Saves:
 
     Args:
         folder: of the run.
-        identity: saved with the checkpoint; one that differs is refused on resume.
+        identity: the run's id, " on ", and the fingerprint of its data; saved with the checkpoint, and one that differs
+            is refused on resume. All other weights name the run.
         model, optimizer, generator: whose states are saved, the last one that training draws from.
         processes: that share the streams of the run.
     """
@@ -40,6 +41,7 @@ class Saves:
 
     def __post_init__(self) -> None:
         self.device = self.model.inputs.weight.device
+        self.run = self.identity.partition(" on ")[0]
         self.writer = Writer(beside=self.device.type == "cuda")
 
     def checkpoint(self, counters: Counters, state: Any) -> None:
@@ -103,6 +105,8 @@ class Saves:
         """Give the model the weights of the best evaluation, which was after this update."""
         path = self.folder / checkpoint.BEST
         saved, values = checkpoint.load(path)
+        if values.get("run", self.run) != self.run:
+            raise CheckpointError(f"{path} is of another run ({values['run']!r:.240}): {checkpoint.REMEDY}")
         if values["update"] != update:
             # Written after the checkpoint, by a run that was killed and has come to other numbers since (on a GPU).
             raise CheckpointError(f"{path} is not of the best update {update}: {checkpoint.REMEDY}")
@@ -118,4 +122,4 @@ class Saves:
 
     def _save(self, path: Path, saved: Mapping[str, Tensor], update: int) -> None:
         if self.processes.first:
-            self.writer.save(path, saved, {"update": update})
+            self.writer.save(path, saved, {"run": self.run, "update": update})

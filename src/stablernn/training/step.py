@@ -172,7 +172,7 @@ class Step:
             # finite, and the learning rate is a number on the device.
             rate = (self.lr * factor).float()
             weights, gradients = zip(*learned, strict=True)
-            torch._fused_sgd_(
+            torch._fused_sgd_(  # type: ignore[reportPrivateImportUsage]
                 weights,
                 gradients,
                 [],

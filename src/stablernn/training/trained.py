@@ -4,15 +4,18 @@ import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config import make
+from stablernn.console import log
 from stablernn.data.splits import Corpus, Split
-from stablernn.errors import ConfigurationError, DataError, RecordError
+from stablernn.errors import CheckpointError, ConfigurationError, DataError, RecordError, StorageError
+from stablernn.files import refuse_links
 from stablernn.models.language_model import SequenceModel
-from stablernn.record import DATA_PATH_FILE, RECORD_FILE, Record, read_record
+from stablernn.record import DATA_PATH_FILE, RECORD_FILE, Record, read_run
 from stablernn.targets import find_target
 from stablernn.training import checkpoint
 from stablernn.training.build import build
@@ -115,14 +118,33 @@ class Trained:
 
         Raises:
             RecordError: its weights are not here.
+            CheckpointError: they are damaged, or those of another run or of another update.
         """
         model, _ = build(self.config, self.record.data["types"])
         if stage != "initial":
-            saved, _ = checkpoint.load(self._weights(stage))
+            path = self._weights(stage)
+            saved, values = checkpoint.load(path)
+            self._check_own(path, stage, values)
             checkpoint.load_model(model, saved)
         elif model.objective.needs_frequencies:
             model.objective.arrange(torch.from_numpy(self.corpus.frequencies()))
         return model.eval()
+
+    def _check_own(self, path: Path, stage: str | int, values: dict[str, Any]) -> None:
+        """Weights that an earlier version wrote name their update alone."""
+        if stage == "last":
+            identity, counters = values.get("identity"), values.get("counters")
+            run = identity.partition(" on ")[0] if isinstance(identity, str) else None
+            update = counters.get("update") if isinstance(counters, dict) else None
+        else:
+            run, update = values.get("run", self.record.id), values.get("update")
+        wanted = {"best": "best_update", "last": "updates"}
+        expected = stage if isinstance(stage, int) else self.record.progress.get(wanted[stage])
+        if run != self.record.id or update != expected:
+            raise CheckpointError(
+                f"{path} holds the weights of {run!r:.240} after update {update!r:.20}, and the record beside it is of "
+                f"{self.record.id} after update {expected}: {checkpoint.REMEDY}"
+            )
 
     def _weights(self, stage: str | int) -> Path:
         if isinstance(stage, int):
@@ -141,12 +163,26 @@ class Trained:
 def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) -> list[Trained]:
     """The finished runs below ``runs`` whose id begins with ``pattern`` or matches it as a shell pattern.
 
+    Where there are several, one that is damaged, or holds a link, is named and left out.
+
     Raises:
-        RecordError: there is none.
+        RecordError: there is none, or none that can be read.
+        StorageError: the only one holds a link.
     """
     folders = [path.parent for path in sorted(runs.glob(f"*/{RECORD_FILE}"))]
     chosen = [folder for folder in folders if folder.name.startswith(pattern) or folder.match(pattern)]
     if not chosen:
         known = "\n".join(f"  {folder.name}" for folder in folders) or "  none: run `make reproduce` first"
         raise RecordError(f"run={pattern}: no finished run below {runs} has this id; there are\n{known}")
-    return [Trained(folder, read_record(folder), data, device) for folder in chosen]
+    whole = []
+    for folder in chosen:
+        try:
+            refuse_links(folder)
+            whole.append((folder, read_run(folder)))
+        except (RecordError, StorageError) as error:
+            if len(chosen) == 1:
+                raise
+            log.warning(f"left out: {error}")
+    if not whole:
+        raise RecordError(f"run={pattern}: none of the {len(chosen)} runs below {runs} can be read (see above)")
+    return [Trained(folder, record, data, device) for folder, record in whole]

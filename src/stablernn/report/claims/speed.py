@@ -31,7 +31,7 @@ def _speed(file: str, measured: Mapping[str, Any]) -> Judgement:
             if found:
                 value, case, k = max(found, key=lambda entry: entry[0])
                 steps, of = counted(case["steps"], "step"), counted(len(found), "case")
-                where = f"{MODEL_NAMES[case['model']]}, k = {k}, batch {case['batch']}, {steps}"
+                where = f"{MODEL_NAMES.get(case['model'], case['model'])}, k = {k}, batch {case['batch']}, {steps}"
                 won = sum(value > 1 for value, _, _ in found)
                 text = f"{work}: feed-forward at best {short(value)} times as fast ({where}), faster in {won} of {of}"
                 outcome = Outcome.HOLDS if won == len(found) else Outcome.MIXED if won else Outcome.FAILS

@@ -7,7 +7,7 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import BEST_POSSIBLE, DASHES, constraint_colours, model_name
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
-from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
+from stablernn.report.names import STABILITIES, approximation_name
 from stablernn.report.perplexity import abridged, constraint_name
 from stablernn.report.rows import Cell, Row, rows
 
@@ -23,7 +23,7 @@ def learning_curves(section: Section) -> Figure | None:
         for name, cell in row.cells.items():
             constraint = label = curve_name(name, cell)
             if not plain:
-                label += f", {APPROXIMATION_NAMES[row.approximation]}, k = {row.k}"
+                label += f", {approximation_name(row.approximation)}, k = {row.k}"
             drawing.band(
                 model_name(row.model),
                 Curve(label, colours[constraint], DASHES[row.approximation][0]),
@@ -76,7 +76,7 @@ def perplexity_by_k(section: Section) -> Figure | None:
     for row in body:
         for name, cell in row.cells.items():
             constraint = curve_name(name, cell)
-            label = f"{constraint}, {APPROXIMATION_NAMES[row.approximation]}"
+            label = f"{constraint}, {approximation_name(row.approximation)}"
             curve = Curve(label, colours[constraint], DASHES[row.approximation][0])
             mean_over_seeds(drawing, row.model, curve, row.k, cell)
             ks.add(row.k)
