@@ -187,7 +187,7 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
         rate = (model.backbone.dropout.p if number else model.dropout.p) if dropout else 0.0
         try:
             proofs.append(prove(cell, inputs, rate))
-        except torch.linalg.LinAlgError as error:
+        except torch.linalg.LinAlgError as error:  # type: ignore[reportPrivateImportUsage]
             refused = Contraction("none", math.inf, f"its matrices defeat the decompositions of a proof ({error})")
             proofs.append(CellProofs([refused], {}))
     layers, decoder = [], math.inf
