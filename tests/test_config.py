@@ -423,6 +423,7 @@ def test_the_resolved_configuration_has_no_open_ends():
 SCRIPTS = {
     path.name: re.search(r'main\(\w+, "([^"]+)"', path.read_text(encoding="utf-8")).group(1)  # type: ignore[union-attr]
     for path in sorted((ROOT / "scripts").glob("*.py"))
+    if "main(" in path.read_text(encoding="utf-8")
 }
 
 KINDS = [

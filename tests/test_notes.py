@@ -87,7 +87,6 @@ def gradient(profile: str) -> float:
 SEEDS = [f"unstable, seed {seed}" for seed in range(3)]
 
 
-
 def lease(constraint: str, column: str = "test", model: str = "LSTM") -> float:
     return cell("perplexity_wikitext2_lease", column, model=model, constraint=constraint)
 

@@ -17,6 +17,7 @@ from stablernn.compose import compose
 from stablernn.config import run_id
 from stablernn.data.windows import Windows
 from stablernn.errors import CheckpointError, ConfigurationError
+from stablernn.files import read_json
 from stablernn.record import BLOCKS_FILE, read_record
 from stablernn.training import checkpoint, evaluate, loop
 from stablernn.training import run as run_module
@@ -83,7 +84,7 @@ def test_a_run_keeps_the_sums_over_blocks_of_its_test_score(small, monkeypatch):
     monkeypatch.setattr(evaluate, "BLOCK", 64)
     config = small()
     record = run(config)
-    blocks = json.loads((folder(config) / BLOCKS_FILE).read_text())
+    blocks = read_json(folder(config) / BLOCKS_FILE)
     assert blocks == record.blocks
     assert (blocks["length"], blocks["tokens"], len(blocks["nats"])) == (64, 700, 11)
     assert math.fsum(blocks["nats"]) == pytest.approx(record.metrics["test"]["nats"], rel=1e-12)

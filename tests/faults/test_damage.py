@@ -16,7 +16,7 @@ from stablernn.config import run_id
 from stablernn.data.corpora import WordCorpus, cache_root
 from stablernn.data.splits import SPLITS
 from stablernn.errors import CheckpointError, DataError, RecordError
-from stablernn.files import parse_json, replacing, write_json
+from stablernn.files import parse_json, read_json, replacing, write_json
 from stablernn.record import read_record
 from stablernn.training import checkpoint
 from stablernn.training.run import run
@@ -148,12 +148,12 @@ def test_a_damaged_cache_is_made_again_by_itself(amount, tmp_path, ledger, seed)
 
 def test_a_file_keeps_its_old_content_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "a.json"
-    write_json(path, 1)
+    write_json(path, {"n": 1})
     with pytest.raises(RuntimeError), replacing(path) as new:  # noqa: PT012
         new.write_text("half")
-        assert json.loads(path.read_text()) == 1
+        assert read_json(path) == {"n": 1}
         raise RuntimeError
-    assert json.loads(path.read_text()) == 1
+    assert read_json(path) == {"n": 1}
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -268,9 +268,9 @@ FOREIGN = {
     "a backbone": ("approximation.backbone._target_", "stablernn.models.cells.LSTMCell", "is not a Backbone"),
     "a constraint": ("stability.constraint._target_", "torch.optim.SGD", "is not a Constraint"),
     "an optimizer": ("optimizer._target_", "torch.optim.sgd.torch.load", "is no class or function"),
-    "nested": ("model.name", {"_target_": "os.system"}, "model.name._target_ is not an option of a trained model"),
+    "nested": ("model.name", {"_target_": "os.system"}, "config.model.name is not as its type"),
     "positional": ("dataset._args_", ["x"], "dataset._args_.0 is not an option of a trained model"),
-    "interpolation": ("model.name", "${oc.env:HOME}", "is not resolved"),
+    "interpolation": ("model.name", "${oc.env:HOME}", "config.model.name is not as its pattern"),
     "made by an interpolation": ("dataset.name", "${oc.create:{_target_:os.system}}", "is not resolved"),
     "another folder": ("dataset.name", "../../elsewhere", "must be a word of letters"),
 }
@@ -292,9 +292,8 @@ def test_a_record_executes_nothing_and_leads_nowhere(case, finished, tmp_path, m
     node[last] = value
     (tmp_path / "record.json").write_text(json.dumps(whole))
     (tmp_path / "history.jsonl").write_text("")
-    trained = Trained(tmp_path, read_record(tmp_path), None, torch.device("cpu"))
     with pytest.raises((RecordError, ConfigurationError)) as caught:
-        trained.corpus  # noqa: B018
+        Trained(tmp_path, read_record(tmp_path), None, torch.device("cpu")).corpus  # noqa: B018
     assert message in str(caught.value)
 
 
@@ -304,7 +303,7 @@ def test_the_id_of_a_record_is_no_path(name, finished, tmp_path):
     whole = json.loads((finished[1] / "record.json").read_text())
     del whole["checksum"]
     (tmp_path / "record.json").write_text(json.dumps(whole | {"id": name}))
-    with pytest.raises(RecordError, match="is no name of a run"):
+    with pytest.raises(RecordError, match="id is not as its pattern"):
         read_record(tmp_path)
 
 

@@ -75,7 +75,7 @@ def read_or_begin(path: Path, device: torch.device, fresh: bool, empty: dict[str
     """What was measured before, or a new file's content, with the machine named; a damaged file counts as none."""
     if path.is_file() and not fresh:
         try:
-            return read_json(path, bench_check(path.name.partition("-")[0]))
+            return read_json(path, bench_check(re.split("[-.]", path.name)[0]))
         except DamagedFileError as error:
             log.warning(f"measured again: {error}")
     return {"hardware": device_name(device), "threads": torch.get_num_threads(), "versions": versions()} | empty

@@ -17,8 +17,8 @@ from stablernn.data import hub
 from stablernn.data.splits import EOS, SPLITS, Corpus, Split, check_lengths
 from stablernn.data.tokens import file_of, narrow, read_tokens
 from stablernn.data.vocabulary import Vocabulary
-from stablernn.errors import ConfigurationError, DataError, MissingDataError
-from stablernn.files import file_digest, json_digest, parse_json, write_json, write_text, writing
+from stablernn.errors import ConfigurationError, DamagedFileError, DataError, MissingDataError
+from stablernn.files import file_digest, json_digest, read_json, write_json, write_text, writing
 from stablernn.published import PUBLISHED, TEXT, is_published, mixture, recognise
 from stablernn.schemas import is_name
 from stablernn.wording import counted
@@ -356,19 +356,18 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 def _seal(folder: Path, counts: Mapping[str, Any]) -> None:
-    """Write ``counts`` with the checksums of all the other files of ``folder``, and one of themselves."""
+    """Write ``counts`` with the checksums of all the other files of ``folder``."""
     digests = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-    write_json(folder / _COUNTS, {**counts, "sha256": digests, "checksum": json_digest([counts, digests])})
+    write_json(folder / _COUNTS, {**counts, "sha256": digests})
 
 
 def _read_counts(folder: Path) -> dict[str, Any] | None:
     """What ``_seal`` was given, if every file is as it was then; else None."""
     try:
-        counts = parse_json((folder / _COUNTS).read_bytes())
-        digests, checksum = counts.pop("sha256"), counts.pop("checksum")
-        whole = checksum == json_digest([counts, digests])
-        return counts if whole and all(file_digest(folder / name) == digests[name] for name in digests) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        counts = read_json(folder / _COUNTS)
+        digests = counts.pop("sha256")
+        return counts if all(file_digest(folder / name) == digests[name] for name in digests) else None
+    except (OSError, DamagedFileError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -43,8 +43,18 @@ class SequenceModel(nn.Module):
         return self.features(words, self.inputs(words), state)
 
     def read(self, x: Tensor, state: Any) -> Tensor:
-        """The words that are embedded for a window x (T, B): those carried on, if any, and its own, (S, B)."""
-        return x if self.backbone.receptive_field is None else torch.cat([state[..., 0], x])
+        """The words that are embedded for a window x (T, B): those carried on, if any, and its own, (S, B).
+
+        Raises:
+            ConfigurationError: x has another number of streams than the state, as where its axes are swapped.
+        """
+        if self.backbone.receptive_field is None:
+            return x
+        if x.shape[1:] != state.shape[1:-1]:
+            raise ConfigurationError(
+                f"inputs must be (time, batch, ...): they have {x.shape[1]} streams, and the state has {state.shape[1]}"
+            )
+        return torch.cat([state[..., 0], x])
 
     def features(self, words: Tensor, embedded: Tensor, state: Any) -> tuple[Tensor, Any]:
         """What ``forward`` gives for words (S, B) that were ``read`` and are embedded already, (S, B, E)."""

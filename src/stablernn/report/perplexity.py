@@ -67,7 +67,9 @@ class _Line:
         told = [
             f"{_seeds(ran - finished)} diverged" if ran - finished else "",
             f"no run of {_seeds(self.seeds - ran)}" if self.seeds - ran else "",
-            f"stopped by a deadline after {self.epochs} of {span(self._planned)} epochs" if self._stopped else "",
+            f"stopped by a deadline after {self.epochs} of {counted(span(self._planned), 'epoch')}"
+            if self._stopped
+            else "",
             f"difference over the {found.seeds} of {counted(len(finished), 'seed')} that the unstable model has as well"
             if found and found.seeds < len(finished)
             else "",

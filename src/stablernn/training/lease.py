@@ -31,6 +31,7 @@ from stablernn.training.build import build_for, pick_device
 from stablernn.training.graph import make_step
 from stablernn.training.sweep import expand, run_all
 from stablernn.training.trained import find_runs
+from stablernn.wording import counted
 
 EXPERIMENTS = {"lease": "table1_lease", "smoke": "table1_lease_smoke"}
 _WARM_UP = 5
@@ -270,5 +271,7 @@ def describe(options: Options) -> list[str]:
         record = read_record(path.parent)
         test = record.metrics.get("test", {}).get("perplexity")
         rate = record.certificate.get("rate")
-        lines.append(f"{record.id}: {record.status}, {record.progress['epochs']} epochs, test {test}, λ {rate}")
+        lines.append(
+            f"{record.id}: {record.status}, {counted(str(record.progress['epochs']), 'epoch')}, test {test}, λ {rate}"
+        )
     return lines

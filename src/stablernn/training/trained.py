@@ -20,6 +20,7 @@ from stablernn.targets import find_target
 from stablernn.training import checkpoint
 from stablernn.training.build import build
 from stablernn.training.foreign import RUN, checked
+from stablernn.wording import counted
 
 STAGES = ("initial", "best", "last")
 
@@ -184,5 +185,5 @@ def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) 
                 raise
             log.warning(f"left out: {error}")
     if not whole:
-        raise RecordError(f"run={pattern}: none of the {len(chosen)} runs below {runs} can be read (see above)")
+        raise RecordError(f"run={pattern}: none of {counted(len(chosen), 'run')} below {runs} can be read (see above)")
     return [Trained(folder, record, data, device) for folder, record in whole]
