@@ -324,7 +324,7 @@ def test_the_tables_tell_distance_bound_and_what_was_learned(tmp_path):
     first["best"]["error"][-1], first["best"]["distance"][-1] = 0.125, [0.5, 0.75]
     matrices, proven, scalars = linear_tables(found)
     assert [line[0] for line in matrices.lines] == ["0.5", "1.1"]
-    assert matrices.lines[0][1:] == ["0.12", "0.12", "0.5", "0.75"]
+    assert matrices.lines[0][1:] == ["0.5", "0.12", "0.12", "0.5", "0.75"]
     assert proven.lines == [["0.5", "measured", "0.25", "0.5"], ["0.5", "proven ≤", "0.5", "–"]]
     assert [line[:2] for line in scalars.lines] == [["0.5", "yes"], ["1.2", "no"]]
     for shown in (matrices, proven, scalars):
