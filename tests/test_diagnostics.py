@@ -177,8 +177,8 @@ def test_reproduce_makes_every_diagnostic_and_one_alone_trains_nothing_again(pla
         assert recurrent[0].id in looked_into
     ((_, result),) = load_analyses(home, "gradient_horizon")
     assert [moment["update"] for moment in result["during"]] == [1]
-    assert len(list((tmp_path / "results" / "records" / "linear_systems").glob("*.json"))) == 4
-    assert "2 runs and 4 linear systems to do" in capfd.readouterr().err
+    assert len(list((tmp_path / "results" / "records" / "linear_systems").glob("*.json"))) == 5
+    assert "2 runs and 5 linear systems to do" in capfd.readouterr().err
 
     (home / recurrent[0].id / "gradient_horizon.json").unlink()
     plan.study = "gradient_horizon"
@@ -208,12 +208,12 @@ def test_linear_systems_need_no_runs_and_are_resumed(no_report, tmp_path, capfd)
     options = compose("reproduce/plan", [f"results={tmp_path}", "study=linear_systems", "profile=smoke", "readme=null"])
     part = LinearPart("smoke", tmp_path / "records")
     part.estimate()
-    assert (len(part.to_do), part.settings) == (4, 4)
+    assert (len(part.to_do), part.settings) == (5, 5)
     assert 0 < part.seconds < 60
     reproduce(options)
     assert "Scalar linear systems" in capfd.readouterr().err
     files = sorted(part.folder.glob("*.json"))
-    assert len(files) == 4
+    assert len(files) == 5
     before = {path: path.stat().st_mtime_ns for path in files[1:]}
     files[0].unlink()
     again = LinearPart("smoke", tmp_path / "records")
@@ -221,7 +221,7 @@ def test_linear_systems_need_no_runs_and_are_resumed(no_report, tmp_path, capfd)
     again.carry_out()
     assert {path: path.stat().st_mtime_ns for path in files[1:]} == before
     assert files[0].is_file()
-    assert len(LinearPart("quick", tmp_path / "records").to_do) == 25  # a larger grid takes the place of the smallest
+    assert len(LinearPart("quick", tmp_path / "records").to_do) == 58  # a larger grid takes the place of the smallest
 
 
 def test_the_smallest_grid_does_not_take_the_place_of_a_larger_one(tmp_path):

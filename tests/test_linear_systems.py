@@ -76,6 +76,34 @@ def test_every_mode_of_the_teacher_has_its_norm():
     assert_close(torch.linalg.svdvals(system(1.1).w), torch.full((3,), 1.1, dtype=torch.float64))
 
 
+@given(
+    norm=st.floats(1.05, 1.5), radius=st.floats(0.3, 0.95), seed=SEEDS, size=st.integers(2, 5), known=st.integers(1, 2)
+)
+@settings(max_examples=30, deadline=None)
+def test_a_teacher_that_is_not_normal_has_its_norm_and_its_radius(norm, radius, seed, size, known):
+    made = System.make(norm, size, known, 2, 12, 0.5, seed, radius)
+    assert float(torch.linalg.matrix_norm(made.w, ord=2)) == pytest.approx(norm, rel=1e-12)
+    rest = made.w - radius * torch.eye(size, dtype=torch.float64)
+    # Eigenvalues of a Jordan block are known to some root of the rounding only; that the rest is nilpotent is exact.
+    assert float(torch.linalg.matrix_power(rest, size).norm()) < 1e-11
+    assert float(rest.norm()) > 0.04
+    assert float((made.w @ made.w.T - made.w.T @ made.w).norm()) > 1e-3
+    assert float(made.error(responses(made.w, made.u, made.c, 12))) == pytest.approx(1, rel=1e-9)
+    assert torch.equal(made.w, System.make(norm, size, known, 2, 12, 0.5, seed, radius).w)
+    orthogonal_one = System.make(norm, size, known, 2, 12, 0.5, seed)
+    assert torch.equal(made.u, orthogonal_one.u)  # what differs between the two kinds is W
+
+
+def test_a_norm_above_one_alone_does_not_keep_a_teacher_from_being_learned():
+    errors = {}
+    for radius in (0.5, None):
+        made = System.make(1.2, 3, 2, 2, 64, 0.5, 0, radius)
+        start = 0.6 * orthogonal(3, torch.Generator().manual_seed(5))
+        errors[radius] = float(fit(made, start, step_sizes(-4, 1, 2), 150).nan_to_num(math.inf).min())
+    assert errors[0.5] < 0.1
+    assert errors[None] > 0.9
+
+
 def test_the_projection_is_the_nearest_matrix_and_leaves_those_within_alone():
     made = system(0.8)
     inside, outside = 0.3 * orthogonal(3, torch.Generator().manual_seed(1)), torch.diag(torch.tensor([2.0, 0.5, 0.8]))
@@ -252,7 +280,8 @@ STEPS = {"smallest": -2, "largest": 0, "per_decade": 1}
 
 
 def small(**changes):
-    options = {"norms": (0.5, 1.1), "seeds": (0,), "lengths": (2, 5), "length": 12, "size": 3, "inputs": 2}
+    options = {"norms": (0.5, 1.1), "non_normal": (), "seeds": (0,), "lengths": (2, 5)}
+    options |= {"length": 12, "size": 3, "inputs": 2}
     return MatrixStudy(**(options | {"outputs": 2, "correlation": 0.5, "rate": 1.0, "steps": 10} | STEPS | changes))
 
 
@@ -276,6 +305,16 @@ def test_what_is_done_is_not_done_again_and_what_is_not_asked_for_makes_room(tmp
     assert json.loads(written[1].read_text())["options"]["steps"] == 11
 
 
+def test_teachers_that_are_not_normal_have_names_of_their_own_and_leave_those_of_the_others(tmp_path):
+    (before,) = carry_out([small(norms=(1.2,))], tmp_path)
+    kept = before.read_bytes()
+    written = carry_out([small(norms=(1.2,), non_normal=((1.2, 0.5),))], tmp_path)
+    assert [path.name for path in written] == ["matrix-1.2-s0.json", "matrix-1.2-r0.5-s0.json"]
+    assert before.read_bytes() == kept
+    result = load_linear_systems(tmp_path)["matrix-1.2-r0.5-s0.json"]
+    assert (result["options"]["norm"], result["options"]["spectral_radius"]) == (1.2, 0.5)
+
+
 def test_the_tables_tell_distance_bound_and_what_was_learned(tmp_path):
     carry_out([small(), ScalarStudy((0.5, 1.2), 0.3, 60, 300, -16, 0, 2, 0.01)], tmp_path)
     found = load_linear_systems(tmp_path)
@@ -285,7 +324,7 @@ def test_the_tables_tell_distance_bound_and_what_was_learned(tmp_path):
     first["best"]["error"][-1], first["best"]["distance"][-1] = 0.125, [0.5, 0.75]
     matrices, proven, scalars = linear_tables(found)
     assert [line[0] for line in matrices.lines] == ["0.5", "1.1"]
-    assert matrices.lines[0][1:] == ["0.12", "0.12", "0.5", "0.75"]
+    assert matrices.lines[0][1:] == ["0.5", "0.12", "0.12", "0.5", "0.75"]
     assert proven.lines == [["0.5", "measured", "0.25", "0.5"], ["0.5", "proven ≤", "0.5", "–"]]
     assert [line[:2] for line in scalars.lines] == [["0.5", "yes"], ["1.2", "no"]]
     for shown in (matrices, proven, scalars):
@@ -303,7 +342,7 @@ def test_the_script_runs_the_smoke_grid_and_writes_tables_and_figure(tmp_path):
     script.linear_systems(
         compose("linear_systems", ["grid=smoke", f"records={records}", f"results={results}", "progress=false"])
     )
-    assert len(list(records.glob("*.json"))) == 4
+    assert len(list(records.glob("*.json"))) == 5
     files = {path.name for path in results.rglob("*.*")}
     assert {path for path in files if path.startswith("linear_systems.")} == {
         f"linear_systems.{kind}" for kind in ("md", "csv", "tex", "svg", "png")
@@ -320,6 +359,10 @@ def test_the_script_runs_the_smoke_grid_and_writes_tables_and_figure(tmp_path):
         ({"inputs": 4}, r"matrix\.inputs"),
         ({"steps": 0}, r"matrix\.steps"),
         ({"norms": (0.0,)}, r"matrix\.norms"),
+        ({"non_normal": ((1.2, 1.2),)}, r"matrix\.non_normal"),
+        ({"non_normal": ((1.2, 0.0),)}, r"matrix\.non_normal"),
+        ({"non_normal": ((1.2,),)}, r"matrix\.non_normal"),
+        ({"non_normal": ((1.2, 0.5),), "size": 1, "inputs": 1, "outputs": 1}, r"matrix\.size"),
         ({"correlation": 1.0}, r"matrix\.correlation"),
         ({"rate": 0.0}, r"matrix\.rate"),
         ({"smallest": 1}, r"matrix\.smallest"),

@@ -498,22 +498,75 @@ def test_gradients_during_training_are_told_beside_the_verdict(judged):
         (
             {0.5: 0.001, 0.9: 0.01, 1.0: 0.2, 1.1: 0.98},
             "seen here",
-            "2 of 2 learned with ‖W‖₂ < 1, 0 of 1 with",
+            "2 of 2 learned with ‖W‖₂ = ρ(W) < 1, 0 of 1 with",
         ),
         ({0.5: 0.001, 0.9: 0.4, 1.1: 0.98}, "in part here", "1 of 2 learned"),
-        ({0.5: 0.001, 1.1: 0.01}, "not seen here", "1 of 1 with ‖W‖₂ > 1"),
-        ({0.5: 0.001, 1.1: None}, "seen here", "0 of 1 with ‖W‖₂ > 1"),
+        ({0.5: 0.001, 1.1: 0.01}, "not seen here", "1 of 1 with ‖W‖₂ = ρ(W) > 1"),
+        ({0.5: 0.001, 1.1: None}, "seen here", "0 of 1 with ‖W‖₂ = ρ(W) > 1"),
     ],
 )
 def test_linear_systems_are_counted_on_either_side_of_one(tmp_path, left, label, words):
     for norm, error in left.items():
-        options = {"kind": "matrix", "norm": norm, "seed": 0, "lengths": [5], "length": 64, "steps": 9}
-        descent = {"updates": [0, 9], "error": [1.0, error], "distance": [[0.0], [0.1]]}
-        result = {"options": options, "step_sizes": [1.0], "errors": [0.5], "best": descent, "proven": None}
-        write_json(tmp_path / "linear_systems" / f"m{norm}.json", result)
+        taught(tmp_path, error, norm=norm)
     (judgement,) = CLAIM["C7"].judge(gather(tmp_path, tmp_path))
     assert judgement.label == label
     assert words in judgement.verdict.replace("\u00a0", " ")
+    assert "border" not in judgement.verdict  # orthogonal teachers alone cannot tell norm and radius apart
+
+
+def taught(folder, error, **teacher):
+    """Leaves what gradient descent on a matrix would."""
+    options = {"kind": "matrix", "seed": 0, "lengths": [5], "length": 64, "steps": 9} | teacher
+    descent = {"updates": [0, 9], "error": [1.0, error], "distance": [[0.0], [0.1]]}
+    result = {"options": options, "step_sizes": [1.0], "errors": [0.5], "best": descent, "proven": None}
+    write_json(folder / "linear_systems" / f"m{'-'.join(map(str, teacher.values()))}.json", result)
+
+
+@pytest.mark.parametrize(
+    ("left", "label", "counted", "border"),
+    [
+        (
+            {0.5: 0.001, 0.9: 0.05},
+            "in part here",
+            "1 of 1 learned with ρ(W) = 0.5, 1 of 1 with ρ(W) = 0.9",
+            "the border of these matrices lies at spectral radius 1, not at norm 1",
+        ),
+        (
+            {0.5: 0.9, 0.9: None},
+            "seen here",
+            "0 of 1 learned with ρ(W) = 0.5, 0 of 1 with ρ(W) = 0.9",
+            "the border of these matrices lies at norm 1, not at spectral radius 1",
+        ),
+        (
+            {0.5: 0.001, 0.9: 0.9},
+            "in part here",
+            "1 of 1 learned with ρ(W) = 0.5, 0 of 1 with ρ(W) = 0.9",
+            "o a norm above 1 alone does not make it fail, and a radius below 1 alone is not enough",
+        ),
+    ],
+)
+def test_teachers_with_norm_and_radius_on_either_side_of_one_tell_which_is_the_border(
+    tmp_path, left, label, counted, border
+):
+    taught(tmp_path, 0.001, norm=0.9)
+    taught(tmp_path, 0.99, norm=1.1)
+    for radius, error in left.items():
+        taught(tmp_path, error, norm=1.2, spectral_radius=radius)
+    (judgement,) = CLAIM["C7"].judge(gather(tmp_path, tmp_path))
+    assert judgement.label == label
+    told = judgement.verdict.replace("\u00a0", " ")
+    assert f"atrices with ‖W‖₂ > 1 > ρ(W): {counted}" in told
+    assert border in told
+    assert "1 of 1 learned with ‖W‖₂ = ρ(W) < 1, 0 of 1 with ‖W‖₂ = ρ(W) > 1" in told
+
+
+def test_where_orthogonal_teachers_have_no_border_none_is_told(tmp_path):
+    taught(tmp_path, 0.001, norm=0.9)
+    taught(tmp_path, 0.001, norm=1.1)
+    taught(tmp_path, 0.001, norm=1.2, spectral_radius=0.5)
+    (judgement,) = CLAIM["C7"].judge(gather(tmp_path, tmp_path))
+    assert "border" not in judgement.verdict
+    assert judgement.label == "not seen here"
 
 
 def test_speed_that_is_won_in_some_cases_alone_is_so_in_part(tmp_path):

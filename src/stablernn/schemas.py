@@ -190,7 +190,10 @@ _DESCENT = mapping(
 )
 _MATRIX = mapping(
     {
-        "options": mapping({"norm": NUMBER, "seed": COUNT, "lengths": several(SIZE, 1), "length": SIZE, "steps": SIZE}),
+        "options": mapping(
+            {"norm": NUMBER, "seed": COUNT, "lengths": several(SIZE, 1), "length": SIZE, "steps": SIZE},
+            {"spectral_radius": NUMBER},
+        ),
         "best": _DESCENT,
         "proven": optional({**_DESCENT, "required": [*_DESCENT["required"], "bound", "width"]}),
         "step_sizes": NUMBERS,

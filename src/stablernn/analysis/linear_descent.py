@@ -16,6 +16,7 @@ from torch import Tensor
 from stablernn.analysis.linear_bound import Bound, Norms
 
 _POINTS = 15  # of a curve that are kept
+_HALVINGS = 60  # to the last bits of a float64
 
 
 def responses(w: Tensor, u: Tensor, c: Tensor, length: int) -> Tensor:
@@ -33,7 +34,7 @@ class System:
     """A teacher, and what its students know of it.
 
     Attributes:
-        w: of the teacher, all singular values of it equal, (d, d).
+        w: of the teacher, (d, d).
         u, c: of teacher and students, (d, e) and (o, d).
         root: L with L L^T = Γ, (T, T).
         radius: ‖W‖_2 of the teacher; students stay within it.
@@ -47,22 +48,33 @@ class System:
 
     @classmethod
     def make(
-        cls, norm: float, size: int, inputs: int, outputs: int, length: int, correlation: float, seed: int
+        cls,
+        norm: float,
+        size: int,
+        inputs: int,
+        outputs: int,
+        length: int,
+        correlation: float,
+        seed: int,
+        spectral_radius: float | None = None,
     ) -> "System":
         """A random one whose outputs have mean square 1.
 
         Args:
-            norm: ‖W‖_2; every mode of W decays, or grows, at this rate.
+            norm: ‖W‖_2.
             size, inputs, outputs: d, e, o.
             length: T.
             correlation: Γ_st = correlation^|s-t|.
             seed: of W, U and C.
+            spectral_radius: of a W that is not normal, below its norm; None: W is orthogonal but for its scale, so
+                that every mode of it decays, or grows, at the rate of the norm.
         """
         generator = torch.Generator().manual_seed(seed)
         w, u, c = (orthogonal(size, generator) for _ in range(3))
         steps = torch.arange(length, dtype=torch.float64)
         root = torch.linalg.cholesky(correlation ** (steps[:, None] - steps).abs())
-        system = cls(norm * w, u[:, :inputs], c[:outputs], root, norm)
+        teacher = norm * w if spectral_radius is None else _non_normal(w, norm, spectral_radius, generator)
+        system = cls(teacher, u[:, :inputs], c[:outputs], root, norm)
         scale = system.error(responses(system.w, system.u, system.c, length))
         return cls(system.w, system.u, system.c / scale, root, norm)
 
@@ -104,6 +116,22 @@ def step_sizes(smallest: int, largest: int, per_decade: int) -> Tensor:
 def orthogonal(size: int, generator: torch.Generator) -> Tensor:
     """A random orthogonal matrix, (d, d)."""
     return torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
+
+
+def _non_normal(basis: Tensor, norm: float, spectral_radius: float, generator: torch.Generator) -> Tensor:
+    """Q (ρ I + N) Q^T of norm ‖.‖_2, N strictly upper triangular: ρ is the only eigenvalue, what exceeds it passes."""
+    size = len(basis)
+    eye = torch.eye(size, dtype=torch.float64)
+    upper = torch.randn(size, size, generator=generator, dtype=torch.float64).triu(1)
+    upper = upper / torch.linalg.matrix_norm(upper, ord=2)
+    few, many = max(norm - spectral_radius, 0.0), norm + spectral_radius  # the norm of N lies between, ‖ρ I‖ being ρ
+    for _ in range(_HALVINGS):
+        middle = (few + many) / 2
+        if torch.linalg.matrix_norm(spectral_radius * eye + middle * upper, ord=2) < norm:
+            few = middle
+        else:
+            many = middle
+    return basis @ (spectral_radius * eye + few * upper) @ basis.T
 
 
 def descend(system: System, start: Tensor, lengths: Sequence[int], alphas: Sequence[float]) -> dict[str, Any]:

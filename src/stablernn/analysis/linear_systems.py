@@ -1,5 +1,8 @@
 """Linear systems with the spectral norm of W below and above 1: full against truncated gradient descent (claim C7).
 
+Teachers are orthogonal but for their scale, where norm and spectral radius are one, or not normal, with a norm above 1
+and a radius below: these alone can show which of the two gradient descent depends on.
+
 Two kinds of steps: α/n, for which ``linear_bound`` has a proof, where ‖W‖_2 < 1; and the best of many constant ones,
 for what can be learned at all.
 """
@@ -63,10 +66,11 @@ def carry_out(
 
 @dataclass(frozen=True)
 class MatrixStudy:
-    """Full against truncated gradient descent, for each norm and seed.
+    """Full against truncated gradient descent, for each teacher and seed.
 
     Args:
-        norms: ‖W‖_2 of the teacher.
+        norms: ‖W‖_2 of orthogonal teachers.
+        non_normal: (‖W‖_2, spectral radius) of the others.
         seeds: of teacher and start.
         lengths: the k.
         length: T.
@@ -79,6 +83,7 @@ class MatrixStudy:
     """
 
     norms: tuple[float, ...]
+    non_normal: tuple[tuple[float, float], ...]
     seeds: tuple[int, ...]
     lengths: tuple[int, ...]
     length: int
@@ -96,6 +101,7 @@ class MatrixStudy:
     def __post_init__(self) -> None:
         for option in ("norms", "seeds", "lengths"):
             object.__setattr__(self, option, tuple(getattr(self, option)))
+        object.__setattr__(self, "non_normal", tuple(tuple(teacher) for teacher in self.non_normal))
         for option in ("length", "size", "inputs", "outputs", "per_decade", "steps"):
             if getattr(self, option) < 1:
                 raise ConfigurationError(f"matrix.{option}={getattr(self, option)} must be a whole number >= 1")
@@ -106,6 +112,11 @@ class MatrixStudy:
             raise ConfigurationError(f"matrix.lengths={list(self.lengths)} must lie in [1, {self.length})")
         if not all(norm > 0 for norm in self.norms):
             raise ConfigurationError(f"matrix.norms={list(self.norms)} must be positive")
+        teachers = [list(teacher) for teacher in self.non_normal]
+        if not all(len(teacher) == 2 and 0 < teacher[1] < teacher[0] for teacher in teachers):
+            raise ConfigurationError(f"matrix.non_normal={teachers} must be pairs of a norm and a smaller radius > 0")
+        if teachers and self.size < 2:
+            raise ConfigurationError(f"matrix.size={self.size} must be at least 2: every 1 x 1 matrix is normal")
         if not 0 <= self.correlation < 1:
             raise ConfigurationError(f"matrix.correlation={self.correlation} must lie in [0, 1)")
         if not self.rate > 0:
@@ -114,15 +125,20 @@ class MatrixStudy:
             raise ConfigurationError(f"matrix.smallest={self.smallest} must be at most matrix.largest={self.largest}")
 
     def settings(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        common = {key: value for key, value in asdict(self).items() if key not in ("norms", "seeds")}
+        common = {key: value for key, value in asdict(self).items() if key not in ("norms", "non_normal", "seeds")}
+        common |= {"kind": self.kind, "lengths": list(self.lengths)}
         for norm in self.norms:
             for seed in self.seeds:
-                own = {"kind": self.kind, "norm": norm, "seed": seed, "lengths": list(self.lengths)}
-                yield f"{self.kind}-{float(norm)}-s{seed}", common | own
+                yield f"{self.kind}-{float(norm)}-s{seed}", common | {"norm": norm, "seed": seed}
+        for norm, radius in self.non_normal:
+            for seed in self.seeds:
+                own = {"norm": norm, "spectral_radius": radius, "seed": seed}
+                yield f"{self.kind}-{float(norm)}-r{float(radius)}-s{seed}", common | own
 
     def __call__(self, options: dict[str, Any]) -> dict[str, Any]:
         norm, seed = options["norm"], options["seed"]
-        system = System.make(norm, self.size, self.inputs, self.outputs, self.length, self.correlation, seed)
+        shape = (self.size, self.inputs, self.outputs, self.length)
+        system = System.make(norm, *shape, self.correlation, seed, options.get("spectral_radius"))
         start = norm / 2 * orthogonal(self.size, torch.Generator().manual_seed(seed + 2**20))
         proven = proven_steps(system.norms, self.rate, self.steps)
         alphas = step_sizes(self.smallest, self.largest, self.per_decade)

@@ -203,7 +203,7 @@ def _led(
 def linear_chapter(found: Results) -> Chapter:
     """All that is drawn and told of linear systems."""
     block = Block("Below and above 1", linear_figures(found), linear_tables(found))
-    about = "Gradient descent on linear systems whose spectral norm lies below 1, at 1 and above."
+    about = "Gradient descent on linear systems whose spectral norm and spectral radius lie below 1, at 1 and above."
     return _filled(Chapter("linear", "Linear systems", LINEAR_SYSTEMS, [block], about, ("C7",)))
 
 

@@ -30,10 +30,26 @@ def linear_tables(found: Results) -> list[Table]:
 
 
 def kind_of(found: Results, kind: str) -> Results:
-    """The results on matrices by norm and seed, or on scalars by target."""
+    """The results on matrices, orthogonal ones first, by norm, radius and seed, or on scalars by target."""
     here = [(name, result) for name, result in found.items() if result["options"]["kind"] == kind]
-    keys = ("norm", "seed") if kind == "matrix" else ("target",)
-    return dict(sorted(here, key=lambda entry: tuple(entry[1]["options"][key] for key in keys)))
+
+    def order(entry: tuple[str, dict[str, Any]]) -> tuple[float, ...]:
+        options = entry[1]["options"]
+        if kind == "scalar":
+            return (options["target"],)
+        return (not orthogonal(entry[1]), options["norm"], spectral_radius(entry[1]), options["seed"])
+
+    return dict(sorted(here, key=order))
+
+
+def orthogonal(result: Mapping[str, Any]) -> bool:
+    """Whether the teacher's W is, but for its scale; all others are not normal."""
+    return "spectral_radius" not in result["options"]
+
+
+def spectral_radius(result: Mapping[str, Any]) -> float:
+    """Of the teacher's W; with an orthogonal one it is the norm."""
+    return result["options"].get("spectral_radius", result["options"]["norm"])
 
 
 def proven_of(matrices: Results) -> Results:
@@ -41,12 +57,17 @@ def proven_of(matrices: Results) -> Results:
     return {name: result for name, result in matrices.items() if result["proven"]}
 
 
-def by_norm(matrices: Results) -> dict[float, dict[str, dict[str, Any]]]:
-    """The seeds of each norm."""
-    groups: dict[float, dict[str, dict[str, Any]]] = {}
+def by_teacher(matrices: Results) -> dict[tuple[float, float], dict[str, dict[str, Any]]]:
+    """The seeds of each norm and spectral radius."""
+    groups: dict[tuple[float, float], dict[str, dict[str, Any]]] = {}
     for name, result in matrices.items():
-        groups.setdefault(result["options"]["norm"], {})[name] = result
+        groups.setdefault((result["options"]["norm"], spectral_radius(result)), {})[name] = result
     return groups
+
+
+def named(norm: float, radius: float) -> str:
+    """A norm, and the spectral radius where that is another number."""
+    return f"{norm:g}" if norm == radius else f"{norm:g}, ρ = {radius:g}"
 
 
 def largest(group: Results, descent: str, name: str, number: int) -> float:
@@ -73,26 +94,28 @@ def _seeds(found: Results) -> str:
 
 
 def matrix_table(found: Results) -> Table:
-    """A line for each norm: the error at the best step size, and how far from the full model each truncation is."""
+    """A line for each teacher: the error at the best step size, and how far from the full model each truncation is."""
     options = _options(found)
     lines, files = [], []
-    for norm, group in by_norm(found).items():
+    for (norm, radius), group in by_teacher(found).items():
         files.append(tuple(group))
         errors = [_or_infinite(result["best"]["error"][-1]) for result in group.values()]
         distances = (largest(group, "best", "distance", number) for number in range(len(options["lengths"])))
-        lines.append([f"{norm:g}", short(statistics.median(errors)), short(max(errors)), *map(short, distances)])
+        told = (statistics.median(errors), max(errors), *distances)
+        lines.append([f"{norm:g}", f"{radius:g}", *map(short, told)])
     steps = len(next(iter(found.values()))["step_sizes"])
     notes = [
-        f"‖W‖₂ of the teacher, d = {options['size']}, sequences of {options['length']}, "
+        "‖W‖₂, ρ(W): spectral norm and spectral radius of the teacher, which is orthogonal but for its scale where "
+        f"both are one number, and not normal elsewhere; d = {options['size']}, sequences of {options['length']}, "
         f"{counted(options['steps'], 'update')} at the best of {counted(steps, 'constant step size')}",
         "error, worst: of the full model, mean square over that of predicting 0, median and largest of "
         + _seeds(found),
         "k=...: ‖W - W_k‖_F, full against truncated gradient descent at the same step size, the largest; where "
         "the error stays near 1 nothing was learned, and a small distance says no more than that",
     ]
-    heads = ["‖W‖₂", "error", "worst", *(f"k={k}" for k in options["lengths"])]
-    runs = _behind(files, heads, 1)
-    return Table("Linear systems: what gradient descent learns", heads, lines, notes, runs=runs, texts=1)
+    heads = ["‖W‖₂", "ρ(W)", "error", "worst", *(f"k={k}" for k in options["lengths"])]
+    runs = _behind(files, heads, 2)
+    return Table("Linear systems: what gradient descent learns", heads, lines, notes, runs=runs)
 
 
 def _or_infinite(error: float | None) -> float:
@@ -101,16 +124,18 @@ def _or_infinite(error: float | None) -> float:
 
 
 def proven_table(found: Results) -> Table:
-    """Two lines for each norm: the distance of each truncation from the full model, and the bound on it."""
+    """Two lines for each teacher: the distance of each truncation from the full model, and the bound on it."""
     options = _options(found)
     lines, files = [], []
-    for norm, group in by_norm(found).items():
+    for teacher, group in by_teacher(found).items():
         files += [tuple(group)] * 2
         numbers = range(len(options["lengths"]))
         bounds = [largest(group, "proven", "bound", number) for number in numbers]
         measured = [short(largest(group, "proven", "distance", number)) for number in numbers]
-        lines.append([f"{norm:g}", "measured", *measured])
-        lines.append([f"{norm:g}", "proven ≤", *(short(bound) if bound < width(group) else "–" for bound in bounds)])
+        lines.append([named(*teacher), "measured", *measured])
+        lines.append(
+            [named(*teacher), "proven ≤", *(short(bound) if bound < width(group) else "–" for bound in bounds)]
+        )
     notes = [
         f"‖W - W_k‖_F after {counted(options['steps'], 'update')} with step sizes α/n, largest of {_seeds(found)}; α "
         f"is {options['rate']:g} over a bound of the curvature",

@@ -1,9 +1,21 @@
 """Linear systems below and above spectral norm 1: what gradient descent learns, and what truncation changes of it."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.linear_systems import Results, by_norm, kind_of, largest, lengths, proven_of, width
+from stablernn.report.linear_systems import (
+    Results,
+    by_teacher,
+    kind_of,
+    largest,
+    lengths,
+    named,
+    orthogonal,
+    proven_of,
+    spectral_radius,
+    width,
+)
 from stablernn.report.palette import shades
 
 _ERROR = Axis("error (predicting 0: 1)", powers=True, least=1e-6)
@@ -17,18 +29,18 @@ def linear_figures(found: Results) -> list[Figure]:
 
 
 def learning_curves(found: Results) -> Figure | None:
-    """What is left of the error against updates, matrices of each norm."""
+    """What is left of the error against updates, matrices of each spectral radius."""
     drawing, matrices = Drawing(), kind_of(found, "matrix")
-    curves = _curves(by_norm(matrices), "‖W‖₂ = {:g}")
+    curves = _radii(matrices)
     for name, result in matrices.items():
         best = result["best"]
         points = [(x, y) for x, y in zip(best["updates"], best["error"], strict=True) if y is not None]
-        drawing.line("Matrices", curves[result["options"]["norm"]], points, (name,))
+        drawing.line(_panel(result), curves[spectral_radius(result)], points, (name,))
     return drawing.figure(
         "linear_systems",
         "What gradient descent learns",
         "What is left of the error of predicting 0, at the best of the constant step sizes. A line for each seed, "
-        "dashed from norm 1 on.",
+        "dashed from spectral radius 1 on. Orthogonal teachers have one number for norm and radius.",
         Axis("update"),
         _ERROR,
     )
@@ -37,10 +49,10 @@ def learning_curves(found: Results) -> Figure | None:
 def matrix_ends(found: Results) -> Figure | None:
     """Error at the end against the step size."""
     drawing, matrices = Drawing(), kind_of(found, "matrix")
-    curves = _curves(by_norm(matrices), "‖W‖₂ = {:g}")
+    curves = _radii(matrices)
     for name, result in matrices.items():
         points = [(x, y) for x, y in zip(result["step_sizes"], result["errors"], strict=True) if y is not None]
-        drawing.line("Matrices", curves[result["options"]["norm"]], points, (name,))
+        drawing.line(_panel(result), curves[spectral_radius(result)], points, (name,))
     return drawing.figure(
         "linear_step_sizes",
         "Which step sizes learn",
@@ -71,13 +83,14 @@ def scalar_ends(found: Results) -> Figure | None:
 
 def truncated_descent(found: Results) -> Figure | None:
     """Distance of truncated from full gradient descent against k, under the bound where one is proven."""
-    drawing, groups = Drawing(), by_norm(proven_of(kind_of(found, "matrix")))
-    curves = _curves(groups, "‖W‖₂ = {:g}")
-    for norm, group in groups.items():
-        bound = Curve(f"{curves[norm].label}, bound", curves[norm].colour, (2, 3))
+    drawing, groups = Drawing(), by_teacher(proven_of(kind_of(found, "matrix")))
+    colours = shades(list(groups))
+    for teacher, group in groups.items():
+        curve = Curve(f"‖W‖₂ = {named(*teacher)}", colours[teacher])
+        bound = Curve(f"{curve.label}, bound", curve.colour, (2, 3))
         gaps = 0  # where nothing is proven the bound has no line
         for number, k in enumerate(lengths(group)):
-            drawing.point("Matrices", curves[norm], k, largest(group, "proven", "distance", number), list(group))
+            drawing.point("Matrices", curve, k, largest(group, "proven", "distance", number), list(group))
             most = largest(group, "proven", "bound", number)
             if most < width(group):
                 drawing.point("Matrices", bound, k, most, list(group), line=f"{bound.label} {gaps}")
@@ -91,6 +104,17 @@ def truncated_descent(found: Results) -> Figure | None:
         Axis("k", ticks=(2, 5, 10, 20, 35, 50)),
         Axis("distance (Frobenius)", powers=True),
     )
+
+
+def _panel(result: dict[str, Any]) -> str:
+    if orthogonal(result):
+        return "Orthogonal teachers"
+    return f"Not normal, ‖W‖₂ = {result['options']['norm']:g}"
+
+
+def _radii(matrices: Results) -> dict[float, Curve]:
+    """A curve for each spectral radius, the same in all panels."""
+    return _curves((spectral_radius(result) for result in matrices.values()), "ρ(W) = {:g}")
 
 
 def _curves(values: Iterable[float], label: str) -> dict[float, Curve]:
