@@ -59,19 +59,19 @@ def test_a_study_that_breaks_does_not_take_the_others_along(plan, reports, tmp_p
 
     for package in ELSEWHERE:
         monkeypatch.setitem(sys.modules, package, None)  # an import of it fails
-    publish, broken = study_module._publish, [OSError("no space left on device")]
+    publish, broken = study_module.publish, [OSError("no space left on device")]
 
     def publish_some(runs, folder, data):
         if folder.name == "price_of_stability" and broken:
             raise broken.pop()
         publish(runs, folder, data)
 
-    monkeypatch.setattr(study_module, "_publish", publish_some)
+    monkeypatch.setattr(study_module, "publish", publish_some)
     with pytest.raises(StableRNNError, match=r"^price_of_stability failed \(see above\); the same command tries"):
         reproduce(plan)
     told = capfd.readouterr().err
     assert "4 runs to do, about" in told, "seeds 0 to 3: what two studies share is counted once"
-    assert re.search(r"corpus +sweep +runs +done +above +at most", told)
+    assert re.search(r"corpus +sweep +runs +done +above +about", told)
     assert "all of them with tracking=none training.max_updates=2" in told
     assert told.count("training.max_updates=2") == 1
     assert "weight_distance (study 3 of 3)" in told
