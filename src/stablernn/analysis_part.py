@@ -6,13 +6,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stablernn.analysis.analyse import Analysis, stored
+from stablernn.analysis.analyse import Analysis, is_missing
 from stablernn.analysis.estimate import Planned, Subject, analysis_seconds
 from stablernn.compose import compose
 from stablernn.config import make, run_id
 from stablernn.files import json_digest
 from stablernn.parts import Part, SearchPart
-from stablernn.record import DIVERGED, read_run
+from stablernn.record import read_run
 from stablernn.training.build import pick_device
 from stablernn.training.outcome import finished
 from stablernn.training.trained import Trained
@@ -56,10 +56,8 @@ class AnalysisPart:
         if not finished(config):
             return Planned(config)
         folder = Path(config.runs) / name
-        record = read_run(folder)
-        if record.status == DIVERGED or stored(folder / f"{self.analysis.name}.json", self.analysis.options):
-            return None
-        return Trained(folder, record, config.dataset.get("path"), pick_device(config.device))
+        trained = Trained(folder, read_run(folder), config.dataset.get("path"), pick_device(config.device))
+        return trained if is_missing(self.analysis, trained) else None
 
     def estimate(self) -> None:
         """Measure ``seconds``."""
