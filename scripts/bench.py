@@ -16,8 +16,10 @@ def bench(options: DictConfig) -> None:
     benchmarks = Benchmarks(options, pick_device(options.device))
     with display():
         for part in options.parts:
-            bar = open_bar(part, 0)
-            for number, name in enumerate(benchmarks.part(part)):
+            names = benchmarks.part(part)
+            console.print(f"{part}: {benchmarks.about(part)}", highlight=False)
+            bar = open_bar(part, benchmarks.count(part))
+            for number, name in enumerate(names):
                 bar.update(number, name)
                 log.info(f"{part} {name}")
             bar.close()

@@ -71,7 +71,7 @@ def test_a_study_that_breaks_does_not_take_the_others_along(plan, reports, tmp_p
         reproduce(plan)
     told = capfd.readouterr().err
     assert "4 runs to do, about" in told, "seeds 0 to 3: what two studies share is counted once"
-    assert re.search(r"corpus +sweep +runs +done +above +at most", told)
+    assert re.search(r"corpus +sweep +runs +done +above +about", told)
     assert "all of them with tracking=none training.max_updates=2" in told
     assert told.count("training.max_updates=2") == 1
     assert "weight_distance (study 3 of 3)" in told

@@ -190,7 +190,7 @@ def test_a_plan_of_more_than_a_day_asks_first_and_says_what_it_does_meanwhile(tm
     monkeypatch.setattr(module.Study, "print", lambda study: None)
     monkeypatch.setattr(module, "write_report", lambda *_: [tmp_path / "index.html"])
     monkeypatch.setattr(module.sys, "stdin", None)
-    with pytest.raises(ConfigurationError, match=r"this plan takes some 3\.0 days .* add confirm=true"):
+    with pytest.raises(ConfigurationError, match=r"this plan takes about 3\.0 days .* add confirm=true"):
         module.reproduce(options)
     assert "Planning: composing the runs" in capfd.readouterr().err
     monkeypatch.setattr(module.sys, "stdin", SimpleNamespace(isatty=lambda: True))

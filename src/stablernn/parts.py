@@ -35,7 +35,7 @@ class Part:
         configs: of its runs, as far as they are known before the search.
         to_do: those of them that are not finished.
         counted: those of ``to_do`` that no part before it has as well (``count_once``).
-        seconds: that ``counted`` takes, at most; once the plan has measured it.
+        seconds: that ``counted`` takes, about; once the plan has measured it.
 
     Args:
         sweep: what follows ``scripts/train.py -m``.
@@ -87,7 +87,7 @@ class Part:
         return expand(self.command, self.before.settings() if self.before else None)
 
     def estimate(self) -> float:
-        """Seconds that ``counted`` takes, at most."""
+        """About how many seconds ``counted`` takes."""
         return sum(estimate_seconds(self.counted)) / self.jobs
 
     def carry_out(self) -> tuple[list[str], int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from rich.table import Table as RichTable
 
+from stablernn.analysis_part import AnalysisPart, count_analyses_once
 from stablernn.console import console, duration
 from stablernn.linear_part import LinearPart
 from stablernn.parts import Part, count_once
@@ -17,7 +18,7 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> float:
     """Measure the time of what is left and print the plan; a run of several sweeps is counted with the first.
 
     Returns:
-        The seconds that the runs take, at most.
+        About how many seconds all of it takes: the runs, the linear systems and the analyses.
 
     Args:
         profile: its name.
@@ -29,35 +30,48 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> float:
     parts = list(dict.fromkeys(part for study in studies for part in study.parts))
     linear = [part for study in studies for part in study.linear]
     count_once(parts)
-    said = "measuring a few updates of each kind of run that is to do, which may take a minute or two"
+    analyses = [part for study in studies for part in study.analyses()]
+    count_analyses_once(analyses)
+    said = "measuring a few updates and a little of each analysis that is to do, which may take some minutes"
     console.print(f"Planning: {said}", highlight=False)
-    _measure(parts, linear)
+    _measure(parts, linear, analyses)
     for data in dict.fromkeys(part.data for part in parts):
         console.print(f"  {data}: {_why(data, parts)}", soft_wrap=True, highlight=False)
     console.print(_table(studies, shared=any(part.shared for part in parts)))
     if studies[0].options.overrides:
         console.print(f"all of them with {studies[0].options.overrides}", highlight=False)
+    if analyses:
+        console.print(_analyses_table(analyses))
     to_do, systems = sum(len(part.counted) for part in parts), sum(len(part.to_do) for part in linear)
     seconds = sum(part.seconds for part in (*parts, *linear))
+    looked_into = sum(len(part.counted) for part in analyses)
     if to_do or systems:
         total = _duration(seconds)
         what = [counted(count, kind) for count, kind in ((to_do, "run"), (systems, "linear system")) if count]
         console.print(f"{' and '.join(what)} to do, about {total} (measured on this machine)", highlight=False)
     else:
-        console.print("Every run of this plan is done: nothing to train, only the report is written anew.")
-    entries = [entry for study in studies for entry in study.options.analyses[study.name]]
-    if names := ", ".join(dict.fromkeys(entry.analysis for entry in entries)):
-        console.print(f"Then what is not known yet of the runs, not in this time: {names}", highlight=False)
+        only = "" if looked_into else ", only the report is written anew"
+        console.print(f"Every run of this plan is done: nothing to train{only}.", highlight=False)
+    if looked_into:
+        after = sum(part.seconds for part in analyses)
+        known = f"about {_duration(after)}" if after else "which takes a time that is not known"
+        what = "1 analysis" if looked_into == 1 else f"{looked_into:,} analyses"
+        console.print(f"Then {what} of the runs, {known}", highlight=False)
+        if unknown := dict.fromkeys(part.title for part in analyses if part.unknown):
+            console.print(f"  not in this time, as it is not known: {', '.join(unknown)}", highlight=False)
+        seconds += after
+        if seconds > after > 0:
+            console.print(f"About {_duration(seconds)} in all", highlight=False)
     return seconds
 
 
-def _measure(parts: Sequence[Part], linear: Sequence[LinearPart]) -> None:
+def _measure(parts: Sequence[Part], linear: Sequence[LinearPart], analyses: Sequence[AnalysisPart]) -> None:
     threads = torch.get_num_threads()
     for part in parts:
         torch.set_num_threads(max(1, threads // part.jobs))
         part.seconds = part.estimate()
     torch.set_num_threads(threads)
-    for part in linear:
+    for part in (*linear, *analyses):
         part.estimate()
 
 
@@ -67,7 +81,7 @@ def _table(studies: Sequence[Study], shared: bool) -> RichTable:
     shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     shown.add_column("corpus")
     shown.add_column("sweep", overflow="fold")
-    for head in ("runs", "done", *(["above"] if shared else []), "at most"):
+    for head in ("runs", "done", *(["above"] if shared else []), "about"):
         shown.add_column(head, justify="right")
     everywhere = shlex.split(studies[0].options.overrides or "")
     listed: set[Part] = set()
@@ -83,6 +97,21 @@ def _table(studies: Sequence[Study], shared: bool) -> RichTable:
             counts = [part.settings, part.settings - len(part.to_do), *([0] if shared else [])]
             shown.add_row("no data", part.title, *map(str, counts), _duration(part.seconds))
         listed.update(study.parts)
+    return shown
+
+
+def _analyses_table(analyses: Sequence[AnalysisPart]) -> RichTable:
+    """A line for each analysis, of all studies together; ngram is a view of truncation, which counts once."""
+    shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown.add_column("analysis")
+    for head in ("runs", "to do", "about"):
+        shown.add_column(head, justify="right")
+    for title in dict.fromkeys(part.title for part in analyses):
+        alike = [part for part in analyses if part.title == title]
+        to_do, unknown = sum(len(part.counted) for part in alike), sum(part.unknown for part in alike)
+        seconds = sum(part.seconds for part in alike)
+        told = _duration(seconds) if seconds or not unknown else "not known"
+        shown.add_row(title, str(sum(part.runs for part in alike)), str(to_do), told)
     return shown
 
 

@@ -89,7 +89,7 @@ def reproduce(options: DictConfig) -> None:
 
 def _ask(seconds: float) -> None:
     """Go on only if somebody says so; raises ConfigurationError otherwise."""
-    said = f"this plan takes some {duration(seconds)} on this machine"
+    said = f"this plan takes about {duration(seconds)} on this machine"
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(f"{said}: add confirm=true (make CONFIRM=1) to start it, or choose another profile")
     if console.input(f"{said}. Start it? [y/N] ", markup=False).strip().lower() not in ("y", "yes"):

@@ -9,8 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from stablernn.analysis.analyse import analyse
-from stablernn.compose import compose
-from stablernn.config import make
+from stablernn.analysis_part import AnalysisPart, analysis_of
 from stablernn.console import display, log, open_bar
 from stablernn.errors import StableRNNError
 from stablernn.files import copy_file, refuse_links
@@ -40,6 +39,10 @@ class Study:
     parts: list[Part]
     linear: list[LinearPart]
     options: DictConfig
+
+    def analyses(self) -> list[AnalysisPart]:
+        """What its runs are looked into by, in the order of the plan."""
+        return [AnalysisPart(entry, self.profile, self.parts) for entry in self.options.analyses[self.name]]
 
     @property
     def home(self) -> Path:
@@ -84,8 +87,7 @@ def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained], profile: st
     failed = []
     with display():
         for entry in entries:
-            chosen = [f"analysis={entry.analysis}", *entry.get("options", []), *entry.get(profile, [])]
-            analysis = make(compose("analyze", chosen).analysis)
+            analysis = analysis_of(entry, profile)
             looked_into = [trained for trained in runs if fnmatch(trained.record.id, entry.run)]
             bar = open_bar(f"{analysis.name}s", len(looked_into))
             for number, trained in enumerate(looked_into):

@@ -51,6 +51,14 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
         yield trained, result
 
 
+def is_missing(analysis: Analysis, trained: Trained) -> bool:
+    """Whether ``analyse`` would compute something for this run."""
+    if trained.record.status == DIVERGED:
+        return False
+    result = stored(trained.folder / f"{analysis.name}.json", analysis.options)
+    return result is None or result.get("run") != trained.record.id
+
+
 def check_split(split: str) -> None:
     """Raises ConfigurationError for a split that no corpus has."""
     if split not in ("train", "valid", "test"):

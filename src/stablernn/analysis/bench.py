@@ -15,11 +15,13 @@ from stablernn.analysis.large import Case, benchmark_large
 from stablernn.analysis.sequences import Limits, benchmark_sequences, sequence_cases
 from stablernn.analysis.speed import benchmark, cases, device_name
 from stablernn.config import make
-from stablernn.console import log
+from stablernn.console import duration, log
 from stablernn.errors import ConfigurationError, RecordError
 from stablernn.files import read_json
 from stablernn.schemas import bench_check
-from stablernn.training.trained import find_runs
+from stablernn.training.sweep import cores
+from stablernn.training.trained import Trained, find_runs
+from stablernn.wording import counted
 
 
 class Benchmarks:
@@ -52,6 +54,37 @@ class Benchmarks:
     def part(self, name: str) -> Iterator[str]:
         return self._parts[name]()
 
+    def about(self, name: str) -> str:
+        """What a part measures, and what is known of its time before it starts."""
+        options = self.options
+        each = {"step": options.seconds, "jobs": options.seconds, "sequences": options.sequences.seconds}.get(name)
+        count = self.count(name)
+        what = f"{counted(count, 'measurement')}, less those that are there already"
+        if each is None:
+            return f"{what}; how long they take is not known"
+        return f"{what}; each takes {each:g} s or more, all of them {duration(count * each)} or more"
+
+    def count(self, name: str) -> int:
+        """How many measurements a part consists of, those included that are there already."""
+        options = self.options
+        if name == "step":
+            todo = cases(options.models, options.sizes, options.batches, options.k)
+            alone = [case for case in todo if case.k is None and case.stability == "unstable" and case.batch == 20]
+            jobs = len(options.jobs) if self.device.type == "cuda" else 0
+            constraints = sum(map(len, options.constraints.values())) * len(options.sizes)
+            return len(todo) + len(alone) * jobs + constraints
+        if name == "sequences":
+            asked = options.sequences
+            return len(sequence_cases(options.models, asked.size, asked.batches, asked.steps))
+        if name == "curve":
+            return len(self._curve_runs(quiet=True))
+        if name == "large":
+            asked = options.large
+            texts = 2  # made, and encoded
+            return texts + len(asked.batches) * len(asked.heads) * len(asked.precisions) + len(asked.accumulate)
+        possible = [jobs for jobs in options.jobs if self.device.type != "cpu" or jobs <= cores()]
+        return len(options.models) * len(options.sizes) * len(possible)
+
     @property
     def _parts(self) -> dict[str, Callable[[], Iterator[str]]]:
         return {
@@ -78,15 +111,19 @@ class Benchmarks:
         limits = Limits(asked.seconds, asked.longest, asked.memory_gb * 2**30)
         yield from benchmark_sequences(self.lengths, todo, asked.k, self.device, limits, self.options.fresh)
 
-    def _curve(self) -> Iterator[str]:
-        asked = self.options.curve
+    def _curve_runs(self, quiet: bool = False) -> list[Trained]:
         try:
-            runs = find_runs(asked.run, Path(self.options.runs), self.options.data, self.device)
+            return find_runs(self.options.curve.run, Path(self.options.runs), self.options.data, self.device)
         except RecordError as error:
             if list(self.options.parts) == ["curve"]:
                 raise
-            log.warning(f"curve: left out, {error}")
-            return
+            if not quiet:
+                log.warning(f"curve: left out, {error}")
+            return []
+
+    def _curve(self) -> Iterator[str]:
+        asked = self.options.curve
+        runs = self._curve_runs()
         yield from benchmark_curve(self.lengths, runs, asked.k_max, asked.words, asked.plain_words, self.options.fresh)
 
     def _large(self) -> Iterator[str]:

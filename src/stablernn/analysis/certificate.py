@@ -1,9 +1,13 @@
 """analysis=certificate: what is proven about a run's model, and beside it what truncation changes."""
 
+import copy
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from stablernn.analysis.analyse import check_split
+from stablernn.analysis.contenders import seconds_of
+from stablernn.analysis.curve_cost import CurveCost
+from stablernn.analysis.estimate import Subject
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.errors import ConfigurationError
 from stablernn.stability.certificates import certify, summarise
@@ -41,6 +45,14 @@ class CertificateAnalysis:
     @property
     def options(self) -> dict[str, Any]:
         return asdict(self) | {"lengths": list(self.lengths)}
+
+    def seconds(self, subject: Subject) -> float:
+        """About how long a run takes of which nothing is proven: one with a smaller k(ε) takes less."""
+        model, split = subject.model("best"), subject.corpus.splits[self.split].first(self.tokens)
+        proofs = seconds_of(lambda: certify(model), subject.device)
+        cost = CurveCost.measured(copy.deepcopy(model).double(), split)
+        rows = len(split) * len({*self.lengths, self.k_max})
+        return 2 * proofs + cost.seconds(len(split), max(*self.lengths, self.k_max), rows)
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         model = trained.model("best")

@@ -1,16 +1,21 @@
 """analysis=contraction: how contractive a run's model is on the data, before, during and after training (claim C6)."""
 
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 
 from stablernn.analysis.analyse import check_split
+from stablernn.analysis.contenders import seconds_of
+from stablernn.analysis.estimate import Subject
 from stablernn.console import open_bar
 from stablernn.errors import ConfigurationError
 from stablernn.stability.contraction import largest_expansion, lyapunov_exponent
 from stablernn.training.trained import STAGES, Trained
+
+_BACKWARD = 3  # steps that one takes the time of, whose gradient is wanted
+_SAMPLE = 8  # words, to tell the time by
 
 
 @dataclass(frozen=True)
@@ -46,18 +51,44 @@ class ContractionAnalysis:
     def options(self) -> dict[str, Any]:
         return asdict(self)
 
-    def __call__(self, trained: Trained) -> dict[str, Any]:
-        ids = torch.as_tensor(trained.corpus.splits[self.split].inputs.astype("int64"), device=trained.device)
+    @property
+    def targets(self) -> list[int]:
+        """The r that pairs are searched for."""
+        found = [2**power for power in range(self.longest.bit_length()) if 2**power <= self.longest]
+        return found if found[-1] == self.longest else [*found, self.longest]
+
+    def seconds(self, subject: Subject) -> float:
+        """About how long a run takes, by a search of few steps over few words."""
+        model, words = subject.model("best"), self._streams(subject)
+        few = replace(self, lead=1, longest=min(self.longest, 8), steps=2)
+        ahead = words[: 1 + few.longest]
+
+        def search_few() -> None:
+            largest_expansion(model, ahead, 1, few.targets, few.steps)
+
+        search = min(seconds_of(search_few, subject.device) for _ in range(2))  # the first is that of a cold machine
+        sample = words[:_SAMPLE]
+        along = seconds_of(lambda: lyapunov_exponent(model, sample, 1), subject.device) / len(sample)
+        return len(STAGES) * (search * self._work() / few._work() + along * len(words))
+
+    def _work(self) -> float:
+        """Of the search, in steps of a pair forward: those of the ascent go back as well."""
+        ascent = _BACKWARD * self.steps * sum(self.targets)
+        return ascent + 2 * self.longest * len(self.targets) + self.lead + self.longest
+
+    def _streams(self, subject: Subject) -> torch.Tensor:
+        """Words of the split, (T, streams)."""
+        ids = torch.as_tensor(subject.corpus.splits[self.split].inputs.astype("int64"), device=subject.device)
         length = min(self.lead + max(self.longest, self.words), len(ids) // self.streams)
         if length < self.lead + self.longest:
             raise ConfigurationError(
                 f"analysis.streams={self.streams}: stretches of {self.lead + self.longest} words need "
                 f"{self.streams * (self.lead + self.longest):,} words, and {self.split} has {len(ids):,}: fewer streams"
             )
-        words = ids[: length * self.streams].view(self.streams, length).T
-        targets = [2**power for power in range(self.longest.bit_length()) if 2**power <= self.longest]
-        if targets[-1] != self.longest:
-            targets.append(self.longest)
+        return ids[: length * self.streams].view(self.streams, length).T
+
+    def __call__(self, trained: Trained) -> dict[str, Any]:
+        words, targets = self._streams(trained), self.targets
         result: dict[str, Any] = {"words": len(words) - self.lead, "stages": {}}
         bar = open_bar(f"contraction {trained.record.id}", len(STAGES) * len(targets) * self.steps)
         done = 0

@@ -12,14 +12,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stablernn.analysis.choice import GUARANTEES, choose
 from stablernn.analysis.converted import DESCRIPTION, describe, feedforward_config, load_converted, save_weights
+from stablernn.analysis.curve_cost import CurveCost
 from stablernn.analysis.export import EXPORT, ONNX, check_formats, order, read_program, write_programs
 from stablernn.analysis.scoring import best_speed, largest_difference
 from stablernn.analysis.speed import device_name
-from stablernn.console import log
-from stablernn.data.splits import SPLITS
+from stablernn.console import duration, log, open_bar
+from stablernn.data.splits import SPLITS, Split
 from stablernn.errors import ConfigurationError, ExportError, RecordError
 from stablernn.files import replacing_folder
+from stablernn.models.language_model import SequenceModel
 from stablernn.models.softmax import FullSoftmax
+from stablernn.models.truncated import FeedForward
 from stablernn.models.unrolled import Unrolled
 from stablernn.record import DIVERGED, commit, processor, versions
 from stablernn.training.trained import Trained
@@ -90,6 +93,9 @@ class Conversion:
                 "train it with head=full"
             )
         split = trained.corpus.splits[self.split].first(self.tokens)
+        bar = open_bar(f"convert {record.id}", 3 + len(self.formats))
+        self._announce(model, split)
+        bar.update(0, "choosing k")
         choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max)
         log.info(f"{record.id}: k = {choice.k}, {choice.how}: {choice.reason}")
         folder = Path(self.out) if self.out is not None else trained.folder / f"feedforward-k{choice.k}"
@@ -105,14 +111,17 @@ class Conversion:
             "k": choice.k,
             "choice": choice.as_dict() | {"split": self.split},
         }
+        bar.update(1, "writing the forms")
         with replacing_folder(folder) as new:
             save_weights(new, model, record.id)
             write_programs(Unrolled(copy.deepcopy(model).cpu(), choice.k), types, new, self.formats)
             describe(new, values)
+            bar.update(2, "reading what was written")
             ours = load_converted(new)
             programs = {name: read_program(new, name) for name in self.formats}
             values["parity"] = {}
-            for name, program in programs.items():
+            for number, (name, program) in enumerate(programs.items()):
+                bar.update(2 + number, f"holding {name} against our model")
                 found = largest_difference(ours, program, split, choice.k)
                 if not found["nats"] <= TOLERANCE:
                     raise ExportError(
@@ -120,6 +129,7 @@ class Conversion:
                         f"nothing was written; leave {name} out of formats"
                     )
                 values["parity"][name] = found
+            bar.update(2 + len(programs), "timing the forms")
             values["speed"] = best_speed(
                 model,
                 ours.to(trained.device),
@@ -127,6 +137,7 @@ class Conversion:
                 split,
                 self.seconds,
             )
+            bar.close()
             values["hardware"] = {
                 "device": device_name(trained.device),
                 "processor": processor(),
@@ -134,6 +145,18 @@ class Conversion:
             }
             runtimes = {package: metadata.version(package) for name in self.formats for package in _PACKAGES[name]}
             return folder, describe(new, values | {"versions": versions() | runtimes, "commit": commit()})
+
+    def _announce(self, model: SequenceModel, split: Split) -> None:
+        """Say what is done, and how long it takes to look at the lengths and to time the forms."""
+        layers, rows = (self.k, 1) if self.k is not None else (self.k_max, self.k_max.bit_length())
+        measured = 0.0
+        if not isinstance(model.backbone, FeedForward):
+            cost = CurveCost.measured(copy.deepcopy(model).double(), split)
+            measured = cost.seconds(len(split), layers, rows * len(split))
+        log.info(
+            f"choosing k on {len(split):,} words, then writing, checking and timing the forms: "
+            f"about {duration(measured + self.seconds)}, and what writing them takes is not known"
+        )
 
 
 def _check_free(folder: Path) -> None:

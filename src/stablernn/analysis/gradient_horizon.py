@@ -20,16 +20,19 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.analyse import check_split
+from stablernn.analysis.contenders import seconds_of
+from stablernn.analysis.estimate import Subject
 from stablernn.console import log, open_bar
 from stablernn.data.splits import Split
 from stablernn.errors import ConfigurationError
 from stablernn.models.cells import Cell, State
 from stablernn.models.language_model import SequenceModel
-from stablernn.training.trained import Trained
+from stablernn.training.trained import STAGES, Trained
 
 FALLEN = 1e-3  # of the norm at i = 0
 _GROUPS = 8  # of positions, for the error of the slope
 _STREAMS_AT_ONCE = 64
+_BACKWARD = 3  # steps that one takes the time of, whose gradient is wanted
 
 
 def gradient_norms(
@@ -171,6 +174,19 @@ class GradientHorizon:
     @property
     def options(self) -> dict[str, Any]:
         return asdict(self)
+
+    def seconds(self, subject: Subject) -> float:
+        """About how long a run takes, by that of one batch of positions with few words before them."""
+        model, split = subject.model("best"), subject.corpus.splits[self.split]
+        streams, lead, horizon = min(self.streams, _STREAMS_AT_ONCE), min(self.lead, 4), min(self.horizon, 8)
+
+        def norms() -> None:
+            gradient_norms(model, split, horizon, streams, lead)
+
+        once = min(seconds_of(norms, subject.device) for _ in range(2))  # the first is that of a cold machine
+        batches = math.ceil(self.streams / _STREAMS_AT_ONCE)
+        share = (self.lead + _BACKWARD * self.horizon) / (lead + _BACKWARD * horizon)
+        return once * share * batches * (len(STAGES) + len(subject.kept))
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         """Summaries of the three stages, and of the moments between that were kept, in their order."""

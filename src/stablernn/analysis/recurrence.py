@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import torch
 
 from stablernn.analysis.analyse import check_split
+from stablernn.analysis.contenders import seconds_of
+from stablernn.analysis.estimate import Subject
 from stablernn.console import open_bar
 from stablernn.errors import ConfigurationError
 from stablernn.models.language_model import SequenceModel
@@ -20,6 +22,7 @@ from stablernn.training.evaluate import score
 from stablernn.training.trained import Trained
 
 ALL = "W"
+_SAMPLE = 2048  # words, to tell the time by
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class RecurrenceAnalysis:
     @property
     def options(self) -> dict[str, Any]:
         return asdict(self)
+
+    def seconds(self, subject: Subject) -> float:
+        """About how long a run takes, by the time of scoring the first words."""
+        model, split = subject.model("best"), subject.corpus.splits[self.split].first(self.tokens)
+        sample = split.first(_SAMPLE)
+        score(model, sample)
+        once = seconds_of(lambda: score(model, sample), subject.device) * len(split) / len(sample)
+        return once * (1 + len(list(_choices(model))))
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         model = trained.model("best")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stablernn.analysis.analyse import check_split
 from stablernn.analysis.curve import Gap, Sums, TruncationCurve
+from stablernn.analysis.estimate import Subject
 from stablernn.analysis.sparing import Sparing
 from stablernn.console import open_bar
 from stablernn.data.splits import Split
@@ -28,6 +29,8 @@ from stablernn.training.trained import Trained
 
 POSITIONS = 4096
 TOLERANCE = 1e-5
+_SWEPT = 0.5  # of the softmaxes; what trained models need lies between a tenth and all
+_SAMPLE, _SAMPLED = 512, 8  # words and lengths, to tell the time by
 
 
 @torch.no_grad()
@@ -152,10 +155,33 @@ class TruncationAnalysis:
     def options(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if key != "positions"}
 
+    def _text(self, subject: Subject) -> Split:
+        split = subject.whole_split(self.split) if self.whole else subject.corpus.splits[self.split]
+        return split.first(self.tokens)
+
+    def seconds(self, subject: Subject) -> float:
+        """About how long a run takes: ``k_max`` layers a word, and as many softmaxes as its weights need.
+
+        Those of weights that are there are counted on a few words and lengths.
+        """
+        from stablernn.analysis.curve_cost import CurveCost  # here, because it measures ``truncation_curve``
+
+        model, split = subject.model("best"), self._text(subject)
+        scored = chosen(len(split), self.positions, self.pieces)
+        words = sum(map(len, scored))
+        cost = CurveCost.measured(model, split)
+        share = 1.0 if self.tolerance == 0 else _SWEPT
+        if isinstance(subject, Trained):
+            lengths = sorted({-(-self.k_max * part // _SAMPLED) for part in range(1, _SAMPLED + 1)})
+            share = truncation_curve(model, split.first(_SAMPLE), lengths, self.tolerance).swept
+        led = words * (1 + (self.k_max - 1) / max(map(len, scored)))
+        return cost.seconds(words, self.k_max, share * words * self.k_max, before=len(split) - words) + (
+            (led - words) * self.k_max * cost.layer
+        )
+
     def __call__(self, trained: Trained) -> dict[str, Any]:
         model = trained.model("best")
-        split = trained.whole_split(self.split) if self.whole else trained.corpus.splits[self.split]
-        split = split.first(self.tokens)
+        split = self._text(trained)
         source = trained.corpus.source
         if source is not None and self.pieces:
             raise ConfigurationError("analysis.pieces is for real text: on the embedded corpus take analysis.tokens")

@@ -66,7 +66,7 @@ def _left(states: Sequence[RunState]) -> str:
     if seconds is None:
         return "time left: not known yet"
     at_work = sum(run.state == RUNNING for run in states)
-    text = f"at most {duration(seconds)}"
+    text = f"about {duration(seconds)}"
     return f"{text} left, {at_work} at a time" if at_work else f"{text} of work left, and nothing is running"
 
 

@@ -1,9 +1,11 @@
 """How long runs will take, measured by a few steps of each kind of run."""
 
+import copy
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,7 +25,7 @@ _START_SECONDS = 1.5
 
 
 def estimate_seconds(configs: Sequence[DictConfig]) -> list[float]:
-    """Seconds that each run takes on this machine alone, at most (a run that stops early takes less).
+    """About how many seconds each run takes on this machine alone; one that stops early takes less.
 
     One run of each kind (seed, stability and values that cost no time aside) is timed for half a second.
     """
@@ -32,7 +34,7 @@ def estimate_seconds(configs: Sequence[DictConfig]) -> list[float]:
     with display():
         bar = open_bar("measuring the time", len(configs))
         for number, config in enumerate(configs, start=1):
-            key = _kind(config)
+            key = kind(identity(config))
             if key not in measured:
                 data = json.dumps(identity(config)["dataset"], sort_keys=True)
                 if data not in corpora:
@@ -40,17 +42,18 @@ def estimate_seconds(configs: Sequence[DictConfig]) -> list[float]:
                 bar.update(number, describe(config))
                 measured[key] = _measure(config, corpora[data])
         bar.close()
-    return [measured[_kind(config)] for config in configs]
+    return [measured[kind(identity(config))] for config in configs]
 
 
-def _kind(config: DictConfig) -> str:
-    kind = identity(config)
+def kind(options: dict[str, Any]) -> str:
+    """What the time of a run depends on, of its ``identity``: alike for runs that take about as long."""
+    options = copy.deepcopy(options)
     for option in ("seed", "stability"):
-        kind.pop(option)
-    kind["optimizer"].pop("lr")
-    kind["training"].pop("clip")
-    kind["model"]["dropout"] = kind["model"]["dropout"] > 0
-    return json.dumps(kind, sort_keys=True)
+        options.pop(option)
+    options["optimizer"].pop("lr")
+    options["training"].pop("clip")
+    options["model"]["dropout"] = options["model"]["dropout"] > 0
+    return json.dumps(options, sort_keys=True)
 
 
 def _measure(config: DictConfig, corpus: Corpus) -> float:

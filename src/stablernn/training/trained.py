@@ -98,12 +98,7 @@ class Trained:
 
     def whole_split(self, name: str) -> Split:
         """All of a split, also of one that training cut short; raises as ``corpus`` does."""
-        dataset, corpus = self._read
-        if corpus.source is not None:
-            return corpus.splits[name]  # a law has no whole text
-        dataset = dataset.copy()
-        dataset.max_tokens = None
-        return make(dataset).load().splits[name]
+        return whole_split(*self._read, name)
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -159,6 +154,15 @@ class Trained:
         if not path.is_file():
             raise RecordError(f"{path} is missing (weights are not committed): delete record.json and train again")
         return path
+
+
+def whole_split(dataset: DictConfig, corpus: Corpus, name: str) -> Split:
+    """All of a split of a data set, of which ``corpus`` may be cut short."""
+    if corpus.source is not None:
+        return corpus.splits[name]  # a law has no whole text
+    dataset = dataset.copy()
+    dataset.max_tokens = None
+    return make(dataset).load().splits[name]
 
 
 def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) -> list[Trained]:

@@ -1,0 +1,95 @@
+"""The plan's estimate of the analyses: counted once, none for what is done, and unknown where nobody can tell."""
+
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from stablernn.analysis.analyse import analyse
+from stablernn.analysis.curve_cost import CurveCost
+from stablernn.analysis.estimate import Planned, analysis_seconds
+from stablernn.analysis_part import AnalysisPart, count_analyses_once
+from stablernn.compose import compose
+from stablernn.errors import RecordError
+from stablernn.parts import Part
+from stablernn.training.run import run
+from stablernn.training.trained import find_runs
+
+CERTIFICATE = OmegaConf.create({"analysis": "certificate", "run": "*"})
+TRUNCATION = OmegaConf.create({"analysis": "truncation", "run": "*", "options": ["k_max=4", "analysis.tokens=2000"]})
+NGRAM = OmegaConf.create({**TRUNCATION, "analysis": "ngram"})
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Two runs, of two seeds."""
+    options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", f"winners={tmp_path / 'winners'}"])
+    small = ["model=rnn", "model.hidden_size=4", "tracking=none", "training.max_updates=2", "training.keep_every=1"]
+    return Part(
+        ["experiment=perplexity_smoke", *small, "stability=unstable", "approximation=recurrent", "seed=0,1"],
+        False,
+        options,
+    )
+
+
+def test_an_analysis_counts_the_runs_that_lack_it_and_one_in_two_views_counts_once(sweep):
+    parts = [AnalysisPart(entry, "smoke", [sweep]) for entry in (CERTIFICATE, TRUNCATION, NGRAM)]
+    count_analyses_once(parts)
+    assert [len(part.counted) for part in parts] == [2, 2, 0]
+    run(sweep.configs[0])
+    runs = find_runs("*", Path(sweep.options.runs), None, CPU)
+    list(analyse(parts[1].analysis, runs))
+    after = AnalysisPart(TRUNCATION, "smoke", [sweep])
+    (left,) = after.to_do.values()
+    assert isinstance(left, Planned)
+    assert after.runs == 2
+
+
+@pytest.mark.parametrize("name", ["certificate", "contraction", "gradient_horizon", "recurrence", "truncation"])
+def test_every_analysis_of_the_plan_has_an_estimate_before_and_after_training(sweep, name):
+    smoke = ["analysis.streams=16"] if name == "gradient_horizon" else []
+    smoke = ["analysis.streams=2", "analysis.longest=8", "analysis.words=20"] if name == "contraction" else smoke
+    entry = OmegaConf.create({"analysis": name, "run": "*", "options": smoke})
+    part = AnalysisPart(entry, "smoke", [sweep])
+    part.estimate()
+    assert part.seconds > 0
+    assert part.unknown == 0
+    run(sweep.configs[0])
+    found = analysis_seconds([(part.analysis, *find_runs("*", Path(sweep.options.runs), None, CPU))])
+    assert all(seconds is not None and seconds > 0 for seconds in found)
+
+
+def test_a_kind_of_run_is_measured_once_and_what_nobody_can_tell_is_unknown(sweep):
+    measured = []
+
+    def seconds(subject):
+        measured.append(subject)
+        return 3.0
+
+    known = SimpleNamespace(name="known", options={}, seconds=seconds)
+    silent = SimpleNamespace(name="silent", options={})
+
+    def fails(subject):
+        raise RecordError("no weights")
+
+    failing = SimpleNamespace(name="failing", options={}, seconds=fails)
+    runs = [Planned(config) for config in sweep.configs]
+    found = analysis_seconds([*((known, one) for one in runs), (silent, runs[0]), (failing, runs[0])])
+    assert found == [3.0, 3.0, None, None]
+    assert len(measured) == 1
+
+
+def test_the_cost_of_a_curve_grows_with_its_words_layers_and_softmaxes():
+    cost = CurveCost(layer=1.0, softmax=10.0, stream=0.5, word=2.0)
+    assert cost.seconds(words=3, layers=4, rows=2, before=6) == 3 * (2 + 4) + 20 + 3
+
+
+def test_a_planned_run_keeps_as_many_weights_as_its_schedule_will(sweep):
+    config = copy.deepcopy(sweep.configs[0])
+    assert len(Planned(config).kept) == 1
+    config.training.keep_every = None
+    assert Planned(config).kept == ()
