@@ -246,6 +246,7 @@ def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.slow
 def test_on_the_command_line_no_text_stands_for_another(texts, tmp_path):
     refused = script("train", "dataset=wikitext2", "dataset.expected=null", f"dataset.path={texts[0]}", cwd=tmp_path)
     assert refused.returncode == 2
