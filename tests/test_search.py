@@ -425,10 +425,10 @@ def test_reproduce_searches_retrains_the_winners_and_does_nothing_the_second_tim
     options = compose("reproduce/plan", ["study=table1", "profile=smoke", "readme=null", *where])
     reproduce(options)
     told = capfd.readouterr().err
-    assert "31 runs to do" in told or "31 runs" in told.replace("\n", " ")
+    assert "43 runs to do" in told or "43 runs" in told.replace("\n", " ")
     table = (tmp_path / "results" / "tables" / "table1.md").read_text()
     assert "hyperparameters of the search" in table
-    assert table.count(" | 3 | ") == 7
+    assert table.count(" | 3 | ") == 11
     price = (tmp_path / "results" / "tables" / "price_of_stability.md").read_text()
     assert all(name in price for name in ("as stated", "as coded", "scalar", "row-wise"))
     (part,) = sections(load_trials(tmp_path / "results" / "records"))
