@@ -1,3 +1,4 @@
+import logging
 import os
 import random
 from pathlib import Path
@@ -23,6 +24,16 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.register_profile("search", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was():
+    """What a test hangs on the package's log, as one that stands for a worker does, is gone with the test."""
+    log = logging.getLogger("stablernn")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.propagate = before[0], before[2]
+    log.setLevel(before[1])
 
 
 @pytest.fixture(autouse=True)
