@@ -690,3 +690,11 @@ def test_a_file_behind_a_link_is_not_opened(opened, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(OSError, match="link"):
         opened(tmp_path / "link")
+
+
+def test_the_weights_of_another_update_of_the_run_are_not_taken_for_its_best(two_seeds):
+    (trained, *_) = find_runs("*", Path(two_seeds[0].runs), None, torch.device("cpu"))
+    trained.model("best")
+    later = replace(trained.record, progress=trained.record.progress | {"best_update": 10**6})
+    with pytest.raises(CheckpointError, match="after update 1000000"):
+        replace(trained, record=later).model("best")

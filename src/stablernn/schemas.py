@@ -173,7 +173,7 @@ ANALYSES: Mapping[str, Schema] = {
             "optimal_whole_past": optional(NUMBER),
             "largest": several(NUMBER),
             "state": every(several(NUMBER)),
-            "error": mapping({"blocks": COUNT}, {"log_perplexity": several(optional(NUMBER)), "length": SIZE}),
+            "error": mapping({"blocks": COUNT, "length": SIZE, "log_perplexity": several(optional(NUMBER))}),
         },
     ),
     "weight_distance": mapping(
