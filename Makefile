@@ -16,9 +16,11 @@ help:  ## list the targets
 	@echo "             STUDY=perplexity|table1|price_of_stability|truncation_sweep|"
 	@echo "                   weight_distance|all, or a diagnostic alone: contraction|"
 	@echo "                   gradient_horizon|truncation|ngram|linear_systems"
-	@echo "             DATASET=embedded|wikitext2|wikitext103|ptb"
+	@echo "             DATASET=embedded|wikitext2|wikitext103|ptb, or your own text:"
+	@echo "                   DATASET=text_folder OVERRIDES=\"dataset.path=folder dataset.name=mine\""
 	@echo "             OVERRIDES=\"tracking=none threads=1\" (further options of all runs)"
 	@echo "             PUBLISH=1 (into results/ and README.md; else into runs/report)"
+	@echo "             PLAN=1 (the plan with its estimate alone)"
 	@echo "             CONFIRM=1 (start a plan of more than a day without a question)"
 	@echo "  status:    RUNS=folder SWEEP=\"model=rnn seed=0,1\"; dashboard, sync: RUNS"
 	@echo "  Each script has a --help: .venv/bin/python scripts/train.py --help"
@@ -44,7 +46,7 @@ format: $(READY)  ## let ruff mend what it can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 reproduce: $(READY)  ## the plan, the runs, the tables, the page with the verdicts
-	@$(BIN)/python scripts/reproduce.py $(if $(STUDY),study=$(STUDY)) $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET)) $(if $(OVERRIDES),'overrides=$(OVERRIDES)') $(if $(PUBLISH),publish=true) $(if $(CONFIRM),confirm=true)
+	@$(BIN)/python scripts/reproduce.py $(if $(STUDY),study=$(STUDY)) $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET)) $(if $(OVERRIDES),'overrides=$(OVERRIDES)') $(if $(PUBLISH),publish=true) $(if $(PLAN),plan_only=true) $(if $(CONFIRM),confirm=true)
 
 report: $(READY)  ## tables, figures, page from the run records (SERVE=1 serves it)
 	@$(BIN)/python scripts/report.py $(if $(SERVE),serve=true)

@@ -26,7 +26,8 @@ from stablernn.console import Terminal
 from stablernn.dashboards.folder import Runs
 from stablernn.dashboards.view import view
 from stablernn.errors import CheckpointError, ConfigurationError, DamagedFileError, RecordError, StorageError
-from stablernn.files import read_json, write_json
+from stablernn.escaping import latex_label
+from stablernn.files import open_lock, read_bytes, read_json, write_json
 from stablernn.models.softmax import FullSoftmax
 from stablernn.record import read_run
 from stablernn.report.chapters import chapters
@@ -676,3 +677,24 @@ def test_the_page_of_a_figure_names_no_control_character(tmp_path):
     entry.write(tmp_path / "records" / entry.id)
     evidence = gather(tmp_path / "records", tmp_path)
     assert "\x1b" not in page(evidence, chapters(evidence))
+
+
+@pytest.mark.parametrize("text", [r"a}\input{x", "a_b{c}", r"\write18{id}", "%~#&$^"])
+def test_a_label_of_latex_is_letters_digits_dots_and_hyphens(text):
+    assert re.fullmatch(r"[A-Za-z0-9.-]+", latex_label(text))
+
+
+@pytest.mark.parametrize("opened", [read_bytes, open_lock])
+def test_a_file_behind_a_link_is_not_opened(opened, tmp_path):
+    (tmp_path / "secret").write_text("{}")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match="link"):
+        opened(tmp_path / "link")
+
+
+def test_the_weights_of_another_update_of_the_run_are_not_taken_for_its_best(two_seeds):
+    (trained, *_) = find_runs("*", Path(two_seeds[0].runs), None, torch.device("cpu"))
+    trained.model("best")
+    later = replace(trained.record, progress=trained.record.progress | {"best_update": 10**6})
+    with pytest.raises(CheckpointError, match="after update 1000000"):
+        replace(trained, record=later).model("best")

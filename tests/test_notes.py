@@ -1,6 +1,6 @@
-"""The figures typed in results/NOTES.md against the committed tables, which are made of the committed records alone.
+"""The figures typed in results/NOTES.md and README.md against the committed tables, made of committed records alone.
 
-NOTES are edited by hand: a line here per figure, its phrase with {} where the figure stands.
+Both are edited by hand: a line here per figure, its phrase with {} where the figure stands.
 """
 
 import csv
@@ -10,7 +10,12 @@ import re
 import pytest
 from conftest import ROOT
 
-NOTES = " ".join((ROOT / "results" / "NOTES.md").read_text(encoding="utf-8").split())
+from stablernn.published import PUBLISHED as CORPORA
+from stablernn.report.names import PUBLISHED
+
+NOTES, README = (
+    " ".join((ROOT / name).read_text(encoding="utf-8").split()) for name in ("results/NOTES.md", "README.md")
+)
 
 
 def cell(table: str, column: str, **line: str) -> float:
@@ -84,6 +89,31 @@ def gradient(profile: str) -> float:
     return unstable(f"gradient_horizon_wikitext2_{profile}", "slope", weights="end")
 
 
+def proven(constraint: str, model: str = "LSTM") -> float:
+    return table_1("k(0.01)", constraint, model)
+
+
+def published_cost(model: str) -> float:
+    """What the study publishes of the stable model against the unstable one, in per cent."""
+    return 100 * (PUBLISHED[model, "stable"] / PUBLISHED[model, "unstable"] - 1)
+
+
+def embedded_costs() -> list[float]:
+    """What the constraint costs recurrent RNNs on the embedded corpus, in per cent, for every k."""
+    line = {"model": "RNN", "constraint": "stable", "approximation": "recurrent"}
+    return [cell("perplexity_embedded_quick", "difference %", k=k, **line) for k in ("10", "35")]
+
+
+def spread(stability: str) -> float:
+    """The largest difference of test perplexity between seeds of the recurrent LSTM at cpu."""
+    files = (ROOT / "results/records/cpu/perplexity").glob(f"wikitext2-lstm-{stability}-recurrent-k35-*/record.json")
+    found = [json.loads(file.read_text(encoding="utf-8"))["metrics"]["test"]["perplexity"] for file in files]
+    assert len(found) == 3
+    return max(found) - min(found)
+
+
+CONTROL = CORPORA["wikitext2"].control[245569]
+HALF = "difference to unstable: half of the 95 % interval"
 SEEDS = [f"unstable, seed {seed}" for seed in range(3)]
 
 
@@ -139,12 +169,55 @@ FIGURES = [
     ("all LSTM pairs up to k = 25 lie within {} %", ".0f", lambda: apart("LSTM", (5, 10, 15, 25))),
     ("differ by up to {} %", ".0f", lambda: apart("RNN", (5, 10, 15, 25, 35, 50, 65))),
     ("At `cpu` it stays there: {} nats a word", ".2f", lambda: gradient("cpu")),
+    ("with ‖W‖₂ ≤ 0.999 needs {} words by its certificate", ",.0f", lambda: proven("stable", "RNN")),
+    ("words by its certificate, the cascade {}. No", ",.0f", lambda: proven("cascade")),
+    ("same text (Kneser-Ney: {})", ".0f", lambda: CONTROL[2]),
+    ("Kneser-Ney trigram is ({})", ".0f", lambda: CONTROL[3]),
+    ("(three seeds; published {}, after", ".1f", lambda: PUBLISHED["lstm", "unstable"]),
+    ("51.5 % more, where the study publishes {} %", ".0f", lambda: published_cost("lstm")),
+    ("(4.3 %; published {} %)", ".0f", lambda: -published_cost("rnn")),
+    ("one seed, it costs {} to", ".0f", lambda: min(embedded_costs())),
+    ("one seed, it costs 1 to {} %", ".0f", lambda: max(embedded_costs())),
+    ("LSTM at `cpu` lie up to {} apart", ".0f", lambda: spread("unstable")),
+    ("those of the scalar condition {}.", ".0f", lambda: spread("lstm_comparison")),
+    ("(24 and 10 % above the unstable model at `cpu`), so it matters which of them {} belongs", ".1f",
+     lambda: PUBLISHED["lstm", "stable"]),
 ]  # fmt: skip
+IN_README = [
+    ("(RNN with ‖W‖₂ ≤ 0.999: {} words;", ",.0f", lambda: proven("stable", "RNN")),
+    ("words; cascade: {}),", ",.0f", lambda: proven("cascade")),
+    ("comes to a test perplexity of {}; under", ".0f", lambda: lease("unstable")),
+    ("(published: {} %)", ".0f", lambda: published_cost("lstm")),
+    ("without any recurrent matrices ({}),", ".0f", lambda: lease("gated linear")),
+]
+TYPED = [("results/NOTES.md", NOTES, *line) for line in FIGURES] + [("README.md", README, *line) for line in IN_README]
 
 
-@pytest.mark.parametrize(("phrase", "written", "value"), FIGURES, ids=[phrase for phrase, *_ in FIGURES])
-def test_a_figure_typed_in_the_notes_is_that_of_the_tables(phrase, written, value):
+@pytest.mark.parametrize(
+    ("name", "text", "phrase", "written", "value"), TYPED, ids=[phrase for _, _, phrase, *_ in TYPED]
+)
+def test_a_figure_typed_in_the_notes_is_that_of_the_tables(name, text, phrase, written, value):
     before, _, after = phrase.partition("{}")
-    found = re.search(rf"{re.escape(before)}([-+]?[\d.]+){re.escape(after)}", NOTES)
-    assert found, f"results/NOTES.md does not say {phrase!r} any more: change or remove it here"
+    found = re.search(rf"{re.escape(before)}([-+]?[\d.,]*\d){re.escape(after)}", text)
+    assert found, f"{name} does not say {phrase!r} any more: change or remove it here"
     assert found.group(1) == format(value(), written), "the tables say otherwise"
+
+
+def test_what_the_readme_says_in_words_is_what_the_tables_say():
+    assert 45 < lease("stable", "difference %") < 55, "half of that again"
+    assert 9 < lease("cascade", "difference %") < 11, "certified by cutting its loops a tenth"
+    assert lease("stable") > lease("gated linear"), "more than an LSTM without any recurrent matrices"
+    assert 25 <= proven("stable") <= 35, "some thirty words"
+    assert min(table_1("test", kind, "RNN") for kind in ("unstable", "stable")) > CONTROL[2], "worse than a bigram"
+    assert abs(lease("stable", HALF, "RNN")) > abs(lease("stable", "difference to unstable", "RNN")), "no loss is shown"
+
+
+def test_every_number_of_the_readmes_results_is_looked_at():
+    """What stands there and is no result: a limit, a k, the device and how long it was had."""
+    results = README[README.index("What came out") : README.index("## What it shows")]
+    for phrase, *_ in IN_README:
+        results = re.sub(re.escape(phrase).replace(re.escape("{}"), r"[\d.,]*\d"), phrase, results)
+    for setting in ("≤ 0.999", "k = 10", "(8 minutes of an H200", "in 2018"):
+        assert setting in results
+        results = results.replace(setting, "")
+    assert not re.findall(r".{20}\d.{20}", results)

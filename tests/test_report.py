@@ -6,9 +6,13 @@ import re
 import sys
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
+from stablernn.analysis.analyse import analyse
+from stablernn.analysis.truncation import TruncationAnalysis
 from stablernn.compose import compose
+from stablernn.console import console
 from stablernn.errors import ConfigurationError, DataError, MissingPackageError, RecordError, StableRNNError
 from stablernn.files import write_json
 from stablernn.published import PUBLISHED
@@ -26,9 +30,10 @@ from stablernn.report.sweep import sweep_table
 from stablernn.report.tables import Table
 from stablernn.report.truncation import certified_context, measured_context, truncation_table
 from stablernn.report.weight_distance import weight_distance_table
-from stablernn.report.write import write_report
+from stablernn.report.write import print_report, rich_table, write_report
 from stablernn.reproduce import Part, _on_dataset, reproduce
-from stablernn.training.run import run_in_turns
+from stablernn.training.run import run, run_in_turns
+from stablernn.training.trained import find_runs
 
 BASE = {
     "seed": 0,
@@ -502,3 +507,31 @@ def test_the_report_writes_the_tables_and_figures_of_truncation(tmp_path):
     assert "truncation_sweep_wikitext2_paper.png" in files
     perplexity = (tmp_path / "results" / "tables" / "perplexity.md").read_text()
     assert "110.0" not in perplexity  # the sweep's runs are told in its own table
+
+
+def test_what_is_not_known_of_a_truncation_over_one_block_is_a_dash_and_no_claim(small, tmp_path, capfd):
+    """Of a single block of words nobody knows how far others would be: the analysis says null."""
+    run(small("model=rnn", "stability=stable"))
+    (trained,) = find_runs("*", tmp_path / "runs", None, torch.device("cpu"))
+    ((_, result),) = analyse(TruncationAnalysis(k_max=3), [trained])
+    assert result["error"]["blocks"] == 1
+    assert set(result["error"]["log_perplexity"]) == {None}
+    write_report(tmp_path / "runs", tmp_path / "out", None)
+    print_report(tmp_path / "runs", "truncation")
+    shown = [rich_table(truncation_table([(trained.record, result)]))]
+    with console.capture() as terminal:
+        console.print(*shown)
+    texts = {"terminal": terminal.get() + capfd.readouterr().err}
+    texts |= {path.name: path.read_text() for path in (tmp_path / "out").rglob("*.*") if path.suffix != ".png"}
+    assert {"truncation.md", "index.html"} <= texts.keys()
+    assert any(name.startswith("truncation") and name.endswith(".svg") for name in texts)
+    for name, text in texts.items():
+        text = re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
+        assert not re.search(r"(?<![\w-])(nan|NaN|None)(?![\w-])", text), name
+    assert "how far other text would move it is not known" in texts["index.html"]
+
+
+def test_an_error_that_is_missing_of_many_blocks_decides_nothing(judged):
+    result = curve([91.0, 90.0, 90.0]) | {"error": {"blocks": 24, "length": 1024, "log_perplexity": [0.1, None, 0.0]}}
+    (judgement,) = judged("C4", [record(90.0)], truncation=result)
+    assert "how far other text would move it is not known" in judgement.certainty

@@ -11,12 +11,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import ROOT, SMALL
+from omegaconf import DictConfig
 
 from stablernn.compose import compose
 from stablernn.errors import ConfigurationError, too_little_memory
 from stablernn.models.cells import RNNCell
 from stablernn.models.language_model import build_language_model
 from stablernn.models.unroll import Recurrent
+from stablernn.reproduce import reproduce, studies_of
 from stablernn.stability.constraints import Constraint, project
 from stablernn.training.run import run
 
@@ -231,3 +233,55 @@ def test_what_takes_minutes_says_so_once_without_a_terminal(monkeypatch, caplog)
         short.update(5 * second)
     said = {id(entry): entry.getMessage() for entry in caplog.records}  # once, whatever number of handlers hear it
     assert [message for message in said.values() if "left" in message] == ["long: about 16.5 min left"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "ended", "place"),
+    [
+        ("report", ["port=1,2", "records=none", "results=out", "readme=null"], "2 failed or left out", "out"),
+        ("analyze", ["runs=runs", "run='*',none", "progress=false"], "1 done, 1 failed or left out", "runs"),
+        pytest.param("convert", ["runs=runs", "run=a,b"], "2 failed or left out", "runs", marks=pytest.mark.slow),
+        pytest.param(
+            "bench", ["parts=[],[nothing]"], "1 done, 1 failed or left out", "runs/report", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_every_sweep_ends_with_a_summary_and_says_by_its_exit_code_that_a_job_failed(
+    name, arguments, ended, place, small, tmp_path
+):
+    if name == "analyze":
+        run(small(*TINY))
+    done = script(name, "-m", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert f"2 jobs of {name}: {ended}. Written to: {place}\n" in done.stderr
+    assert "Error executing job" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def plan_of(tmp_path: Path, *options: str) -> DictConfig:
+    folder = tmp_path / "my text"
+    folder.mkdir()
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.txt").write_text("the cat sat on the mat\n" * 200)
+    own = f"overrides=\"dataset.path='{folder}' dataset.name=mine tracking=none\""
+    return compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", "dataset=text_folder", own, *options])
+
+
+def test_the_plan_of_a_text_of_ones_own_is_what_it_has_of_text_under_the_users_name(tmp_path):
+    options = plan_of(tmp_path)
+    for study, profile in (("perplexity", "quick"), ("perplexity", "smoke"), ("table1", "smoke")):
+        options.study = study
+        (found,) = studies_of(options, profile)
+        assert found.parts
+        for part in found.parts:
+            assert part.data == "mine"
+            assert {config.dataset.path for config in part.configs} == {str(tmp_path / "my text")}
+            assert {config.tracking._target_ for config in part.configs} == {"stablernn.training.tracking.NoTracking"}
+
+
+def test_a_plan_can_be_seen_without_being_started(tmp_path, capfd):
+    reproduce(plan_of(tmp_path, "profile=smoke", "study=weight_distance", "plan_only=true"))
+    said = capfd.readouterr().err
+    assert re.search(r"\d+ runs to do, about .* \(measured on this machine\)", said)
+    assert "mine: real text, read from" in said
+    assert not (tmp_path / "runs").exists()

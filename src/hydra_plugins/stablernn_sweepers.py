@@ -66,6 +66,7 @@ class GridsSweeper(Sweeper):
         )
         self.launched = 0
         self.ended: Counter[str] = Counter()
+        self.places: dict[str, None] = {}  # where the jobs wrote, in their order
 
     def sweep(self, arguments: list[str]) -> Any:
         from stablernn.errors import StableRNNError, SweepError
@@ -78,17 +79,22 @@ class GridsSweeper(Sweeper):
             self.summarise()
 
     def summarise(self) -> None:
-        """Say how the runs ended, and where they are."""
+        """Say how the runs or other jobs ended, and where they are."""
         from stablernn.console import log
         from stablernn.wording import counted
 
-        if self.ended:
-            how = ", ".join(f"{count} {status}" for status, count in sorted(self.ended.items()))
+        if not self.ended:
+            return
+        how = ", ".join(f"{count} {status}" for status, count in sorted(self.ended.items()))
+        command = self._config.hydra.job.config_name
+        if command == "train":
             runs = self._config.runs
             log.info(
                 f"{counted(self.ended.total(), 'run')} in {runs}: {how}. Tables and figures of them: "
                 f"python scripts/report.py records={runs} results={runs}/report readme=null"
             )
+        else:
+            log.info(f"{counted(self.ended.total(), 'job')} of {command}: {how}. Written to: {', '.join(self.places)}")
 
     def carry_out(self, arguments: list[str]) -> Any:
         from stablernn.training.sweep import jobs_of
@@ -98,6 +104,7 @@ class GridsSweeper(Sweeper):
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
         """What the jobs return; raises SweepError when all of them are over and one failed."""
         from stablernn.errors import StableRNNError, SweepError
+        from stablernn.places import written_to
 
         assert self.launcher is not None
         self.validate_batch_is_legal(jobs)
@@ -113,6 +120,7 @@ class GridsSweeper(Sweeper):
         for value in values:
             status = FAILED if isinstance(value, Exception) else getattr(value, "status", value)
             self.ended.update([status] if isinstance(status, str) else [])
+        self.places |= dict.fromkeys(written_to(result.cfg) for result in results if result.cfg is not None)
         for failure in failures:
             if not isinstance(failure, StableRNNError):
                 raise failure

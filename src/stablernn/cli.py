@@ -61,7 +61,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
         try:
             if config_name != "train":  # which has a schema
                 check_kinds(config, config_name)
-            return getattr(task(config), "status", None)
+            return getattr(task(config), "status", "done")
         except Exception as error:
             message = _message(error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:

@@ -7,6 +7,12 @@ from omegaconf import DictConfig
 from stablernn.training.grids import WINNERS
 
 
+def written_to(options: DictConfig) -> str:
+    """The folder of what a command writes, for the summary of a sweep."""
+    options = located(options) if "publish" in options else options
+    return str(next(options[option] for option in ("out", "results", "runs") if options.get(option)))
+
+
 def located(options: DictConfig) -> DictConfig:
     """A copy of ``options`` with every place that was left null filled in.
 

@@ -17,6 +17,8 @@ class Published:
         tokens: of each split, the end of every line included.
         lines: of each split, as far as they are known.
         texts: fingerprint of the words and lines of each split (``corpora.WordCorpus``), as far as they are known.
+        control: test perplexity of interpolated Kneser-Ney models of the train split, by their order, on the first so
+            many test words.
         ids: ``Corpus.fingerprint`` of all of it, and of the beginnings that records without ``recognised`` are of.
     """
 
@@ -26,6 +28,7 @@ class Published:
     lines: Mapping[str, int]
     texts: Mapping[str, str]
     ids: frozenset[str] = field(default_factory=frozenset)
+    control: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
 
     @property
     def expected(self) -> dict[str, Any]:
@@ -33,7 +36,8 @@ class Published:
         return {"types": self.types, "tokens": dict(self.tokens)}
 
 
-# Computed from the files as published; tests/test_corpora.py computes them again where the files are at hand.
+# Computed from the files as published; tests/test_corpora.py, and tests/test_control.py for the controls, compute them
+# again where the files are at hand.
 PUBLISHED = {
     "wikitext2": Published(
         title="WikiText-2",
@@ -42,6 +46,12 @@ PUBLISHED = {
         lines={"train": 36718, "valid": 3760, "test": 4358},
         texts={"train": "e33cced119a0a4d1", "valid": "4427e8fc24d5ceaa", "test": "f68796e87c325087"},
         ids=frozenset({"fe0085c66085b799", "26acbda7e20bf4ba", "2a2fdb3372e6ea87", "c04634ec7da8fb82"}),
+        control={
+            245569: {1: 911.68, 2: 267.41, 3: 230.06, 5: 223.69},
+            50000: {1: 995.80, 2: 276.10, 3: 236.59, 5: 229.16},
+            20000: {1: 1024.03, 2: 254.05, 3: 208.27, 5: 200.73},
+            10000: {1: 923.01, 2: 252.31, 3: 208.45, 5: 202.15},
+        },
     ),
     # Its train split was not at hand: it can be recognised by its counts alone.
     "wikitext103": Published(
@@ -57,6 +67,7 @@ PUBLISHED = {
         tokens={"train": 929589, "valid": 73760, "test": 82430},
         lines={"train": 42068, "valid": 3370, "test": 3761},
         texts={"train": "5145926136ee9aef", "valid": "fadf6277290823f8", "test": "c2f8c16a611595d3"},
+        control={82430: {1: 639.25, 2: 186.78, 3: 150.87, 5: 143.65}},
     ),
 }
 

@@ -43,6 +43,8 @@ def reproduce(options: DictConfig) -> None:
     console.print(f"Planning: composing the runs of profile {profile} and looking for their data", highlight=False)
     studies = _available(studies_of(options, profile), asked=options.dataset != "auto")
     seconds = print_plan(profile, options.profile != "auto", studies)
+    if options.plan_only:
+        return
     if seconds > DAY and not options.confirm:
         _ask(seconds)
 
@@ -106,6 +108,9 @@ def studies_of(options: DictConfig, profile: str) -> list[Study]:
     if options.study not in (*options.plans, ALL):
         raise _unknown("study", options.study, (ALL, *options.plans))
     overrides = [literal(option) for option in shlex.split(options.overrides or "")]
+    # Of a data set that is chosen, so that not every text of the plan has them: dataset.path of text_folder.
+    own = [option for option in overrides if options.dataset != "auto" and option.startswith("dataset.")]
+    overrides = [option for option in overrides if option not in own]
     known: dict[Any, Part] = {}
     found = []
     for name in options.all if options.study == ALL else [options.study]:
@@ -115,7 +120,7 @@ def studies_of(options: DictConfig, profile: str) -> list[Study]:
         sweeps = [
             ([*_at(entry.sweep, profile), *overrides], entry.side_by_side) for entry in entries if "sweep" in entry
         ]
-        parts = _on_dataset(chain(sweeps, options, known), options.dataset, known)
+        parts = _on_dataset(chain(sweeps, options, known), options.dataset, known, own)
         grids = [entry.linear_systems for entry in entries if "linear_systems" in entry]
         linear = [LinearPart(grid, Path(options.results) / "records") for grid in grids]
         found.append(Study(name, profile, parts, linear, options))
@@ -146,14 +151,25 @@ def _at(sweep: Sequence[str], profile: str) -> list[str]:
     return [variant(option) for option in sweep]
 
 
-def _on_dataset(parts: list[Part], dataset: str, known: dict[Any, Part] | None = None) -> list[Part]:
-    """The plan's parts for one data set; one that the plan does not name takes the place of the text that it does."""
+def _on_dataset(
+    parts: list[Part], dataset: str, known: dict[Any, Part] | None = None, own: Sequence[str] = ()
+) -> list[Part]:
+    """The plan's parts for one data set; one that the plan does not name takes the place of the text that it does.
+
+    Args:
+        parts: of the plan.
+        dataset: what was chosen.
+        known: see ``chain``.
+        own: options of this data set.
+    """
     if dataset == "auto" or not parts:
         return parts
     named = [part for part in parts if part.data == dataset]
-    replaced = [part for part in parts if part.data != "embedded"] or parts
-    sweeps = [([*part.sweep, f"dataset={dataset}"], part.side_by_side) for part in replaced]
-    return named or chain(sweeps, parts[0].options, known)
+    if named and not own:
+        return named
+    replaced = named or [part for part in parts if part.data != "embedded"] or parts
+    sweeps = [([*part.sweep, f"dataset={dataset}", *own], part.side_by_side) for part in replaced]
+    return chain(sweeps, parts[0].options, known)
 
 
 def _available(studies: list[Study], asked: bool) -> list[Study]:

@@ -130,6 +130,7 @@ ANALYSES: Mapping[str, Schema] = {
             "certificate": mapping({"certified": {"type": "boolean"}}, {"reason": TEXT, "norm": optional(TEXT)}),
             "certified": every(optional(NUMBER)),
             "measured": every(mapping({"largest": NUMBER})),
+            "measured_at": optional(COUNT),
             "k": optional(COUNT),
         }
     ),
@@ -172,7 +173,7 @@ ANALYSES: Mapping[str, Schema] = {
             "optimal_whole_past": optional(NUMBER),
             "largest": several(NUMBER),
             "state": every(several(NUMBER)),
-            "error": mapping({"blocks": COUNT}, {"log_perplexity": several(optional(NUMBER)), "length": SIZE}),
+            "error": mapping({"blocks": COUNT, "length": SIZE, "log_perplexity": several(optional(NUMBER))}),
         },
     ),
     "weight_distance": mapping(
@@ -191,7 +192,12 @@ _DESCENT = mapping(
 _MATRIX = mapping(
     {
         "options": mapping(
-            {"norm": NUMBER, "seed": COUNT, "lengths": several(SIZE, 1), "length": SIZE, "steps": SIZE},
+            {
+                **dict.fromkeys(("norm", "rate"), NUMBER),
+                **dict.fromkeys(("size", "length", "steps"), SIZE),
+                "seed": COUNT,
+                "lengths": several(SIZE, 1),
+            },
             {"spectral_radius": NUMBER},
         ),
         "best": _DESCENT,
@@ -200,9 +206,16 @@ _MATRIX = mapping(
         "errors": several(optional(NUMBER)),
     }
 )
+_DECADE: Schema = {"type": "number", "minimum": -300, "maximum": 300}
 _SCALAR = mapping(
     {
-        "options": mapping({"target": NUMBER, "start": NUMBER, "length": SIZE, "steps": SIZE}),
+        "options": mapping(
+            {
+                **dict.fromkeys(("target", "start", "tolerance"), NUMBER),
+                **dict.fromkeys(("smallest", "largest"), _DECADE),
+                **dict.fromkeys(("length", "steps"), SIZE),
+            }
+        ),
         "end": several(optional(NUMBER), 1),
         "rates": NUMBERS,
         "reached": several({"type": "boolean"}, 1),
@@ -337,6 +350,8 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
             for part in (*(values.get("state") or {}).values(), *filter(None, map(values["certified"].get, _BOUNDS))):
                 check_alike({"k": values["k"], "of the states or bounds": part}, ("k", "of the states or bounds"))
             check_alike({**values.get("error", {}), "k": values["k"]}, ("k", "log_perplexity"))
+            if not values["certified"]["nats"]:
+                check(values["certified"], mapping({"reason": TEXT}))
         elif name == "weight_distance":
             check_alike(values, ("updates", "distance", "reference_moved", "reference_norm"))
         elif name == "contraction":
@@ -351,6 +366,8 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
             for length in map(str, values["options"]["lengths"]):
                 if length not in values["measured"] or length not in values["certified"]:
                     raise ValueError(f"there is nothing at the length {length}")
+            if values["measured_at"] is not None and str(values["measured_at"]) not in values["measured"]:
+                raise ValueError("there is nothing at measured_at")
             if values["certificate"]["certified"]:
                 check(values["certificate"], mapping(dict.fromkeys(("rate", "radius", "decoder"), NUMBER)))
                 check(values["certified"], every(NUMBER))

@@ -1,10 +1,11 @@
 """What a verdict is made of: an outcome, a sentence, its evidence, how sure it is; and intervals of few values."""
 
+import json
 import math
 import re
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from stablernn.record import Record
@@ -24,6 +25,7 @@ class Outcome(StrEnum):
     FAILS = "fails"
     MIXED = "mixed"
     UNDECIDED = "undecided"
+    UNTRAINED = "untrained"
 
 
 _LABELS = {  # at the study's protocol, and anywhere else
@@ -31,6 +33,7 @@ _LABELS = {  # at the study's protocol, and anywhere else
     Outcome.FAILS: ("not supported", "not seen"),
     Outcome.MIXED: ("in part", "in part"),
     Outcome.UNDECIDED: ("undecided", "undecided"),
+    Outcome.UNTRAINED: ("not trained far enough", "not trained far enough"),
 }
 
 
@@ -38,12 +41,14 @@ _LABELS = {  # at the study's protocol, and anywhere else
 class Part:
     """What the runs of one model say; ``text`` begins with the model's name.
 
-    ``outcome`` is None where the part is told beside the claim and does not count in its verdict.
+    ``outcome`` is None where the part is told beside the claim and does not count in its verdict; ``always`` where it
+    stands whatever the models have learnt.
     """
 
     outcome: Outcome | None
     text: str
     runs: tuple[str, ...] = ()
+    always: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,11 @@ class Judgement:
 
 
 def judge(section: Section, parts: Sequence[Part], evidence: str, certainty: str) -> Judgement:
-    """The parts as one judgement; away from the protocol it begins by saying where it was reached."""
+    """The parts as one judgement; away from the protocol it begins by saying where it was reached.
+
+    A part on models that a trigram beats says nothing about memory, whatever its outcome.
+    """
+    parts = [_trained_far_enough(section, part) for part in parts]
     runs = tuple(dict.fromkeys(run for part in parts for run in part.runs))
     preface = f"At profile {section.profile}, which trains for {_epochs(section, runs)}"
     return Judgement(
@@ -102,9 +111,32 @@ def judge(section: Section, parts: Sequence[Part], evidence: str, certainty: str
     )
 
 
+def _trained_far_enough(section: Section, part: Part) -> Part:
+    """The part as it is, or that its models, or those of one constraint at whatever k, are worse than a trigram."""
+    trigram = section.control.get(3)
+    if part.outcome is None or part.always or trigram is None:
+        return part
+    cells: dict[str, dict[str, list[float]]] = {}
+    for record in section.records:
+        if record.id in part.runs and "test" in record.metrics:
+            kind = json.dumps([record.config["model"]["name"], record.config["stability"]], sort_keys=True)
+            alike = json.dumps({key: value for key, value in record.config.items() if key != "seed"}, sort_keys=True)
+            cells.setdefault(kind, {}).setdefault(alike, []).append(record.metrics["test"]["perplexity"])
+    reached = max((min(map(statistics.mean, of_kind.values())) for of_kind in cells.values()), default=0.0)
+    if reached <= trigram:
+        return part
+    name, _, told = part.text.partition(": ")
+    text = f"{name}: not trained far enough, {reached:.1f} where a Kneser-Ney trigram has {trigram:.1f} ({told})"
+    return replace(part, outcome=Outcome.UNTRAINED, text=text)
+
+
 def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
-    """The outcome on which all that count agree; else ``in part``, but a failure stands where the rest is undecided."""
+    """The outcome on which all that count agree; else ``in part``, but a failure stands where the rest is undecided.
+
+    Models that are not trained far enough count where there are no others.
+    """
     that_count = {outcome for outcome in outcomes if outcome is not None}
+    that_count = that_count - {Outcome.UNTRAINED} or that_count
     if that_count == {Outcome.FAILS, Outcome.UNDECIDED}:
         return Outcome.FAILS
     return that_count.pop() if len(that_count) == 1 else Outcome.MIXED

@@ -1,7 +1,7 @@
 """Run records from a folder, and what of them belongs together."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,25 @@ class Section:
     def by_counts(self) -> list[str]:
         """The splits of a published text of which the counts alone were recognised."""
         return [split for split, how in recognised(self.records[0]).items() if how != TEXT]
+
+    @property
+    def control(self) -> Mapping[int, float]:
+        """Test perplexity of interpolated Kneser-Ney models by their order, of the same words; empty if not known."""
+        record = self.records[0]
+        if not recognised(record) or self.by_counts or self._limits.get("train") is not None:
+            return {}
+        return PUBLISHED[record.data["name"]].control.get(record.data["tokens"]["test"], {})
+
+    @property
+    def control_told(self) -> str:
+        """A note on it; empty where it is not known."""
+        if not self.control:
+            return ""
+        told = ", ".join(f"{perplexity:.1f} (order {order})" for order, perplexity in self.control.items())
+        return (
+            f"the control, interpolated Kneser-Ney models of the train split: {told}; a model that is worse than the "
+            "trigram (order 3) is not trained far enough"
+        )
 
     @property
     def origin(self) -> str:

@@ -1,5 +1,7 @@
 """Table 1: test perplexity of each model under each constraint, and what the constraint costs."""
 
+import math
+import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -26,6 +28,7 @@ class _Line:
     name: str
     cell: Cell
     seeds: frozenset[int]  # of all lines with its approximation and k
+    trigram: float = math.inf  # the test perplexity of that control, where it is known
 
     @property
     def constraint(self) -> str:
@@ -40,6 +43,10 @@ class _Line:
     @property
     def difference(self) -> Difference | None:
         return None if self.name == "unstable" else difference(self.row.cells.get("unstable", Cell(())), self.cell)
+
+    @property
+    def untrained(self) -> bool:
+        return bool(self.cell.values) and statistics.mean(self.cell.values) > self.trigram
 
     @property
     def percent(self) -> float | None:
@@ -73,6 +80,7 @@ class _Line:
             f"difference over the {found.seeds} of {counted(len(finished), 'seed')} that the unstable model has as well"
             if found and found.seeds < len(finished)
             else "",
+            "worse than a trigram, so not trained far enough" if self.untrained else "",
             f"nothing is proven of {len(refused)} of {len(finished)}"
             if 0 < len(refused) < len(finished)
             else f"nothing is proven (seed {setting(refused[0], 'seed')}: {refused[0].certificate['reason']})"
@@ -147,7 +155,7 @@ def table(section: Section) -> Table:
         runs_of_row = [run for cell in row.cells.values() for run in cell.runs]
         seeds.setdefault((row.approximation, row.k), set()).update(setting(run, "seed") for run in runs_of_row)
     found = [
-        _Line(row, name, cell, frozenset(seeds[row.approximation, row.k]))
+        _Line(row, name, cell, frozenset(seeds[row.approximation, row.k]), section.control.get(3, math.inf))
         for row in body
         for name, cell in row.cells.items()
     ]
@@ -166,6 +174,10 @@ def table(section: Section) -> Table:
         both = tuple(dict.fromkeys([*(run.id for run in line.row.cells.get("unstable", Cell(())).runs), *own]))
         compared = {heads.index(head): both for head in (_DIFFERENCE, "%")}
         runs.append(dict.fromkeys(range(4, len(heads)), own) | compared)
+    for order, perplexity in section.control.items():
+        cells = ["Kneser-Ney", f"order {order}", "n-gram", str(order - 1), f"{perplexity:.1f}"]
+        lines.append(cells + ["–"] * (len(heads) - len(cells)))
+        runs.append({})
     return Table(
         f"Test perplexity on {section.caption}",
         heads,
@@ -229,6 +241,11 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
         yield "published: by the study, under its own, longer schedule"
     if any(line.row.optimal for line in found):
         yield "optimum: exact, for the words of context that the model may use"
+    if section.control:
+        yield (
+            "n-gram: interpolated Kneser-Ney models of the train split, the control; a model that is worse than the "
+            "trigram (order 3) is not trained far enough"
+        )
     if section.origin:
         yield section.origin
     yield "on " + ", ".join(sorted({record.hardware["device"] for record in section.records}))

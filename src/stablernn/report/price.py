@@ -132,6 +132,7 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         else "",
         "as stated: the study’s condition" if "stable" in constraints else "",
         own_constraints(constraints),
+        section.control_told,
         trained_for(every),
     ]
     return Table(

@@ -97,6 +97,7 @@ def sweep_table(section: Section) -> Table | None:
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
         else f"up to {counted(seeds, 'seed')} a cell: mean ± standard deviation (seeds)",
+        *[section.control_told] * bool(section.control),
         trained_for(section.records),
     ]
     title = f"Recurrent and feed-forward training on {section.caption}"

@@ -80,7 +80,8 @@ def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | 
 
 def has_errors(result: dict[str, Any]) -> bool:
     """Whether an analysis tells how far other text may move the change: an older one, or of a short text, does not."""
-    return result.get("error", {}).get("blocks", 0) >= FEWEST_BLOCKS
+    error = result.get("error", {})
+    return error.get("blocks", 0) >= FEWEST_BLOCKS and None not in error["log_perplexity"]
 
 
 def assured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:

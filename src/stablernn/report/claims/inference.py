@@ -61,9 +61,8 @@ def _contexts(name: str, found: Found) -> Part:
     runs = ids([record for record, _ in found])
     beyond = sorted({k for _, result in found for k in above_bound(result)})
     if beyond:
-        return Part(
-            Outcome.FAILS, f"{name}: the measured gap exceeds the proven bound at k = {beyond[0]}, which is a bug", runs
-        )
+        text = f"{name}: the measured gap exceeds the proven bound at k = {beyond[0]}, which is a bug"
+        return Part(Outcome.FAILS, text, runs, always=True)
     measured = [measured_context(result) for _, result in found]
     longest = found[0][1]["k"][-1]
     if None in measured:

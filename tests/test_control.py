@@ -1,0 +1,128 @@
+"""The control of every language model, interpolated Kneser-Ney models of its text: where it stands, what it decides."""
+
+import math
+import random
+from collections import Counter, defaultdict
+from dataclasses import replace
+
+import pytest
+from test_report import only_section, record
+
+from stablernn.compose import compose
+from stablernn.config import make
+from stablernn.published import PUBLISHED
+from stablernn.report.judgement import Outcome, combined
+from stablernn.report.perplexity import table
+from stablernn.report.price import price_table
+
+TOKENS = {"train": 2088628, "valid": 217646, "test": 245569}
+TRIGRAM = PUBLISHED["wikitext2"].control[TOKENS["test"]][3]
+
+
+def kneser_ney(train, test, order):
+    """nats of each word of ``test`` under an interpolated Kneser-Ney model of ``train`` (one discount an order).
+
+    Chen & Goodman 1998, section 2.7; D = n₁ / (n₁ + 2 n₂). Order 1 has the counts of words, and below the discounted
+    words all types are alike. Lines are not cut: their end is a word, as it is for the networks.
+    """
+    types = max(train) + 1
+    grams = {n: Counter(zip(*(train[i:] for i in range(n)), strict=False)) for n in range(1, order + 1)}
+    levels = []
+    for n in range(1, order + 1):
+        # Below the highest order: how many words stand before it.
+        counts = grams[n] if n == order else Counter(gram[1:] for gram in grams[n + 1])
+        once, twice = (sum(count == times for count in counts.values()) for times in (1, 2))
+        totals, kinds = defaultdict(int), defaultdict(int)
+        for gram, count in counts.items():
+            totals[gram[:-1]] += count
+            kinds[gram[:-1]] += 1
+        levels.append((counts, totals, kinds, once / (once + 2 * twice) if once else 0.0))
+    nats = []
+    for t in range(1, len(test)):  # the first is the end of the line before
+        probability = 1 / types
+        for n, (counts, totals, kinds, discount) in enumerate(levels, start=1):
+            if t < n - 1:
+                break
+            gram = tuple(test[t - n + 1 : t + 1])
+            total = totals.get(gram[:-1], 0)
+            if total:
+                seen = max(counts.get(gram, 0) - discount, 0)
+                probability = (seen + discount * kinds[gram[:-1]] * probability) / total
+        nats.append(-math.log(probability))
+    return nats
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wikitext2", "ptb"])
+def test_the_controls_are_those_of_the_text(name, data_folder):
+    corpus = make(compose("train", [f"dataset={name}", f"dataset.path={data_folder}"]).dataset).load()
+    train, test = (corpus.splits[split].ids.tolist() for split in ("train", "test"))
+    for order in (1, 2, 3, 5):
+        nats = kneser_ney(train, test, order)
+        for tokens, control in PUBLISHED[name].control.items():
+            assert math.exp(math.fsum(nats[:tokens]) / tokens) == pytest.approx(control[order], abs=0.005)
+
+
+def test_what_computes_the_controls_is_a_law_of_the_next_word():
+    """Probabilities of all words that may come next add up to one, after a context that was seen or was not."""
+    draw = random.Random(0)
+    train = [0, *(draw.randrange(7) for _ in range(300)), 7]
+    for order in (1, 2, 3, 4):
+        for before in ([1, 2, 3], [7, 7, 7]):
+            total = math.fsum(math.exp(-kneser_ney(train, [*before, word], order)[-1]) for word in range(8))
+            assert total == pytest.approx(1, abs=1e-12)
+
+
+def on_all_of_the_text(perplexity, **changes):
+    made = record(perplexity, **changes)
+    return replace(made, data=made.data | {"tokens": TOKENS})
+
+
+def runs(unstable, stable, **changes):
+    kinds = (("unstable", unstable), ("stable", stable))
+    return [
+        on_all_of_the_text(value, stability=kind, seed=seed, **changes)
+        for kind, values in kinds
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_the_control_stands_in_the_tables_of_its_text_and_no_other():
+    shown = table(only_section(runs([100.0], [101.0])))
+    control = {line[1]: line[4] for line in shown.lines if line[0] == "Kneser-Ney"}
+    assert control == {"order 1": "911.7", "order 2": "267.4", "order 3": "230.1", "order 5": "223.7"}
+    dear = [*runs([100.0], []), on_all_of_the_text(101.0, stability="lstm_cascade")]
+    assert any("230.1 (order 3)" in note for note in price_table(only_section(dear), []).notes)
+    a_part = {"dataset__max_tokens": {"train": 1000, "valid": None, "test": None}}
+    for others in ([record(100.0)], [record(100.0, data="embedded")], runs([100.0], [], **a_part)):
+        assert "Kneser-Ney" not in [line[0] for line in table(only_section(others)).lines]
+
+
+@pytest.mark.parametrize(
+    ("unstable", "stable", "label"),
+    [
+        ([TRIGRAM - 9, TRIGRAM - 7], [TRIGRAM - 8.7, TRIGRAM - 6.7], "in part"),
+        ([TRIGRAM + 5, TRIGRAM + 7], [TRIGRAM + 5.3, TRIGRAM + 7.3], "not trained far enough"),
+        ([TRIGRAM - 9, TRIGRAM - 7], [TRIGRAM + 5, TRIGRAM + 7], "not trained far enough"),
+        ([TRIGRAM - 9, TRIGRAM - 7], [TRIGRAM - 3, TRIGRAM + 1], "undecided"),  # one seed of several is no matter
+        ([TRIGRAM + 9], [], "not trained far enough"),
+        ([None], [None], "undecided"),
+    ],
+)
+def test_a_model_that_a_trigram_beats_is_not_judged(judged, unstable, stable, label):
+    (judgement,) = judged("C1", runs(unstable, stable))
+    assert judgement.label == label
+    assert ("where a Kneser-Ney trigram has 230.1" in judgement.verdict) == (label == "not trained far enough")
+
+
+def test_a_remark_names_what_a_trigram_beats():
+    told = table(only_section(runs([TRIGRAM + 1], [TRIGRAM - 1]))).remarks
+    assert [remark.partition(",")[2] for remark in told if "worse than a trigram" in remark] == [
+        " unstable, recurrent, k = 35: worse than a trigram, so not trained far enough"
+    ]
+
+
+def test_models_that_are_not_trained_far_enough_decide_nothing_beside_others():
+    assert combined([Outcome.UNTRAINED, Outcome.HOLDS]) == Outcome.HOLDS
+    assert combined([Outcome.UNTRAINED, Outcome.FAILS, Outcome.UNDECIDED]) == Outcome.FAILS
+    assert combined([Outcome.UNTRAINED, None]) == Outcome.UNTRAINED
