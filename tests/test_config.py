@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from conftest import ROOT, SMALL
+from faults.children import script
 from omegaconf import OmegaConf
 
 from stablernn.analysis.bench import Benchmarks
@@ -348,11 +349,6 @@ def test_a_mistake_is_a_configuration_or_data_error_that_says_so_and_leaves_noth
     assert not (tmp_path / "runs").exists()
 
 
-def train(*arguments: str, cwd, timeout=120) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
-
-
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_who_stops_reading_ends_the_script_in_silence(monkeypatch, unbuffered):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
@@ -370,7 +366,7 @@ def test_who_stops_reading_ends_the_script_in_silence(monkeypatch, unbuffered):
     ids=["refused by Hydra", "refused by the run"],
 )
 def test_the_command_line_prints_one_line_exits_with_2_and_writes_nothing(overrides, tmp_path):
-    answer = train(*overrides, cwd=tmp_path)
+    answer = script("train", *overrides, cwd=tmp_path)
     assert answer.returncode == 2
     assert answer.stdout == ""
     assert answer.stderr.startswith("error: ")
@@ -380,17 +376,18 @@ def test_the_command_line_prints_one_line_exits_with_2_and_writes_nothing(overri
 
 def test_a_sweep_goes_on_after_a_run_that_cannot_be_made_and_skips_what_is_done(tmp_path):
     sweep = ["-m", *SMALL, "truncation.k=0,3,4", "training.max_updates=2", "runs=runs"]
-    answer = train(*sweep, cwd=tmp_path)
+    answer = script("train", *sweep, cwd=tmp_path)
     assert answer.returncode == 2
     assert "truncation.k=0 must be a whole number >= 1" in answer.stderr
     assert len(list(tmp_path.glob("runs/*/record.json"))) == 2
-    again = train(*sweep[:-3], "truncation.k=3,4", *sweep[-2:], cwd=tmp_path)
+    again = script("train", *sweep[:-3], "truncation.k=3,4", *sweep[-2:], cwd=tmp_path)
     assert again.returncode == 0
     assert again.stderr.count("skipped") == 2
 
 
 def test_several_runs_at_once_through_hydras_joblib_launcher(tmp_path):
-    answer = train(
+    answer = script(
+        "train",
         "-m",
         *SMALL,
         "training.max_updates=2",
@@ -459,8 +456,7 @@ def test_null_is_of_every_kind_and_a_fraction_a_number():
 
 
 def test_a_script_checks_the_kind_of_its_options_before_it_does_anything(tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "report.py"), "serve=no", f"results={tmp_path}"]
-    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    answer = script("report", "serve=no", f"results={tmp_path}", cwd=tmp_path)
     assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
     assert answer.stderr.startswith("error: serve=no must be true or false")
     assert not any(tmp_path.iterdir())

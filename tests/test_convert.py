@@ -5,13 +5,12 @@ import functools
 import json
 import logging
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT, SMALL
+from faults.children import script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -388,14 +387,10 @@ def test_the_defaults_are_those_of_the_file():
     assert {field.name for field in dataclasses.fields(Conversion)} <= set(compose("convert", []))
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess:
-    script = [sys.executable, str(ROOT / "scripts" / "convert.py"), *arguments]
-    return subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
-
-
 def test_the_script_converts_one_run(trained, tmp_path):
     runs, out = f"runs={trained.folder.parent}", tmp_path / "out"
-    answer = command(runs, f"run={trained.record.id}", "epsilon=0.1", "tokens=300", "seconds=0.1", f"out={out}")
+    options = [runs, f"run={trained.record.id}", "epsilon=0.1", "tokens=300", "seconds=0.1", f"out={out}"]
+    answer = script("convert", *options, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "certified" in answer.stderr
     assert f"written: {out}" in answer.stderr

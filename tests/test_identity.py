@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, SMALL
+from faults.children import script
 from omegaconf import DictConfig, OmegaConf
 
 from stablernn.analysis.analyse import analyse
@@ -239,11 +240,6 @@ def test_an_eos_that_is_in_the_text_already_is_refused_with_its_place(texts):
     path.write_text("a b\na b <eos>\n" * 10)
     with pytest.raises(DataError, match=r"valid\.txt, line 2: the word <eos> .*sed"):
         WordCorpus("own", str(texts[0]), "", {split: f"{split}.txt" for split in SPLITS}).load()
-
-
-def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.mark.slow
