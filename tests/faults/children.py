@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +131,13 @@ def script(
         environment: variables, beside those of the test.
     """
     with tempfile.TemporaryDirectory() as folder, Children(Path(folder)) as children:
-        child = children.start(_script, name, arguments, cwd, conf, environment, errors=Path(folder) / "errors")
+        child = children.start(run_script, name, arguments, cwd, conf, environment, errors=Path(folder) / "errors")
         code = child.wait(timeout)
         return subprocess.CompletedProcess((name, *arguments), code, child.printed(), child.complained())
 
 
-def _script(name: str, arguments: tuple[str, ...], cwd: Path, conf: Path | None, environment: dict[str, str]) -> None:
+def run_script(name: str, arguments: Sequence[str], cwd: Path, conf: Path | None, environment: dict[str, str]) -> None:
+    """What ``script`` waits for."""
     from stablernn import compose
 
     os.chdir(cwd)
