@@ -57,7 +57,12 @@ def test_every_choice_composes_and_instantiates(choice, model):
 _DONE: set[tuple[str, ...]] = set()  # what a run is made of, as experiments differ more in how much than in what
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+# Those of the paper are composed and checked by the plan at paper, below, and consist of the same parts.
+SMOKED = [pytest.param(name, marks=[pytest.mark.slow] if name.endswith("_paper") else []) for name in EXPERIMENTS]
+
+
+@pytest.mark.xdist_group("experiments")  # one process knows which parts it has run
+@pytest.mark.parametrize("experiment", SMOKED)
 def test_every_experiment_runs_at_smoke(experiment, tmp_path):
     shrunk = [*SMALL, "dataset=embedded", "training.max_updates=2", "truncation.k=3", "seed=0", "model.dropout=0"]
     shrunk.append(f"runs={tmp_path}")
