@@ -494,6 +494,16 @@ def test_help_says_what_a_script_does_and_how_it_is_called_in_the_columns_of_a_t
     assert max(map(len, f"{told.header}\n{told.footer}".splitlines())) <= 80
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_starts_in_a_fresh_interpreter(name, tmp_path):
+    """Others call it in a process that has imported everything before."""
+    command = [sys.executable, str(ROOT / "scripts" / name), "--help"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert f"python scripts/{name}" in answer.stdout
+
+
 @pytest.mark.parametrize(
     ("config_name", "options"),
     [
