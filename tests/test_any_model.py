@@ -106,8 +106,8 @@ def many(seeds):
 
 
 def test_random_models_end_in_a_value_or_a_reason():
-    certified = many(range(120))
-    assert 40 < certified < 100  # neither branch is empty
+    certified = many(range(60))
+    assert 20 < certified < 50  # neither branch is empty
 
 
 @pytest.mark.slow
@@ -189,7 +189,7 @@ def test_bounds_that_overflow_are_a_reason_and_no_infinity():
 @pytest.mark.parametrize("limit", [0.9, 0.999])
 def test_zeros_inside_the_groups_of_a_cascade_do_not_cost_its_limit(groups, limit):
     many = 0
-    for seed in range(8):
+    for seed in range(4):
         torch.manual_seed(seed)
         model = build_language_model(17, LSTMCell, Recurrent, 5, 24, num_layers=1 + seed % 2)
         with torch.no_grad():
@@ -205,4 +205,4 @@ def test_zeros_inside_the_groups_of_a_cascade_do_not_cost_its_limit(groups, limi
         certificate = certify(model)
         assert certificate.holds
         assert certificate.rate <= limit * (1 + 1e-6)
-    assert many > 4
+    assert many > 2

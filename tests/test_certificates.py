@@ -101,7 +101,7 @@ def withstand(cell, inputs, proven, proofs) -> None:
             assert attack(cell, proven.box, proof, inputs.double(), steps=25) <= proof.rate * _TOLERANCE
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=seeds,
     kind=st.sampled_from([RNNCell, LSTMCell, LSTMCell]),
@@ -384,7 +384,7 @@ def test_a_forget_gate_that_rounds_to_one_is_refused():
     assert "never forgets" in certify(model).summary()["reason"]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=seeds, size=st.integers(1, 12), scale=st.floats(0.1, 30), stack=st.booleans())
 @pytest.mark.parametrize(
     "constraint",

@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from conftest import ROOT, SMALL
+from faults.children import script
 from omegaconf import OmegaConf
 
 from stablernn.analysis.bench import Benchmarks
@@ -53,19 +54,27 @@ def test_every_choice_composes_and_instantiates(choice, model):
         make(node)
 
 
-_DONE: set[str] = set()  # ids: diagnostics look into the same runs, and one run of each is enough
+_DONE: set[tuple[str, ...]] = set()  # what a run is made of, as experiments differ more in how much than in what
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+# Those of the paper are composed and checked by the plan at paper, below, and consist of the same parts.
+SMOKED = [pytest.param(name, marks=[pytest.mark.slow] if name.endswith("_paper") else []) for name in EXPERIMENTS]
+
+
+@pytest.mark.xdist_group("experiments")  # one process knows which parts it has run
+@pytest.mark.parametrize("experiment", SMOKED)
 def test_every_experiment_runs_at_smoke(experiment, tmp_path):
     shrunk = [*SMALL, "dataset=embedded", "training.max_updates=2", "truncation.k=3", "seed=0", "model.dropout=0"]
     shrunk.append(f"runs={tmp_path}")
     chosen = [f"experiment={experiment}", *(option for option in shrunk if option != "profile=smoke")]
     configs = expand(chosen, lambda model: {})  # winners of a search in their place
     assert len({run_id(config) for config in configs}) == len(configs) >= 4
-    fresh = [config for config in configs if run_id(config) not in _DONE]
-    assert all(run(config).status == "finished" for config in fresh)
-    _DONE.update(map(run_id, fresh))
+    for number, config in enumerate(configs):
+        check(config)
+        parts = tuple(str(config[group].get("name")) for group in ("model", "head", "stability", "approximation"))
+        if number == 0 or parts not in _DONE:
+            assert run(config).status == "finished"
+        _DONE.add(parts)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -348,11 +357,6 @@ def test_a_mistake_is_a_configuration_or_data_error_that_says_so_and_leaves_noth
     assert not (tmp_path / "runs").exists()
 
 
-def train(*arguments: str, cwd, timeout=120) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
-
-
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_who_stops_reading_ends_the_script_in_silence(monkeypatch, unbuffered):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
@@ -370,7 +374,7 @@ def test_who_stops_reading_ends_the_script_in_silence(monkeypatch, unbuffered):
     ids=["refused by Hydra", "refused by the run"],
 )
 def test_the_command_line_prints_one_line_exits_with_2_and_writes_nothing(overrides, tmp_path):
-    answer = train(*overrides, cwd=tmp_path)
+    answer = script("train", *overrides, cwd=tmp_path)
     assert answer.returncode == 2
     assert answer.stdout == ""
     assert answer.stderr.startswith("error: ")
@@ -380,17 +384,18 @@ def test_the_command_line_prints_one_line_exits_with_2_and_writes_nothing(overri
 
 def test_a_sweep_goes_on_after_a_run_that_cannot_be_made_and_skips_what_is_done(tmp_path):
     sweep = ["-m", *SMALL, "truncation.k=0,3,4", "training.max_updates=2", "runs=runs"]
-    answer = train(*sweep, cwd=tmp_path)
+    answer = script("train", *sweep, cwd=tmp_path)
     assert answer.returncode == 2
     assert "truncation.k=0 must be a whole number >= 1" in answer.stderr
     assert len(list(tmp_path.glob("runs/*/record.json"))) == 2
-    again = train(*sweep[:-3], "truncation.k=3,4", *sweep[-2:], cwd=tmp_path)
+    again = script("train", *sweep[:-3], "truncation.k=3,4", *sweep[-2:], cwd=tmp_path)
     assert again.returncode == 0
     assert again.stderr.count("skipped") == 2
 
 
 def test_several_runs_at_once_through_hydras_joblib_launcher(tmp_path):
-    answer = train(
+    answer = script(
+        "train",
         "-m",
         *SMALL,
         "training.max_updates=2",
@@ -459,8 +464,7 @@ def test_null_is_of_every_kind_and_a_fraction_a_number():
 
 
 def test_a_script_checks_the_kind_of_its_options_before_it_does_anything(tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "report.py"), "serve=no", f"results={tmp_path}"]
-    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    answer = script("report", "serve=no", f"results={tmp_path}", cwd=tmp_path)
     assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
     assert answer.stderr.startswith("error: serve=no must be true or false")
     assert not any(tmp_path.iterdir())
@@ -488,6 +492,16 @@ def test_help_says_what_a_script_does_and_how_it_is_called_in_the_columns_of_a_t
     assert f"python scripts/{script}" in told.header
     assert f"conf/{config_name}.yaml" in told.header + told.template
     assert max(map(len, f"{told.header}\n{told.footer}".splitlines())) <= 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_starts_in_a_fresh_interpreter(name, tmp_path):
+    """Others call it in a process that has imported everything before."""
+    command = [sys.executable, str(ROOT / "scripts" / name), "--help"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert f"python scripts/{name}" in answer.stdout
 
 
 @pytest.mark.parametrize(

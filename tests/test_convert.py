@@ -5,13 +5,12 @@ import functools
 import json
 import logging
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT, SMALL
+from faults.children import script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -79,7 +78,12 @@ def exported(tmp_path_factory):
 shapes = st.tuples(st.sampled_from([1, 2, K - 1, K, K + 1, 19]), st.integers(1, 3), st.integers(0, 9))
 
 
-@pytest.mark.parametrize(("cell", "layers"), KINDS)
+# Two layers are no other program for the simpler cell.
+EXPORTED = [pytest.param(*kind, marks=[pytest.mark.slow] if kind == (RNNCell, 2) else []) for kind in KINDS]
+
+
+@pytest.mark.xdist_group("exported")  # one process makes the programs
+@pytest.mark.parametrize(("cell", "layers"), EXPORTED)
 def test_the_exported_network_is_the_truncated_model_at_any_time_and_batch(cell, layers, exported):
     forms = [Unrolled(network(cell, layers), K), *exported(cell, layers)]
     ours = feedforward(network(cell, layers), K)
@@ -97,6 +101,7 @@ def test_the_exported_network_is_the_truncated_model_at_any_time_and_batch(cell,
     check()
 
 
+@pytest.mark.xdist_group("exported")
 @pytest.mark.parametrize("wrong", [-1, -TYPES, TYPES, TYPES + 3, -TYPES - 1, -TYPES - 5])
 @pytest.mark.parametrize("cell", [RNNCell, LSTMCell])
 def test_an_id_that_is_no_word_is_refused_in_every_form(cell, wrong, exported):
@@ -112,6 +117,7 @@ def test_an_id_that_is_no_word_is_refused_in_every_form(cell, wrong, exported):
             pytest.fail(f"{name} takes {wrong}: {form(words).shape}")
 
 
+@pytest.mark.xdist_group("exported")
 def test_streams_down_and_time_across_is_refused_where_the_state_tells_and_said_where_nothing_does(exported, tmp_path):
     import onnx
 
@@ -167,6 +173,7 @@ def test_every_k_unrolls_to_the_truncated_model(kind, k, steps, batch):
         assert_close(Unrolled(model, k)(words), log_probabilities(feedforward(model, k), words)[0], rtol=0, atol=2e-5)
 
 
+@pytest.mark.xdist_group("exported")
 def test_a_stream_scored_in_overlapping_pieces_is_the_stream(exported):
     words = torch.randint(TYPES, (23, 2))
     for program in exported(LSTMCell, 2):
@@ -388,14 +395,10 @@ def test_the_defaults_are_those_of_the_file():
     assert {field.name for field in dataclasses.fields(Conversion)} <= set(compose("convert", []))
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess:
-    script = [sys.executable, str(ROOT / "scripts" / "convert.py"), *arguments]
-    return subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
-
-
 def test_the_script_converts_one_run(trained, tmp_path):
     runs, out = f"runs={trained.folder.parent}", tmp_path / "out"
-    answer = command(runs, f"run={trained.record.id}", "epsilon=0.1", "tokens=300", "seconds=0.1", f"out={out}")
+    options = [runs, f"run={trained.record.id}", "epsilon=0.1", "tokens=300", "seconds=0.1", f"out={out}"]
+    answer = script("convert", *options, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "certified" in answer.stderr
     assert f"written: {out}" in answer.stderr

@@ -1,16 +1,13 @@
 """What a result belongs to: its text, and the configuration as it was when its sweep began."""
 
 import logging
-import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT, SMALL
+from faults.children import Children, run_script, script, until
 from omegaconf import DictConfig, OmegaConf
 
 from stablernn.analysis.analyse import analyse
@@ -241,11 +238,6 @@ def test_an_eos_that_is_in_the_text_already_is_refused_with_its_place(texts):
         WordCorpus("own", str(texts[0]), "", {split: f"{split}.txt" for split in SPLITS}).load()
 
 
-def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
-
-
 @pytest.mark.slow
 def test_on_the_command_line_no_text_stands_for_another(texts, tmp_path):
     refused = script("train", "dataset=wikitext2", "dataset.expected=null", f"dataset.path={texts[0]}", cwd=tmp_path)
@@ -366,31 +358,20 @@ def test_committed_records_keep_their_ids_and_are_of_the_published_text(data_fol
 # A sweep is made of the configuration as it was when it began.
 
 
-@pytest.fixture
-def checkout(tmp_path) -> Path:
-    """The code with a configuration that may be edited."""
-    for name in ("src", "scripts", "conf"):
-        shutil.copytree(ROOT / name, tmp_path / "checkout" / name)
-    return tmp_path / "checkout"
-
-
 @pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]])
-def test_a_configuration_that_is_edited_during_a_sweep_is_for_the_next_one(checkout, tmp_path, launcher):
-    small = [option for option in SMALL if "progress" not in option]
-    options = [*small, "progress=false", "model=rnn", "training.epochs=4", f"runs={tmp_path / 'runs'}", *launcher]
-    command = [sys.executable, str(checkout / "scripts" / "train.py"), "-m", *options, "seed=0,1,2"]
-    environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 240
-    while not list((tmp_path / "runs").glob("*-s0-*")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    path = checkout / "conf" / "train.yaml"
-    path.write_text(path.read_text().replace("clip: 0.25 ", "clip: 0.125 "))
-    assert "clip: 0.125" in path.read_text()
-    _, told = process.communicate(timeout=240)
-    assert process.returncode == 0, told
+def test_a_configuration_that_is_edited_during_a_sweep_is_for_the_next_one(tmp_path, launcher):
+    for name in ("src", "conf"):  # of src that which the processes of joblib import
+        shutil.copytree(ROOT / name, tmp_path / "checkout" / name)
+    conf = tmp_path / "checkout" / "conf"
+    options = ["-m", *SMALL, "model=rnn", "training.epochs=4", f"runs={tmp_path / 'runs'}", "seed=0,1,2", *launcher]
+    environment = {"PYTHONPATH": str(tmp_path / "checkout" / "src")}
+    with Children(tmp_path) as children:
+        sweep = children.start(run_script, "train", options, tmp_path, conf, environment)
+        until(lambda: bool(list((tmp_path / "runs").glob("*-s0-*"))), sweep, seconds=240)
+        path = conf / "train.yaml"
+        path.write_text(path.read_text().replace("clip: 0.25 ", "clip: 0.125 "))
+        assert "clip: 0.125" in path.read_text()
+        assert sweep.wait(240) == 0, sweep.printed()
     records = [read_record(file.parent) for file in (tmp_path / "runs").glob(f"*/{RECORD_FILE}")]
     assert sorted(record.config["seed"] for record in records) == [0, 1, 2]
     assert {record.config["training"]["clip"] for record in records} == {0.25}

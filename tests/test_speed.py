@@ -61,15 +61,16 @@ def test_pieces_and_recomputation_leave_the_gradient_as_it_is(model, monkeypatch
 
 def test_lengths_are_measured_written_told_and_not_measured_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sequences, "TYPES", 50)
+    monkeypatch.setattr(sequences, "_MEMORY_AT", 100)
     path = tmp_path / "sequences-x.json"
-    todo = sequence_cases(["rnn", "lstm"], 6, [1, 2], [8, 1000])
+    todo = sequence_cases(["rnn", "lstm"], 6, [1, 2], [8, 100])
     assert [length.steps for length in todo] == sorted(length.steps for length in todo)
     assert len(list(benchmark_sequences(path, todo, [2, 3], CPU, QUICKLY, False))) == len(todo) == 16
     measured = json.loads(path.read_text())
-    case = measured["cases"]["lstm-training-d6-b2-t1000"]
+    case = measured["cases"]["lstm-training-d6-b2-t100"]
     assert set(case["seconds"]) == {"recurrent", "k=2", "k=3", "k=2, recomputed", "k=3, recomputed"}
     assert set(case["memory"]) == set(case["seconds"])
-    head = measured["softmax"]["lstm-training-d6"] * 2000
+    head = measured["softmax"]["lstm-training-d6"] * 200
     times = case["seconds"]
     assert ratio(measured, case, 2, whole=False) == times["recurrent"] / times["k=2"]
     assert ratio(measured, case, 2, whole=True) == (times["recurrent"] + head) / (times["k=2"] + head)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
+from faults.children import script
 from omegaconf import OmegaConf
 
 import stablernn
@@ -207,8 +208,7 @@ def test_a_plan_of_a_user_writes_into_the_folder_of_the_runs_alone_and_ends_with
     before = files_below(tmp_path)
 
     def reproduce_here(*options: str) -> str:
-        command = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "study=linear_systems", "profile=smoke"]
-        done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True)
+        done = script("reproduce", "study=linear_systems", "profile=smoke", *options, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stderr
 

@@ -5,12 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import ROOT, SMALL
+from faults.children import script
 from omegaconf import DictConfig
 
 from stablernn.compose import compose
@@ -23,11 +23,6 @@ from stablernn.stability.constraints import Constraint, project
 from stablernn.training.run import run
 
 TINY = [*SMALL, "model=rnn", "training.max_updates=2"]
-
-
-def script(name: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment, check=False)
 
 
 def one_line(done: subprocess.CompletedProcess) -> str:
@@ -148,7 +143,9 @@ def test_a_resumed_run_says_where_it_goes_on_and_its_curves_do_not_begin_again(s
 
 def test_a_home_that_cannot_be_written_to_is_no_reason_to_say_anything(tmp_path):
     options = [option for option in TINY if option != "tracking=none"] + ["tracking=offline"]
-    done = script("train", *options, cwd=tmp_path, HOME="/proc/none")
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *options]  # what is imported may look for it
+    environment = os.environ | {"HOME": "/proc/none"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (line,) = done.stderr.splitlines()
     assert ": finished, " in line

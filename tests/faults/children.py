@@ -1,26 +1,34 @@
-"""Processes to be killed: forked from one that has imported everything, so that each starts in milliseconds."""
+"""Processes forked from one that has imported everything, so that each starts in milliseconds: scripts, and what is
+killed."""
 
 import multiprocessing
 import os
 import random
+import runpy
 import signal
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[2]
+
 _FORKED = multiprocessing.get_context("forkserver")
 # Optimizers import torch._dynamo when the first is made, which takes longer than the run.
-_FORKED.set_forkserver_preload(["stablernn.cli", "stablernn.training.sweep", "torch._dynamo"])
+_FORKED.set_forkserver_preload(["stablernn.cli", "stablernn.training.sweep", "stablernn.reproduce", "torch._dynamo"])
 
 
 class Child:
     """A process and what it prints."""
 
-    def __init__(self, output: Path, function: Callable, arguments: tuple) -> None:
+    def __init__(self, output: Path, function: Callable, arguments: tuple, errors: Path | None = None) -> None:
         self.output = output
-        self.process = _FORKED.Process(target=_enter, args=(dict(os.environ), output, function, arguments))
+        self.errors = errors or output
+        described = (dict(os.environ), output, self.errors, function, arguments)
+        self.process = _FORKED.Process(target=_enter, args=described)
         self.process.start()
 
     def wait(self, seconds: float = 120) -> int:
@@ -44,14 +52,17 @@ class Child:
     def printed(self) -> str:
         return self.output.read_text() if self.output.exists() else ""
 
+    def complained(self) -> str:
+        return self.errors.read_text() if self.errors.exists() else ""
+
 
 class Children:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._started: list[Child] = []
 
-    def start(self, function: Callable, *arguments: Any) -> Child:
-        child = Child(self._folder / f"output-{len(self._started)}", function, arguments)
+    def start(self, function: Callable, *arguments: Any, errors: Path | None = None) -> Child:
+        child = Child(self._folder / f"output-{len(self._started)}", function, arguments, errors)
         self._started.append(child)
         return child
 
@@ -64,12 +75,12 @@ class Children:
             child.process.join()
 
 
-def _enter(environment: dict[str, str], output: Path, function: Callable, arguments: tuple) -> None:
+def _enter(environment: dict[str, str], output: Path, errors: Path, function: Callable, arguments: tuple) -> None:
     os.environ.clear()
     os.environ.update(environment)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
-    os.dup2(file, 2)
+    os.dup2(file if errors == output else os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     import torch
 
     torch.set_num_threads(1)  # after a fork there may be no threads; and sums come in one order
@@ -101,6 +112,42 @@ def command_line(arguments: list[str]) -> None:
 
     sys.argv = ["train.py", *arguments]
     main(run, "train")
+
+
+def script(
+    name: str, *arguments: str, cwd: Path, conf: Path | None = None, timeout: float = 240, **environment: str
+) -> subprocess.CompletedProcess:
+    """What ``python scripts/<name>.py *arguments`` does and prints, but for the seconds in which it imports torch.
+
+    What a module reads when it is imported (GOMP_SPINCOUNT, PYTHONPATH) is that of the tests. A test of the start
+    itself takes a fresh interpreter.
+
+    Args:
+        name: of the script.
+        arguments: its command line.
+        cwd: folder that it runs in.
+        conf: configurations that it composes from in the place of conf/.
+        timeout: seconds that it may take.
+        environment: variables, beside those of the test.
+    """
+    with tempfile.TemporaryDirectory() as folder, Children(Path(folder)) as children:
+        child = children.start(run_script, name, arguments, cwd, conf, environment, errors=Path(folder) / "errors")
+        code = child.wait(timeout)
+        return subprocess.CompletedProcess((name, *arguments), code, child.printed(), child.complained())
+
+
+def run_script(name: str, arguments: Sequence[str], cwd: Path, conf: Path | None, environment: dict[str, str]) -> None:
+    """What ``script`` waits for."""
+    from stablernn import compose
+
+    os.chdir(cwd)
+    os.environ.update(environment)
+    if conf is not None:
+        compose._composed_from = conf
+    path = ROOT / "scripts" / f"{name}.py"
+    sys.argv = [str(path), *arguments]
+    runpy.run_path(str(path), run_name="__main__")
+    sys.exit(0)
 
 
 def dies_while_writing(config: Any, point: str, number: int) -> None:
