@@ -20,7 +20,6 @@ from stablernn.stability.constraints import Unconstrained, project
 from stablernn.training.evaluate import Scorer, score
 from stablernn.training.graph import make_step
 from stablernn.training.step import Step
-from stablernn.training.turns import finish
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU that PyTorch can use")
 TYPES, BATCH, STEPS = 500, 8, 20
@@ -148,5 +147,5 @@ def test_a_score_is_that_of_a_cpu(cell, gpu):
     here = network(cell)
     split = Split(words(20).flatten().numpy())
     there = Scorer(copy.deepcopy(here).to(gpu))
-    assert finish(there.turns(split)).nats == pytest.approx(score(here, split).nats, rel=1e-5)
+    assert there.score(split).nats == pytest.approx(score(here, split).nats, rel=1e-5)
     there.release()

@@ -73,6 +73,7 @@ class Training:
     anneal_from: int | None = None
     deadline: float | None = None
     certify: bool = True
+    graphs: bool = True
 
 
 @dataclass
@@ -120,6 +121,7 @@ _NOT_IDENTITY = (
     "training.pause_after",  # only where it waits to be gone on with
     "training.deadline",  # likewise
     "training.certify",
+    "training.graphs",
     "approximation.backbone.recompute",
 )
 _NOT_IDENTITY_IF_NULL = (

@@ -134,7 +134,7 @@ class WandbTracking:
                 "tags": tags,
                 "config": config,
                 "dir": folder,
-                "settings": wandb.Settings(silent=True, console="off", reinit="create_new"),  # runs may take turns
+                "settings": wandb.Settings(silent=True, console="off", reinit="create_new"),  # runs may be threads
             },
         )
 
