@@ -373,6 +373,8 @@ def test_a_launch_that_is_given_up_holds_nothing():
 @pytest.fixture
 def without_gc():
     """What cycles hold is not collected meanwhile."""
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # the first one imports half of PyTorch, and leaves cycles behind
+    nn.Linear(1, 1, device="meta")  # likewise
     gc.collect()
     gc.disable()
     yield

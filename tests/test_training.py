@@ -98,7 +98,7 @@ def test_every_token_is_scored_once_in_several_streams_as_well(approximation, sm
         pieces = [Split(split.ids[begin : end + 1]) for begin, end in itertools.pairwise(ends)]
         assert several.tokens == sum(map(len, pieces)) == tokens
         assert_close(several.nats, math.fsum(score(network, piece).nats for piece in pieces), rtol=1e-6, atol=0)
-        assert several.blocks == ()
+        assert several.blocks == (() if streams > 1 else score(network, split).blocks)
         assert scorer.score(split) == scorer.score(split, 1) == score(network, split)
 
 

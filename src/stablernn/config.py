@@ -234,5 +234,5 @@ def make(node: DictConfig) -> Any:
 
 def _folders(node: DictConfig) -> dict[str, Path]:
     """The option ``path`` as what it is: Hydra would look for interpolations in a folder that is called ``${A}``."""
-    path = node.get("path")
+    path = OmegaConf.select(node, "path")  # without a path ``get`` leaves a cycle behind that holds who called it
     return {"path": Path(path)} if isinstance(path, str) else {}

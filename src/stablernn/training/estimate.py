@@ -57,11 +57,9 @@ def kind(options: dict[str, Any]) -> str:
     return json.dumps(options, sort_keys=True)
 
 
-def bare_trainer(config: DictConfig, corpus: Corpus | None = None) -> Trainer:
-    """What trains a run, without a folder and without a tracker; its corpus is loaded unless it is here."""
+def bare_trainer(config: DictConfig, corpus: Corpus) -> Trainer:
+    """What trains a run, without a folder and without a tracker."""
     with exclusive:
-        corpus = corpus or make(config.dataset).load()
-        assert corpus is not None
         model, constraint = build_for(config, corpus)
         options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
         optimizer = make(config.optimizer)(model.parameters())

@@ -24,7 +24,7 @@ from stablernn.console import log
 from stablernn.models.cells import LSTMCell
 from stablernn.models.dropout import draw_from
 from stablernn.models.language_model import SequenceModel, build_language_model
-from stablernn.models.precision import Precision, exclusive
+from stablernn.models.precision import choose_precision, exclusive
 from stablernn.models.unroll import Recurrent, rebuild, tensors
 from stablernn.stability.constraints import Constraint
 from stablernn.stability.lstm import LSTMStated
@@ -68,7 +68,7 @@ def trial(name: str) -> None:
     with own_stream(device):
         model = build_language_model(64, LSTMCell, Recurrent, 16, 16, dropout=0.1).to(device)
         draw_from(model, generator)
-        model.objective.precision = Precision.BF16
+        model.objective.precision = choose_precision("auto", device)
         step = GraphedStep(model, LSTMStated(), torch.optim.SGD(model.parameters(), lr=1.0), 0.25, record=record)
         x = torch.zeros(8, 4, dtype=torch.int64, device=device)
         state = model.initial_state(4)

@@ -39,7 +39,8 @@ _ARCHIVE_EVERY = 15.0
 _SPEED_LIMIT = 60.0
 _ARCHIVED = ("*.json", "*.jsonl")
 # Shares of the time for training that go to scores of valid and test, to building and to what was measured wrongly.
-# On an H200 fifteen runs at once made 780 updates a second where each kind alone, without the loop, let expect 1,275.
+# On an H200 fifteen runs at once made 780 updates a second where each kind alone, without the loop, let expect 1,275;
+# that was with one host thread for all of them.
 _TRAINING_SHARE = 0.6
 _CERTIFICATES_AT_ONCE = 5
 _SCORING = 3.0  # seconds a run, between its deadline and the end, for the score of test
@@ -102,6 +103,7 @@ def measure_speed(options: Options, seconds: float = 3.0) -> dict[str, float]:
     """
     configs = configurations(options)
     device = pick_device(options.device)
+    corpus = make(configs[0].dataset).load()
     rates = {}
     for model in dict.fromkeys(config.model.name for config in configs):
         for stability in ("unstable", "stable"):
@@ -109,7 +111,7 @@ def measure_speed(options: Options, seconds: float = 3.0) -> dict[str, float]:
             if not same:
                 continue
             count = 8 if device.type == "cuda" else 1
-            makers = [partial(bare_trainer, same[0])] * count
+            makers = [partial(bare_trainer, same[0], corpus)] * count
             rates[f"{model} {stability}"] = updates_per_second(makers, device, seconds)
             log.info(f"{model} {stability}: {rates[f'{model} {stability}']:,.0f} updates/s, {count} at once")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config import StoredText, make, run_id
 from stablernn.console import log
@@ -90,7 +90,7 @@ def check_same_data(config: DictConfig, record: Record) -> None:
     try:
         found = make(config.dataset).load().fingerprint
     except MissingDataError as error:
-        if config.dataset.get("path"):
+        if OmegaConf.select(config, "dataset.path"):
             raise
         log.info(f"{record.id}: not compared with its text, which is not here ({error.reason})")
         return

@@ -103,7 +103,7 @@ def _unfinished(
     ):
         if processes.first:
             remove_leftovers(folder)
-            if config.dataset.get("path"):
+            if OmegaConf.select(config, "dataset.path"):
                 write_text(folder / DATA_PATH_FILE, f"{Path(config.dataset.path).expanduser().absolute()}\n")
         trainer = Trainer(
             model,
