@@ -14,7 +14,7 @@ _WARM_UP = 5
 BETWEEN_REPORTS = 50  # updates, as a run has them
 
 
-class Training(Protocol):
+class Measured(Protocol):
     """A run that is measured."""
 
     def step(self) -> object: ...
@@ -24,7 +24,7 @@ class Training(Protocol):
     def release(self) -> None: ...
 
 
-def updates_per_second(makers: Sequence[Callable[[], Training]], device: torch.device, seconds: float) -> float:
+def updates_per_second(makers: Sequence[Callable[[], Measured]], device: torch.device, seconds: float) -> float:
     """Updates a second of all runs together, each made and trained in a thread, on a GPU on a stream of its own.
 
     Args:
@@ -35,7 +35,7 @@ def updates_per_second(makers: Sequence[Callable[[], Training]], device: torch.d
     ready = threading.Barrier(len(makers))
     threads = torch.get_num_threads()
 
-    def rate(make: Callable[[], Training]) -> float:
+    def rate(make: Callable[[], Measured]) -> float:
         torch.set_num_threads(threads)
         try:
             with own_stream(device):
