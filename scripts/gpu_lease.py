@@ -45,5 +45,5 @@ if __name__ == "__main__":
             lease.table(options)
         case "check":
             options.out.mkdir(parents=True, exist_ok=True)
-            subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/test_gpu.py"], timeout=120, check=False)
+            subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/test_gpu.py"], timeout=240, check=False)
             lease.phase("speed", options, 60)

@@ -1,6 +1,9 @@
 """What holds on a GPU: the same numbers as on a CPU. `python scripts/gpu_lease.py check` runs it and times the rest."""
 
 import copy
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -13,14 +16,18 @@ from stablernn.data.splits import Split
 from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.dropout import draw_from, own_generator
 from stablernn.models.language_model import build_language_model
-from stablernn.models.precision import Precision, set_up_products
+from stablernn.models.precision import Precision, exclusive, set_up_products
 from stablernn.models.truncated import FeedForward
 from stablernn.models.unroll import Recurrent
 from stablernn.stability.constraints import Unconstrained, project
-from stablernn.training.evaluate import Scorer, score
-from stablernn.training.graph import make_step
+from stablernn.stability.lstm import LSTMStated
+from stablernn.training.build import build_for
+from stablernn.training.evaluate import Scorer
+from stablernn.training.graph import can_capture, make_step
+from stablernn.training.run import run
 from stablernn.training.step import Step
-from stablernn.training.turns import finish
+from stablernn.training.streams import own_stream, wait
+from stablernn.training.sweep import run_all
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU that PyTorch can use")
 TYPES, BATCH, STEPS = 500, 8, 20
@@ -119,34 +126,82 @@ def test_a_projection_is_that_of_a_cpu(cell, stability, gpu):
 
 
 def test_runs_at_once_come_to_what_one_comes_to_alone(gpu):
+    """Threads with a stream each, and with scores between the updates."""
     data = words(100).to(gpu)
+    split = Split(words(20).flatten().numpy())
 
-    def start():
-        stream = torch.cuda.Stream(gpu)
-        with torch.cuda.stream(stream):
-            model = network("lstm").to(gpu).train()
-            return [stream, make_step(model, Unconstrained(), sgd(model), 0.25), model.initial_state(BATCH)]
+    def train(_) -> tuple[float, float]:
+        with own_stream(gpu):
+            with exclusive:  # which draws from PyTorch's generator
+                model = network("lstm").to(gpu).train()
+            step, scorer = make_step(model, LSTMStated(), sgd(model), 0.25), Scorer(model)
+            state = model.initial_state(BATCH)
+            for number, (x, y) in enumerate(data):
+                state = step(x, y, state)
+                if number % 20 == 0:
+                    scorer.score(split, 16)
+            wait(gpu)
+            nats = step.collect()[0] / (len(data) * STEPS * BATCH)
+            scored = scorer.score(split).nats / len(split)
+            step.release()
+            scorer.release()
+            return nats, scored
 
-    def train(runs) -> list[float]:
-        torch.cuda.synchronize()
-        for x, y in data:
-            for run in runs:
-                with torch.cuda.stream(run[0]):
-                    run[2] = run[1](x, y, run[2])
-        torch.cuda.synchronize()
-        nats = [run[1].collect()[0] / (len(data) * STEPS * BATCH) for run in runs]
-        for run in runs:
-            run[1].release()
-        return nats
-
-    (alone,) = train([start()])
-    assert all(abs(nats - alone) < 1e-3 for nats in train([start() for _ in range(8)]))
+    with ThreadPoolExecutor(8) as pool:
+        (alone,) = pool.map(train, range(1))
+        together = list(pool.map(train, range(8)))
+    assert_close(torch.tensor(together), torch.tensor([alone] * 8), rtol=0, atol=1e-3)
 
 
+def test_a_packed_sweep_ends_as_its_runs_end_alone(gpu, small, tmp_path):
+    """All of a run: captures beside replays, scores, checkpoints and the best weights."""
+    kinds = [
+        ["model=lstm", "stability=stable"],
+        ["model=rnn", "stability=stable"],
+        ["model=lstm", "stability=unstable", "training.evaluate_every=7", "training.checkpoint_seconds=0"],
+        ["model=lstm", "stability=unstable", "seed=1", "training.graphs=false"],
+    ]
+    options = ["device=cuda", "precision=float32", "optimizer.lr=1", "model.dropout=0.3"]
+    alone = {record.id: record for record in (run(small(*options, *kind, f"runs={tmp_path}/1")) for kind in kinds)}
+    records, failures = run_all([small(*options, *kind, f"runs={tmp_path}/2") for kind in kinds], at_once=3)
+    assert not failures
+    assert len(records) == len(kinds)
+    for record in records:
+        assert record.status == "finished"
+        ours, theirs = (each.metrics["test"]["perplexity"] for each in (record, alone[record.id]))
+        assert ours == pytest.approx(theirs, rel=1e-2)
+
+
+def test_of_a_run_that_has_ended_no_weights_are_left_on_the_gpu(gpu, small, monkeypatch):
+    made = []
+
+    def built(*args):
+        model, constraint = build_for(*args)
+        made.append(weakref.ref(model.inputs.weight))
+        return model, constraint
+
+    run(small("device=cuda"))  # the first one imports what leaves cycles behind
+    gc.collect()
+    gc.disable()
+    try:
+        monkeypatch.setattr("stablernn.training.run.build_for", built)
+        run(small("device=cuda", "seed=1"))
+        assert [weight() for weight in made] == [None]
+    finally:
+        gc.enable()
+
+
+def test_a_capture_is_tried_in_another_process(gpu):
+    assert can_capture(gpu)
+
+
+@pytest.mark.parametrize("streams", [1, 16])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_score_is_that_of_a_cpu(cell, gpu):
+def test_a_score_is_that_of_a_cpu(cell, streams, gpu):
     here = network(cell)
     split = Split(words(20).flatten().numpy())
     there = Scorer(copy.deepcopy(here).to(gpu))
-    assert finish(there.turns(split)).nats == pytest.approx(score(here, split).nats, rel=1e-5)
+    for _ in range(3):
+        ours, theirs = there.score(split, streams), Scorer(here).score(split, streams)
+        assert ours.nats == pytest.approx(theirs.nats, rel=1e-5)
     there.release()

@@ -1,8 +1,10 @@
-"""Runs that take turns in one process, and the pieces that let a GPU work on all of them at once."""
+"""Runs that are threads of one process, and the pieces that let a GPU work on all of them at once."""
 
 import copy
+import gc
 import os
 import signal
+import threading
 import time
 import weakref
 from functools import partial
@@ -18,9 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablernn import parts
 from stablernn.analysis import speed
-from stablernn.analysis.contenders import Case
+from stablernn.analysis.contenders import Case, Ours
 from stablernn.compose import compose
 from stablernn.config import make
+from stablernn.data.splits import Split
 from stablernn.errors import ConfigurationError, StorageError
 from stablernn.models import softmax
 from stablernn.models.cells import LSTMCell, RNNCell
@@ -36,15 +39,17 @@ from stablernn.stability.constraints import Unconstrained, project
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.output_gate import LSTMOutputGate
 from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall
-from stablernn.training import checkpoint, evaluate, loop, pack
-from stablernn.training.build import build
+from stablernn.training import checkpoint, evaluate, graph, loop, pack, streams
+from stablernn.training import run as run_module
+from stablernn.training.build import build, build_for
 from stablernn.training.evaluate import Scorer, score
-from stablernn.training.graph import OneLaunch, WindowLaunch, recorder
+from stablernn.training.graph import GraphedStep, OneLaunch, can_capture, recorder, trial
 from stablernn.training.pack import run_packed
+from stablernn.training.rate import updates_per_second
 from stablernn.training.run import run
 from stablernn.training.step import Step
+from stablernn.training.streams import own_stream
 from stablernn.training.sweep import run_all
-from stablernn.training.turns import finish
 from stablernn.training.writer import Writer
 
 KINDS = [
@@ -65,7 +70,7 @@ def alone(small, tmp_path):
 
 
 @pytest.mark.parametrize("at_once", [2, 9])
-def test_runs_in_turns_end_as_each_ends_alone_bit_for_bit(at_once, small, alone, tmp_path):
+def test_runs_at_once_end_as_each_ends_alone_bit_for_bit(at_once, small, alone, tmp_path):
     configs = kinds(small, tmp_path / "packed")
     outcomes = list(run_packed(configs, at_once))
     assert len(outcomes) == len(KINDS)
@@ -122,10 +127,41 @@ def test_after_a_signal_that_ends_nothing_every_run_goes_on(small, alone, monkey
 
 
 def test_a_second_signal_does_not_wait_for_the_others(small, monkeypatch, tmp_path):
-    interrupt_at(monkeypatch, 3, times=2)
-    configs = kinds(small, tmp_path / "packed")
+    """A run that does not come to an end is left behind, and if it goes on nevertheless it writes no checkpoint."""
+    step, ended = loop.Trainer.step, threading.Event()
+    here = threading.Barrier(len(KINDS) + 1)
+
+    def blocked(self):
+        here.wait()
+        assert ended.wait(60)
+        step(self)
+
+    def signals():
+        here.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+        while not interruptions[0].requested:  # of two that come together Python hears of one
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    class Shared(pack._Shared):
+        def __enter__(self):
+            interruptions.append(self)
+            return super().__enter__()
+
+    interruptions = []
+    monkeypatch.setattr(pack, "_Shared", Shared)
+    monkeypatch.setattr(loop.Trainer, "step", blocked)
+    configs = kinds(small, tmp_path / "packed", "training.max_updates=4")
+    before = set(threading.enumerate())
+    sender = threading.Thread(target=signals)
+    sender.start()
     with pytest.raises(KeyboardInterrupt):
         list(run_packed(configs, 4))
+    left = set(threading.enumerate()) - before - {sender}
+    assert len(left) == len(KINDS)
+    ended.set()
+    for thread in left:
+        thread.join()
     assert not any((folder(config) / checkpoint.LAST).exists() for config in configs)
 
 
@@ -141,13 +177,17 @@ def test_a_run_that_fails_does_not_take_the_others_along(small, tmp_path):
 def test_a_run_without_memory_beside_others_waits_for_one_to_end(small, alone, monkeypatch, tmp_path):
     """A device with room for two runs."""
     step, here, refused = loop.Trainer.step, set(), []
+    full, room = threading.Event(), threading.Lock()
 
     def hungry(self):
         name = self.folder.name
-        if name not in here and len(here) == 2:
-            refused.append(name)
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        here.add(name)
+        with room:
+            if name not in here and len(here) == 2:
+                refused.append(name)
+                full.set()
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            here.add(name)
+        assert full.wait(60)  # until a third one has come
         step(self)
         if self.counters.update == self.total_updates:
             here.remove(name)
@@ -189,7 +229,7 @@ def test_runs_that_share_a_process_must_share_its_settings(small):
         list(run_packed([small("precision=float32"), small("precision=mixed")], 2))
 
 
-def test_on_a_gpu_make_reproduce_lets_runs_take_turns(monkeypatch, tmp_path):
+def test_on_a_gpu_make_reproduce_lets_runs_share_it(monkeypatch, tmp_path):
     plan = OmegaConf.load(ROOT / "conf" / "reproduce" / "plan.yaml")
     plan.runs = str(tmp_path)
     asked = []
@@ -202,7 +242,7 @@ def test_on_a_gpu_make_reproduce_lets_runs_take_turns(monkeypatch, tmp_path):
     assert plan.at_once > 1
 
 
-def test_runs_in_turns_are_tracked_apart(small, tmp_path):
+def test_runs_at_once_are_tracked_apart(small, tmp_path):
     pytest.importorskip("wandb")
     configs = [
         compose("train", [*SMALL, "tracking=offline", f"seed={seed}", f"runs={tmp_path}", "training.max_updates=4"])
@@ -221,9 +261,19 @@ def test_runs_in_turns_are_tracked_apart(small, tmp_path):
             time.sleep(0.05)
 
 
-def test_several_updates_in_turns_are_counted_together():
+def test_several_updates_at_once_are_counted_together():
     case = Case("rnn", "unstable", 16, 2, None)
-    assert speed._in_turns(case, torch.device("cpu"), 2, 0.1) > 0
+    assert speed._as_threads(case, torch.device("cpu"), 2, 0.1) > 0
+
+
+def test_where_one_of_several_fails_its_error_is_told_and_no_other_waits_for_it():
+    def fail():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    case = Case("rnn", "unstable", 16, 2, None)
+    cpu = torch.device("cpu")
+    with pytest.raises(torch.OutOfMemoryError):
+        updates_per_second([lambda: Ours(case, cpu, Precision.FLOAT32), fail], cpu, 0.1)
 
 
 def test_dropout_is_that_of_pytorch_bit_for_bit_and_draws_from_its_own_generator():
@@ -255,13 +305,13 @@ def test_a_score_of_launched_blocks_is_the_score(small, monkeypatch):
         def record(work, launches=launches):
             return lambda: (launches.append(1), work())
 
-        scorer._block = WindowLaunch(scorer._score, record)
+        scorer._record = record
         for split in ("valid", "test", "valid"):
             with torch.no_grad():
                 for parameter in model.parameters():
                     parameter.mul_(1.1)
             project(constraint, model)
-            assert finish(scorer.turns(corpus.splits[split])) == score(model, corpus.splits[split])
+            assert scorer.score(corpus.splits[split]) == score(model, corpus.splits[split])
         assert len(launches) > 15
 
 
@@ -320,6 +370,75 @@ def test_a_launch_that_is_given_up_holds_nothing():
     assert graphs[0]() is None
 
 
+@pytest.fixture
+def without_gc():
+    """What cycles hold is not collected meanwhile."""
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # the first one imports half of PyTorch, and leaves cycles behind
+    nn.Linear(1, 1, device="meta")  # likewise
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_released_step_and_a_released_scorer_hold_no_weights(without_gc):
+    model = build_language_model(50, LSTMCell, Recurrent, 8, 8, dropout=0.2)
+    weight = weakref.ref(model.inputs.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    step = GraphedStep(model, LSTMStated(), optimizer, 0.25, record=lambda work: work)
+    scorer, state = Scorer(model), model.initial_state(4)
+    scorer._record = lambda work: work
+    for _ in range(4):
+        state = step(*torch.randint(50, (2, 7, 4)), state)
+        scorer.score(Split(torch.randint(50, (5000,)).numpy()))
+    step.release()
+    scorer.release()
+    del step, scorer, optimizer, model, state
+    assert weight() is None
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_of_a_run_that_has_ended_nothing_is_left_in_memory(broken, small, monkeypatch, without_gc):
+    """What runs that come later would lack."""
+    made = []
+
+    def built(*args):
+        model, constraint = build_for(*args)
+        made.append(weakref.ref(model.inputs.weight))
+        return model, constraint
+
+    def exhausted(self):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run_module, "build_for", built)
+    if broken:
+        monkeypatch.setattr(loop.Trainer, "evaluate", exhausted)
+    records, failures = run_all([small(f"seed={seed}") for seed in (0, 1)], at_once=2)
+    assert (len(records), len(failures)) == ((0, 2) if broken else (2, 0))
+    assert len(made) >= 2
+    assert [weight() for weight in made] == [None] * len(made)
+
+
+def test_a_gpu_whose_process_dies_of_a_capture_is_worked_on_without(monkeypatch, caplog):
+    """It is tried in another process, once, and said."""
+    monkeypatch.setattr("stablernn.training.graph.log.propagate", True)
+    for command, survives, reason in (
+        ("import os; os.abort()", False, "it ended with -6"),
+        ("raise RuntimeError('unknown driver')", False, "RuntimeError: unknown driver"),
+        (graph._TRIAL, True, ""),
+    ):
+        graph._survives.cache_clear()
+        caplog.clear()
+        monkeypatch.setattr(graph, "_TRIAL", command)
+        with caplog.at_level("WARNING"):
+            assert {can_capture(torch.device("cpu")) for _ in range(3)} == {survives}
+        said = {entry.getMessage() for entry in caplog.records}
+        assert len(said) == (not survives)
+        assert all(reason in message for message in said)
+    graph._survives.cache_clear()
+    trial("cpu")
+
+
 @pytest.mark.parametrize("beside", [False, True])
 def test_a_checkpoint_holds_what_was_so_when_it_was_asked_for(beside, tmp_path):
     writer, tensor, values = Writer(beside), torch.ones(1000, 100), {"groups": [{"lr": 1.0}]}
@@ -327,7 +446,7 @@ def test_a_checkpoint_holds_what_was_so_when_it_was_asked_for(beside, tmp_path):
         writer.save(tmp_path / f"{number}.safetensors", {"weight": tensor}, values)
         tensor.add_(1)
         values["groups"][0]["lr"] += 1.0
-    finish(writer.turns())
+    writer.finish()
     for number in range(4):
         saved, told = checkpoint.load(tmp_path / f"{number}.safetensors")
         assert_close(saved["weight"], torch.full((1000, 100), number + 1.0), rtol=0, atol=0)
@@ -441,7 +560,7 @@ def test_on_a_gpu_float32_is_rounded_in_an_update_alone():
     assert seen[::2] == [(False, False), (True, True), (True, True)]
 
 
-def test_a_stream_serves_the_next_run_and_never_two_at_once(monkeypatch):
+def test_a_stream_serves_the_next_run_and_never_two_at_once(monkeypatch, caplog):
     """PyTorch hands out 32, the first of them again as the 33rd."""
 
     class Stream:
@@ -456,34 +575,39 @@ def test_a_stream_serves_the_next_run_and_never_two_at_once(monkeypatch):
             self.stream = stream
 
         def __enter__(self) -> None:
-            used.append(self.stream)
+            current.stream = self.stream
 
         def __exit__(self, *_) -> None:
-            pass
+            del current.stream
 
-    made, used, at_work, most = [], [], set(), []
+    made, at_work, most, current = [], set(), [], threading.local()
 
-    def turns(number):
-        stream = used[-1]
-        assert stream not in at_work
-        at_work.add(stream)
-        most.append(len(at_work))
-        for _ in range(number % 5):
-            yield
-            assert used[-1] is stream
-        at_work.remove(stream)
+    def attempt(config, *_):
+        with own_stream(torch.device("cuda")):
+            stream = current.stream
+            assert stream not in at_work
+            at_work.add(stream)
+            most.append(len(at_work))
+            time.sleep(0.002 * (config.seed % 5))
+            assert current.stream is stream
+            at_work.remove(stream)
         return None, ""
 
+    monkeypatch.setattr(streams, "_free", {})
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", On)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
-    monkeypatch.setattr(pack, "stream_device", lambda name: torch.device("cuda"))
-    monkeypatch.setattr(pack, "attempt_in_turns", lambda config, *_: turns(config.seed))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(pack, "attempt", attempt)
     config = OmegaConf.create({"device": "cuda", "precision": "auto", "threads": None})
     configs = [OmegaConf.merge(config, {"seed": seed}) for seed in range(40)]
-    assert len(list(run_packed(configs, 4))) == 40
-    assert max(most) == 4
-    assert len(made) == 4
+    assert list(run_packed(configs, 4)) == [(None, "")] * 40
+    assert max(most) <= len(made) <= 4
+    with caplog.at_level("WARNING"):
+        monkeypatch.setattr("stablernn.training.pack.log.propagate", True)
+        assert list(run_packed(configs, 100)) == [(None, "")] * 40
+    assert len(made) <= streams.STREAMS
+    assert "at_once=40: PyTorch has 32 streams on a GPU, so 32 runs share it at a time" in caplog.text
 
 
 def test_a_capture_that_fails_leaves_stream_and_generator_as_they_were(monkeypatch):
@@ -522,7 +646,8 @@ def test_a_capture_that_fails_leaves_stream_and_generator_as_they_were(monkeypat
             generator.captured = True
 
     class Capture:
-        def __init__(self, graph, stream) -> None:
+        def __init__(self, graph, stream, capture_error_mode) -> None:
+            assert capture_error_mode == "thread_local", "what another thread does would break it"
             self.stream = stream
 
         def __enter__(self):

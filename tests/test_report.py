@@ -32,7 +32,7 @@ from stablernn.report.truncation import certified_context, measured_context, tru
 from stablernn.report.weight_distance import weight_distance_table
 from stablernn.report.write import print_report, rich_table, write_report
 from stablernn.reproduce import Part, _on_dataset, reproduce
-from stablernn.training.run import run, run_in_turns
+from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 
 BASE = {
@@ -266,9 +266,9 @@ def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkey
     def broken(config, *others):
         if config.seed == 0:
             raise OSError("no space left on device")
-        return run_in_turns(config, *others)
+        return run(config, *others)
 
-    monkeypatch.setattr("stablernn.training.attempt.run_in_turns", broken)
+    monkeypatch.setattr("stablernn.training.attempt.run", broken)
     plan.plans.perplexity.smoke[0].side_by_side = False
     with pytest.raises(StableRNNError, match=r"^1 run failed"):
         reproduce(plan)

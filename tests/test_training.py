@@ -1,5 +1,6 @@
 """The loop, scoring, resuming; and agreement with a loop written with nothing but PyTorch."""
 
+import itertools
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from torch.testing import assert_close
 from stablernn.analysis.plain import PlainModel, plain_step
 from stablernn.compose import compose
 from stablernn.config import run_id
+from stablernn.data.splits import Split
 from stablernn.data.windows import Windows
 from stablernn.errors import CheckpointError, ConfigurationError
 from stablernn.files import read_json
@@ -23,6 +25,7 @@ from stablernn.training import checkpoint, evaluate, loop
 from stablernn.training import run as run_module
 from stablernn.training import step as step_module
 from stablernn.training.build import build, pick_device
+from stablernn.training.counters import Counters
 from stablernn.training.evaluate import Score, Scorer, score
 from stablernn.training.run import run
 from stablernn.training.tracking import SilentRun
@@ -78,6 +81,25 @@ def test_every_token_is_scored_once_whatever_the_chunks(model, approximation, sm
     for block in parts.blocks:
         total += block
     assert total == parts.nats
+
+
+@pytest.mark.parametrize("approximation", APPROXIMATIONS, ids=["recurrent", "feedforward"])
+def test_every_token_is_scored_once_in_several_streams_as_well(approximation, small, monkeypatch):
+    config = small("model=lstm", *approximation)
+    corpus = run_module.make(config.dataset).load()
+    network, _ = build(config, corpus.types)
+    monkeypatch.setattr(evaluate, "BLOCK", 64)
+    scorer = Scorer(network)
+    for tokens in (700, 487, 480, 35, 16, 7, 1):
+        split = corpus.splits["test"].first(tokens)
+        several = scorer.score(split, 16)
+        size, streams = max(1, tokens // 16), min(16, tokens)
+        ends = [size * number for number in range(streams)] + [tokens]
+        pieces = [Split(split.ids[begin : end + 1]) for begin, end in itertools.pairwise(ends)]
+        assert several.tokens == sum(map(len, pieces)) == tokens
+        assert_close(several.nats, math.fsum(score(network, piece).nats for piece in pieces), rtol=1e-6, atol=0)
+        assert several.blocks == (() if streams > 1 else score(network, split).blocks)
+        assert scorer.score(split) == scorer.score(split, 1) == score(network, split)
 
 
 def test_a_run_keeps_the_sums_over_blocks_of_its_test_score(small, monkeypatch):
@@ -285,22 +307,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(choices, approxim
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_where_a_run_does_not_repeat_itself_the_best_weights_are_those_of_the_checkpoint(small, monkeypatch):
-    """As on a GPU: a killed run may come to another best than the one whose weights were written."""
-    monkeypatch.setattr(loop.Trainer, "_repeats_itself", property(lambda _: False, lambda *_: None), raising=False)
+def test_the_best_weights_on_the_disk_are_those_of_the_checkpoint_there(small, monkeypatch):
+    """A killed run may, on a GPU, come to another best than the one that it had come to."""
     config = small("training.evaluate_every=3", "training.checkpoint_seconds=3600")
     step = loop.Trainer.step
 
     def limited(self):
         if self.counters.update == 5:
+            self.save()
+        if self.counters.update == 8:
+            assert self.counters.best_update == 6
             raise Stop
         step(self)
 
-    monkeypatch.setattr(loop.Trainer, "step", limited)
-    with pytest.raises(Stop):
-        run(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "step", limited)
+        with pytest.raises(Stop):
+            run(config)
     (_, best), (_, last) = (checkpoint.load(folder(config) / name) for name in (checkpoint.BEST, checkpoint.LAST))
     assert best["update"] == last["counters"]["best_update"] == 3
+    # Nothing is better from there on: then they are those that are scored.
+    monkeypatch.setattr(Counters, "is_gain", lambda self, valid: False)
+    assert run(config).progress["best_update"] == 3
 
 
 def test_a_constraint_that_projects_now_and_then_is_met_where_it_is_scored(small, monkeypatch):
@@ -310,7 +338,7 @@ def test_a_constraint_that_projects_now_and_then_is_met_where_it_is_scored(small
     record = run(
         small("stability=lstm_rowwise", "stability.constraint.every=3", "training.max_updates=8", "truncation.k=3")
     )
-    assert len(projected) == 2  # after updates 3 and 6; the score after update 8 has its own
+    assert len(projected) == 3  # after updates 3 and 6, and before the score after update 8
     assert record.certificate["rate"] <= 0.99 * (1 + 1e-6)
 
 
@@ -353,14 +381,14 @@ def test_the_learning_rate_falls_on_a_plateau_and_the_best_weights_are_scored(sm
     config = small("training.epochs=20", "training.early_stop=3", "training.annealing=4", "optimizer.lr=1.0")
     scores = iter([100.0, 90.0, 95.0, 80.0, 85.0, 85.0, 85.0, 70.0])
 
-    turns = Scorer.turns
+    original = Scorer.score
 
-    def scripted(self, split):
+    def scripted(self, split, *streams):
         if len(split) != 500:
-            return (yield from turns(self, split))
+            return original(self, split, *streams)
         return Score(math.log(next(scores)) * len(split), len(split))
 
-    monkeypatch.setattr(Scorer, "turns", scripted)
+    monkeypatch.setattr(Scorer, "score", scripted)
     record = run(config)
     evaluations = [row for row in record.history if "valid_perplexity" in row]
     assert [row["lr"] for row in evaluations] == [1.0, 1.0, 1.0, 0.25, 0.25, 0.0625, 0.015625]

@@ -15,14 +15,14 @@ from omegaconf import DictConfig
 @dataclass
 class PackedConfig:
     _target_: str = "hydra_plugins.stablernn_launchers.PackedLauncher"
-    at_once: int = 8  # runs that take turns in this process, on a GPU each on a stream of its own
+    at_once: int = 8  # runs that are threads of this process, on a GPU each on a stream of its own
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="packed", node=PackedConfig, provider="stablernn")
 
 
 class PackedLauncher(Launcher):
-    """Trains the runs of a sweep in turns."""
+    """Trains the runs of a sweep as threads of this process."""
 
     def __init__(self, at_once: int) -> None:
         self.at_once = at_once

@@ -73,6 +73,7 @@ class Training:
     anneal_from: int | None = None
     deadline: float | None = None
     certify: bool = True
+    graphs: bool = True
 
 
 @dataclass
@@ -120,6 +121,7 @@ _NOT_IDENTITY = (
     "training.pause_after",  # only where it waits to be gone on with
     "training.deadline",  # likewise
     "training.certify",
+    "training.graphs",
     "approximation.backbone.recompute",
 )
 _NOT_IDENTITY_IF_NULL = (
@@ -232,5 +234,5 @@ def make(node: DictConfig) -> Any:
 
 def _folders(node: DictConfig) -> dict[str, Path]:
     """The option ``path`` as what it is: Hydra would look for interpolations in a folder that is called ``${A}``."""
-    path = node.get("path")
+    path = OmegaConf.select(node, "path")  # without a path ``get`` leaves a cycle behind that holds who called it
     return {"path": Path(path)} if isinstance(path, str) else {}

@@ -97,7 +97,10 @@ class Ours:
     def step(self) -> None:
         self.state = self.update(self.x, self.y, self.state)
         if self.device.type == "cpu":
-            self.update.collect()
+            self.collect()
+
+    def collect(self) -> None:
+        self.update.collect()
 
     def release(self) -> None:
         self.update.release()

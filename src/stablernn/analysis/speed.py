@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from stablernn.allocator import release_free_memory, return_freed_memory
-from stablernn.analysis.contenders import Case, Ours, contenders, seconds_of
+from stablernn.analysis.contenders import Case, Environment, Ours, contenders, seconds_of
 from stablernn.console import log
 from stablernn.errors import DamagedFileError
 from stablernn.files import read_json, write_json
@@ -27,9 +27,7 @@ from stablernn.models.precision import (
 )
 from stablernn.record import commit, processor, versions
 from stablernn.schemas import bench_check
-from stablernn.training.turns import Lane, Turns, arrival
-
-_BETWEEN_REPORTS = 50  # updates, as a run has them
+from stablernn.training.rate import BETWEEN_REPORTS, updates_per_second
 
 
 def cases(models: Sequence[str], sizes: Sequence[int], batches: Sequence[int], ks: Sequence[int | None]) -> list[Case]:
@@ -145,7 +143,7 @@ def ceiling(device: torch.device) -> dict[str, float]:
 
 
 def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float:
-    """Tokens a second of ``jobs`` runs that train at once on one device: on a GPU in turns in one process, else in a
+    """Tokens a second of ``jobs`` runs that train at once on one device: on a GPU as threads of one process, else in a
     process each.
 
     Args:
@@ -155,7 +153,7 @@ def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float
         seconds: for how long they are watched, all of them running.
     """
     if device.type == "cuda":
-        return _in_turns(case, device, jobs, seconds)
+        return _as_threads(case, device, jobs, seconds)
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(jobs), context.Queue()
     threads = max(1, torch.get_num_threads() // jobs)
@@ -170,35 +168,11 @@ def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float
     return sum(rates)
 
 
-def _in_turns(case: Case, device: torch.device, jobs: int, seconds: float) -> float:
+def _as_threads(case: Case, device: torch.device, jobs: int, seconds: float) -> float:
     """As ``training.pack`` has them."""
-    runs = [Ours(case, device, choose_precision("auto", device)) for _ in range(jobs)]
-    with runs[0].environment():
-        _take_turns([_updates(run, 3) for run in runs], device)
-        began = time.perf_counter()
-        _take_turns([_updates(run, _BETWEEN_REPORTS) for run in runs], device)
-        rounds = max(1, round(seconds / (time.perf_counter() - began)))
-        began = time.perf_counter()
-        _take_turns([_updates(run, rounds * _BETWEEN_REPORTS) for run in runs], device)
-        seconds = time.perf_counter() - began
-        for run in runs:
-            run.release()
-        return jobs * rounds * _BETWEEN_REPORTS * case.tokens / seconds
-
-
-def _updates(run: Ours, count: int) -> Turns[None]:
-    for number in range(1, count + 1):
-        run.step()
-        if number % _BETWEEN_REPORTS == 0 or number == count:
-            yield from arrival(run.device)
-            run.update.collect()
-        yield
-
-
-def _take_turns(turns: Sequence[Turns[None]], device: torch.device) -> None:
-    lanes = [Lane(each, device) for each in turns]
-    while lanes:
-        lanes = [lane for lane in lanes if not lane.advance()]
+    precision = choose_precision("auto", device)
+    with Environment(device, ours=True):
+        return case.tokens * updates_per_second([lambda: Ours(case, device, precision)] * jobs, device, seconds)
 
 
 def _pack_one(case: Case, device: torch.device, threads: int, seconds: float, barrier, queue) -> None:
@@ -207,15 +181,15 @@ def _pack_one(case: Case, device: torch.device, threads: int, seconds: float, ba
     with ours.environment():
         for _ in range(3):
             ours.step()
-        ours.update.collect()
+        ours.collect()
         barrier.wait()
         began, steps = time.perf_counter(), 0
         while time.perf_counter() - began < seconds:
             ours.step()
             steps += 1
-            if steps % _BETWEEN_REPORTS == 0:
-                ours.update.collect()
-        ours.update.collect()
+            if steps % BETWEEN_REPORTS == 0:
+                ours.collect()
+        ours.collect()
         queue.put(steps * case.tokens / (time.perf_counter() - began))
 
 

@@ -9,15 +9,20 @@ float32). Only of an update: scores, projections, certificates and analyses are 
 """
 
 import enum
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from stablernn.errors import ConfigurationError
+
+# Runs that share a process are threads. Whoever changes what they all share holds this, and so does whoever relies on
+# it: TF32 is a switch of the process, so are PyTorch's own generators, and one CUDA graph is captured at a time.
+exclusive = threading.RLock()
 
 
 class Precision(enum.StrEnum):
@@ -82,15 +87,27 @@ def use_tf32(matrices: bool, recurrences: bool | None = None) -> None:
 
 @contextmanager
 def products_of_training(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Inside, float32 products on a GPU run as an update in this precision has them; outside they are float32."""
-    if device.type != "cuda" or precision is Precision.FLOAT32:
+    """Inside, float32 products on a GPU run as an update in this precision has them; outside they are float32.
+
+    No other thread is inside meanwhile: TF32 is a switch of the process.
+    """
+    if device.type != "cuda":
         yield
         return
-    use_tf32(True)
-    try:
-        yield
-    finally:
-        use_tf32(False)
+    with exclusive:
+        if precision is Precision.FLOAT32:
+            yield
+            return
+        use_tf32(True)
+        try:
+            yield
+        finally:
+            use_tf32(False)
+
+
+def float32_products(device: torch.device) -> AbstractContextManager[None]:
+    """Inside, float32 products on a GPU are float32, whatever another thread trains in."""
+    return products_of_training(Precision.FLOAT32, device)
 
 
 def use_onednn(on: bool) -> bool:
@@ -99,6 +116,8 @@ def use_onednn(on: bool) -> bool:
     It is not where it would round the operands.
     """
     matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    if on and matmul.fp32_precision == "bf16":  # and found accurate; another thread may be computing
+        return True
     matmul.fp32_precision = "bf16" if on else "none"
     if on and not _is_float32():
         matmul.fp32_precision = "none"

@@ -19,7 +19,7 @@ def jobs_table(measured: Mapping[str, Any]) -> Table:
             against = f"{rate / rates['1']:.2f}" if "1" in rates else "–"
             threads = "–" if in_turns else str(max(1, measured["threads"] // count))
             lines.append([MODEL_NAMES.get(model, model), size[1:], str(count), threads, f"{rate:,.0f}", against])
-    how = "in turns in one process, each on a stream of its own" if in_turns else "a process each"
+    how = "threads of one process, each with a stream of its own" if in_turns else "a process each"
     launcher = "packed hydra.launcher.at_once" if in_turns else "joblib hydra.launcher.n_jobs"
     notes = [
         f"runs: so many train at once, {how}; threads: of each; tokens/s: of all of them together",

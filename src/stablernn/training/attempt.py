@@ -8,21 +8,20 @@ from stablernn.console import log
 from stablernn.errors import RunInUseError, StableRNNError, too_little_memory
 from stablernn.record import Record
 from stablernn.training.interrupt import Interruption
-from stablernn.training.run import run_in_turns
-from stablernn.training.turns import Turns
+from stablernn.training.run import run
 
 # A record, or why there is none; neither where another process is at work on the run, which is said.
 Outcome = tuple[Record | None, str]
 
 
-def attempt_in_turns(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Turns[Outcome]:
-    """``run_in_turns``, with what ends it by mistake in its outcome.
+def attempt(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Outcome:
+    """``run``, with what ends it by mistake in its outcome.
 
     Raises:
         torch.OutOfMemoryError: the GPU has too little memory; that is for those to decide who share it.
     """
     try:
-        return (yield from run_in_turns(config, shared, beside)), ""
+        return run(config, shared, beside), ""
     except torch.OutOfMemoryError:
         raise
     except RunInUseError as error:

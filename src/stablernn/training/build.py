@@ -23,11 +23,6 @@ def pick_device(name: str) -> torch.device:
     return own_device(torch.device(name))
 
 
-def stream_device(name: str) -> torch.device:
-    """Where a run would have a stream of its own; a device that is not here is for the run itself to refuse."""
-    return pick_device(name) if torch.cuda.is_available() else torch.device("cpu")
-
-
 def check_memory(config: DictConfig, types: int) -> None:
     """Refuse a model whose weights and gradients cannot fit into the memory of this machine, before it is made.
 
@@ -58,12 +53,12 @@ def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
     constraint: Constraint = make(config.stability.constraint)
     for cell, _ in constrained_cells(model):
         constraint.check(cell)
-    project(constraint, model)
     device = pick_device(config.device)
-    precision = choose_precision(config.precision, device)
+    model.objective.precision = choose_precision(config.precision, device)
     set_up_products(device)
-    model.objective.precision = precision
-    return model.to(device), constraint
+    model.to(device)
+    project(constraint, model)  # there, where it takes least
+    return model, constraint
 
 
 def _language_model(config: DictConfig, types: int) -> SequenceModel:

@@ -12,11 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from stablernn.config import Training, identity, make
 from stablernn.console import display, open_bar
 from stablernn.data.splits import Corpus
+from stablernn.models.precision import exclusive
 from stablernn.training.build import build_for
+from stablernn.training.evaluate import valid_streams
 from stablernn.training.loop import Trainer
 from stablernn.training.run import describe
 from stablernn.training.tracking import SilentRun
-from stablernn.training.turns import finish
 
 _WARM_UP_UPDATES = 3
 _SECONDS_A_KIND = 0.5
@@ -56,13 +57,18 @@ def kind(options: dict[str, Any]) -> str:
     return json.dumps(options, sort_keys=True)
 
 
+def bare_trainer(config: DictConfig, corpus: Corpus) -> Trainer:
+    """What trains a run, without a folder and without a tracker."""
+    with exclusive:
+        model, constraint = build_for(config, corpus)
+        options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
+        optimizer = make(config.optimizer)(model.parameters())
+        window = config.approximation.window
+        return Trainer(model, constraint, optimizer, corpus, window, options, Path(), "", SilentRun())
+
+
 def _measure(config: DictConfig, corpus: Corpus) -> float:
-    model, constraint = build_for(config, corpus)
-    options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
-    optimizer = make(config.optimizer)(model.parameters())
-    trainer = Trainer(
-        model, constraint, optimizer, corpus, config.approximation.window, options, Path(), "", SilentRun()
-    )
+    trainer = bare_trainer(config, corpus)
     for _ in range(_WARM_UP_UPDATES):
         trainer.step()
         trainer.collect()
@@ -74,12 +80,21 @@ def _measure(config: DictConfig, corpus: Corpus) -> float:
     update_seconds = (time.perf_counter() - began) / updates
 
     sample = corpus.splits["valid"].first(_SCORED_TOKENS)
-    if trainer.device.type == "cuda":
-        finish(trainer.scorer.turns(sample))  # which is captured on the way
-    began = time.perf_counter()
-    finish(trainer.scorer.turns(sample))
-    token_seconds = (time.perf_counter() - began) / len(sample)
 
+    def token_seconds(streams: int) -> float:
+        if trainer.device.type == "cuda":
+            trainer.scorer.score(sample, streams)  # which is captured on the way
+        began = time.perf_counter()
+        trainer.scorer.score(sample, streams)
+        return (time.perf_counter() - began) / len(sample)
+
+    test_seconds = token_seconds(1)
+    streams = valid_streams(trainer.device)
+    valid_seconds = test_seconds if streams == 1 else token_seconds(streams)
     trainer.release()
-    scored = trainer.schedule.evaluations * len(corpus.splits["valid"]) + len(corpus.splits["test"])
-    return _START_SECONDS + trainer.total_updates * update_seconds + scored * token_seconds
+    return (
+        _START_SECONDS
+        + trainer.total_updates * update_seconds
+        + trainer.schedule.evaluations * len(corpus.splits["valid"]) * valid_seconds
+        + len(corpus.splits["test"]) * test_seconds
+    )

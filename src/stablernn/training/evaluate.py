@@ -1,4 +1,4 @@
-"""Scoring: every token of a split exactly once, state carried from its start to its end."""
+"""Scoring: every token of a split exactly once, the state carried along."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,13 +10,17 @@ from torch import Tensor
 from stablernn.data.splits import Split
 from stablernn.data.windows import Windows
 from stablernn.models.language_model import SequenceModel
-from stablernn.training.graph import WindowLaunch, recorder
-from stablernn.training.turns import Turns, arrival, finish
+from stablernn.models.precision import float32_products
+from stablernn.models.unroll import split_streams
+from stablernn.training.graph import WindowLaunch, can_capture, recorder
+from stablernn.training.streams import wait
 
 # Tokens that are scored at once, and whose nats are kept as one sum. Intervals resample stretches of several blocks,
 # since articles are longer: on WikiText-2's test the standard error of stable against unstable LSTM (d = 200, an epoch)
 # is 4 times that of single words by blocks of 1,024, and 8 times by stretches of 8.
 BLOCK = 1024
+# Pieces of valid that a GPU scores side by side: one step after the other of a single stream leaves it idle.
+_VALID_STREAMS = 16
 
 
 @dataclass(frozen=True)
@@ -50,41 +54,72 @@ class Score:
 
 
 class Scorer:
-    """Scores splits with a model, whatever its weights are by then; on a GPU a block is one launch."""
+    """Scores splits with a model, whatever its weights are by then; on a GPU a block is one launch.
 
-    def __init__(self, model: SequenceModel) -> None:
+    Args:
+        model: that scores.
+        graphs: whether a GPU may be given its work in CUDA graphs.
+    """
+
+    def __init__(self, model: SequenceModel, graphs: bool = True) -> None:
         self.model = model
         self.device = model.inputs.weight.device
         self._nats = torch.zeros((), dtype=torch.float64, device=self.device)
-        captured = self.device.type == "cuda" and model.objective.fixed_shapes
-        self._block = WindowLaunch(self._score, recorder(self.device)) if captured else self._score
+        captured = graphs and self.device.type == "cuda" and model.objective.fixed_shapes and can_capture(self.device)
+        self._record = recorder(self.device) if captured else None
+        self._launches: dict[int, WindowLaunch] = {}
 
     @torch.no_grad()
-    def turns(self, split: Split) -> Turns[Score]:
-        """``score``, giving way after each block."""
+    def score(self, split: Split, streams: int = 1) -> Score:
+        """Score a split, as one stream from the zero state or in several pieces, each from the zero state.
+
+        Args:
+            split: of N tokens.
+            streams: pieces of ⌊N / streams⌋ tokens that are scored side by side; the last one has the tokens that are
+                left over as well. Sums of blocks are kept of a single one.
+        """
         was_training = self.model.training
         self.model.eval()
+        streams = min(streams, len(split))
         total = torch.zeros_like(self._nats)
         blocks = []
-        state = self.model.initial_state(1)
-        for x, y in Windows(split, batch=1, length=BLOCK, device=self.device):
+        state = self.model.initial_state(streams)
+        for x, y in Windows(split, streams, BLOCK // streams, self.device):
             state = self._block(x, y, state)
             total += self._nats
-            blocks.append(self._nats.clone())
-            yield
+            if streams == 1:
+                blocks.append(self._nats.clone())
+        if left := len(split) % streams:
+            x, y = Windows(Split(split.ids[-left - 1 :]), 1, left, self.device).window(0)
+            self._score(x, y, split_streams(state, streams)[-1])
+            total += self._nats
         self.model.train(was_training)
-        yield from arrival(self.device)
-        return Score(float(total), len(split), tuple(torch.stack(blocks).tolist()))
+        wait(self.device)
+        return Score(float(total), len(split), tuple(torch.stack(blocks).tolist()) if blocks else ())
 
     def release(self) -> None:
         """Give up what the device holds for the scores beside the model; nothing comes after it."""
-        if isinstance(self._block, WindowLaunch):
-            self._block.release()
+        for launch in self._launches.values():
+            launch.release()
+
+    def _block(self, x: Tensor, y: Tensor, state: Any) -> Any:
+        if self._record is None:
+            return self._score(x, y, state)
+        streams = x.shape[1]
+        if streams not in self._launches:
+            self._launches[streams] = WindowLaunch(self._score, self._record)
+        return self._launches[streams](x, y, state)
 
     def _score(self, x: Tensor, y: Tensor, state: Any) -> Any:
-        nats, after = self.model.loss(x, y, state)
+        with float32_products(self.device):
+            nats, after = self.model.loss(x, y, state)
         self._nats.copy_(nats)
         return after
+
+
+def valid_streams(device: torch.device) -> int:
+    """Pieces that valid is scored in during training; test always is one, and on a CPU so is valid."""
+    return _VALID_STREAMS if device.type == "cuda" else 1
 
 
 def score(model: SequenceModel, split: Split) -> Score:
@@ -94,6 +129,6 @@ def score(model: SequenceModel, split: Split) -> Score:
     """
     scorer = Scorer(model)
     try:
-        return finish(scorer.turns(split))
+        return scorer.score(split)
     finally:
         scorer.release()

@@ -5,24 +5,79 @@ stream of its own, and a graph is captured on the stream that it is replayed on:
 workspace, is then never used by two runs at once. PyTorch gives it up with any graph captured on that stream (pytorch
 #193402), so the graphs of a run end together, with the run. Masks come from a generator of each run, which its graph
 knows.
+
+A replay lets other threads go on. A capture does not mind what they do, as long as none of them captures as well, gives
+up a graph, or waits for the whole device: so these are done under ``models.precision.exclusive``.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from stablernn.console import log
-from stablernn.models.language_model import SequenceModel
-from stablernn.models.unroll import rebuild, tensors
+from stablernn.models.cells import LSTMCell
+from stablernn.models.dropout import draw_from
+from stablernn.models.language_model import SequenceModel, build_language_model
+from stablernn.models.precision import choose_precision, exclusive
+from stablernn.models.unroll import Recurrent, rebuild, tensors
 from stablernn.stability.constraints import Constraint
+from stablernn.stability.lstm import LSTMStated
 from stablernn.training.processes import ALONE, Processes
 from stablernn.training.step import Step, is_plain_sgd
+from stablernn.training.streams import own_stream
 
 Work = Callable[[], None]
 Record = Callable[[Work], Work]
+
+_TRIAL = "import sys; from stablernn.training.graph import trial; trial(sys.argv[1])"
+_TRIAL_SECONDS = 120.0
+
+
+def can_capture(device: torch.device) -> bool:
+    """Whether a process that captures its work on a GPU lives on; tried in another one, once, and said if not."""
+    with exclusive:
+        return _survives(str(device))
+
+
+@cache
+def _survives(device: str) -> bool:
+    command = [sys.executable, "-c", _TRIAL, device]
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        reason = f"it took more than {_TRIAL_SECONDS:.0f} s"
+    else:
+        if tried.returncode == 0:
+            return True
+        reason = (tried.stderr.strip().splitlines() or [f"it ended with {tried.returncode}"])[-1]
+    log.warning(f"no CUDA graphs, so work is launched kernel by kernel, which is slower: trying one failed ({reason})")
+    return False
+
+
+def trial(name: str) -> None:
+    """Train a small model as runs are trained, in graphs if the device is a GPU; raises if that does not work."""
+    device = torch.device(name)
+    generator = torch.Generator(device)
+    record = recorder(device, generator) if device.type == "cuda" else lambda work: work
+    with own_stream(device):
+        model = build_language_model(64, LSTMCell, Recurrent, 16, 16, dropout=0.1).to(device)
+        draw_from(model, generator)
+        model.objective.precision = choose_precision("auto", device)
+        step = GraphedStep(model, LSTMStated(), torch.optim.SGD(model.parameters(), lr=1.0), 0.25, record=record)
+        x = torch.zeros(8, 4, dtype=torch.int64, device=device)
+        state = model.initial_state(4)
+        for _ in range(5):
+            state = step(x, x, state)
+        nats, updates = step.collect()
+        if updates != 5:
+            raise RuntimeError(f"{updates} updates of 5 were finite, and the loss came to {nats}")
+        step.release()
 
 
 def recorder(device: torch.device, generator: torch.Generator | None = None) -> Record:
@@ -40,8 +95,9 @@ def recorder(device: torch.device, generator: torch.Generator | None = None) -> 
         graph = torch.cuda.CUDAGraph()
         if generator is not None:
             graph.register_generator_state(generator)
+        capture = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
         try:
-            with torch.cuda.stream(stream), torch.cuda.graph(graph, stream=stream):  # which, if it fails, stays on it
+            with torch.cuda.stream(stream), capture:  # which, if it fails, stays on its stream
                 work()
         except RuntimeError:
             if generator is not None:
@@ -69,33 +125,36 @@ class OneLaunch:
     """
 
     def __init__(self, work: Work, record: Record, tried: bool = False) -> None:
-        self._work = work
+        self._work: Work | None = work
         self._record = record
         self._tried = tried
         self._launch: Work | None = None
 
     def __call__(self) -> None:
+        assert self._work is not None, "released"
         if not self._tried:
             self._tried = True
             self._work()
             return
         if self._launch is None:
-            self._launch = self._recorded()
+            with exclusive:
+                self._launch = self._recorded(self._work)
         self._launch()
 
     def release(self) -> None:
-        """Give up the launch, and with it the memory of its graph."""
-        self._launch = None
+        """Give up the launch, with it the memory of its graph, and whatever the work belongs to."""
+        with exclusive:
+            self._launch = self._work = None
 
-    def _recorded(self) -> Work:
+    def _recorded(self, work: Work) -> Work:
         try:
-            return self._record(self._work)
+            return self._record(work)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # some kernel of some version cannot be captured; nothing was carried out yet
             reason = str(error).partition("\n")[0]
             log.warning(f"not captured in a CUDA graph, so launched kernel by kernel, which is slower: {reason}")
-            return self._work
+            return work
 
 
 class WindowLaunch:
@@ -107,17 +166,20 @@ class WindowLaunch:
     """
 
     def __init__(self, work: Callable[[Tensor, Tensor, Any], Any], record: Record) -> None:
-        self._work = work
+        self._work: Callable[[Tensor, Tensor, Any], Any] | None = work
         self._launch = OneLaunch(self._on_buffers, record, tried=True)
         self._shapes: Any = None
         self._x: Tensor | None = None
+        self._y: Tensor | None = None
+        self._state: Any = None
 
     def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
+        assert self._work is not None, "released"
         shapes = [tuple(tensor.shape) for tensor in (x, y, *tensors(state))]
         if self._x is None and shapes == self._shapes:  # twice the same one after the other: the usual ones
             self._x, self._y = x.clone(), y.clone()
             self._state = rebuild(state, (part.clone() for part in tensors(state)))
-        if self._x is None or shapes != self._shapes:
+        if self._x is None or self._y is None or shapes != self._shapes:
             if self._x is None:
                 self._shapes = shapes
             return self._work(x, y, state)
@@ -128,10 +190,14 @@ class WindowLaunch:
         return self._state
 
     def release(self) -> None:
+        """As that of ``OneLaunch``, and the buffers."""
         self._launch.release()
+        self._work = self._x = self._y = self._state = None
 
     def _on_buffers(self) -> None:
+        assert self._work is not None
         assert self._x is not None
+        assert self._y is not None
         self._write_state(self._work(self._x, self._y, self._state))
 
     def _write_state(self, state: Any) -> None:
@@ -156,7 +222,8 @@ class GraphedStep(Step):
         super().__post_init__()
         assert self.plain_sgd, "another optimizer's step cannot be captured"
         self._descend = WindowLaunch(self.descend, self.record)
-        self._project = OneLaunch(super().project, self.record if not self.constraint.looks else lambda work: work)
+        captured = not self.constraint.looks
+        self._project = OneLaunch(super().project_cells, self.record if captured else lambda work: work)
 
     def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
         self.set_lr()
@@ -164,13 +231,15 @@ class GraphedStep(Step):
         self.project_if_due()
         return after
 
-    def project(self) -> None:
+    def project_cells(self) -> None:
         self._project()
 
     def release(self) -> None:
-        torch.cuda.synchronize(self.device)
-        self._descend.release()
-        self._project.release()
+        with exclusive:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            self._descend.release()
+            self._project.release()
 
 
 def make_step(
@@ -181,16 +250,18 @@ def make_step(
     accumulate: int = 1,
     processes: Processes = ALONE,
     generator: torch.Generator | None = None,
+    graphs: bool = True,
 ) -> Step:
     """The fastest step for the model's device: on one GPU with plain SGD one that is captured in graphs.
 
     Args:
         generator: that the model's dropout draws from.
+        graphs: whether a GPU may be given its work in graphs.
         See ``Step`` for the others.
     """
     device = model.inputs.weight.device
-    captured = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes
-    if captured and processes.size == 1:
+    fits = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes and processes.size == 1
+    if graphs and fits and can_capture(device):
         return GraphedStep(
             model, constraint, optimizer, clip, accumulate=accumulate, record=recorder(device, generator)
         )

@@ -13,10 +13,15 @@ class Interruption:
 
     The signals are SIGINT and SIGTERM, and those by which a scheduler says that the time of a job is nearly over
     (SIGUSR1, SIGUSR2) where somebody has set a handler for them: submitit's sends the job to the queue again.
+
+    Attributes:
+        requested: whether a run is to write its checkpoint and end.
+        abandoned: whether a run in another thread is to end without it.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.abandoned = False
         self._last: tuple[int, FrameType | None] | None = None
 
     def act(self) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,22 +25,22 @@ from stablernn.console import log
 from stablernn.data.windows import Windows
 from stablernn.errors import StableRNNError
 from stablernn.files import read_json, replacing, write_json
-from stablernn.models.dropout import draw_from, own_generator
 from stablernn.record import RECORD_FILE, read_record
 from stablernn.stability.certificates import summarise
-from stablernn.training.build import build_for, pick_device
-from stablernn.training.graph import make_step
+from stablernn.training.build import pick_device
+from stablernn.training.estimate import bare_trainer
+from stablernn.training.rate import updates_per_second
 from stablernn.training.sweep import expand, run_all
 from stablernn.training.trained import find_runs
 from stablernn.wording import counted
 
 EXPERIMENTS = {"lease": "table1_lease", "smoke": "table1_lease_smoke"}
-_WARM_UP = 5
 _ARCHIVE_EVERY = 15.0
 _SPEED_LIMIT = 60.0
 _ARCHIVED = ("*.json", "*.jsonl")
 # Shares of the time for training that go to scores of valid and test, to building and to what was measured wrongly.
-# On an H200 fifteen runs at once made 780 updates a second where each kind alone, without the loop, let expect 1,275.
+# On an H200 fifteen runs at once made 780 updates a second where each kind alone, without the loop, let expect 1,275;
+# that was with one host thread for all of them.
 _TRAINING_SHARE = 0.6
 _CERTIFICATES_AT_ONCE = 5
 _SCORING = 3.0  # seconds a run, between its deadline and the end, for the score of test
@@ -102,6 +103,7 @@ def measure_speed(options: Options, seconds: float = 3.0) -> dict[str, float]:
     """
     configs = configurations(options)
     device = pick_device(options.device)
+    corpus = make(configs[0].dataset).load()
     rates = {}
     for model in dict.fromkeys(config.model.name for config in configs):
         for stability in ("unstable", "stable"):
@@ -109,47 +111,12 @@ def measure_speed(options: Options, seconds: float = 3.0) -> dict[str, float]:
             if not same:
                 continue
             count = 8 if device.type == "cuda" else 1
-            rates[f"{model} {stability}"] = _rate([same[0]] * count, device, seconds)
+            makers = [partial(bare_trainer, same[0], corpus)] * count
+            rates[f"{model} {stability}"] = updates_per_second(makers, device, seconds)
             log.info(f"{model} {stability}: {rates[f'{model} {stability}']:,.0f} updates/s, {count} at once")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     write_json(options.out / "speed.json", {"device": name, "profile": options.profile, "updates_per_second": rates})
     return rates
-
-
-def _rate(configs: Sequence[DictConfig], device: torch.device, seconds: float) -> float:
-    """Updates a second of some runs that are given their updates in turn."""
-    corpus = make(configs[0].dataset).load()
-    runs = []
-    for config in configs:
-        stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        with torch.cuda.stream(stream):
-            model, constraint = build_for(config, corpus)
-            generator = own_generator(device)
-            draw_from(model, generator)
-            model.train()
-            optimizer = make(config.optimizer)(model.parameters())
-            step = make_step(model, constraint, optimizer, config.training.clip, generator=generator)
-            batch = config.training.batch_size
-            x, y = Windows(corpus.splits["train"], batch, config.approximation.window, device).window(0)
-            runs.append([stream, step, x, y, model.initial_state(batch)])
-
-    def updates(count: int) -> float:
-        began = time.perf_counter()
-        for _ in range(count):
-            for run in runs:
-                stream, step, x, y, state = run
-                with torch.cuda.stream(stream):
-                    run[4] = step(x, y, state)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - began
-
-    updates(_WARM_UP)
-    count = max(_WARM_UP, round(seconds / updates(_WARM_UP) * _WARM_UP))
-    rate = len(runs) * count / updates(count)
-    for run in runs:
-        run[1].release()
-    return rate
 
 
 def choose_epochs(configs: Sequence[DictConfig], rates: dict[str, float], seconds: float) -> float:

@@ -14,22 +14,20 @@ from stablernn.data.windows import Windows
 from stablernn.models.dropout import draw_from, own_generator
 from stablernn.models.language_model import SequenceModel
 from stablernn.record import FINISHED, PAUSED, STOPPED
-from stablernn.stability.constraints import Constraint, project
+from stablernn.stability.constraints import Constraint
 from stablernn.training.counters import Counters
-from stablernn.training.evaluate import Score, Scorer
+from stablernn.training.evaluate import Score, Scorer, valid_streams
 from stablernn.training.graph import make_step
 from stablernn.training.interrupt import Interruption
 from stablernn.training.processes import ALONE, Processes
 from stablernn.training.saves import Saves
 from stablernn.training.schedule import Schedule
+from stablernn.training.streams import wait
 from stablernn.training.tracking import Run
-from stablernn.training.turns import Turns, arrival
 
 
 class Trainer:
     """Trains one model on one corpus, and can be killed at any moment.
-
-    Masks come from a generator of its own, which goes on where PyTorch's stands when the trainer is made.
 
     Args:
         model, constraint: the model and the set of weights that it is kept on after every update.
@@ -42,6 +40,7 @@ class Trainer:
         tracker: gets the training and validation curves.
         on_update: called with the counters and the last loss (nats a token), for a progress bar.
         processes: that share the streams of the run; the first one scores and writes.
+        generator: that masks come from; None: one that goes on where PyTorch's stands now.
     """
 
     def __init__(
@@ -57,8 +56,9 @@ class Trainer:
         tracker: Run,
         on_update: Callable[[Counters, float], None] = lambda counters, loss: None,
         processes: Processes = ALONE,
+        generator: torch.Generator | None = None,
     ) -> None:
-        self.model, self.constraint, self.optimizer = model, constraint, optimizer
+        self.model, self.optimizer = model, optimizer
         self.corpus, self.options, self.folder = corpus, options, folder
         self.tracker, self.on_update, self.processes = tracker, on_update, processes
         self.device = model.inputs.weight.device
@@ -69,22 +69,22 @@ class Trainer:
         self.total_updates = self.schedule.total_updates
         self.counters = Counters()
         self.state = model.initial_state(self.streams)
-        generator = own_generator(self.device)
+        generator = generator or own_generator(self.device)
         draw_from(model, generator)
-        self.update = make_step(model, constraint, optimizer, options.clip, options.accumulate, processes, generator)
-        self.scorer = Scorer(model)
+        self.update = make_step(
+            model, constraint, optimizer, options.clip, options.accumulate, processes, generator, options.graphs
+        )
+        self.scorer = Scorer(model, options.graphs)
         self.saves = Saves(folder, identity, model, optimizer, generator, processes)
         self._issued: list[int] = []  # tokens of each update whose loss was not collected yet
         self._is_late = False
-        self._reports_every_update = self._repeats_itself = self.device.type == "cpu"
+        self._reports_every_update = self.device.type == "cpu"
 
-    def turns(self, shared: Interruption | None = None) -> Turns[Counters]:
+    def train(self, shared: Interruption | None = None) -> Counters:
         """Train to the end, from the last checkpoint if there is one.
 
-        Gives way before each update and wherever the device is waited for.
-
         Args:
-            shared: the interruption of all runs that take turns; None: it takes none.
+            shared: the interruption of all runs of this process; None: there is no other.
 
         Raises:
             KeyboardInterrupt: after SIGINT or SIGTERM; the checkpoint is written, so the run can be resumed.
@@ -102,10 +102,11 @@ class Trainer:
 
         with nullcontext(shared) if shared else Interruption() as interruption:
             while not (schedule.is_over(now) or self._is_late):
+                if interruption.abandoned:
+                    raise KeyboardInterrupt
                 began = time.monotonic()
-                yield  # what passes here is of the rate at which this run trains beside others
                 self.step()
-                finite = yield from self.report()
+                finite = self.report()
                 now.training_seconds += time.monotonic() - began
                 if not finite:
                     now.diverged = True
@@ -114,15 +115,14 @@ class Trainer:
                 if schedule.snapshot_is_due(now):
                     self.saves.snapshot(now.update)
                 if schedule.evaluation_is_due(now):
-                    yield from self.evaluate()
+                    self.evaluate()
 
                 now.seconds = time.monotonic() - started
-                due = time.monotonic() - saved >= self.options.checkpoint_seconds or self._has_new_best()
+                due = time.monotonic() - saved >= self.options.checkpoint_seconds
                 interrupted, due, self._is_late = self.processes.any(
                     interruption.requested, due, self._after_deadline()
                 )
                 if interrupted or due:
-                    yield from arrival(self.device)
                     self.save()
                     saved = time.monotonic()
                 if interrupted:
@@ -130,7 +130,7 @@ class Trainer:
                     interruption.act()
 
             self.save()  # the weights at the end, for whoever compares them with the best
-            yield from self.saves.turns()
+            self.saves.finish()
         return now
 
     def step(self) -> None:
@@ -144,7 +144,7 @@ class Trainer:
         now.update += 1
         self._issued.append(y.numel() * self.processes.size)
 
-    def report(self) -> Turns[bool]:
+    def report(self) -> bool:
         """``collect``, if it is time; True if it is not.
 
         On a CPU every update is reported, on a GPU those before a row of the history: asking more often
@@ -153,7 +153,6 @@ class Trainer:
         now, schedule = self.counters, self.schedule
         if not (self._reports_every_update or schedule.row_is_due(now) or schedule.evaluation_is_due(now)):
             return True
-        yield from arrival(self.device)
         return self.collect()
 
     def collect(self) -> bool:
@@ -161,6 +160,7 @@ class Trainer:
         now = self.counters
         if not self._issued:
             return True
+        wait(self.device)
         nats, done = self.update.collect()
         finite = done == len(self._issued)
         now.update -= len(self._issued) - done
@@ -174,15 +174,12 @@ class Trainer:
             self.on_update(now, nats / tokens)
         return finite
 
-    def _has_new_best(self) -> bool:
-        """Whether best weights were written that a run which goes on from an older checkpoint may not come to."""
-        return not self._repeats_itself and self.counters.best_update == self.counters.update
-
-    def evaluate(self) -> Turns[None]:
+    def evaluate(self) -> None:
         """Score valid; keep the best weights, divide the learning rate if there was no gain."""
         now = self.counters
-        project(self.constraint, self.model)
-        valid = yield from self.processes.turns_of_first(self.scorer.turns(self.corpus.splits["valid"]))
+        self.update.project()
+        split = self.corpus.splits["valid"]
+        valid = self.processes.by_first(lambda: self.scorer.score(split, valid_streams(self.device)))
         epoch = round(now.update / len(self.windows), 4)
         row = now.add_evaluation(epoch, valid, self.optimizer.param_groups[0]["lr"])
         self.tracker.log(
@@ -228,10 +225,10 @@ class Trainer:
         """Give the model the weights of the best evaluation."""
         self.saves.load_best(self.counters.best_update)
 
-    def score_best(self, split: str) -> Turns[Score]:
+    def score_best(self, split: str) -> Score:
         """Score a split with the weights of the best evaluation, in one process alone."""
         self.load_best()
-        return (yield from self.scorer.turns(self.corpus.splits[split]))
+        return self.scorer.score(self.corpus.splits[split])
 
     def release(self) -> None:
         """Give up what the device holds beside the model; nothing comes after it."""

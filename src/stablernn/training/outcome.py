@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config import StoredText, make, run_id
 from stablernn.console import log
@@ -31,7 +31,6 @@ from stablernn.stability.constraints import Constraint, constrained_cells
 from stablernn.training.checkpoint import LAST
 from stablernn.training.counters import Counters
 from stablernn.training.loop import Trainer
-from stablernn.training.turns import Turns
 
 _OPTIMAL_CONTEXTS = 64
 # Neither proven nor refuted.
@@ -91,7 +90,7 @@ def check_same_data(config: DictConfig, record: Record) -> None:
     try:
         found = make(config.dataset).load().fingerprint
     except MissingDataError as error:
-        if config.dataset.get("path"):
+        if OmegaConf.select(config, "dataset.path"):
             raise
         log.info(f"{record.id}: not compared with its text, which is not here ({error.reason})")
         return
@@ -111,7 +110,7 @@ def outcome(
     counters: Counters,
     device: torch.device,
     beside: int,
-) -> Turns[Record]:
+) -> Record:
     """The record of a run that has come as far as it may, scored on test unless it has paused.
 
     Args:
@@ -127,7 +126,7 @@ def outcome(
         if status == PAUSED:
             trainer.load_best()
         else:
-            test = yield from trainer.score_best("test")
+            test = trainer.score_best("test")
             metrics["test"], blocks = test.as_dict(), test.as_blocks()
     if corpus.source is not None and status != PAUSED:
         # A recurrent model carries its state on, so it may use the whole past whatever its k in training.

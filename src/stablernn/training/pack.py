@@ -1,11 +1,14 @@
-"""Several runs in one process, in turns: on a GPU each on a stream of its own, so that the device is never idle.
+"""Several runs in one process, a thread each: on a GPU each on a stream of its own, so that the device is never idle.
 
-One update of a recurrent model is a long chain of small kernels that leaves most of a large GPU unused. Runs that take
-turns fill it: the host hands each of them one update after the other, and waits for none.
+One update of a recurrent model is a long chain of small kernels that leaves most of a large GPU unused. Runs at once
+fill it, and while one of them waits for the device, or launches its graph, the others have the interpreter.
 """
 
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
 
 import torch
 from omegaconf import DictConfig
@@ -13,10 +16,9 @@ from omegaconf import DictConfig
 from stablernn.config import run_label
 from stablernn.console import log
 from stablernn.errors import ConfigurationError
-from stablernn.training.attempt import Outcome, attempt_in_turns
-from stablernn.training.build import stream_device
+from stablernn.training.attempt import Outcome, attempt
 from stablernn.training.interrupt import Interruption
-from stablernn.training.turns import Lane, Streams
+from stablernn.training.streams import STREAMS
 from stablernn.wording import counted
 
 
@@ -27,8 +29,16 @@ class _Shared(Interruption):
         raise KeyboardInterrupt
 
 
+@dataclass(eq=False)
+class _Member:
+    """A run under way, and whether it has been alone all the time."""
+
+    config: DictConfig
+    alone: bool
+
+
 def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]:
-    """Run every configuration, ``at_once`` of them in turns; one that fails does not take the others along.
+    """Run every configuration, ``at_once`` of them side by side; one that fails does not take the others along.
 
     On a CPU each comes to the numbers that it comes to alone, bit for bit. A run that the GPU has no memory for beside
     the others waits until one of them has ended, and from then on there is one fewer at a time.
@@ -41,44 +51,54 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
         KeyboardInterrupt, SystemExit: after a signal; the checkpoints of all of them are written.
     """
     _check(configs)
+    at_once = _no_more_than_streams(min(at_once, len(configs)), configs)
     waiting = deque(configs)
-    lanes: list[tuple[DictConfig, Lane[Outcome]]] = []
-    streams = Streams()
+    running: list[_Member] = []
+    ended: SimpleQueue[tuple[_Member, Outcome | BaseException]] = SimpleQueue()
+    threads = torch.get_num_threads()
 
-    def end(config: DictConfig, lane: Lane[Outcome]) -> None:
-        lanes.remove((config, lane))
-        lane.leave()
+    def carry_out(member: _Member, beside: int) -> None:
+        result: Outcome | BaseException
+        try:
+            torch.set_num_threads(threads)  # OpenMP counts them for each thread that calls it
+            result = attempt(member.config, shared, beside)
+        except BaseException as error:
+            result = error.with_traceback(None)  # which holds the run's memory
+        ended.put((member, result))
+
+    def start(config: DictConfig) -> None:
+        for other in running:
+            other.alone = False
+        running.append(_Member(config, alone=not running))
+        # As daemons: after a second signal nobody waits for them.
+        threading.Thread(target=carry_out, args=(running[-1], at_once), daemon=True).start()
 
     with _Shared() as shared:
-        while waiting or lanes:
-            while waiting and len(lanes) < at_once and not shared.requested:
-                config = waiting.popleft()
-                turns = attempt_in_turns(config, shared, min(at_once, len(configs)))
-                lanes.append((config, Lane(turns, stream_device(config.device), streams)))
-            for config, lane in list(lanes):
-                try:
-                    ended = lane.advance()
-                except KeyboardInterrupt:
-                    if not shared.requested:  # a second signal: at once
-                        raise
-                    end(config, lane)
-                    waiting.append(config)
-                except torch.OutOfMemoryError as error:
-                    end(config, lane)
-                    if lanes:
-                        at_once = len(lanes)
-                        waiting.append(config)
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_once and not shared.requested:
+                    start(waiting.popleft())
+                if running:
+                    member, result = ended.get()
+                    running.remove(member)
+                    if isinstance(result, KeyboardInterrupt):
+                        waiting.append(member.config)
+                    elif isinstance(result, torch.OutOfMemoryError) and not member.alone:
+                        at_once = max(1, len(running))
+                        waiting.append(member.config)
                         others = counted(at_once, "other")
-                        log.warning(f"{run_label(config)}: no memory beside {others}, it waits for one to end")
+                        log.warning(f"{run_label(member.config)}: no memory beside {others}, it waits for one to end")
+                    elif isinstance(result, torch.OutOfMemoryError):
+                        log.error(f"{run_label(member.config)} failed: {result}")
+                        yield None, str(result)
+                    elif isinstance(result, BaseException):
+                        raise result
                     else:
-                        log.error(f"{run_label(config)} failed: {error}")
-                        yield None, str(error)
-                else:
-                    if ended:
-                        end(config, lane)
-                        yield lane.result
-            if shared.requested and not lanes:
-                shared.pass_on()
+                        yield result
+                if shared.requested and not running:
+                    shared.pass_on()
+        finally:
+            shared.abandoned = True
 
 
 def _check(configs: Sequence[DictConfig]) -> None:
@@ -88,3 +108,10 @@ def _check(configs: Sequence[DictConfig]) -> None:
             raise ConfigurationError(
                 f"{option} is {' and '.join(map(str, values))}: runs that share a process share it; choose one value"
             )
+
+
+def _no_more_than_streams(at_once: int, configs: Sequence[DictConfig]) -> int:
+    if at_once <= STREAMS or not torch.cuda.is_available() or configs[0].device == "cpu":
+        return at_once
+    log.warning(f"at_once={at_once}: PyTorch has {STREAMS} streams on a GPU, so {STREAMS} runs share it at a time")
+    return STREAMS

@@ -18,7 +18,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from stablernn.errors import ConfigurationError, StableRNNError
-from stablernn.training.turns import Turns, finish
 from stablernn.wording import counted
 
 _PATIENCE = datetime.timedelta(days=2)  # the others wait while the first one scores
@@ -77,12 +76,6 @@ class Processes:
         if box[1] is not None:
             raise box[1]
         return box[0]
-
-    def turns_of_first(self, turns: Turns[T]) -> Turns[T]:
-        """What ``turns`` return in the first process, given way to others of it where it is alone; raises as before."""
-        if self.size == 1:
-            return (yield from turns)
-        return self.by_first(lambda: finish(turns))
 
     def in_turn(self, work: Callable[[], T]) -> T:
         """``work`` in the first process, and only when it is done there, in the others; raises as ``by_first``."""

@@ -12,8 +12,10 @@ from stablernn.console import display, log, open_bar
 from stablernn.data.splits import Corpus
 from stablernn.errors import DataError
 from stablernn.files import refuse_links, remove_leftovers, write_text, writing
+from stablernn.models.dropout import own_generator
+from stablernn.models.precision import exclusive
 from stablernn.record import DATA_PATH_FILE, PAUSED, PAUSED_FILE, Record
-from stablernn.training.build import build_for, pick_device, stream_device
+from stablernn.training.build import build_for, pick_device
 from stablernn.training.counters import Counters
 from stablernn.training.interrupt import Interruption
 from stablernn.training.lock import held
@@ -21,17 +23,22 @@ from stablernn.training.loop import Trainer
 from stablernn.training.outcome import check_same_data, outcome, standing_record
 from stablernn.training.processes import Processes, joined
 from stablernn.training.progress import Progress
+from stablernn.training.streams import own_stream
 from stablernn.training.tracking import NoTracking
-from stablernn.training.turns import Turns, on_own_stream
 
 _SEEDS_APART = 0x9E3779B9
 
 
-def run(config: DictConfig) -> Record:
+def run(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Record:
     """Train, score, record. A finished run is returned as it is, an unfinished one resumed.
 
     With ``training.pause_after`` it stops after so many epochs and leaves paused.json, without a test score; with
     a larger value, or none, the same run goes on, and ends as if it had never paused.
+
+    Args:
+        config: of the run.
+        shared: the interruption of all runs of this process, each of which is a thread; None: there is no other.
+        beside: how many they are at most, this one included.
 
     Raises:
         RunInUseError: another process is at work on this run.
@@ -40,27 +47,16 @@ def run(config: DictConfig) -> Record:
         StableRNNError: the configuration, the data or a checkpoint is unusable; nothing was written.
         KeyboardInterrupt: the run was interrupted and can be resumed.
     """
-    check(config)  # before its device is looked for
-    return on_own_stream(run_in_turns(config), stream_device(config.device))
-
-
-def run_in_turns(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Turns[Record]:
-    """``run``, giving way to others that share the device.
-
-    Args:
-        config: of the run.
-        shared: the interruption of all of them.
-        beside: how many they are at most, this one included.
-    """
     check(config)
     name = run_id(config)
     if (record := standing_record(config)) is not None:
-        check_same_data(config, record)
+        with exclusive:
+            check_same_data(config, record)
         log.info(f"{name}: {record.status} before, skipped")
         return record
     device = pick_device(config.device)
-    with joined(device) as processes:
-        return (yield from _unfinished(config, name, device, processes, shared, beside))
+    with own_stream(device), joined(device) as processes:
+        return _unfinished(config, name, device, processes, shared, beside)
 
 
 def _unfinished(
@@ -70,26 +66,29 @@ def _unfinished(
     processes: Processes,
     shared: Interruption | None,
     beside: int,
-) -> Turns[Record]:
+) -> Record:
     folder = Path(config.runs) / name
     tracker = make(config.tracking) if processes.first else NoTracking()
     tracker.check()
     if config.threads:
         torch.set_num_threads(config.threads)
     values = identity(config)
-    corpus: Corpus = processes.in_turn(make(config.dataset).load)  # the first one encodes the text, the others map it
-    if run_id(config) != name or digest(values) != name.rpartition("-")[2]:
-        raise DataError(
-            f"{name}: its text was changed while it was read", "the same command starts a run on the new one"
-        )
-    model, constraint = build_for(config, corpus)
+    with exclusive:  # one thread encodes a text, and draws from PyTorch's generator
+        # The first process encodes it, the others map it.
+        corpus: Corpus = processes.in_turn(make(config.dataset).load)
+        if run_id(config) != name or digest(values) != name.rpartition("-")[2]:
+            raise DataError(
+                f"{name}: its text was changed while it was read", "the same command starts a run on the new one"
+            )
+        model, constraint = build_for(config, corpus)
+        if not processes.first:
+            torch.manual_seed(config.seed + processes.rank * _SEEDS_APART)  # each draws masks of its own
+        generator = own_generator(device)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
     if processes.first:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         refuse_links(folder)
-    else:
-        torch.manual_seed(config.seed + processes.rank * _SEEDS_APART)  # each draws masks of its own
     tags = [
         config.model.name,
         config.stability.name,
@@ -104,7 +103,7 @@ def _unfinished(
     ):
         if processes.first:
             remove_leftovers(folder)
-            if config.dataset.get("path"):
+            if OmegaConf.select(config, "dataset.path"):
                 write_text(folder / DATA_PATH_FILE, f"{Path(config.dataset.path).expanduser().absolute()}\n")
         trainer = Trainer(
             model,
@@ -117,6 +116,7 @@ def _unfinished(
             f"{name} on {corpus.fingerprint}",
             tracked,
             processes=processes,
+            generator=generator,
         )
         bar = open_bar(describe(config), trainer.total_updates)
         try:
@@ -129,9 +129,9 @@ def _unfinished(
                         progress.update(now)
 
                 trainer.on_update = on_update
-                counters = yield from trainer.turns(shared)
-                record = yield from processes.turns_of_first(
-                    outcome(config, values, corpus, trainer, constraint, counters, device, beside)
+                counters = trainer.train(shared)
+                record = processes.by_first(
+                    lambda: outcome(config, values, corpus, trainer, constraint, counters, device, beside)
                 )
         except KeyboardInterrupt:
             log.info(f"{name}: interrupted at update {trainer.counters.update}; the same command resumes it")

@@ -16,7 +16,6 @@ from stablernn.record import write_history
 from stablernn.training import checkpoint
 from stablernn.training.counters import Counters
 from stablernn.training.processes import Processes
-from stablernn.training.turns import Turns
 from stablernn.training.writer import Writer
 
 
@@ -43,14 +42,19 @@ class Saves:
         self.device = self.model.inputs.weight.device
         self.run = self.identity.partition(" on ")[0]
         self.writer = Writer(beside=self.device.type == "cuda")
+        self._best: dict[str, Tensor] | None = None
+        self._unwritten: int | None = None  # update of best weights that are not on the disk yet
 
     def checkpoint(self, counters: Counters, state: Any) -> None:
-        """All that training goes on from, on whatever number of processes."""
+        """All that training goes on from, on whatever number of processes, and the best weights so far."""
         shares = self.processes.gather([tensor.cpu() for tensor in tensors(state)])
         generators = self.processes.gather(checkpoint.generator_state(self.generator, self.processes.rank))
         if not self.processes.first:
             return
         whole = {f"state.{number}": tensor for number, tensor in enumerate(join_streams(shares))}
+        if self._best is not None and self._unwritten is not None:
+            self._save(self.folder / checkpoint.BEST, self._best, self._unwritten)
+            self._unwritten = None
         optimizer_tensors, optimizer_values = checkpoint.optimizer_state(self.optimizer)
         self.writer.save(
             self.folder / checkpoint.LAST,
@@ -85,8 +89,12 @@ class Saves:
         return counters, state
 
     def best(self, update: int) -> None:
-        """All weights, as those of the best evaluation."""
-        self._save(self.folder / checkpoint.BEST, checkpoint.model_tensors(self.model), update)
+        """Keep all weights as those of the best evaluation, on the device: the next checkpoint writes them.
+
+        So those on the disk are the best of the run that goes on from there, which on a GPU may come to others.
+        """
+        self._best = {name: tensor.detach().clone() for name, tensor in checkpoint.model_tensors(self.model).items()}
+        self._unwritten = update
 
     def kept(self, update: int) -> None:
         """All weights, beside those of other updates."""
@@ -103,22 +111,21 @@ class Saves:
 
     def load_best(self, update: int) -> None:
         """Give the model the weights of the best evaluation, which was after this update."""
+        if self._best is not None:
+            checkpoint.load_model(self.model, self._best)
+            return
         path = self.folder / checkpoint.BEST
         saved, values = checkpoint.load(path)
         if values.get("run", self.run) != self.run:
             raise CheckpointError(f"{path} is of another run ({values['run']!r:.240}): {checkpoint.REMEDY}")
         if values["update"] != update:
-            # Written after the checkpoint, by a run that was killed and has come to other numbers since (on a GPU).
+            # By a run that was killed between the two and has come to other numbers since (on a GPU).
             raise CheckpointError(f"{path} is not of the best update {update}: {checkpoint.REMEDY}")
         checkpoint.load_model(self.model, saved)
 
     def finish(self) -> None:
         """Wait until all is on the disk; raises as ``Writer.save``."""
         self.writer.finish()
-
-    def turns(self) -> Turns[None]:
-        """``finish``, giving way."""
-        yield from self.writer.turns()
 
     def _save(self, path: Path, saved: Mapping[str, Tensor], update: int) -> None:
         if self.processes.first:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stablernn.models.language_model import SequenceModel
-from stablernn.models.precision import products_of_training
+from stablernn.models.precision import float32_products, products_of_training
 from stablernn.models.softmax import unit
 from stablernn.models.unroll import detach, join_streams, split_streams
 from stablernn.stability.constraints import Constraint, Unconstrained, project
@@ -95,12 +95,17 @@ class Step:
     def project_if_due(self) -> None:
         """Count the update, and project if it is time."""
         self.number += 1
-        if self.number % self.constraint.every == 0 and not isinstance(self.constraint, Unconstrained):
+        if self.number % self.constraint.every == 0:
             self.project()
 
     def project(self) -> None:
         """Back onto the constraint's set."""
-        project(self.constraint, self.model)
+        if not isinstance(self.constraint, Unconstrained):
+            self.project_cells()
+
+    def project_cells(self) -> None:
+        with float32_products(self.device):
+            project(self.constraint, self.model)
 
     def release(self) -> None:
         """Give up what the device holds for the step beside the model; nothing comes after it."""

@@ -14,11 +14,9 @@ from stablernn.compose import compose, compose_all
 from stablernn.config import run_label
 from stablernn.console import display, listening, log, open_bar, speak_through
 from stablernn.record import Record
-from stablernn.training.attempt import Outcome, attempt_in_turns
-from stablernn.training.build import stream_device
+from stablernn.training.attempt import Outcome, attempt
 from stablernn.training.grids import in_grids, product, winner_file, winner_settings, without_sweeps
 from stablernn.training.pack import run_packed
-from stablernn.training.turns import on_own_stream
 
 Settings = Callable[[str], Mapping[str, Any]]  # of each model, by their dotted names
 
@@ -96,7 +94,7 @@ def run_all(configs: Sequence[DictConfig], jobs: int = 1, at_once: int = 1) -> t
     Args:
         configs: of the runs.
         jobs: processes that they are divided among.
-        at_once: runs that take turns in this process instead, see ``training.pack``.
+        at_once: runs that are threads of this process instead, see ``training.pack``.
 
     Returns:
         The records, and one line for each run that failed. A run that another process is at work on is left to it,
@@ -140,7 +138,7 @@ def _in_worker(config: DictConfig, queue, threads: int) -> Outcome:
 
 def _attempt(config: DictConfig) -> Outcome:
     try:
-        return on_own_stream(attempt_in_turns(config), stream_device(config.device))
+        return attempt(config)
     except torch.OutOfMemoryError as error:
         log.error(f"{run_label(config)} failed: {error}")
         return None, str(error)

@@ -1,12 +1,15 @@
 """Weights & Biases, or nothing: what dashboards see. Reports never read it."""
 
 import os
+import threading
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from stablernn.console import log
 from stablernn.errors import ConfigurationError
+
+_beginning = threading.Lock()  # runs may be threads, and each beginning sets up what all of them share
 
 
 class Run(Protocol):
@@ -134,7 +137,7 @@ class WandbTracking:
                 "tags": tags,
                 "config": config,
                 "dir": folder,
-                "settings": wandb.Settings(silent=True, console="off", reinit="create_new"),  # runs may take turns
+                "settings": wandb.Settings(silent=True, console="off", reinit="create_new"),  # several at once
             },
         )
 
@@ -145,7 +148,8 @@ class _WandbRun(AbstractContextManager[Run]):
         self._options = options
 
     def __enter__(self) -> Run:
-        self._run = self._wandb.init(**self._options)
+        with _beginning:
+            self._run = self._wandb.init(**self._options)
         self._run.define_metric("update", hidden=True)
         self._run.define_metric("epoch", hidden=True)
         self._run.define_metric("train/*", step_metric="update")

@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from stablernn.training import checkpoint
-from stablernn.training.turns import Turns
 
 
 class Writer:
@@ -36,12 +35,6 @@ class Writer:
             checkpoint.write(path, *content)
         else:
             self._pending.append(self._thread.submit(checkpoint.write, path, *content))
-
-    def turns(self) -> Turns[None]:
-        """Give way until all is written; raises as ``save``."""
-        while self._pending:
-            self._collect()
-            yield
 
     def finish(self) -> None:
         """Wait until all is written; raises as ``save``."""

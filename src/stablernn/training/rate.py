@@ -1,0 +1,66 @@
+"""How fast runs train beside each other, as ``training.pack`` has them."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import torch
+
+from stablernn.training.streams import own_stream, wait
+
+_WARM_UP = 5
+BETWEEN_REPORTS = 50  # updates, as a run has them
+
+
+class Measured(Protocol):
+    """A run that is measured."""
+
+    def step(self) -> object: ...
+
+    def collect(self) -> object: ...
+
+    def release(self) -> None: ...
+
+
+def updates_per_second(makers: Sequence[Callable[[], Measured]], device: torch.device, seconds: float) -> float:
+    """Updates a second of all runs together, each made and trained in a thread, on a GPU on a stream of its own.
+
+    Args:
+        makers: make a run each.
+        device: which they share.
+        seconds: for how long they are watched, all of them training.
+    """
+    ready = threading.Barrier(len(makers))
+    threads = torch.get_num_threads()
+
+    def rate(make: Callable[[], Measured]) -> float:
+        torch.set_num_threads(threads)
+        try:
+            with own_stream(device):
+                run = make()
+                for _ in range(_WARM_UP):
+                    run.step()
+                run.collect()
+                ready.wait()
+                began, updates = time.perf_counter(), 0
+                while time.perf_counter() - began < seconds:
+                    for _ in range(BETWEEN_REPORTS if device.type == "cuda" else 1):
+                        run.step()
+                        updates += 1
+                    wait(device)
+                    run.collect()
+                reached = updates / (time.perf_counter() - began)
+                run.release()
+                return reached
+        except BaseException:
+            ready.abort()  # the others would wait for it
+            raise
+
+    with ThreadPoolExecutor(len(makers)) as pool:
+        rates = [pool.submit(rate, make) for make in makers]
+        errors = [error for each in rates if (error := each.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+        raise error
+    return sum(each.result() for each in rates)
