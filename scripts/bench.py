@@ -8,6 +8,7 @@ from stablernn.console import console, display, log, open_bar
 from stablernn.places import located
 from stablernn.report.bench import write_bench
 from stablernn.report.large import write_large
+from stablernn.report.traffic import write_traffic
 from stablernn.training.build import pick_device
 
 
@@ -25,7 +26,7 @@ def bench(options: DictConfig) -> None:
             bar.close()
     goals: list = OmegaConf.to_container(options.goals)  # type: ignore[assignment]
     written = write_bench(benchmarks.steps, benchmarks.lengths, benchmarks.jobs, goals)
-    for path in written + write_large(benchmarks.large):
+    for path in written + write_large(benchmarks.large) + write_traffic(benchmarks.traffic):
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 
 

@@ -36,6 +36,16 @@ def _log_as_it_was():
     log.setLevel(before[1])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _on_the_cpu(request):
+    """Tests train on the CPU, in processes that they start too, also where there is a GPU: test_gpu.py is for that."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__ != "test_gpu":
+            patch.setenv("CUDA_VISIBLE_DEVICES", "")
+            patch.setattr(torch.cuda, "is_available", lambda: False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(tmp_path, monkeypatch):
     """No test reads the user's data or cache, asks the network, or leaves files in the checkout."""

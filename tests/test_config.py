@@ -439,7 +439,7 @@ KINDS = [
     ("report", "serve=no", "serve=no must be true or false, as in serve=false"),
     ("report", "~port", "port is not set: give it a value, as in port=8765"),
     ("status", "seconds=soon", "seconds=soon must be a number, as in seconds=2"),
-    ("bench", "parts=step", "parts=step must be a list, as in parts=[step,sequences,curve,jobs]"),
+    ("bench", "parts=step", "parts=step must be a list, as in parts=[step,sequences,curve,jobs,traffic]"),
     ("bench", "sizes=[200,large]", "sizes: large is not of the kind that it takes, as in sizes=[200,650,1024]"),
     ("bench", "k=[ten]", "k: ten is not of the kind that it takes, as in k=[null,10,35]"),
     ("bench", "sequences.longest=true", "sequences.longest=true must be a number, as in sequences.longest=10"),
@@ -473,7 +473,7 @@ def test_a_script_checks_the_kind_of_its_options_before_it_does_anything(tmp_pat
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("parts=[stepp]", "parts: stepp is unknown: choose of [step,sequences,curve,large,jobs]"),
+        ("parts=[stepp]", "parts: stepp is unknown: choose of [step,sequences,curve,large,jobs,traffic]"),
         ("models=[lstn]", "models: lstn is unknown: choose of [rnn,lstm]"),
         ("sizes=[0]", "sizes: 0 must be a whole number >= 1"),
         ("k=[null,0]", "k: 0 must be a whole number >= 1"),

@@ -1,6 +1,8 @@
 """Constraints: feasible, idempotent, nearest, and the identity on what is feasible already."""
 
+import copy
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from stablernn.errors import ConfigurationError
 from stablernn.models.cells import LSTMCell, RNNCell
 from stablernn.models.language_model import build_language_model
 from stablernn.models.unroll import Recurrent
-from stablernn.stability import certify
+from stablernn.stability import certify, forget_caps
 from stablernn.stability.cascade import LSTMCascade
 from stablernn.stability.comparison import (
     LSTMComparison,
@@ -310,6 +312,26 @@ def test_no_matrix_however_far_outside_is_left_beyond_the_limit(waits, weighted,
     assert_close(weight, once, rtol=0, atol=0)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=seeds,
+    size=st.sampled_from([1, 2, 17, 64, 200]),
+    decades=st.floats(0, 2),
+    uniform=st.booleans(),
+    limit=st.sampled_from([0.5, 0.999, 0.99999]),
+)
+@example(seed=0, size=200, decades=1.0, uniform=True, limit=0.99999)
+def test_products_alone_never_overshoot(seed, size, decades, uniform, limit):
+    """Norms from the limit to a hundred times it."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(size, size, generator=generator)
+    if uniform:
+        weight.uniform_(-1, 1, generator=generator)
+    weight *= limit * 10**decades / spectral_norm(weight)
+    clip_singular_values(weight, limit, waits=False)
+    assert limit * (1 - 1e-4) <= float(torch.linalg.svdvals(weight.double())[0]) <= limit
+
+
 @pytest.mark.parametrize("times", [10, 100])
 def test_products_alone_keep_a_wide_matrix_of_uniform_weights_within_the_limit(times):
     torch.manual_seed(0)
@@ -491,14 +513,26 @@ def test_the_loop_gain_is_at_the_limit_and_not_far_below(constraint, seed, size,
         assert gain >= limit * (1 - 1e-3)
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
 @settings(max_examples=25, deadline=None)
-@given(seed=seeds, size=st.integers(1, 16), scale=st.floats(0.1, 5), first=st.booleans())
-def test_no_word_and_no_state_opens_a_forget_gate_beyond_its_cap(seed, size, scale, first):
+@given(
+    seed=seeds,
+    size=st.integers(1, 16),
+    scale=st.floats(0.1, 5),
+    first=st.booleans(),
+    at_once=st.sampled_from([2, 4096]),
+)
+def test_no_word_and_no_state_opens_a_forget_gate_beyond_its_cap(on_gpu, seed, size, scale, first, at_once):
+    """On a GPU also where more words are beyond it than give way at once."""
     cell, table = random_lstm(seed, size, scale)
     cell.requires_grad_(False)
     cell.recurrent_blocks()["W_f"].mul_(0.01)
     caps = torch.linspace(0.6, 0.95, size)
-    cap_forget_gates(cell, table if first else None, caps)
+    with (
+        mock.patch.object(torch.Tensor, "is_cuda", property(lambda _: on_gpu), create=True),
+        mock.patch.object(forget_caps, "_WORDS_A_CHUNK", at_once),
+    ):
+        cap_forget_gates(cell, table if first else None, caps)
     d = size
     bias = (cell.bias_ih.double() + cell.bias_hh.double())[d : 2 * d]
     drive = cell.input_blocks()["U_f"].double()
@@ -518,6 +552,16 @@ def test_only_the_words_that_open_a_gate_too_far_give_way():
     assert_close(table[kept], before[kept], rtol=0, atol=0)
     assert table[3].norm() < 0.5 * before[3].norm()
     assert_close(cell.input_blocks()["U_f"], drive, rtol=0, atol=0)
+
+
+def test_words_give_way_on_a_gpu_as_they_do_on_a_cpu():
+    cell, table = random_lstm(0, 8, 2.0)
+    cell.requires_grad_(False)
+    caps, there = torch.linspace(0.6, 0.95, 8), (copy.deepcopy(cell), table.clone())
+    cap_forget_gates(cell, table, caps)
+    with mock.patch.object(torch.Tensor, "is_cuda", property(lambda _: True), create=True):
+        cap_forget_gates(*there, caps)
+    assert_close(there[1], table, rtol=1e-5, atol=1e-6)
 
 
 def test_the_caps_run_evenly_in_the_logarithm_of_what_is_forgotten():

@@ -162,10 +162,11 @@ def test_states_are_rebuilt_and_detached():
     positions=st.integers(1, 600),
     types=st.integers(2, 1500),
     chunk=st.sampled_from([1, 5000, 2**25]),
+    in_cache=st.sampled_from([1, 10_000, 2**22]),
     seed=st.integers(0, 1000),
 )
-def test_the_softmax_in_chunks_is_cross_entropy(positions, types, chunk, seed):
-    with mock.patch.object(softmax, "_LOGITS_A_CHUNK", chunk):
+def test_the_softmax_in_chunks_is_cross_entropy(positions, types, chunk, in_cache, seed):
+    with mock.patch.multiple(softmax, _LOGITS_A_CHUNK=chunk, _LOGITS_IN_CACHE=in_cache):
         the_softmax_is_cross_entropy(positions, types, seed)
 
 
@@ -187,8 +188,10 @@ def the_softmax_is_cross_entropy(positions, types, seed):
 
 @pytest.mark.parametrize("precision", list(Precision))
 @pytest.mark.parametrize("logit", [1e4, 200.0, 95.0, -95.0, -200.0, -1e4])
-def test_the_softmax_survives_huge_logits(logit, precision):
+@pytest.mark.parametrize("in_cache", [16, 2**22])
+def test_the_softmax_survives_huge_logits(in_cache, logit, precision, monkeypatch):
     """Where exp(z) overflows, or every one of them vanishes, loss and gradient are still those of cross-entropy."""
+    monkeypatch.setattr(softmax, "_LOGITS_IN_CACHE", in_cache)
     head = FullSoftmax(3, 2)
     head.precision = precision
     head.weight.data = torch.tensor([[1.0, 0.0], [1.0, 0.25], [1.0, -0.5]])

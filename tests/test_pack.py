@@ -212,7 +212,6 @@ def test_a_run_without_memory_alone_fails_and_is_told(small, monkeypatch, tmp_pa
         assert len(failures) == len(KINDS)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: run this where there is none")
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_without_a_gpu_its_finished_runs_are_there_and_others_are_refused_one_by_one(at_once, small, tmp_path):
     done, other = small(f"runs={tmp_path}"), small(f"runs={tmp_path}", "seed=1")

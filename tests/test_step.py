@@ -184,10 +184,14 @@ def test_a_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
         {"case": "rnn-stable-recurrent-d8-b20", "precision": "auto", "ratio": 1e6},
         {"case": "rnn-stable-recurrent-d8-b20", "projection_share": 1.0},
         {"case": "rnn-stable-recurrent-d9-b20", "precision": "auto", "ratio": 1},
+        {"case": "rnn-stable-recurrent-d8-b20", "precision": "auto", "products_share": 0.0},
+        {"case": "rnn-stable-feedforward-k2-d8-b20", "precision": "auto", "products_share": 0.8},
     ]
     text = bench_markdown(measured, goals)
     assert "missed by" in text
     assert "goal 100%: met" in text
+    assert "of the step, goal 0%: met" in text
+    assert "rnn-stable-feedforward-k2-d8-b20: products alone not measured here" in text
     assert "d9-b20: not measured here" in text
     assert text.count("| feed-forward k=2 |") == 4 * len(
         {"auto", "float32", "bf16"} & measured["cases"][todo[0].name]["seconds"].keys()

@@ -238,7 +238,7 @@ _STEP = mapping(
         "parts": mapping(dict.fromkeys(("head", "recurrence", "update", "projection"), _AT_LEAST_ZERO)),
         "memory": _BYTES,
     },
-    {"commit": TEXT},
+    {"commit": TEXT, "products_seconds": _TIMES},
 )
 _SEQUENCE = mapping(
     {
@@ -281,6 +281,8 @@ _JOBS = {
     "patternProperties": {r"^[\w.]+-[\w.]+-[\w.]+-d[0-9]+-b[0-9]+$": _BY_COUNT},
     "additionalProperties": False,
 }
+_COUNTED = mapping(dict.fromkeys(("operations", "bytes", "flop"), COUNT))
+_TRAFFIC = mapping({"products": _COUNTED, "rest": _COUNTED})
 BENCHES: Mapping[str, Schema] = {
     "step": mapping(
         {**_MACHINE, "cases": every(_STEP)},
@@ -301,6 +303,18 @@ BENCHES: Mapping[str, Schema] = {
         },
     ),
     "jobs": mapping({**_MACHINE, "cases": _JOBS}),
+    "traffic": mapping(
+        {
+            "cases": every(
+                mapping(
+                    {"model": NAMED, "size": SIZE, "tied": {"type": "boolean"}, "plain": _TRAFFIC, "ours": _TRAFFIC}
+                )
+            ),
+            "projections": every(
+                mapping({"model": NAMED, "stability": NAMED, "size": SIZE, "every": SIZE, **_TRAFFIC["properties"]})
+            ),
+        }
+    ),
 }
 PROGRESS = mapping(
     {},

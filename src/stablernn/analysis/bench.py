@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from stablernn.analysis.constraint_cost import benchmark_constraints
 from stablernn.analysis.contenders import CELLS
@@ -14,6 +15,7 @@ from stablernn.analysis.jobs import benchmark_jobs
 from stablernn.analysis.large import Case, benchmark_large
 from stablernn.analysis.sequences import Limits, benchmark_sequences, sequence_cases
 from stablernn.analysis.speed import benchmark, cases, device_name
+from stablernn.analysis.traffic import count_all
 from stablernn.config import make
 from stablernn.console import duration, log
 from stablernn.errors import ConfigurationError, RecordError
@@ -32,6 +34,7 @@ class Benchmarks:
         lengths: file of the sequence lengths and of the truncation curves.
         large: file of the large vocabulary.
         jobs: file of the throughput of several runs at once.
+        traffic: file of what an update asks of a GPU; counted, so the same of every machine.
     """
 
     def __init__(self, options: DictConfig, device: torch.device) -> None:
@@ -42,6 +45,7 @@ class Benchmarks:
         self.steps, self.lengths = folder / f"step-{slug}.json", folder / f"sequences-{slug}.json"
         self.jobs = folder / f"jobs-{slug}.json"
         self.large = folder / f"large-{slug}.json"
+        self.traffic = folder / "traffic.json"
         for name, known in (("parts", self._parts), ("models", CELLS)):
             unknown = [choice for choice in options[name] if choice not in known]
             if unknown:
@@ -59,6 +63,8 @@ class Benchmarks:
         options = self.options
         each = {"step": options.seconds, "jobs": options.seconds, "sequences": options.sequences.seconds}.get(name)
         count = self.count(name)
+        if name == "traffic":
+            return f"{counted(count, 'count')}, some seconds"
         what = f"{counted(count, 'measurement')}, less those that are there already"
         if each is None:
             return f"{what}; how long they take is not known"
@@ -82,6 +88,9 @@ class Benchmarks:
             asked = options.large
             texts = 2  # made, and encoded
             return texts + len(asked.batches) * len(asked.heads) * len(asked.precisions) + len(asked.accumulate)
+        if name == "traffic":
+            asked = options.traffic
+            return len(asked.models) + sum(map(len, asked.constraints.values())) * len(asked.sizes)
         possible = [jobs for jobs in options.jobs if self.device.type != "cpu" or jobs <= cores()]
         return len(options.models) * len(options.sizes) * len(possible)
 
@@ -93,6 +102,7 @@ class Benchmarks:
             "curve": self._curve,
             "large": self._large,
             "jobs": self._jobs,
+            "traffic": self._traffic,
         }
 
     def _step(self) -> Iterator[str]:
@@ -142,3 +152,7 @@ class Benchmarks:
         options = self.options
         todo = [case for case in cases(options.models, options.sizes, [20], [None]) if case.stability == "unstable"]
         yield from benchmark_jobs(self.jobs, todo, options.jobs, self.device, options.seconds, options.fresh)
+
+    def _traffic(self) -> Iterator[str]:
+        asked: Any = OmegaConf.to_container(self.options.traffic)
+        yield from count_all(self.traffic, asked["models"], asked["constraints"], asked["sizes"])

@@ -15,6 +15,7 @@ from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import (
     Precision,
     choose_precision,
+    product,
     products_of_training,
     set_up_products,
     use_onednn,
@@ -59,6 +60,30 @@ class Case:
         inputs = self.tokens + carried
         return 6 * self.size * (self.tokens * TYPES + gates * self.size * (recurrent + inputs))
 
+    def bare_products(self, precision: Precision, device: torch.device) -> Callable[[], None]:
+        """The matrix products of a recurrent step of ours and nothing else, on matrices of its shapes and precision."""
+        narrow = torch.float32 if precision is Precision.FLOAT32 else torch.bfloat16
+        logits = torch.bfloat16 if precision is Precision.BF16 else torch.float32
+        gates = (4 if self.model == "lstm" else 1) * self.size
+
+        def matrices(dtype: torch.dtype, *shapes: tuple[int, int]) -> list[Tensor]:
+            return [torch.randn(shape, device=device, dtype=dtype) for shape in shapes]
+
+        features, decoder = matrices(logits, (self.tokens, self.size), (TYPES, self.size))
+        exponentials, h, rows = matrices(narrow, (TYPES, self.tokens), (self.tokens, self.size), (TYPES, self.size))
+        x, deltas, weight = matrices(torch.float32, (self.tokens, self.size), (self.tokens, gates), (gates, self.size))
+
+        def multiply() -> None:
+            for a, b in ((decoder, features.T), (exponentials.T, rows), (exponentials, h)):
+                product(a, b)
+            for a, b in ((x, weight.T), (deltas, weight), (deltas.T, x), (deltas.T, x)):  # U each way, and W's gradient
+                torch.mm(a, b)
+            for before, delta in zip(x.split(self.batch), deltas.split(self.batch), strict=True):
+                torch.mm(before, weight.T)
+                torch.mm(delta, weight)
+
+        return multiply
+
 
 class Environment:
     """Float32 products by oneDNN or by PyTorch's default, and freed memory kept or returned, for a while."""
@@ -84,7 +109,7 @@ class Environment:
 class Ours:
     def __init__(self, case: Case, device: torch.device, precision: Precision) -> None:
         self.model, self.constraint = _network(case, device)
-        self.model.objective.precision = precision
+        self.model.objective.precision = self.precision = precision
         optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
         self.update = make_step(self.model, self.constraint, optimizer, CLIP)
         self.x, self.y, _ = _words(case, device)

@@ -92,10 +92,14 @@ def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
         seconds: alternate for about so long, but for three rounds at least where a round takes less than it.
 
     Returns:
-        Medians in seconds by contender under ``seconds``, of ours' parts under ``parts``, and bytes under ``memory``.
+        Medians in seconds by contender under ``seconds``, of ours' parts under ``parts``, of a recurrent step's matrix
+        products alone under ``products_seconds``, and bytes under ``memory``.
     """
     rivals = contenders(case, device)
     times: dict[str, list[float]] = {name: [] for name in rivals}
+    ours = {name: run for name, run in rivals.items() if isinstance(run, Ours)}
+    bare = {name: case.bare_products(run.precision, device) for name, run in ours.items() if case.k is None}
+    bare_times: dict[str, list[float]] = {name: [] for name in bare}
     memory = {}
     for name, run in rivals.items():
         with run.environment():
@@ -106,26 +110,27 @@ def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
         for name, run in rivals.items():
             with run.environment():
                 times[name].append(seconds_of(run.step, device))
+        for name, multiply in bare.items():
+            with ours[name].environment(), products_of_training(ours[name].precision, device):
+                bare_times[name].append(seconds_of(multiply, device))
         rounds = len(times["plain"])
         elapsed = time.monotonic() - began
         if elapsed >= seconds and (rounds >= 3 or elapsed / rounds > seconds):
             break
     medians = {name: statistics.median(values) for name, values in times.items()}
-    ours = rivals["auto"]
-    assert isinstance(ours, Ours)
-    with ours.environment():
-        rounds_of_parts = [ours.parts() for _ in range(5)]
+    with ours["auto"].environment():
+        rounds_of_parts = [ours["auto"].parts() for _ in range(5)]
     parts = {name: statistics.median(parts[name] for parts in rounds_of_parts) for name in rounds_of_parts[0]}
-    for run in rivals.values():
-        if isinstance(run, Ours):
-            run.release()
+    for run in ours.values():
+        run.release()
     return asdict(case) | {
         "rounds": rounds,
-        "precision": str(ours.model.objective.precision),
+        "precision": str(ours["auto"].precision),
         "seconds": medians,
         "parts": parts,
         "memory": memory,
         "products": case.products(),
+        "products_seconds": {name: statistics.median(values) for name, values in bare_times.items()},
     }
 
 

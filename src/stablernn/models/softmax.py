@@ -3,6 +3,7 @@
 Axes: N positions, D features, V types.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import cast
@@ -16,6 +17,11 @@ from stablernn.models.precision import Precision, product
 
 _LOGITS_A_CHUNK = 2**25  # 128 MiB of float32
 _SCORED_TYPES_A_CHUNK = 512  # on a CPU: logits that stay in its cache
+_LOGITS_IN_CACHE = (
+    2**22
+)  # of an update on a CPU: half of a last-level cache of 32 MiB; less costs more waits of threads
+_ALIGNED = 16  # rows that end with a whole vector
+_LOG2_E = 1 / math.log(2)
 # Tensor cores read rows that begin at multiples of 16 bytes; whole tiles of 64 columns waste nothing.
 _TILE = 64
 _BIAS_COLUMNS = 8
@@ -32,42 +38,15 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
         ∂/∂h_n = (Σ_v e_nv V_v) / s_n - V_target,    ∂/∂V = Σ_n e_n (h_n / s_n)^T - Σ_n onehot(target_n) h_n^T.
 
-    So between the three products that any method needs lie one exponential and one sum. Rows go in chunks.
+    So between the three products that any method needs lie one exponential and one sum.
     """
 
     @staticmethod
     def forward(ctx, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, precision: Precision) -> Tensor:
-        if features.is_cuda and precision is not Precision.FLOAT32:
-            total, *gradients = _summed_on_tensor_cores(features, weight, bias, targets, precision)
-            ctx.save_for_backward(*gradients)
-            return total
-        total = torch.zeros((), dtype=torch.float64, device=features.device)
-        grad_features = torch.empty_like(features)
-        grad_weight = torch.zeros_like(weight)
-        grad_bias = torch.zeros_like(bias)
-        rounded = weight if precision is Precision.FLOAT32 else weight.bfloat16()
-        chunks = -(-len(features) * len(weight) // _LOGITS_A_CHUNK)
-        for h, target, grad_h in zip(
-            features.chunk(chunks), targets.chunk(chunks), grad_features.chunk(chunks), strict=True
-        ):
-            exponentials, mass, shift = _exponentials(h, weight, bias, rounded, precision)
-            picked_weight = weight[target]
-            picked = torch.linalg.vecdot(h, picked_weight) + bias[target]
-            total += (mass.log() + shift - picked).clamp_(min=0).sum(dtype=torch.float64)
-            share = 1 / mass
-            scaled = h * share[:, None]
-            grad_bias.addmv_(exponentials.T, share)
-            if precision is Precision.FLOAT32:
-                torch.mm(exponentials, weight, out=grad_h)
-                grad_weight.addmm_(exponentials.T, scaled)
-            else:
-                exponentials = exponentials.bfloat16()
-                grad_h.copy_(product(exponentials, rounded))
-                grad_weight += product(exponentials.T, scaled.bfloat16())
-            grad_h.mul_(share[:, None]).sub_(picked_weight)
-        grad_weight.index_add_(0, targets, features, alpha=-1)
-        grad_bias.index_add_(0, targets, torch.ones_like(features[:, 0]), alpha=-1)
-        ctx.save_for_backward(grad_features, grad_weight, grad_bias)
+        on_tensor_cores = features.is_cuda and precision is not Precision.FLOAT32
+        summed = _summed_on_tensor_cores if on_tensor_cores else _summed_in_cache
+        total, *gradients = summed(features, weight, bias, targets, precision)
+        ctx.save_for_backward(*gradients)
         return total
 
     @staticmethod
@@ -148,30 +127,91 @@ def _is_safe(mass: Tensor) -> bool:
     return bool(((mass > _SAFE_MASS[0]) & (mass < _SAFE_MASS[1])).all())
 
 
+def _summed_in_cache(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, precision: Precision
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The summed loss and its gradients by features, weight and bias; logits live as long as they are in the cache.
+
+    Σ_n e_nv / s_n, the gradient by the bias, is one further column of the product for the gradient by V.
+    """
+    size = features.shape[1]
+    total = torch.zeros((), dtype=torch.float64, device=features.device)
+    grad_features = torch.empty_like(features)
+    by_types: Tensor | None = None
+    rounded = weight if precision is Precision.FLOAT32 else weight.bfloat16()
+    chunks = -(-len(features) * len(weight) // _LOGITS_A_CHUNK)
+    for h, target, grad_h in zip(
+        features.chunk(chunks), targets.chunk(chunks), grad_features.chunk(chunks), strict=True
+    ):
+        exponentials, mass, shift, mean = _exponentials(h, weight, bias, rounded, precision)
+        picked_weight = weight[target]
+        picked = torch.linalg.vecdot(h, picked_weight) + bias[target]
+        total += (mass.log() + shift - picked).clamp_(min=0).sum(dtype=torch.float64)
+        share = 1 / mass
+        torch.mul(mean, share[:, None], out=grad_h).sub_(picked_weight)
+        scaled = h.new_zeros(exponentials.shape[1], _aligned(size + 1))
+        torch.mul(h, share[:, None], out=scaled[: len(h), :size])
+        scaled[: len(h), size] = share
+        found = product(exponentials, scaled.to(exponentials.dtype)).to(weight.dtype)
+        by_types = found if by_types is None else by_types.add_(found)
+    assert by_types is not None
+    grad_weight, grad_bias = by_types[:, :size].contiguous(), by_types[:, size].contiguous()
+    grad_weight.index_add_(0, targets, features, alpha=-1)
+    grad_bias.index_add_(0, targets, torch.ones_like(features[:, 0]), alpha=-1)
+    return total, grad_features, grad_weight, grad_bias
+
+
+def _aligned(count: int) -> int:
+    return -(-count // _ALIGNED) * _ALIGNED
+
+
 def _exponentials(
     h: Tensor, weight: Tensor, bias: Tensor, rounded: Tensor, precision: Precision
-) -> tuple[Tensor, Tensor, Tensor]:
-    """exp(z - shift) (N, V), its row sums (N), and the shift (N).
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """e = exp(z - shift) as (V, N) and as exact as the products, with N rounded up; its sums Σ_v e_nv (N); the shift
+    (N); and Σ_v e_nv V_v (N, D).
 
-    The shift is 0, or the row maximum where exp(z) leaves the range of float32 (or where finding that out
-    would let a GPU wait).
+    The shift is 0, or the largest logit where exp(z) leaves the range of float32 (or where finding that out would let a
+    GPU wait). Powers of 2 take a processor a third of the time that powers of e do: features and bias are scaled.
     """
+    positions, size = h.shape
+    scaled = h.new_zeros(_aligned(positions), size)
+    torch.mul(h, _LOG2_E, out=scaled[:positions])
+    factors, table = (scaled.bfloat16(), rounded) if precision is Precision.BF16 else (scaled, weight)
+    offsets = (bias * _LOG2_E)[:, None]
+    exponentials = rounded.new_empty(len(weight), len(scaled))
+    types = len(weight) if h.is_cuda else max(1, _LOGITS_IN_CACHE // len(scaled))
+    memory = h.new_empty(min(types, len(weight)), len(scaled))
 
-    def attempt(shifted: bool) -> tuple[Tensor, Tensor, Tensor]:
-        if precision is Precision.BF16:
-            logits = product(h.bfloat16(), rounded.T) + bias  # the sum is float32, whatever the product
-        else:
-            logits = torch.addmm(bias, h, weight.T)
-        shift = logits.amax(1) if shifted else h.new_zeros(len(h))
-        if shifted:
-            logits.sub_(shift[:, None])
-        exponentials = logits.exp_()
-        return exponentials, exponentials.sum(1), shift
+    def sweep() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        parts = (matrix.split(types) for matrix in (table, offsets, rounded, exponentials))
+        for some, offset, narrow, kept in zip(*parts, strict=True):
+            logits = kept if precision is Precision.FLOAT32 else memory[: len(some)]
+            if precision is Precision.BF16:
+                logits.copy_(product(some, factors.T))
+            else:
+                torch.mm(some, factors.T, out=logits)
+            yield logits.add_(offset), narrow, kept
 
-    if h.is_cuda:
-        return attempt(shifted=True)
-    found = attempt(shifted=False)
-    return found if _is_safe(found[1]) else attempt(shifted=True)
+    def attempt(shift: Tensor | None) -> tuple[Tensor, Tensor]:
+        mass, mean = h.new_zeros(len(scaled)), torch.zeros_like(scaled)
+        for logits, narrow, kept in sweep():
+            if shift is not None:
+                logits.sub_(shift)
+            mass += logits.exp2_().sum(0)
+            if precision is Precision.FLOAT32:
+                mean.addmm_(kept.T, narrow)
+            else:
+                mean += product(kept.copy_(logits).T, narrow)
+        return mass[:positions], mean[:positions]
+
+    if not h.is_cuda:
+        mass, mean = attempt(None)
+        if _is_safe(mass):
+            return exponentials, mass, torch.zeros_like(mass), mean
+    shift = torch.stack([logits.amax(0) for logits, *_ in sweep()]).amax(0)
+    mass, mean = attempt(shift)
+    return exponentials, mass, shift[:positions] / _LOG2_E, mean
 
 
 def _types_a_chunk(features: Tensor) -> int:

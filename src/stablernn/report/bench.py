@@ -39,6 +39,7 @@ _HEADS = (
     "projection %",
     "GFLOP/s",
     "of ceiling %",
+    "products %",
     "memory MB",
     "plain MB",
 )
@@ -148,6 +149,7 @@ def _row(case: Mapping[str, Any], contender: str, ceilings: Mapping[str, float])
         *shares,
         f"{reached / 1e9:.0f}",
         f"{100 * reached / ceiling:.0f}",
+        f"{100 * alone / ours:.0f}" if (alone := case.get("products_seconds", {}).get(contender)) else "",
         f"{case['memory'][contender] / 1e6:.0f}",
         f"{case['memory']['plain'] / 1e6:.0f}",
     ]
@@ -175,7 +177,8 @@ def bench_markdown(measured: Mapping[str, Any], goals: Sequence[Mapping[str, Any
         "feed-forward model cuts a window for every position), in a process with the C library's own memory settings. "
         "Medians of alternating steps in one process. *at most*: plain / ours if the step were nothing but its matrix "
         f"products at the highest rate measured here ({_rates(measured['ceiling'])}). *memory*: what a step takes at "
-        "its peak beyond the weights.",
+        "its peak beyond the weights. *products*: the time of the step's matrix products alone, in the same precision "
+        "and the same rounds, as a share of the step.",
         "",
         *(_verdict(measured, goal) for goal in goals if goal.get("device", "") in measured["hardware"]),
         *(_packed(measured, name, rates) for name, rates in measured.get("packed", {}).items()),
@@ -218,6 +221,16 @@ def _verdict(measured: Mapping[str, Any], goal: Mapping[str, Any]) -> str:
         share = case["parts"]["projection"] / sum(case["parts"].values())
         met = "met" if share <= goal["projection_share"] else "missed"
         return f"- {goal['case']}: projection {share:.1%} of the step, goal {goal['projection_share']:.0%}: {met}"
+    if "products_share" in goal:
+        alone = case.get("products_seconds", {}).get(goal["precision"])
+        if alone is None:
+            return f"- {goal['case']}: products alone not measured here"
+        share = alone / case["seconds"][goal["precision"]]
+        met = "met" if share >= goal["products_share"] else "missed"
+        return (
+            f"- {goal['case']}, precision={goal['precision']}: products {share:.0%} of the step, goal "
+            f"{goal['products_share']:.0%}: {met}"
+        )
     seconds = case["seconds"]
     if "packed" in goal:
         best = max(measured["packed"].get(goal["case"], {"1": 0.0}).values())

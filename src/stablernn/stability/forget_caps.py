@@ -32,14 +32,40 @@ def cap_forget_gates(cell: LSTMCell, inputs: Tensor | None, caps: Tensor) -> Non
         sums = drive.abs().sum(1)
         drive.mul_(torch.where(sums > room, room * _INSIDE / sums, 1.0)[:, None])
         return
-    squares = drive.square().sum(1) + torch.finfo(drive.dtype).tiny
+    if inputs.is_cuda:
+        _cap_without_a_look(inputs, drive, room)
+        return
     for words in inputs.split(_WORDS_A_CHUNK):
-        for _ in range(_CORRECTIONS):
-            beyond = (words @ drive.T - room).clamp_min_(0)
-            if not beyond.is_cuda and not bool(beyond.any()):
-                break
-            words -= (beyond / squares) @ drive
-        else:
-            rounding = 1e-6 * (words.abs() @ drive.abs().T)
-            reach = ((words @ drive.T + rounding) / room).amax(1)
-            words.mul_(torch.where(reach > 1, 1 / reach, 1.0)[:, None])
+        _give_way(words, drive, room)
+
+
+def _cap_without_a_look(inputs: Tensor, drive: Tensor, room: Tensor) -> None:
+    """One product over all words finds the thousands that open a gate farthest, and those give way.
+
+    Any further word beyond its room is scaled. So the cost does not depend on how many there are, and no number is
+    looked at.
+    """
+    reach = torch.cat([_reach(words, drive, room) for words in inputs.split(_WORDS_A_CHUNK)])
+    farthest = reach.topk(min(len(inputs), _WORDS_A_CHUNK)).indices
+    words = inputs[farthest]
+    _give_way(words, drive, room)
+    inputs.mul_(torch.where(reach > 1, 1 / reach, 1.0)[:, None])
+    inputs.index_copy_(0, farthest, words)
+
+
+def _give_way(words: Tensor, drive: Tensor, room: Tensor) -> None:
+    """Move words (n, E) until U_f x (n, D) is within ``room`` (D,), in place."""
+    squares = drive.square().sum(1) + torch.finfo(drive.dtype).tiny
+    for _ in range(_CORRECTIONS):
+        beyond = (words @ drive.T - room).clamp_min_(0)
+        if not beyond.is_cuda and not bool(beyond.any()):
+            return
+        words -= (beyond / squares) @ drive
+    reach = _reach(words, drive, room)
+    words.mul_(torch.where(reach > 1, 1 / reach, 1.0)[:, None])
+
+
+def _reach(words: Tensor, drive: Tensor, room: Tensor) -> Tensor:
+    """The largest share of its room that U_f x takes, rounded up, for each word (n,)."""
+    rounding = 1e-6 * torch.linalg.vector_norm(words, dim=1)[:, None] * torch.linalg.vector_norm(drive, dim=1)
+    return ((words @ drive.T + rounding) / room).amax(1)

@@ -1,5 +1,6 @@
 """Constraints on the 2-norm of a recurrent matrix, and clipping of singular values without an SVD."""
 
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -24,7 +25,7 @@ _FARTHEST = 60
 _FARTHEST_OF_GRAM = 1e4
 _LARGEST_ENTRY = 1e4  # the Gram matrix of a Gram matrix of such entries is still far from float32's largest number
 _SIGN_FROM = 1e-5  # the sign of an eigenvalue is known from this part of the largest on; below it does not matter
-_ROOT_ROUNDS = 12
+_ROOT_FROM = 1 / 128  # the least root of an eigenvalue: 1 / 60, and the largest one is bounded from above
 _BALANCINGS = 200
 _SQUARINGS = 20
 # From this size on it pays to look for the few singular values beyond the limit: in a block of a fifth of the size, by
@@ -253,7 +254,7 @@ def clip_factor(gram: Tensor, bound: float) -> Tensor:
     max(G, b²) = b² + (Y + |Y|) / 2 with Y = G - b² and |Y| = Y sign(Y). The sign comes from Newton's and Schulz's
     iteration with the scaling of Chen & Chow (2014); an eigenvalue so near to zero that its sign stays open adds no
     more than itself to the error. The inverse root is the coupled iteration of the same name (Higham 2008, section
-    6.7).
+    6.7), scaled likewise.
 
     Args:
         gram: symmetric positive semidefinite, (D, D) float32.
@@ -268,20 +269,26 @@ def clip_factor(gram: Tensor, bound: float) -> Tensor:
     scale = torch.clamp(largest - bound**2, min=bound**2)
     difference = gram - bound**2 * identity
     sign = difference / scale
-    low = _SIGN_FROM
-    while low < 1 - 1e-4:
-        step = (3 / (1 + low + low**2)) ** 0.5
+    for step in _scales(_SIGN_FROM, 1 - 1e-4):
         sign = 1.5 * step * sign - (0.5 * step**3) * (sign @ (sign @ sign))
-        low = 0.5 * step * low * (3 - (step * low) ** 2)
     positive = (difference + difference @ sign) / 2
     positive = (positive + positive.T) / 2
     # Z / (largest + b²) has its eigenvalues in (0, 1], where the iteration converges.
     total = torch.clamp(largest, min=bound**2) + bound**2 * 1e-3
     y, z = (bound**2 * identity + positive) / total, identity
-    for _ in range(_ROOT_ROUNDS):
-        correction = 1.5 * identity - 0.5 * (z @ y)
-        y, z = y @ correction, correction @ z
+    for number, step in enumerate(_scales(_ROOT_FROM, 1 - 1e-6)):
+        squares = z @ y if number else y
+        correction = 1.5 * step * identity - (0.5 * step**3) * squares
+        y, z = y @ correction, correction @ z if number else correction
     return bound / total.sqrt() * z
+
+
+def _scales(low: float, end: float) -> Iterator[float]:
+    """The scales of Newton's and Schulz's iteration that bring all of [low, 1] beyond ``end`` soonest."""
+    while low < end:
+        step = (3 / (1 + low + low**2)) ** 0.5
+        yield step
+        low = 0.5 * step * low * (3 - (step * low) ** 2)
 
 
 def balance(matrix: Tensor) -> Tensor:
