@@ -16,6 +16,7 @@ from stablernn.stability.cascade import LSTMCascade
 from stablernn.stability.certificates import diameter, summarise
 from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
 from stablernn.stability.constraints import Unconstrained, project
+from stablernn.stability.gates import GateBounds, coupled
 from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.output_gate import LSTMOutputGate
 from stablernn.stability.rates import MOST_PLACES, levels
@@ -206,3 +207,10 @@ def test_zeros_inside_the_groups_of_a_cascade_do_not_cost_its_limit(groups, limi
         assert certificate.holds
         assert certificate.rate <= limit * (1 + 1e-6)
     assert many > 2
+
+
+def test_coupled_bounds_of_a_unit_without_memory_are_numbers():
+    """Where nothing is ever written, c is 0 and so is what would be divided by it."""
+    nothing, half = torch.zeros(1, dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64)
+    bounds = GateBounds(nothing, half, nothing, half, nothing, nothing, nothing, nothing, nothing, nothing)
+    assert all(bool(torch.as_tensor(part).isfinite().all()) for part in coupled(bounds))

@@ -17,11 +17,12 @@ from stablernn.config import digest, make, result_options, run_id
 from stablernn.data import hub
 from stablernn.data.corpora import WordCorpus
 from stablernn.data.splits import SPLITS
-from stablernn.errors import ConfigurationError, DataError, RecordError
+from stablernn.errors import CheckpointError, ConfigurationError, DataError, RecordError
 from stablernn.published import PUBLISHED
 from stablernn.record import RECORD_FILE, read_record
 from stablernn.report.load import sections
 from stablernn.report.perplexity import table
+from stablernn.training import checkpoint
 from stablernn.training.grids import winner_file
 from stablernn.training.run import run
 from stablernn.training.sweep import expand
@@ -389,3 +390,14 @@ def test_what_is_composed_in_a_frozen_sweep_is_what_conf_was_and_the_copy_goes(t
     assert compose("train", []).training.clip == 0.25
     assert not (tmp_path / "runs").exists()
     assert CONFIG_FOLDER.is_dir()
+
+
+def test_the_checkpoint_alone_of_another_text_is_not_resumed_either(own, texts):
+    """Nothing else in the folder tells it: no record, no progress."""
+    a, b = own(texts[0], "training.pause_after=1", "training.epochs=2"), own(texts[1], "training.epochs=2")
+    target = Path(b.runs) / run_id(b)
+    source = Path(a.runs) / run(a).id / checkpoint.LAST
+    target.mkdir()
+    shutil.copy(source, target)
+    with pytest.raises(CheckpointError, match="is of another run or of other data"):
+        run(b)

@@ -516,7 +516,7 @@ def test_linear_systems_are_counted_on_either_side_of_one(tmp_path, left, label,
 
 def taught(folder, error, **teacher):
     """Leaves what gradient descent on a matrix would."""
-    options = {"kind": "matrix", "seed": 0, "lengths": [5], "length": 64, "steps": 9} | teacher
+    options = {"kind": "matrix", "seed": 0, "size": 4, "rate": 1.0, "lengths": [5], "length": 64, "steps": 9} | teacher
     descent = {"updates": [0, 9], "error": [1.0, error], "distance": [[0.0], [0.1]]}
     result = {"options": options, "step_sizes": [1.0], "errors": [0.5], "best": descent, "proven": None}
     write_json(folder / "linear_systems" / f"m{'-'.join(map(str, teacher.values()))}.json", result)
