@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from stablernn.compose import compose
+from stablernn.compose import compose_all
 from stablernn.data.markov import EmbeddedCorpus
 from stablernn.files import write_json
 from stablernn.report.evidence import gather
@@ -96,12 +96,19 @@ SMALL = [
 ]
 
 
+@pytest.fixture(scope="session")
+def composed() -> dict:
+    """What ``small`` composed before: Hydra takes a tenth of a second for each."""
+    return {}
+
+
 @pytest.fixture
-def small(tmp_path):
+def small(tmp_path, composed):
     """Composes a run of a second or so below the test's own folder."""
 
     def configure(*overrides: str):
-        return compose("train", [*SMALL, f"runs={tmp_path / 'runs'}", *overrides])
+        job = [*SMALL, f"runs={tmp_path / 'runs'}", *overrides]
+        return compose_all("train", [job], composed)[0]
 
     return configure
 

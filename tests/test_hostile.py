@@ -74,15 +74,10 @@ NAMES = ["dataset.name", "model.name", "head.name", "stability.name", "approxima
 # ---- names
 
 
-@pytest.fixture(scope="module")
-def composed():
-    return compose("train", SMALL)
-
-
 @pytest.mark.parametrize("option", NAMES)
 @pytest.mark.parametrize("name", HOSTILE, ids=repr)
-def test_a_name_is_refused_where_it_is_set(option, name, composed):
-    config = composed.copy()
+def test_a_name_is_refused_where_it_is_set(option, name, small):
+    config = small()
     group, key = option.split(".")
     config[group][key] = name
     with pytest.raises(ConfigurationError, match=rf"^{option}=") as caught:

@@ -95,15 +95,22 @@ def compose(config_name: str, overrides: list[str], with_hydra: bool = False) ->
         raise ConfigurationError(explain(error, config_name)) from None
 
 
-def compose_all(config_name: str, jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
+def compose_all(
+    config_name: str, jobs: Sequence[Sequence[str]], shared: dict[tuple[str, ...], DictConfig] | None = None
+) -> list[DictConfig]:
     """``compose`` for every job of a sweep: those that differ in plain values alone share one composition.
+
+    Args:
+        config_name: see ``compose``.
+        jobs: the overrides of each.
+        shared: compositions of earlier calls for the same ``config_name``, to which this one adds its own.
 
     Raises:
         ConfigurationError: the overrides of a job do not fit.
     """
     groups = {path.relative_to(_composed_from).as_posix() for path in _composed_from.rglob("*") if path.is_dir()}
     parser = OverridesParser.create()
-    shared: dict[tuple[str, ...], DictConfig] = {}
+    shared = {} if shared is None else shared
     found = []
     for job in jobs:
         parsed = list(zip(job, parser.parse_overrides(list(job)), strict=True))
