@@ -606,7 +606,7 @@ def test_a_stream_serves_the_next_run_and_never_two_at_once(monkeypatch, caplog)
         monkeypatch.setattr("stablernn.training.pack.log.propagate", True)
         assert list(run_packed(configs, 100)) == [(None, "")] * 40
     assert len(made) <= streams.STREAMS
-    assert "at_once=40: PyTorch has 32 streams on a GPU, so 32 runs share it at a time" in caplog.text
+    assert "at_once=40: a GPU has 32 streams in PyTorch, and a run needs one: that many at a time" in caplog.text
 
 
 def test_a_capture_that_fails_leaves_stream_and_generator_as_they_were(monkeypatch):

@@ -76,7 +76,7 @@ def trial(name: str) -> None:
             state = step(x, x, state)
         nats, updates = step.collect()
         if updates != 5:
-            raise RuntimeError(f"{updates} updates of 5 were finite, and the loss came to {nats}")
+            raise RuntimeError(f"finite were {updates} of 5 updates, and the loss came to {nats}")
         step.release()
 
 

@@ -113,5 +113,5 @@ def _check(configs: Sequence[DictConfig]) -> None:
 def _no_more_than_streams(at_once: int, configs: Sequence[DictConfig]) -> int:
     if at_once <= STREAMS or not torch.cuda.is_available() or configs[0].device == "cpu":
         return at_once
-    log.warning(f"at_once={at_once}: PyTorch has {STREAMS} streams on a GPU, so {STREAMS} runs share it at a time")
+    log.warning(f"at_once={at_once}: a GPU has {STREAMS} streams in PyTorch, and a run needs one: that many at a time")
     return STREAMS
