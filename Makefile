@@ -17,7 +17,8 @@ help:  ## list the targets
 	@echo "                   weight_distance|all, or a diagnostic alone: contraction|"
 	@echo "                   gradient_horizon|truncation|ngram|linear_systems"
 	@echo "             DATASET=embedded|wikitext2|wikitext103|ptb, or your own text:"
-	@echo "                   DATASET=text_folder OVERRIDES=\"dataset.path=folder dataset.name=mine\""
+	@echo "                   DATASET=text_folder"
+	@echo "                   OVERRIDES=\"dataset.path=folder dataset.name=mine\""
 	@echo "             OVERRIDES=\"tracking=none threads=1\" (further options of all runs)"
 	@echo "             PUBLISH=1 (into results/ and README.md; else into runs/report)"
 	@echo "             PLAN=1 (the plan with its estimate alone)"
@@ -35,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(READY)  ## the tests (under 5 minutes; long: .venv/bin/pytest -m slow)
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 check: $(READY)  ## ruff, its formatter, pyright
 	@$(BIN)/ruff check .
