@@ -62,7 +62,6 @@ _DONE: set[tuple[str, ...]] = set()  # what a run is made of, as experiments dif
 SMOKED = [pytest.param(name, marks=[pytest.mark.slow] if name.endswith("_paper") else []) for name in EXPERIMENTS]
 
 
-@pytest.mark.xdist_group("experiments")  # one process knows which parts it has run
 @pytest.mark.parametrize("experiment", SMOKED)
 def test_every_experiment_runs_at_smoke(experiment, tmp_path):
     shrunk = [*SMALL, "dataset=embedded", "training.max_updates=2", "truncation.k=3", "seed=0", "model.dropout=0"]

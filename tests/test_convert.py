@@ -82,7 +82,6 @@ shapes = st.tuples(st.sampled_from([1, 2, K - 1, K, K + 1, 19]), st.integers(1, 
 EXPORTED = [pytest.param(*kind, marks=[pytest.mark.slow] if kind == (RNNCell, 2) else []) for kind in KINDS]
 
 
-@pytest.mark.xdist_group("exported")  # one process makes the programs
 @pytest.mark.parametrize(("cell", "layers"), EXPORTED)
 def test_the_exported_network_is_the_truncated_model_at_any_time_and_batch(cell, layers, exported):
     forms = [Unrolled(network(cell, layers), K), *exported(cell, layers)]
@@ -101,7 +100,6 @@ def test_the_exported_network_is_the_truncated_model_at_any_time_and_batch(cell,
     check()
 
 
-@pytest.mark.xdist_group("exported")
 @pytest.mark.parametrize("wrong", [-1, -TYPES, TYPES, TYPES + 3, -TYPES - 1, -TYPES - 5])
 @pytest.mark.parametrize("cell", [RNNCell, LSTMCell])
 def test_an_id_that_is_no_word_is_refused_in_every_form(cell, wrong, exported):
@@ -117,7 +115,6 @@ def test_an_id_that_is_no_word_is_refused_in_every_form(cell, wrong, exported):
             pytest.fail(f"{name} takes {wrong}: {form(words).shape}")
 
 
-@pytest.mark.xdist_group("exported")
 def test_streams_down_and_time_across_is_refused_where_the_state_tells_and_said_where_nothing_does(exported, tmp_path):
     import onnx
 
@@ -173,7 +170,6 @@ def test_every_k_unrolls_to_the_truncated_model(kind, k, steps, batch):
         assert_close(Unrolled(model, k)(words), log_probabilities(feedforward(model, k), words)[0], rtol=0, atol=2e-5)
 
 
-@pytest.mark.xdist_group("exported")
 def test_a_stream_scored_in_overlapping_pieces_is_the_stream(exported):
     words = torch.randint(TYPES, (23, 2))
     for program in exported(LSTMCell, 2):
