@@ -35,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(READY)  ## the tests (under 5 minutes; long: .venv/bin/pytest -m slow)
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 check: $(READY)  ## ruff, its formatter, pyright
 	@$(BIN)/ruff check .

@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 import random
@@ -24,6 +25,12 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.register_profile("search", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_finish():
+    """Modules live as long as the tests: the garbage collector need not go through all of them, again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
