@@ -20,11 +20,14 @@ from stablernn.compose import CONFIG_FOLDER, compose, compose_all
 from stablernn.config import digest, identity, make, run_id
 from stablernn.errors import ConfigurationError
 from stablernn.kinds import check_kinds
+from stablernn.models import cells, language_model
+from stablernn.models.cells import LSTMCell
 from stablernn.parts import SearchPart
 from stablernn.report.load import STUDIES
 from stablernn.reproduce import studies_of
 from stablernn.signatures import as_taken, hints
 from stablernn.stability.constraints import Constraint
+from stablernn.targets import ALIASES, alias, find_target
 from stablernn.training.build import build
 from stablernn.training.grids import winner_file
 from stablernn.training.run import run
@@ -536,3 +539,23 @@ def test_the_list_of_targets_fits_a_terminal():
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert max(map(len, said.splitlines())) <= 80
     assert {*re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M)} <= {*re.findall(r"make (\w+)", said)}
+
+
+def test_a_class_that_moves_keeps_the_ids_of_its_runs(monkeypatch):
+    """Runs know it by its alias: where it lies now they have the same id, and old records are still read."""
+    there = compose("train", ["model=lstm"])
+    before = run_id(there), digest(identity(there))
+    here = compose("train", ["model=lstm", "model.cell._target_=stablernn.models.language_model.LSTMCell"])
+    monkeypatch.setattr(language_model, "LSTMCell", LSTMCell, raising=False)
+    assert run_id(here) != before[0], "an alias is needed"
+    monkeypatch.setitem(ALIASES, "stablernn.models.cells.LSTMCell", "stablernn.models.language_model.LSTMCell")
+    monkeypatch.delattr(cells, "LSTMCell")  # it has moved
+    for config in (here, there):
+        assert (run_id(config), digest(identity(config))) == before
+        assert make(config.model.cell).func is LSTMCell
+    assert there.model.cell._target_ == "stablernn.models.cells.LSTMCell", "a configuration stays as it is"
+
+
+def test_an_alias_stands_for_one_class():
+    assert len({find_target("option", known) for known in ALIASES}) == len(ALIASES)
+    assert {alias(path) for path in ALIASES.values()} == set(ALIASES)

@@ -1,5 +1,6 @@
 """The typed configuration: what every option is, which of them make a run what it is, and the run's id."""
 
+import copy
 import hashlib
 import json
 import typing
@@ -15,7 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from stablernn.errors import ConfigurationError, StableRNNError
 from stablernn.signatures import as_taken, hints
-from stablernn.targets import find_target, targets
+from stablernn.targets import alias, find_target, path_of, targets
 
 
 @dataclass
@@ -187,12 +188,13 @@ def digest(identity: Mapping[str, Any]) -> str:
 
 
 def _as_taken(node: Any) -> Any:
-    """``signatures.as_taken`` for the options of every ``_target_`` below a resolved node."""
+    """``signatures.as_taken`` for the options of every ``_target_`` below a resolved node, which goes by its alias."""
     if not isinstance(node, dict):
         return node
     taken = {key: _as_taken(value) for key, value in node.items()}
     if "_target_" not in node:
         return taken
+    taken["_target_"] = alias(node["_target_"])
     try:
         wants = hints(find_target("_target_", node["_target_"]))
     except ConfigurationError:  # it is for ``check`` to refuse it
@@ -222,10 +224,12 @@ def _prefix(config: DictConfig) -> str:
 
 def make(node: DictConfig) -> Any:
     """``hydra.utils.instantiate`` of what ``stablernn.targets`` admits, with this package's own errors handed on."""
-    for option, target in targets(node):
+    here = copy.deepcopy(node)
+    for option, target in targets(here):
         find_target(f"{option}._target_".lstrip("."), target["_target_"])
+        target["_target_"] = path_of(target["_target_"])
     try:
-        return instantiate(node, **_folders(node))
+        return instantiate(here, **_folders(here))
     except InstantiationException as error:
         if isinstance(error.__cause__, StableRNNError):
             raise error.__cause__ from None

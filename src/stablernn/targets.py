@@ -11,6 +11,10 @@ from stablernn.errors import ConfigurationError
 
 PACKAGES = (__name__.partition(".")[0], "torch.optim")
 
+# Where a class lies, by its alias: the name under which runs know it. An alias is part of their ids, so it never
+# changes; a class that moves changes the path beside it.
+ALIASES: dict[str, str] = {}
+
 
 def find_target(option: str, name: Any) -> Callable:
     """The class or function that the option ``option`` names.
@@ -25,12 +29,22 @@ def find_target(option: str, name: Any) -> Callable:
     if not isinstance(name, str) or not _inside(name):
         raise ConfigurationError(f"{option}={name} lies outside {where}: it is not imported")
     try:
-        found = get_object(name)
+        found = get_object(path_of(name))
     except Exception:
         raise ConfigurationError(f"{option}={name} does not exist") from None
     if not (inspect.isclass(found) or inspect.isfunction(found)) or not _inside(f"{found.__module__}."):
         raise ConfigurationError(f"{option}={name} is no class or function of {where}")
     return found
+
+
+def alias(name: Any) -> Any:
+    """The name by which a class enters the identity of a run: its alias, or the name itself if it has none."""
+    return next((known for known, path in ALIASES.items() if path == name), name)
+
+
+def path_of(name: Any) -> Any:
+    """Where the class lies that has this alias; a name that is no alias is its own path."""
+    return ALIASES.get(name, name) if isinstance(name, str) else name
 
 
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
