@@ -6,18 +6,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stablernn.analysis.analyse import Analysis, analyse, is_missing
 from stablernn.analysis.estimate import analysis_seconds
-from stablernn.checks import check_targets
-from stablernn.cli import main
-from stablernn.config import make
-from stablernn.console import console, display, duration
+from stablernn.analysis.runner import Analysis, analyse, is_missing
+from stablernn.config.instantiate import make
+from stablernn.config.validate import check_targets
+from stablernn.experiments.command_line import main
 from stablernn.report.drawing import export
 from stablernn.report.load import by_text
 from stablernn.report.write import rich_table
 from stablernn.training.build import pick_device
 from stablernn.training.trained import Trained, find_runs
-from stablernn.wording import counted
+from stablernn.utils.console import console, display, duration
+from stablernn.utils.wording import counted
 
 
 def analyze(options: DictConfig) -> None:

@@ -2,14 +2,14 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.analysis.bench import Benchmarks
-from stablernn.cli import main
-from stablernn.console import console, display, log, open_bar
-from stablernn.places import located
-from stablernn.report.bench import write_bench
-from stablernn.report.large import write_large
-from stablernn.report.traffic import write_traffic
+from stablernn.benchmarks.suite import Benchmarks
+from stablernn.experiments.command_line import main
+from stablernn.experiments.destinations import located
+from stablernn.report.sections.bench import write_bench
+from stablernn.report.sections.large import write_large
+from stablernn.report.sections.traffic import write_traffic
 from stablernn.training.build import pick_device
+from stablernn.utils.console import console, display, log, open_bar
 
 
 def bench(options: DictConfig) -> None:

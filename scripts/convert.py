@@ -4,14 +4,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.analysis.convert import Conversion
-from stablernn.cli import main
-from stablernn.console import console, display
-from stablernn.errors import ConfigurationError
-from stablernn.report.convert import conversion_table
+from stablernn.analysis.conversion.convert import Conversion
+from stablernn.experiments.command_line import main
+from stablernn.report.sections.convert import conversion_table
 from stablernn.report.write import rich_table
 from stablernn.training.build import pick_device
 from stablernn.training.trained import find_runs
+from stablernn.utils.console import console, display
+from stablernn.utils.errors import ConfigurationError
 
 
 def convert(options: DictConfig) -> None:

@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from stablernn.console import configure_logging
-from stablernn.training import lease
+from stablernn.experiments import lease
+from stablernn.utils.console import configure_logging
 
 if __name__ == "__main__":
     configure_logging()

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stablernn.analysis.linear_systems import carry_out
-from stablernn.checks import check_targets
-from stablernn.cli import main
-from stablernn.config import make
-from stablernn.console import console, display, open_bar
-from stablernn.places import located
+from stablernn.analysis.linear.matrix import carry_out
+from stablernn.config.instantiate import make
+from stablernn.config.validate import check_targets
+from stablernn.experiments.command_line import main
+from stablernn.experiments.destinations import located
 from stablernn.report.write import print_linear_systems, write_linear_systems
+from stablernn.utils.console import console, display, open_bar
 
 
 def linear_systems(options: DictConfig) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stablernn.cli import main
-from stablernn.console import console
+from stablernn.experiments.command_line import main
 from stablernn.report.serve import serve
 from stablernn.report.write import print_report, write_report
+from stablernn.utils.console import console
 
 
 def report(options: DictConfig) -> None:

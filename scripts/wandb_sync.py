@@ -4,10 +4,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stablernn.cli import main
-from stablernn.console import log
-from stablernn.dashboards.service import check_service
-from stablernn.dashboards.sync import conclude, sync, to_sync
+from stablernn.experiments.command_line import main
+from stablernn.monitoring.service import check_service
+from stablernn.monitoring.sync import conclude, sync, to_sync
+from stablernn.utils.console import log
 
 
 def wandb_sync(options: DictConfig) -> None:

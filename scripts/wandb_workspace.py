@@ -4,15 +4,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stablernn.cli import main
-from stablernn.console import console
-from stablernn.dashboards.service import check_service, within
-from stablernn.errors import ConfigurationError
+from stablernn.experiments.command_line import main
+from stablernn.monitoring.service import check_service, within
+from stablernn.utils.console import console
+from stablernn.utils.errors import ConfigurationError
 
 
 def wandb_workspace(options: DictConfig) -> None:
     try:
-        from stablernn.dashboards.workspace import Dashboard, push
+        from stablernn.monitoring.workspace import Dashboard, push
     except ImportError as error:
         raise ConfigurationError(f"{error.name} is not installed: pip install 'stablernn[dashboards]'") from None
     only = {f"{group}.name": name for group, name in options.only.items() if name}

@@ -12,11 +12,11 @@ import pytest
 import torch
 from hypothesis import settings
 
-from stablernn.compose import compose_all
-from stablernn.data.markov import EmbeddedCorpus
-from stablernn.files import write_json
+from stablernn.config.compose import compose_all
 from stablernn.report.evidence import gather
 from stablernn.report.verdicts import CLAIMS
+from stablernn.tasks.embedded import EmbeddedCorpus
+from stablernn.utils.files import write_json
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from stablernn.analysis.convert import Conversion
+from stablernn.analysis.conversion.convert import Conversion
 from stablernn.analysis.truncation import truncation_curve
-from stablernn.checks import check
-from stablernn.compose import compose
-from stablernn.config import identity, make, run_id
-from stablernn.errors import ConfigurationError
-from stablernn.models.adaptive import AdaptiveSoftmax
+from stablernn.config.compose import compose
+from stablernn.config.identity import identity, run_id
+from stablernn.config.instantiate import make
+from stablernn.config.validate import check
+from stablernn.models.heads.adaptive_softmax import AdaptiveSoftmax
 from stablernn.models.precision import Precision
 from stablernn.report.load import sections
 from stablernn.stability import certify
@@ -24,6 +24,7 @@ from stablernn.training.build import build_for
 from stablernn.training.evaluate import score
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.errors import ConfigurationError
 
 TYPES, SIZE, CUTOFFS = 60, 64, [10, 25, 40]
 ADAPTIVE = ["head=adaptive", "head.softmax.cutoffs=[20,60,120]"]

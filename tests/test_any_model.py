@@ -8,19 +8,26 @@ import numpy as np
 import pytest
 import torch
 
-from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.language_model import build_language_model
-from stablernn.models.unroll import Recurrent
+from stablernn.models.recurrent import Recurrent
 from stablernn.stability import certify
-from stablernn.stability.cascade import LSTMCascade
 from stablernn.stability.certificates import diameter, summarise
-from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
-from stablernn.stability.constraints import Unconstrained, project
-from stablernn.stability.gates import GateBounds, coupled
-from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
-from stablernn.stability.output_gate import LSTMOutputGate
-from stablernn.stability.rates import MOST_PLACES, levels
-from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall
+from stablernn.stability.constraints.base import Unconstrained, project
+from stablernn.stability.constraints.cascade import LSTMCascade
+from stablernn.stability.constraints.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.constraints.output_gate import LSTMOutputGate
+from stablernn.stability.constraints.small_gain import (
+    LSTMComparison,
+    LSTMCoupled,
+    LSTMGatedLinear,
+    LSTMRowwise,
+    LSTMSpectral,
+)
+from stablernn.stability.constraints.spectral import RNNDiagonal, SpectralNormBall
+from stablernn.stability.proofs.gates import GateBounds, coupled
+from stablernn.stability.proofs.rates import MOST_PLACES, levels
 
 LIMITED = {
     RNNCell: [SpectralNormBall, RNNDiagonal],

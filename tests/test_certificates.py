@@ -12,21 +12,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from stablernn.models.cells import Cell, LSTMCell, LSTMState, RNNCell, State, map_state
+from stablernn.models.cells.base import Cell
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.cells.state import LSTMState, State, map_state
+from stablernn.models.feed_forward import truncated_states
 from stablernn.models.language_model import build_language_model
-from stablernn.models.truncated import truncated_states
-from stablernn.models.unroll import Recurrent
+from stablernn.models.recurrent import Recurrent
 from stablernn.stability import certify
-from stablernn.stability.cascade import LSTMCascade
 from stablernn.stability.certificates import diameter, summarise
-from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
-from stablernn.stability.constraints import project
-from stablernn.stability.contractions import Contraction
-from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
-from stablernn.stability.output_gate import LSTMOutputGate
-from stablernn.stability.proofs import prove
-from stablernn.stability.rates import levels
-from stablernn.stability.spectral import SpectralNormBall, balance
+from stablernn.stability.constraints.base import project
+from stablernn.stability.constraints.cascade import LSTMCascade
+from stablernn.stability.constraints.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.constraints.output_gate import LSTMOutputGate
+from stablernn.stability.constraints.small_gain import (
+    LSTMComparison,
+    LSTMCoupled,
+    LSTMGatedLinear,
+    LSTMRowwise,
+    LSTMSpectral,
+)
+from stablernn.stability.constraints.spectral import SpectralNormBall, balance
+from stablernn.stability.proofs.norms import Contraction
+from stablernn.stability.proofs.prove import prove
+from stablernn.stability.proofs.rates import levels
 
 seeds = st.integers(0, 2**31)
 _TOLERANCE = 1 + 1e-7  # the attack computes in float64, and its own differences round

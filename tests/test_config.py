@@ -14,24 +14,26 @@ from conftest import ROOT, SMALL
 from faults.children import script
 from omegaconf import OmegaConf
 
-from stablernn.analysis.bench import Benchmarks
-from stablernn.checks import check
-from stablernn.compose import CONFIG_FOLDER, compose, compose_all
-from stablernn.config import digest, identity, make, run_id
-from stablernn.errors import ConfigurationError
-from stablernn.kinds import check_kinds
-from stablernn.models import cells, language_model
-from stablernn.models.cells import LSTMCell
-from stablernn.parts import SearchPart
+from stablernn.benchmarks.suite import Benchmarks
+from stablernn.config.compose import CONFIG_FOLDER, compose, compose_all
+from stablernn.config.identity import digest, identity, run_id
+from stablernn.config.instantiate import make
+from stablernn.config.kinds import check_kinds
+from stablernn.config.signatures import as_taken, hints
+from stablernn.config.targets import ALIASES, alias, find_target
+from stablernn.config.validate import check
+from stablernn.experiments.grids import winner_file
+from stablernn.experiments.reproduce import studies_of
+from stablernn.experiments.sweep import expand
+from stablernn.experiments.sweep_part import SearchPart
+from stablernn.models import language_model
+from stablernn.models.cells import lstm
+from stablernn.models.cells.lstm import LSTMCell
 from stablernn.report.load import STUDIES
-from stablernn.reproduce import studies_of
-from stablernn.signatures import as_taken, hints
-from stablernn.stability.constraints import Constraint
-from stablernn.targets import ALIASES, alias, find_target
+from stablernn.stability.constraints.base import Constraint
 from stablernn.training.build import build
-from stablernn.training.grids import winner_file
 from stablernn.training.run import run
-from stablernn.training.sweep import expand
+from stablernn.utils.errors import ConfigurationError
 
 GROUPS = [
     f"{path.parent.relative_to(CONFIG_FOLDER)}={path.stem}"
@@ -356,7 +358,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("overrides", "message"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
 def test_a_mistake_is_a_configuration_or_data_error_that_says_so_and_leaves_nothing(overrides, message, tmp_path):
-    from stablernn.errors import StableRNNError
+    from stablernn.utils.errors import StableRNNError
 
     with pytest.raises(StableRNNError) as caught:
         run(compose("train", ["tracking=none", f"runs={tmp_path / 'runs'}", *overrides]))
@@ -543,17 +545,17 @@ def test_the_list_of_targets_fits_a_terminal():
 
 def test_a_class_that_moves_keeps_the_ids_of_its_runs(monkeypatch):
     """Runs know it by its alias: where it lies now they have the same id, and old records are still read."""
-    there = compose("train", ["model=lstm"])
-    before = run_id(there), digest(identity(there))
-    here = compose("train", ["model=lstm", "model.cell._target_=stablernn.models.language_model.LSTMCell"])
+    known, new = "stablernn.models.cells.LSTMCell", "stablernn.models.language_model.LSTMCell"
+    before = run_id(compose("train", ["model=lstm"]))
+    here, old = (compose("train", ["model=lstm", f"model.cell._target_={path}"]) for path in (new, known))
     monkeypatch.setattr(language_model, "LSTMCell", LSTMCell, raising=False)
-    assert run_id(here) != before[0], "an alias is needed"
-    monkeypatch.setitem(ALIASES, "stablernn.models.cells.LSTMCell", "stablernn.models.language_model.LSTMCell")
-    monkeypatch.delattr(cells, "LSTMCell")  # it has moved
-    for config in (here, there):
-        assert (run_id(config), digest(identity(config))) == before
+    assert run_id(here) != before, "without its alias it is another class"
+    monkeypatch.setitem(ALIASES, known, new)
+    monkeypatch.delattr(lstm, "LSTMCell")  # it has moved
+    for config in (here, old):
+        assert run_id(config) == before
         assert make(config.model.cell).func is LSTMCell
-    assert there.model.cell._target_ == "stablernn.models.cells.LSTMCell", "a configuration stays as it is"
+    assert old.model.cell._target_ == known, "a configuration stays as it is"
 
 
 def test_an_alias_stands_for_one_class():

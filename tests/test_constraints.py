@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stablernn.errors import ConfigurationError
-from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.language_model import build_language_model
-from stablernn.models.unroll import Recurrent
-from stablernn.stability import certify, forget_caps
-from stablernn.stability.cascade import LSTMCascade
-from stablernn.stability.comparison import (
+from stablernn.models.recurrent import Recurrent
+from stablernn.stability import certify
+from stablernn.stability.constraints import forget_caps
+from stablernn.stability.constraints.base import Unconstrained, infinity_norm, project, spectral_norm
+from stablernn.stability.constraints.cascade import LSTMCascade
+from stablernn.stability.constraints.forget_caps import cap_forget_gates
+from stablernn.stability.constraints.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.constraints.output_gate import LSTMOutputGate
+from stablernn.stability.constraints.small_gain import (
     LSTMComparison,
     LSTMCoupled,
     LSTMGatedLinear,
@@ -28,18 +33,15 @@ from stablernn.stability.comparison import (
     loop_weights,
     project_rows,
 )
-from stablernn.stability.constraints import Unconstrained, infinity_norm, project, spectral_norm
-from stablernn.stability.forget_caps import cap_forget_gates
-from stablernn.stability.gates import open_gates
-from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
-from stablernn.stability.output_gate import LSTMOutputGate
-from stablernn.stability.spectral import (
+from stablernn.stability.constraints.spectral import (
     RNNAsCoded,
     RNNDiagonal,
     SpectralNormBall,
     clip_singular_values,
     largest_eigenvalue,
 )
+from stablernn.stability.proofs.gates import open_gates
+from stablernn.utils.errors import ConfigurationError
 
 seeds = st.integers(0, 2**31)
 scales = st.floats(1e-3, 1e3)

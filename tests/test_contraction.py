@@ -7,20 +7,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablernn.analysis.analyse import analyse
 from stablernn.analysis.certificate import CertificateAnalysis
 from stablernn.analysis.contraction import ContractionAnalysis
-from stablernn.errors import ConfigurationError, RecordError
-from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.analysis.runner import analyse
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.language_model import build_language_model
-from stablernn.models.unroll import Recurrent
-from stablernn.report.certificate import certificate_table
-from stablernn.report.contraction import contraction_table
+from stablernn.models.recurrent import Recurrent
+from stablernn.report.sections.certificate import certificate_table
+from stablernn.report.sections.contraction import contraction_table
 from stablernn.stability import certify
 from stablernn.stability.certificates import summarise
-from stablernn.stability.contraction import Dynamics, largest_expansion, lyapunov_exponent
+from stablernn.stability.measured import Dynamics, largest_expansion, lyapunov_exponent
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.errors import ConfigurationError, RecordError
 
 
 def linear_rnn(eigenvalues, types=5):

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from test_report import only_section, record
 
-from stablernn.compose import compose
-from stablernn.config import make
-from stablernn.published import PUBLISHED
+from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
 from stablernn.report.judgement import Outcome, combined
-from stablernn.report.perplexity import table
-from stablernn.report.price import price_table
+from stablernn.report.sections.perplexity import table
+from stablernn.report.sections.price import price_table
+from stablernn.tasks.published import PUBLISHED
 
 TOKENS = {"train": 2088628, "valid": 217646, "test": 245569}
 TRIGRAM = PUBLISHED["wikitext2"].control[TOKENS["test"]][3]

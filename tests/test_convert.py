@@ -15,26 +15,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from stablernn.analysis import convert, export
-from stablernn.analysis.choice import choose
-from stablernn.analysis.convert import Conversion
-from stablernn.analysis.converted import DESCRIPTION, WEIGHTS, load_converted
-from stablernn.analysis.export import read_program, write_programs
-from stablernn.analysis.scoring import log_probabilities
+from stablernn.analysis.conversion import convert, export
+from stablernn.analysis.conversion.choice import choose
+from stablernn.analysis.conversion.convert import Conversion
+from stablernn.analysis.conversion.converted import DESCRIPTION, WEIGHTS, load_converted
+from stablernn.analysis.conversion.export import read_program, write_programs
+from stablernn.analysis.conversion.network import Unrolled
+from stablernn.analysis.conversion.scoring import log_probabilities
 from stablernn.analysis.truncation import measure_gaps
-from stablernn.compose import compose
-from stablernn.errors import ConfigurationError, ExportError, RecordError
-from stablernn.files import replacing_folder, write_json
-from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.config.compose import compose
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.feed_forward import FeedForward
 from stablernn.models.language_model import SequenceModel, build_language_model
-from stablernn.models.truncated import FeedForward
-from stablernn.models.unroll import Recurrent
-from stablernn.models.unrolled import Unrolled
-from stablernn.record import read_record
-from stablernn.report.convert import conversion_table
+from stablernn.models.recurrent import Recurrent
+from stablernn.records.record import read_record
+from stablernn.report.sections.convert import conversion_table
 from stablernn.stability.certificates import certify
 from stablernn.training.run import run
 from stablernn.training.trained import Trained, find_runs
+from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
+from stablernn.utils.files import replacing_folder, write_json
 
 KINDS = [(RNNCell, 1), (LSTMCell, 1), (RNNCell, 2), (LSTMCell, 2)]
 TYPES, K = 11, 4
@@ -133,7 +134,7 @@ def test_streams_down_and_time_across_is_refused_where_the_state_tells_and_said_
 
 
 def test_each_form_is_timed_on_one_thread_and_on_all_and_counts_with_the_better(monkeypatch, caplog):
-    from stablernn.analysis import scoring
+    from stablernn.analysis.conversion import scoring
 
     rates = {1: {"recurrent": 200.0, "feedforward": 150.0}, 2: {"recurrent": 100.0, "feedforward": 180.0}}
     scatter = {"recurrent": 0.01, "feedforward": 0.5}
@@ -304,10 +305,13 @@ def test_a_damaged_folder_is_refused(converted, tmp_path):
 BAD = {
     "another package": ({"config__model__cell___target_": "os.system"}, "lies outside stablernn"),
     "out of this package": (
-        {"config__model__cell___target_": "stablernn.files.os.system"},
+        {"config__model__cell___target_": "stablernn.utils.files.os.system"},
         "is no class or function of stablernn",
     ),
-    "of another kind": ({"config__model__cell___target_": "stablernn.record.Record"}, "is not a Cell of this package"),
+    "of another kind": (
+        {"config__model__cell___target_": "stablernn.records.record.Record"},
+        "is not a Cell of this package",
+    ),
     "no such class": ({"config__model__cell___target_": "stablernn.nothing.Here"}, "does not exist"),
     "no name": ({"config__model__cell___target_": 3}, "lies outside stablernn"),
     "nested": (

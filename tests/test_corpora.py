@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from stablernn.compose import compose
-from stablernn.config import make
-from stablernn.data import hub, splits
-from stablernn.data.corpora import WordCorpus, cache_root
-from stablernn.data.splits import SPLITS, Corpus, Split
-from stablernn.data.tokens import TokenWriter, narrow, read_tokens
-from stablernn.data.windows import Windows
-from stablernn.errors import ConfigurationError, DataError
+from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
+from stablernn.tasks import hub, splits
+from stablernn.tasks.splits import SPLITS, Corpus, Split
+from stablernn.tasks.tokens import TokenWriter, narrow, read_tokens
+from stablernn.tasks.windows import Windows
+from stablernn.tasks.words import WordCorpus, cache_root
+from stablernn.utils.errors import ConfigurationError, DataError
 
 FILES = {split: f"{split}.txt" for split in SPLITS}
 
@@ -179,7 +179,7 @@ def test_the_windows_of_the_docstring():
 _ENCODE = """
 import random, resource, sys
 from pathlib import Path
-from stablernn.data.vocabulary import Vocabulary
+from stablernn.tasks.vocabulary import Vocabulary
 
 words = [f"word{number}" for number in range(267_735)]
 lines = (" ".join(random.choices(words, k=1000)) for _ in range(int(sys.argv[1]) // 1001))

@@ -17,17 +17,17 @@ import pytest
 from conftest import ROOT
 from test_status import read_until
 
-from stablernn.compose import compose
-from stablernn.dashboards import service, sync, workspace
-from stablernn.dashboards.claims import CLAIMS
-from stablernn.dashboards.workspace import Dashboard
-from stablernn.errors import ConfigurationError, TrackingError
-from stablernn.files import write_json
+from stablernn.config.compose import compose
+from stablernn.monitoring import service, sync, workspace
+from stablernn.monitoring.claims import CLAIMS
+from stablernn.monitoring.workspace import Dashboard
 from stablernn.report.serve import make_server, serve
 from stablernn.training import run as run_module
 from stablernn.training.progress import PROGRESS_FILE
 from stablernn.training.run import run
 from stablernn.training.tracking import has_account
+from stablernn.utils.errors import ConfigurationError, TrackingError
+from stablernn.utils.files import write_json
 
 
 class Recorder(AbstractContextManager):

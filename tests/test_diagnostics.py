@@ -9,20 +9,20 @@ from conftest import SMALL
 from rich.console import Console
 from test_report import record
 
-from stablernn.analysis.analyse import analyse
 from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms, summary
-from stablernn.compose import compose
-from stablernn.errors import RecordError
-from stablernn.linear_part import LinearPart
+from stablernn.analysis.runner import analyse
+from stablernn.config.compose import compose
+from stablernn.experiments.linear_part import LinearPart
+from stablernn.experiments.reproduce import reproduce
 from stablernn.report.figures.memory import gradient_figures
-from stablernn.report.gradient_horizon import gradient_horizon_table, in_order, moments, panels
 from stablernn.report.load import load_analyses, load_records
 from stablernn.report.printed import export
+from stablernn.report.sections.gradient_horizon import gradient_horizon_table, in_order, moments, panels
 from stablernn.report.tables import Table
 from stablernn.report.write import rich_table
-from stablernn.reproduce import reproduce
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.errors import RecordError
 
 COMMON = [*SMALL, "truncation.k=4", "training.evaluate_every=2"]
 
@@ -161,7 +161,7 @@ def plan(tmp_path):
 @pytest.fixture
 def no_report(tmp_path, monkeypatch):
     """The files of the report are tried by others, and drawing takes its time."""
-    monkeypatch.setattr("stablernn.reproduce.write_report", lambda *_: [tmp_path / "index.html"])
+    monkeypatch.setattr("stablernn.experiments.reproduce.write_report", lambda *_: [tmp_path / "index.html"])
 
 
 def test_reproduce_makes_every_diagnostic_and_one_alone_trains_nothing_again(plan, no_report, tmp_path, capfd):

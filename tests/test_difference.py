@@ -9,13 +9,13 @@ import pytest
 from scipy.signal import lfilter
 from test_report import record
 
-from stablernn.errors import RecordError
-from stablernn.record import BLOCKS_FILE, RECORD_FILE, read_record
+from stablernn.records.record import BLOCKS_FILE, RECORD_FILE, read_record
 from stablernn.report import difference as module
 from stablernn.report.difference import Difference, absolute, certainty, difference, relative
 from stablernn.report.judgement import half_width, student
 from stablernn.report.load import load_records
 from stablernn.report.rows import Cell
+from stablernn.utils.errors import RecordError
 
 
 def scored(nats, seed=0, length=100, tokens=None, **changes):

@@ -8,15 +8,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from stablernn.analysis.analyse import analyse
-from stablernn.analysis.curve_cost import CurveCost
 from stablernn.analysis.estimate import Planned, analysis_seconds
-from stablernn.analysis_part import AnalysisPart, count_analyses_once
-from stablernn.compose import compose
-from stablernn.errors import RecordError
-from stablernn.parts import Part
+from stablernn.analysis.runner import analyse
+from stablernn.analysis.truncation_cost import CurveCost
+from stablernn.config.compose import compose
+from stablernn.experiments.analysis_part import AnalysisPart, count_analyses_once
+from stablernn.experiments.sweep_part import Part
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.errors import RecordError
 
 CERTIFICATE = OmegaConf.create({"analysis": "certificate", "run": "*"})
 TRUNCATION = OmegaConf.create({"analysis": "truncation", "run": "*", "options": ["k_max=4", "analysis.tokens=2000"]})

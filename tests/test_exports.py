@@ -15,10 +15,10 @@ from stablernn.report.formats import comma_separated
 from stablernn.report.interactive import interactive, packed
 from stablernn.report.latex import escape, latex
 from stablernn.report.load import sections
-from stablernn.report.perplexity import table
-from stablernn.report.price import price_table
 from stablernn.report.printed import export
-from stablernn.report.sweep import sweep_table
+from stablernn.report.sections.perplexity import table
+from stablernn.report.sections.price import price_table
+from stablernn.report.sections.sweep import sweep_table
 from stablernn.report.tables import Table
 
 RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁽⁾ᵏ₀₁₂₃₄₅₆₇₈₉ᵣ\u200c\u200d"

@@ -10,24 +10,25 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from stablernn.compose import compose
-from stablernn.config import make
-from stablernn.data.splits import Split
-from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
+from stablernn.experiments.sweep import run_all
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.dropout import draw_from, own_generator
+from stablernn.models.feed_forward import FeedForward
 from stablernn.models.language_model import build_language_model
 from stablernn.models.precision import Precision, exclusive, set_up_products
-from stablernn.models.truncated import FeedForward
-from stablernn.models.unroll import Recurrent
-from stablernn.stability.constraints import Unconstrained, project
-from stablernn.stability.lstm import LSTMStated
+from stablernn.models.recurrent import Recurrent
+from stablernn.stability.constraints.base import Unconstrained, project
+from stablernn.stability.constraints.lstm import LSTMStated
+from stablernn.tasks.splits import Split
 from stablernn.training.build import build_for
 from stablernn.training.evaluate import Scorer
 from stablernn.training.graph import can_capture, make_step
 from stablernn.training.run import run
 from stablernn.training.step import Step
 from stablernn.training.streams import own_stream, wait
-from stablernn.training.sweep import run_all
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU that PyTorch can use")
 TYPES, BATCH, STEPS = 500, 8, 20

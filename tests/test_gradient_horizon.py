@@ -8,24 +8,25 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from stablernn.analysis.analyse import analyse
 from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms, summary
-from stablernn.analysis.linear_systems import carry_out
-from stablernn.analysis.scalar_systems import ScalarStudy
+from stablernn.analysis.linear.matrix import carry_out
+from stablernn.analysis.linear.scalar import ScalarStudy
+from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation import TruncationAnalysis, truncation_curve
-from stablernn.compose import compose
-from stablernn.config import make
-from stablernn.errors import ConfigurationError
-from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.feed_forward import FeedForward
 from stablernn.models.language_model import build_language_model
-from stablernn.models.truncated import FeedForward
-from stablernn.models.unroll import Recurrent
+from stablernn.models.recurrent import Recurrent
 from stablernn.report.figures.memory import gradient_figures
-from stablernn.report.gradient_horizon import gradient_horizon_table
-from stablernn.report.ngram import ngram_table, reset_perplexities
+from stablernn.report.sections.gradient_horizon import gradient_horizon_table
+from stablernn.report.sections.ngram import ngram_table, reset_perplexities
 from stablernn.report.write import write_report
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.errors import ConfigurationError
 
 CELLS = [RNNCell, LSTMCell]
 

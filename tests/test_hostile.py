@@ -18,18 +18,16 @@ from conftest import ROOT, SMALL
 from rich.console import Console
 from test_report import curve, record
 
-from stablernn.checks import check
-from stablernn.cli import configure_logging
-from stablernn.compose import compose
-from stablernn.config import run_id
-from stablernn.console import Terminal
-from stablernn.dashboards.folder import Runs
-from stablernn.dashboards.view import view
-from stablernn.errors import CheckpointError, ConfigurationError, DamagedFileError, RecordError, StorageError
-from stablernn.escaping import latex_label
-from stablernn.files import open_lock, read_bytes, read_json, write_json
-from stablernn.models.softmax import FullSoftmax
-from stablernn.record import read_run
+from stablernn.config.compose import compose
+from stablernn.config.identity import run_id
+from stablernn.config.validate import check
+from stablernn.experiments.command_line import configure_logging
+from stablernn.experiments.grids import winner_file, winner_settings
+from stablernn.experiments.study import publish
+from stablernn.models.heads.softmax import FullSoftmax
+from stablernn.monitoring.folder import Runs
+from stablernn.monitoring.view import view
+from stablernn.records.record import read_run
 from stablernn.report.chapters import chapters
 from stablernn.report.drawing import export, page
 from stablernn.report.evidence import Evidence, gather
@@ -42,11 +40,13 @@ from stablernn.report.serve import make_server
 from stablernn.report.tables import Table
 from stablernn.report.verdicts import verdicts
 from stablernn.report.write import rich_table, write_report
-from stablernn.study import publish
 from stablernn.training import checkpoint
-from stablernn.training.grids import winner_file, winner_settings
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.console import Terminal
+from stablernn.utils.errors import CheckpointError, ConfigurationError, DamagedFileError, RecordError, StorageError
+from stablernn.utils.escaping import latex_label
+from stablernn.utils.files import open_lock, read_bytes, read_json, write_json
 
 COMMITTED = ROOT / "results"
 ESC = "\x1b]0;owned\x07\x1b[31m"
@@ -231,7 +231,7 @@ def test_the_view_of_runs_and_the_log_show_escape_sequences_as_text(tmp_path, ca
     assert "\x1b" not in out.getvalue()
     assert "[bold]" in out.getvalue()
     configure_logging()
-    from stablernn.console import log
+    from stablernn.utils.console import log
 
     log.warning(f"left out: {ESC}")
     assert "\x1b]0" not in capfd.readouterr().err

@@ -10,24 +10,25 @@ from conftest import ROOT, SMALL
 from faults.children import Children, run_script, script, until
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.analysis.analyse import analyse
+from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation import TruncationAnalysis
-from stablernn.compose import CONFIG_FOLDER, compose, frozen
-from stablernn.config import digest, make, result_options, run_id
-from stablernn.data import hub
-from stablernn.data.corpora import WordCorpus
-from stablernn.data.splits import SPLITS
-from stablernn.errors import CheckpointError, ConfigurationError, DataError, RecordError
-from stablernn.published import PUBLISHED
-from stablernn.record import RECORD_FILE, read_record
+from stablernn.config.compose import CONFIG_FOLDER, compose, frozen
+from stablernn.config.identity import digest, result_options, run_id
+from stablernn.config.instantiate import make
+from stablernn.experiments.grids import winner_file
+from stablernn.experiments.sweep import expand
+from stablernn.experiments.winners import winner_yaml
+from stablernn.records.record import RECORD_FILE, read_record
 from stablernn.report.load import sections
-from stablernn.report.perplexity import table
+from stablernn.report.sections.perplexity import table
+from stablernn.tasks import hub
+from stablernn.tasks.published import PUBLISHED
+from stablernn.tasks.splits import SPLITS
+from stablernn.tasks.words import WordCorpus
 from stablernn.training import checkpoint
-from stablernn.training.grids import winner_file
 from stablernn.training.run import run
-from stablernn.training.sweep import expand
 from stablernn.training.trained import find_runs
-from stablernn.winners import winner_yaml
+from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError, RecordError
 
 OWN = [option for option in SMALL if "dataset" not in option and "profile" not in option]
 OWN += ["dataset=text_folder", "dataset.name=mine", "training.epochs=1", "training.batch_size=4", "model.dropout=0"]
@@ -106,7 +107,7 @@ def test_a_checkpoint_of_another_text_is_not_resumed(own, texts, tmp_path):
     shutil.copytree(Path(a.runs) / paused.id, target)
     with pytest.raises(Exception, match=r"another run|cannot be resumed") as refused:
         run(b)
-    assert type(refused.value).__module__ == "stablernn.errors"
+    assert type(refused.value).__module__ == "stablernn.utils.errors"
 
 
 @pytest.mark.parametrize(

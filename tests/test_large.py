@@ -8,12 +8,12 @@ import pytest
 import torch
 from conftest import embedded
 
-from stablernn.analysis import large
-from stablernn.analysis.large import FILES, Case, benchmark_large, load_made_text, write_made_text
-from stablernn.compose import compose
-from stablernn.config import make
-from stablernn.data.corpora import WordCorpus
-from stablernn.report.large import write_large
+from stablernn.benchmarks import large_vocabulary as large
+from stablernn.benchmarks.large_vocabulary import FILES, Case, benchmark_large, load_made_text, write_made_text
+from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
+from stablernn.report.sections.large import write_large
+from stablernn.tasks.words import WordCorpus
 from stablernn.training.build import build_for
 from stablernn.training.evaluate import score
 

@@ -12,12 +12,13 @@ from conftest import ROOT, SMALL
 from omegaconf import OmegaConf
 from test_training import comparable, folder
 
-from stablernn.compose import compose
-from stablernn.config import run_id
-from stablernn.record import read_record
-from stablernn.training import checkpoint, loop, sweep
+from stablernn.config.compose import compose
+from stablernn.config.identity import run_id
+from stablernn.experiments import sweep
+from stablernn.experiments.sweep import share_machine
+from stablernn.records.record import read_record
+from stablernn.training import checkpoint, loop
 from stablernn.training.run import run
-from stablernn.training.sweep import share_machine
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import ROOT
 
-from stablernn.record import RECORD_FILE, read_record
+from stablernn.records.record import RECORD_FILE, read_record
 
 
 @pytest.mark.slow

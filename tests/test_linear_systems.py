@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from torch.autograd.functional import jacobian
 from torch.testing import assert_close
 
-from stablernn.analysis.linear_bound import Bound, Norms
-from stablernn.analysis.linear_descent import System, descend, fit, orthogonal, proven_steps, responses, step_sizes
-from stablernn.analysis.linear_systems import MatrixStudy, carry_out
-from stablernn.analysis.scalar_systems import ScalarStudy, descend_scalar
-from stablernn.compose import compose
-from stablernn.config import make
-from stablernn.errors import ConfigurationError
-from stablernn.report.linear_systems import linear_tables, load_linear_systems
+from stablernn.analysis.linear.bound import Bound, Norms
+from stablernn.analysis.linear.descent import System, descend, fit, orthogonal, proven_steps, responses, step_sizes
+from stablernn.analysis.linear.matrix import MatrixStudy, carry_out
+from stablernn.analysis.linear.scalar import ScalarStudy, descend_scalar
+from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
+from stablernn.report.sections.linear_systems import linear_tables, load_linear_systems
+from stablernn.utils.errors import ConfigurationError
 
 NORMS = st.floats(0.2, 1.15)
 SEEDS = st.integers(0, 999)

@@ -9,12 +9,12 @@ from conftest import ROOT, embedded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablernn.compose import compose
-from stablernn.config import make
-from stablernn.data import markov
-from stablernn.data.markov import HiddenMarkovModel
-from stablernn.data.splits import Split
-from stablernn.errors import ConfigurationError
+from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
+from stablernn.tasks import embedded as markov
+from stablernn.tasks.embedded import HiddenMarkovModel
+from stablernn.tasks.splits import Split
+from stablernn.utils.errors import ConfigurationError
 
 RESULTS = ROOT / "results"
 

@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from stablernn.errors import ConfigurationError
-from stablernn.models import softmax
-from stablernn.models.cells import Cell, LSTMCell, LSTMState, RNNCell, RNNState
+from stablernn.models.cells.base import Cell
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.cells.state import LSTMState, RNNState
+from stablernn.models.feed_forward import FeedForward
+from stablernn.models.heads import softmax
+from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.language_model import build_language_model
 from stablernn.models.precision import Precision
-from stablernn.models.softmax import FullSoftmax
-from stablernn.models.truncated import FeedForward
-from stablernn.models.unroll import Recurrent, detach, rebuild, tensors
+from stablernn.models.recurrent import Recurrent, detach, rebuild, tensors
+from stablernn.utils.errors import ConfigurationError
 
 CELLS = [RNNCell, LSTMCell]
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(1, 4), st.integers(1, 5))

@@ -10,8 +10,8 @@ import re
 import pytest
 from conftest import ROOT
 
-from stablernn.published import PUBLISHED as CORPORA
 from stablernn.report.names import PUBLISHED
+from stablernn.tasks.published import PUBLISHED as CORPORA
 
 NOTES, README = (
     " ".join((ROOT / name).read_text(encoding="utf-8").split()) for name in ("results/NOTES.md", "README.md")

@@ -18,39 +18,47 @@ from torch import nn
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stablernn import parts
-from stablernn.analysis import speed
-from stablernn.analysis.contenders import Case, Ours
-from stablernn.compose import compose
-from stablernn.config import make
-from stablernn.data.splits import Split
-from stablernn.errors import ConfigurationError, StorageError
-from stablernn.models import softmax
-from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.benchmarks import step_time as speed
+from stablernn.benchmarks.step import Case, Ours
+from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
+from stablernn.experiments import packed as pack
+from stablernn.experiments import sweep_part as parts
+from stablernn.experiments.packed import run_packed
+from stablernn.experiments.sweep import run_all
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.dropout import Dropout, draw_from, own_generator
+from stablernn.models.feed_forward import FeedForward
+from stablernn.models.heads import softmax
+from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.language_model import build_language_model
 from stablernn.models.precision import Precision, set_up_products, use_tf32
-from stablernn.models.softmax import FullSoftmax
-from stablernn.models.truncated import FeedForward
-from stablernn.models.unroll import Recurrent
-from stablernn.stability.cascade import LSTMCascade
-from stablernn.stability.comparison import LSTMComparison, LSTMCoupled, LSTMGatedLinear, LSTMRowwise, LSTMSpectral
-from stablernn.stability.constraints import Unconstrained, project
-from stablernn.stability.lstm import LSTMAsCoded, LSTMStated
-from stablernn.stability.output_gate import LSTMOutputGate
-from stablernn.stability.spectral import RNNDiagonal, SpectralNormBall
-from stablernn.training import checkpoint, evaluate, graph, loop, pack, streams
+from stablernn.models.recurrent import Recurrent
+from stablernn.stability.constraints.base import Unconstrained, project
+from stablernn.stability.constraints.cascade import LSTMCascade
+from stablernn.stability.constraints.lstm import LSTMAsCoded, LSTMStated
+from stablernn.stability.constraints.output_gate import LSTMOutputGate
+from stablernn.stability.constraints.small_gain import (
+    LSTMComparison,
+    LSTMCoupled,
+    LSTMGatedLinear,
+    LSTMRowwise,
+    LSTMSpectral,
+)
+from stablernn.stability.constraints.spectral import RNNDiagonal, SpectralNormBall
+from stablernn.tasks.splits import Split
+from stablernn.training import checkpoint, evaluate, graph, loop, streams
 from stablernn.training import run as run_module
 from stablernn.training.build import build, build_for
+from stablernn.training.checkpoint_writer import Writer
 from stablernn.training.evaluate import Scorer, score
 from stablernn.training.graph import GraphedStep, OneLaunch, can_capture, recorder, trial
-from stablernn.training.pack import run_packed
 from stablernn.training.rate import updates_per_second
 from stablernn.training.run import run
 from stablernn.training.step import Step
 from stablernn.training.streams import own_stream
-from stablernn.training.sweep import run_all
-from stablernn.training.writer import Writer
+from stablernn.utils.errors import ConfigurationError, StorageError
 
 KINDS = [
     ["model=lstm", "stability=stable", "seed=1"],
@@ -603,7 +611,7 @@ def test_a_stream_serves_the_next_run_and_never_two_at_once(monkeypatch, caplog)
     assert list(run_packed(configs, 4)) == [(None, "")] * 40
     assert max(most) <= len(made) <= 4
     with caplog.at_level("WARNING"):
-        monkeypatch.setattr("stablernn.training.pack.log.propagate", True)
+        monkeypatch.setattr("stablernn.experiments.packed.log.propagate", True)
         assert list(run_packed(configs, 100)) == [(None, "")] * 40
     assert len(made) <= streams.STREAMS
     assert "at_once=40: a GPU has 32 streams in PyTorch, and a run needs one: that many at a time" in caplog.text

@@ -10,8 +10,8 @@ import pytest
 from test_report import curve, record, swept
 from test_verdicts import contracting, in_blocks, measured
 
-from stablernn.files import write_json
 from stablernn.report.write import write_report
+from stablernn.utils.files import write_json
 
 LIMIT = 3 * 2**20  # bytes
 SWITCHED_OFF = "return document.querySelectorAll('.legend button[aria-pressed=\"false\"]').length"

@@ -8,22 +8,25 @@ import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from stablernn.analysis.analyse import analyse
 from stablernn.analysis.parallel import ParallelAnalysis, proofs_of
-from stablernn.errors import ConfigurationError
-from stablernn.models.cells import Cell, LSTMCell, RNNCell, RNNState
-from stablernn.models.iterations import ITERATIONS, jacobi, newton
+from stablernn.analysis.runner import analyse
+from stablernn.models.cells.base import Cell
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.cells.state import RNNState
+from stablernn.models.kernels.scan import linear_scan
 from stablernn.models.language_model import build_language_model
-from stablernn.models.parallel import ParallelInTime
-from stablernn.models.residuals import Contracting
-from stablernn.models.scan import linear_scan
-from stablernn.models.solver import Solver
-from stablernn.models.unroll import Recurrent, tensors
-from stablernn.report.parallel import parallel_table
+from stablernn.models.parallel.backbone import ParallelInTime
+from stablernn.models.parallel.iterations import ITERATIONS, jacobi, newton
+from stablernn.models.parallel.residuals import Contracting
+from stablernn.models.parallel.solver import Solver
+from stablernn.models.recurrent import Recurrent, tensors
+from stablernn.report.sections.parallel import parallel_table
 from stablernn.stability import certify
 from stablernn.training.evaluate import score
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.errors import ConfigurationError
 
 KINDS = {"rnn": RNNCell, "lstm": LSTMCell}
 BOTH = list(itertools.product(KINDS, ITERATIONS))

@@ -15,17 +15,18 @@ import torch
 from conftest import ROOT, SMALL
 from torch.testing import assert_close
 
-from stablernn.config import make, run_id
-from stablernn.data.splits import Split
-from stablernn.data.windows import Windows
-from stablernn.errors import ConfigurationError
-from stablernn.models.unroll import join_streams, split_streams
-from stablernn.record import read_record
+from stablernn.config.identity import run_id
+from stablernn.config.instantiate import make
+from stablernn.models.recurrent import join_streams, split_streams
+from stablernn.records.record import read_record
+from stablernn.tasks.splits import Split
+from stablernn.tasks.windows import Windows
 from stablernn.training import checkpoint, processes
 from stablernn.training.build import build
 from stablernn.training.processes import ALONE, own_device
 from stablernn.training.run import run
 from stablernn.training.step import Step
+from stablernn.utils.errors import ConfigurationError
 
 SHARED = [*SMALL, "precision=float32", "training.batch_size=8", "training.log_every=5", "optimizer.lr=1", "threads=1"]
 

@@ -5,7 +5,6 @@ import re
 import pytest
 from test_report import certified, curve, only_section, record
 
-from stablernn.files import write_json
 from stablernn.report.axes import scaled
 from stablernn.report.claims.groups import alike
 from stablernn.report.difference import signed
@@ -16,16 +15,17 @@ from stablernn.report.figures.perplexity import learning_curves
 from stablernn.report.figures.price import price_curves
 from stablernn.report.figures.shared import coloured
 from stablernn.report.figures.truncation import state_gap
-from stablernn.report.gradient_horizon import panels
 from stablernn.report.interactive import interactive
 from stablernn.report.labels import describe, describe_constraint
 from stablernn.report.load import load_analyses
 from stablernn.report.names import CONSTRAINTS, MEANINGS, own_constraints
 from stablernn.report.page import _legend, _typeset
-from stablernn.report.perplexity import constraint_name, table
-from stablernn.report.price import price_table
 from stablernn.report.printed import _specification
-from stablernn.report.weight_distance import families
+from stablernn.report.sections.gradient_horizon import panels
+from stablernn.report.sections.perplexity import constraint_name, table
+from stablernn.report.sections.price import price_table
+from stablernn.report.sections.weight_distance import families
+from stablernn.utils.files import write_json
 
 
 def limited(stability, limit=0.99, value=90.0, **changes):

@@ -3,16 +3,17 @@
 import pytest
 import torch
 
-from stablernn.analysis.analyse import analyse
 from stablernn.analysis.recurrence import RecurrenceAnalysis, silence
-from stablernn.errors import ConfigurationError
-from stablernn.models.cells import LSTMCell, RNNCell
+from stablernn.analysis.runner import analyse
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.language_model import build_language_model
-from stablernn.models.unroll import Recurrent
+from stablernn.models.recurrent import Recurrent
 from stablernn.report.difference import signed
-from stablernn.report.recurrence import recurrence_table
+from stablernn.report.sections.recurrence import recurrence_table
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.errors import ConfigurationError
 
 
 def test_an_rnn_without_its_matrix_knows_the_last_word_alone():

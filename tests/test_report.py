@@ -9,31 +9,31 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from stablernn.analysis.analyse import analyse
+from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation import TruncationAnalysis
-from stablernn.compose import compose
-from stablernn.console import console
-from stablernn.errors import ConfigurationError, DataError, MissingPackageError, RecordError, StableRNNError
-from stablernn.files import write_json
-from stablernn.published import PUBLISHED
-from stablernn.record import BLOCKS_FILE, Record, read_record
-from stablernn.report.certificate import rate
-from stablernn.report.contraction import contraction_table
+from stablernn.config.compose import compose
+from stablernn.experiments.reproduce import Part, _on_dataset, reproduce
+from stablernn.records.record import BLOCKS_FILE, Record, read_record
 from stablernn.report.figures.training import sweep_curves
 from stablernn.report.formats import comma_separated, markdown
 from stablernn.report.latex import latex
 from stablernn.report.load import load_analyses, load_records, sections
-from stablernn.report.perplexity import table
-from stablernn.report.price import price_table
 from stablernn.report.rows import rows
-from stablernn.report.sweep import sweep_table
+from stablernn.report.sections.certificate import rate
+from stablernn.report.sections.contraction import contraction_table
+from stablernn.report.sections.perplexity import table
+from stablernn.report.sections.price import price_table
+from stablernn.report.sections.sweep import sweep_table
+from stablernn.report.sections.truncation import certified_context, measured_context, truncation_table
+from stablernn.report.sections.weight_distance import weight_distance_table
 from stablernn.report.tables import Table
-from stablernn.report.truncation import certified_context, measured_context, truncation_table
-from stablernn.report.weight_distance import weight_distance_table
 from stablernn.report.write import print_report, rich_table, write_report
-from stablernn.reproduce import Part, _on_dataset, reproduce
+from stablernn.tasks.published import PUBLISHED
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.console import console
+from stablernn.utils.errors import ConfigurationError, DataError, MissingPackageError, RecordError, StableRNNError
+from stablernn.utils.files import write_json
 
 BASE = {
     "seed": 0,
@@ -268,7 +268,7 @@ def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkey
             raise OSError("no space left on device")
         return run(config, *others)
 
-    monkeypatch.setattr("stablernn.training.attempt.run", broken)
+    monkeypatch.setattr("stablernn.experiments.run_safely.run", broken)
     plan.plans.perplexity.smoke[0].side_by_side = False
     with pytest.raises(StableRNNError, match=r"^1 run failed"):
         reproduce(plan)

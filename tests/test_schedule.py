@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablernn.config import Training
+from stablernn.config.schema import Training
 from stablernn.training.counters import Counters
 from stablernn.training.evaluate import Score
 from stablernn.training.schedule import Schedule

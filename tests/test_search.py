@@ -19,21 +19,21 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from test_training import comparable, folder
 
-from stablernn import search as search_module
-from stablernn.checks import check
-from stablernn.compose import CONFIG_FOLDER, compose
-from stablernn.config import run_id
-from stablernn.errors import ConfigurationError, StableRNNError
-from stablernn.record import PAUSED_FILE, RECORD_FILE, read_record
+from stablernn.config.compose import CONFIG_FOLDER, compose
+from stablernn.config.identity import run_id
+from stablernn.config.validate import check
+from stablernn.experiments import search as search_module
+from stablernn.experiments.grids import in_grids, winner_file, winner_settings
+from stablernn.experiments.halving import Standing, best_until, kept, rungs, survivors
+from stablernn.experiments.reproduce import reproduce
+from stablernn.experiments.search import Search, Trial, _check_comparable
+from stablernn.experiments.sweep import expand, jobs_of, master
+from stablernn.experiments.winners import winner_yaml, winners, write_winners
+from stablernn.records.record import PAUSED_FILE, RECORD_FILE, read_record
 from stablernn.report.load import sections
-from stablernn.report.search import load_trials, search_table, winner
-from stablernn.reproduce import reproduce
-from stablernn.search import Search, Trial, _check_comparable
-from stablernn.training.grids import in_grids, winner_file, winner_settings
-from stablernn.training.halving import Standing, best_until, kept, rungs, survivors
+from stablernn.report.sections.search import load_trials, search_table, winner
 from stablernn.training.run import run
-from stablernn.training.sweep import expand, jobs_of, master
-from stablernn.winners import winner_yaml, winners, write_winners
+from stablernn.utils.errors import ConfigurationError, StableRNNError
 
 # Few values, so that ties are common; infinite: diverged.
 PERPLEXITIES = st.sampled_from([1.0, 2.0, 3.0, math.inf])

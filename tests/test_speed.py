@@ -7,20 +7,22 @@ import pytest
 import torch
 from conftest import SMALL
 
-from stablernn.analysis import curve_speed, jobs, sequences
-from stablernn.analysis.bench import Benchmarks
-from stablernn.analysis.contenders import Case
-from stablernn.analysis.curve_speed import benchmark_curve
-from stablernn.analysis.jobs import benchmark_jobs
-from stablernn.analysis.sequences import Length, Limits, benchmark_sequences, measure_sequence, sequence_cases
-from stablernn.compose import compose
-from stablernn.errors import RecordError
-from stablernn.models.truncated import FeedForward
-from stablernn.models.unroll import Recurrent
-from stablernn.report.bench import write_bench
-from stablernn.report.sequences import ratio, sequence_table
+from stablernn.benchmarks import sequence_length as sequences
+from stablernn.benchmarks import throughput as jobs
+from stablernn.benchmarks import truncation_curve as curve_speed
+from stablernn.benchmarks.sequence_length import Length, Limits, benchmark_sequences, measure_sequence, sequence_cases
+from stablernn.benchmarks.step import Case
+from stablernn.benchmarks.suite import Benchmarks
+from stablernn.benchmarks.throughput import benchmark_jobs
+from stablernn.benchmarks.truncation_curve import benchmark_curve
+from stablernn.config.compose import compose
+from stablernn.models.feed_forward import FeedForward
+from stablernn.models.recurrent import Recurrent
+from stablernn.report.sections.bench import write_bench
+from stablernn.report.sections.sequences import ratio, sequence_table
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.errors import RecordError
 
 CPU = torch.device("cpu")
 QUICKLY = Limits(seconds=0.01, longest=60, memory=2**30)

@@ -17,19 +17,19 @@ from conftest import ROOT
 from rich.console import Console
 from test_report import record
 
-from stablernn.compose import compose, literal
-from stablernn.config import identity, run_id
-from stablernn.dashboards import folder as folder_module
-from stablernn.dashboards.folder import Runs, is_alive
-from stablernn.dashboards.states import DIVERGED, DONE, FAILED, RUNNING, STOPPED, TO_DO, RunState, kind, time_left
-from stablernn.dashboards.status import status
-from stablernn.dashboards.view import duration, view
-from stablernn.errors import ConfigurationError, RecordError, StorageError
-from stablernn.files import write_json
+from stablernn.config.compose import compose, literal
+from stablernn.config.identity import identity, run_id
+from stablernn.experiments.sweep import expand
+from stablernn.monitoring import folder as folder_module
+from stablernn.monitoring.folder import Runs, is_alive
+from stablernn.monitoring.states import DIVERGED, DONE, FAILED, RUNNING, STOPPED, TO_DO, RunState, kind, time_left
+from stablernn.monitoring.status import status
+from stablernn.monitoring.view import duration, view
 from stablernn.training import loop
 from stablernn.training.progress import PROGRESS_FILE
 from stablernn.training.run import run
-from stablernn.training.sweep import expand
+from stablernn.utils.errors import ConfigurationError, RecordError, StorageError
+from stablernn.utils.files import write_json
 
 LONG_AGO = 10_000.0
 

@@ -8,18 +8,19 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from stablernn.analysis import contenders, speed
-from stablernn.errors import ConfigurationError
-from stablernn.models import softmax
+from stablernn.benchmarks import step as contenders
+from stablernn.benchmarks import step_time as speed
+from stablernn.models.heads import softmax
 from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, use_onednn
-from stablernn.models.unroll import tensors
-from stablernn.report.bench import bench_markdown, print_bench
+from stablernn.models.recurrent import tensors
+from stablernn.report.sections.bench import bench_markdown, print_bench
 from stablernn.training import run as run_module
 from stablernn.training.build import build
 from stablernn.training.graph import GraphedStep
 from stablernn.training.loop import Trainer
 from stablernn.training.run import run
 from stablernn.training.step import Step, global_norm, readable_step
+from stablernn.utils.errors import ConfigurationError
 
 TYPES = 40  # of the embedded corpus of a test
 APPROXIMATIONS = [["approximation=recurrent"], ["approximation=feedforward", "truncation.k=4"]]

@@ -15,15 +15,15 @@ from faults.children import script
 from omegaconf import OmegaConf
 
 import stablernn
-from stablernn.compose import compose
-from stablernn.console import listening
-from stablernn.errors import MissingPackageError, StableRNNError
-from stablernn.record import RECORD_FILE
-from stablernn.reproduce import reproduce
+from stablernn.config.compose import compose
+from stablernn.experiments.reproduce import reproduce
+from stablernn.records.record import RECORD_FILE
+from stablernn.utils.console import listening
+from stablernn.utils.errors import MissingPackageError, StableRNNError
 
 ELSEWHERE = ("wandb", "wandb_workspaces", "datasets", "huggingface_hub")  # not needed without tracking or with a folder
 MODULES = [
-    path for path in sorted(Path(stablernn.__file__).parents[1].rglob("*.py")) if path.parent.name != "dashboards"
+    path for path in sorted(Path(stablernn.__file__).parents[1].rglob("*.py")) if path.parent.name != "monitoring"
 ]
 TINY = ["model=rnn", "stability=unstable", "approximation=recurrent", "model.hidden_size=4"]
 
@@ -51,12 +51,14 @@ def plan(tmp_path):
 def reports(monkeypatch, tmp_path):
     """How often the report was written: its files are tried by others."""
     written = []
-    monkeypatch.setattr("stablernn.reproduce.write_report", lambda *_: written.append(1) or [tmp_path / "index.html"])
+    monkeypatch.setattr(
+        "stablernn.experiments.reproduce.write_report", lambda *_: written.append(1) or [tmp_path / "index.html"]
+    )
     return written
 
 
 def test_a_study_that_breaks_does_not_take_the_others_along(plan, reports, tmp_path, capfd, caplog, monkeypatch):
-    from stablernn import study as study_module
+    from stablernn.experiments import study as study_module
 
     for package in ELSEWHERE:
         monkeypatch.setitem(sys.modules, package, None)  # an import of it fails
@@ -94,14 +96,14 @@ def test_a_study_that_breaks_does_not_take_the_others_along(plan, reports, tmp_p
     def undrawn(*_):
         raise MissingPackageError("figures are drawn with altair")
 
-    monkeypatch.setattr("stablernn.reproduce.write_report", undrawn)
+    monkeypatch.setattr("stablernn.experiments.reproduce.write_report", undrawn)
     with pytest.raises(MissingPackageError):
         reproduce(plan)
     assert "in the CSV file" in capfd.readouterr().err, "the tables are printed"
 
 
 def test_an_analysis_that_breaks_does_not_take_the_others_along(monkeypatch, caplog):
-    from stablernn import study as study_module
+    from stablernn.experiments import study as study_module
 
     seen = []
 
@@ -119,8 +121,10 @@ def test_an_analysis_that_breaks_does_not_take_the_others_along(monkeypatch, cap
 
 def test_runs_that_fail_are_told_study_by_study(plan, reports, monkeypatch):
     plan.overrides += " training.early_stop=0"
-    monkeypatch.setattr("stablernn.reproduce.check", lambda config: None)  # so that it is the runs that are refused
-    monkeypatch.setattr("stablernn.plan._measure", lambda *_: None)
+    monkeypatch.setattr(
+        "stablernn.experiments.reproduce.check", lambda config: None
+    )  # so that it is the runs that are refused
+    monkeypatch.setattr("stablernn.experiments.plan._measure", lambda *_: None)
     plan.all = ["perplexity", "weight_distance"]
     with pytest.raises(StableRNNError, match="2 runs of perplexity failed, 2 runs of weight_distance failed"):
         reproduce(plan)
@@ -134,7 +138,7 @@ def test_no_module_that_a_plan_may_need_imports_a_service(module):
         imported = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         imported += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         assert not {name.partition(".")[0] for name in imported} & set(ELSEWHERE)
-        assert not any(name.startswith("stablernn.dashboards") for name in imported)
+        assert not any(name.startswith("stablernn.monitoring") for name in imported)
 
 
 def test_make_hands_study_profile_and_overrides_on():

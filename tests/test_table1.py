@@ -10,8 +10,7 @@ from rich.console import Console
 from test_report import only_section, record
 from test_verdicts import in_blocks
 
-from stablernn.compose import compose
-from stablernn.console import console
+from stablernn.config.compose import compose
 from stablernn.report import page as page_module
 from stablernn.report import write
 from stablernn.report.chapters import chapters
@@ -24,10 +23,11 @@ from stablernn.report.interactive import interactive
 from stablernn.report.latex import latex
 from stablernn.report.load import sections
 from stablernn.report.page import page
-from stablernn.report.perplexity import abridged, introduction, leading, table
-from stablernn.report.price import price_table, prices
 from stablernn.report.rows import Cell
+from stablernn.report.sections.perplexity import abridged, introduction, leading, table
+from stablernn.report.sections.price import price_table, prices
 from stablernn.report.write import rich_table, write_report
+from stablernn.utils.console import console
 
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = {

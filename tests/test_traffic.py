@@ -4,12 +4,12 @@ import pytest
 import torch
 from conftest import ROOT
 
-from stablernn.analysis.bench import Benchmarks
-from stablernn.analysis.traffic import Traffic, count_ours, count_plain, on_a_gpu_without_data
-from stablernn.compose import compose
-from stablernn.files import read_json
-from stablernn.report.traffic import write_traffic
-from stablernn.schemas import bench_check
+from stablernn.benchmarks.suite import Benchmarks
+from stablernn.benchmarks.traffic import Traffic, count_ours, count_plain, on_a_gpu_without_data
+from stablernn.config.compose import compose
+from stablernn.records.schemas import bench_check
+from stablernn.report.sections.traffic import write_traffic
+from stablernn.utils.files import read_json
 
 PLACES, ROWS = torch.tensor([1, 2, 2]), torch.ones(3, 10)
 

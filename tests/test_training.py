@@ -13,14 +13,12 @@ from conftest import ROOT, SMALL
 from torch import nn
 from torch.testing import assert_close
 
-from stablernn.analysis.plain import PlainModel, plain_step
-from stablernn.compose import compose
-from stablernn.config import run_id
-from stablernn.data.splits import Split
-from stablernn.data.windows import Windows
-from stablernn.errors import CheckpointError, ConfigurationError
-from stablernn.files import read_json
-from stablernn.record import BLOCKS_FILE, read_record
+from stablernn.benchmarks.plain import PlainModel, plain_step
+from stablernn.config.compose import compose
+from stablernn.config.identity import run_id
+from stablernn.records.record import BLOCKS_FILE, read_record
+from stablernn.tasks.splits import Split
+from stablernn.tasks.windows import Windows
 from stablernn.training import checkpoint, evaluate, loop
 from stablernn.training import run as run_module
 from stablernn.training import step as step_module
@@ -29,6 +27,8 @@ from stablernn.training.counters import Counters
 from stablernn.training.evaluate import Score, Scorer, score
 from stablernn.training.run import run
 from stablernn.training.tracking import SilentRun
+from stablernn.utils.errors import CheckpointError, ConfigurationError
+from stablernn.utils.files import read_json
 
 
 def folder(config) -> Path:

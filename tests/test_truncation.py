@@ -10,29 +10,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from stablernn.analysis import curve as curve_module
-from stablernn.analysis import sparing
+from stablernn.analysis import fewer_softmaxes as sparing
 from stablernn.analysis import truncation as truncation_module
-from stablernn.analysis.analyse import analyse
-from stablernn.analysis.curve import Sums
+from stablernn.analysis import truncation_curve as curve_module
 from stablernn.analysis.distribution import Distribution
-from stablernn.analysis.plain import PlainModel
-from stablernn.analysis.sparing import Sparing
+from stablernn.analysis.fewer_softmaxes import Sparing
+from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation import TruncationAnalysis, chosen, measure_gaps, truncation_curve
+from stablernn.analysis.truncation_curve import Sums
 from stablernn.analysis.weight_distance import WeightDistance
-from stablernn.compose import compose
-from stablernn.errors import ConfigurationError, RecordError
-from stablernn.models.cells import Cell, LSTMCell, RNNCell
+from stablernn.benchmarks.plain import PlainModel
+from stablernn.config.compose import compose
+from stablernn.models.cells.base import Cell
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.feed_forward import FeedForward, truncated_states
+from stablernn.models.heads.softmax import FullSoftmax
+from stablernn.models.kernels.truncated import LongShortTerm, Tanh, layered
 from stablernn.models.language_model import build_language_model
-from stablernn.models.layered import LongShortTerm, Tanh, layered
-from stablernn.models.softmax import FullSoftmax
-from stablernn.models.truncated import FeedForward, truncated_states
-from stablernn.models.unroll import Recurrent
+from stablernn.models.recurrent import Recurrent
 from stablernn.stability.certificates import certify
 from stablernn.training import checkpoint, evaluate
 from stablernn.training.evaluate import score
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.errors import ConfigurationError, RecordError
 
 CELLS = [RNNCell, LSTMCell]
 

@@ -14,14 +14,14 @@ from conftest import ROOT, SMALL
 from faults.children import script
 from omegaconf import DictConfig
 
-from stablernn.compose import compose
-from stablernn.errors import ConfigurationError, too_little_memory
-from stablernn.models.cells import RNNCell
+from stablernn.config.compose import compose
+from stablernn.experiments.reproduce import reproduce, studies_of
+from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.language_model import build_language_model
-from stablernn.models.unroll import Recurrent
-from stablernn.reproduce import reproduce, studies_of
-from stablernn.stability.constraints import Constraint, project
+from stablernn.models.recurrent import Recurrent
+from stablernn.stability.constraints.base import Constraint, project
 from stablernn.training.run import run
+from stablernn.utils.errors import ConfigurationError, too_little_memory
 
 TINY = [*SMALL, "model=rnn", "training.max_updates=2"]
 
@@ -191,7 +191,7 @@ def test_another_error_is_not_taken_for_exhausted_memory():
 
 
 def test_a_plan_of_more_than_a_day_asks_first_and_says_what_it_does_meanwhile(tmp_path, monkeypatch, capfd):
-    from stablernn import reproduce as module
+    from stablernn.experiments import reproduce as module
 
     options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", "study=linear_systems", "profile=smoke"])
     began = []
@@ -218,7 +218,7 @@ def test_a_plan_of_more_than_a_day_asks_first_and_says_what_it_does_meanwhile(tm
 
 
 def test_what_takes_minutes_says_so_once_without_a_terminal(monkeypatch, caplog):
-    from stablernn import console
+    from stablernn.utils import console
 
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])

@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 from test_report import curve, record, swept
 
-from stablernn.files import write_json
 from stablernn.report.chapters import chapters
 from stablernn.report.claims.stability import difference_told
 from stablernn.report.evidence import gather
 from stablernn.report.judgement import Outcome, combined, half_width, student
 from stablernn.report.page import page
 from stablernn.report.verdicts import CLAIMS, verdicts
+from stablernn.utils.files import write_json
 
 CLAIM = {claim.name: claim for claim in CLAIMS}
 

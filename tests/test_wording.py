@@ -7,7 +7,7 @@ from conftest import ROOT
 from test_report import record
 
 from stablernn.training.run import _told
-from stablernn.wording import counted
+from stablernn.utils.wording import counted
 
 # A number that may be 1, in braces, beside a plural: with at most one word between them.
 COUNT = re.compile(

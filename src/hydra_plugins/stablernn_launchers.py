@@ -1,4 +1,4 @@
-"""Where Hydra looks for launchers: ``hydra/launcher=packed``. What it does is in stablernn.training.pack."""
+"""Where Hydra looks for launchers: ``hydra/launcher=packed``. See stablernn.experiments.packed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ class PackedLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from stablernn.compose import compose_swept
-        from stablernn.config import run_label
-        from stablernn.errors import StableRNNError
-        from stablernn.training.sweep import run_all
+        from stablernn.config.compose import compose_swept
+        from stablernn.config.identity import run_label
+        from stablernn.experiments.sweep import run_all
+        from stablernn.utils.errors import StableRNNError
 
         setup_globals()
         configs = compose_swept(self.hydra_context, self.config, job_overrides)

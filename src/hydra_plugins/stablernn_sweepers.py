@@ -1,4 +1,4 @@
-"""Where Hydra looks for sweepers: ``hydra/sweeper=grids`` and ``halving``. What they do is in stablernn.search."""
+"""Where Hydra looks for sweepers: ``hydra/sweeper=grids`` and ``halving``. See stablernn.experiments.search."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ class GridsSweeper(Sweeper):
         self.places: dict[str, None] = {}  # where the jobs wrote, in their order
 
     def sweep(self, arguments: list[str]) -> Any:
-        from stablernn.errors import StableRNNError, SweepError
+        from stablernn.utils.errors import StableRNNError, SweepError
 
         try:
             return self.carry_out(arguments)
@@ -80,8 +80,8 @@ class GridsSweeper(Sweeper):
 
     def summarise(self) -> None:
         """Say how the runs or other jobs ended, and where they are."""
-        from stablernn.console import log
-        from stablernn.wording import counted
+        from stablernn.utils.console import log
+        from stablernn.utils.wording import counted
 
         if not self.ended:
             return
@@ -97,14 +97,14 @@ class GridsSweeper(Sweeper):
             log.info(f"{counted(self.ended.total(), 'job')} of {command}: {how}. Written to: {', '.join(self.places)}")
 
     def carry_out(self, arguments: list[str]) -> Any:
-        from stablernn.training.sweep import jobs_of
+        from stablernn.experiments.sweep import jobs_of
 
         return self.launch(jobs_of(self._config, arguments))
 
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
         """What the jobs return; raises SweepError when all of them are over and one failed."""
-        from stablernn.errors import StableRNNError, SweepError
-        from stablernn.places import written_to
+        from stablernn.experiments.destinations import written_to
+        from stablernn.utils.errors import StableRNNError, SweepError
 
         assert self.launcher is not None
         self.validate_batch_is_legal(jobs)
@@ -142,9 +142,9 @@ class HalvingSweeper(GridsSweeper):
     """Launches rung after rung of a search by successive halving, and writes the winners."""
 
     def carry_out(self, arguments: list[str]) -> Any:
-        from stablernn.compose import compose_swept
-        from stablernn.search import Search
-        from stablernn.winners import write_winners
+        from stablernn.config.compose import compose_swept
+        from stablernn.experiments.search import Search
+        from stablernn.experiments.winners import write_winners
 
         assert self.hydra_context is not None
         compose = partial(compose_swept, self.hydra_context, self._config)

@@ -18,7 +18,14 @@ ROOT = Path(__file__).parents[2]
 
 _FORKED = multiprocessing.get_context("forkserver")
 # Optimizers import torch._dynamo when the first is made, which takes longer than the run.
-_FORKED.set_forkserver_preload(["stablernn.cli", "stablernn.training.sweep", "stablernn.reproduce", "torch._dynamo"])
+_FORKED.set_forkserver_preload(
+    [
+        "stablernn.experiments.command_line",
+        "stablernn.experiments.sweep",
+        "stablernn.experiments.reproduce",
+        "torch._dynamo",
+    ]
+)
 
 
 class Child:
@@ -93,8 +100,8 @@ def _enter(environment: dict[str, str], output: Path, errors: Path, function: Ca
 
 def train(config: Any) -> None:
     """One run, with the exit codes of the command line; spares the time to compose the configuration."""
-    from stablernn.errors import StableRNNError
     from stablernn.training.run import run
+    from stablernn.utils.errors import StableRNNError
 
     try:
         run(config)
@@ -107,7 +114,7 @@ def train(config: Any) -> None:
 
 def command_line(arguments: list[str]) -> None:
     """``scripts/train.py *arguments``."""
-    from stablernn.cli import main
+    from stablernn.experiments.command_line import main
     from stablernn.training.run import run
 
     sys.argv = ["train.py", *arguments]
@@ -138,7 +145,7 @@ def script(
 
 def run_script(name: str, arguments: Sequence[str], cwd: Path, conf: Path | None, environment: dict[str, str]) -> None:
     """What ``script`` waits for."""
-    from stablernn import compose
+    from stablernn.config import compose
 
     os.chdir(cwd)
     os.environ.update(environment)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from stablernn.errors import StableRNNError
-from stablernn.record import RECORD_FILE, read_record
+from stablernn.records.record import RECORD_FILE, read_record
 from stablernn.training import checkpoint
+from stablernn.utils.errors import StableRNNError
 
 _OF_THE_CLOCK = ("seconds", "training_seconds")
 

@@ -11,15 +11,15 @@ import torch
 from conftest import SMALL
 
 from faults.outcome import difference
-from stablernn.compose import compose
-from stablernn.config import run_id
-from stablernn.data.corpora import WordCorpus, cache_root
-from stablernn.data.splits import SPLITS
-from stablernn.errors import CheckpointError, DataError, RecordError
-from stablernn.files import parse_json, read_json, replacing, write_json
-from stablernn.record import read_record
+from stablernn.config.compose import compose
+from stablernn.config.identity import run_id
+from stablernn.records.record import read_record
+from stablernn.tasks.splits import SPLITS
+from stablernn.tasks.words import WordCorpus, cache_root
 from stablernn.training import checkpoint
 from stablernn.training.run import run
+from stablernn.utils.errors import CheckpointError, DataError, RecordError
+from stablernn.utils.files import parse_json, read_json, replacing, write_json
 
 
 def damages(whole: bytes, draw: random.Random, count: int):

@@ -9,7 +9,7 @@ import pytest
 from faults.children import Child, command_line, moments, on_a_small_disk, train, until
 from faults.outcome import check_whole, difference
 from faults.test_kills import options, uninterrupted
-from stablernn.compose import compose
+from stablernn.config.compose import compose
 
 FULL = "cannot be written (No space left on device): free some space, and the same command goes on"
 

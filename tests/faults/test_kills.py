@@ -8,7 +8,7 @@ from conftest import SMALL
 
 from faults.children import Children, command_line, dies_while_writing, moments, train
 from faults.outcome import check_whole, difference, updates
-from stablernn.compose import compose
+from stablernn.config.compose import compose
 
 OFTEN = ["training.checkpoint_seconds=0", "training.early_stop=100", "training.snapshot_every=7", "model.dropout=0.2"]
 RUNS = {

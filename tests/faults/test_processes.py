@@ -13,12 +13,12 @@ from conftest import SMALL
 from faults.children import command_line, moments, train, until
 from faults.outcome import difference, updates
 from faults.test_kills import OFTEN, options, uninterrupted
-from stablernn.compose import compose
-from stablernn.config import run_id
-from stablernn.errors import RunInUseError, SweepError
+from stablernn.config.compose import compose
+from stablernn.config.identity import run_id
 from stablernn.training import lock
 from stablernn.training.lock import held, holder
 from stablernn.training.run import run
+from stablernn.utils.errors import RunInUseError, SweepError
 
 
 def test_a_folder_has_one_holder_at_a_time_and_tells_who(tmp_path, monkeypatch):

@@ -13,20 +13,21 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from faults.children import command_line
-from stablernn.checks import check
-from stablernn.compose import compose
-from stablernn.config import make, run_id
-from stablernn.data.corpora import WordCorpus, cache_root
-from stablernn.data.splits import SPLITS
-from stablernn.errors import CheckpointError, ConfigurationError, DataError, RecordError
-from stablernn.record import read_record
+from stablernn.config.compose import compose
+from stablernn.config.identity import run_id
+from stablernn.config.instantiate import make
+from stablernn.config.validate import check
+from stablernn.records.record import read_record
 from stablernn.report.load import load_records, sections
+from stablernn.tasks.splits import SPLITS
+from stablernn.tasks.words import WordCorpus, cache_root
 from stablernn.training import checkpoint
 from stablernn.training.build import build
 from stablernn.training.loop import Trainer
 from stablernn.training.run import run
 from stablernn.training.tracking import SilentRun
 from stablernn.training.trained import Trained
+from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError, RecordError
 
 FEW, MANY = 40, 3000
 AMOUNTS = [FEW, pytest.param(MANY, marks=pytest.mark.slow)]
@@ -229,8 +230,10 @@ tracking.mode runs device precision threads progress experiment experiment_name 
 VALUES = """
 0 1 -1 3.5 1e400 nan inf null true false lstm rnn stable unstable smoke quick ptb wikitext2 embedded none cpu
 cuda:99 tpu ??? ${seed} ${nothing} ${oc.env:HOME} ${oc.create:{_target_:os.system}} ${oc.decode:'[1'} [] {} [1,2] {a:1}
-{_target_:os.system} os.system stablernn.files.os.system stablernn.files.write_text torch.optim.Adam torch.load
-torch.optim.sgd.torch.load stablernn.record stablernn.nothing 1,2 choice(1,2) range(1,3) glob(*) 'a "a a=b \\ü ("""
+{_target_:os.system} os.system
+stablernn.utils.files.os.system stablernn.utils.files.write_text torch.optim.Adam torch.load
+torch.optim.sgd.torch.load stablernn.records.record
+stablernn.nothing 1,2 choice(1,2) range(1,3) glob(*) 'a "a a=b \\ü ("""
 
 
 @pytest.mark.parametrize("amount", [20, pytest.param(2500, marks=pytest.mark.slow)])
@@ -261,11 +264,19 @@ def test_overrides(amount, ledger, monkeypatch):
 
 FOREIGN = {
     "another package": ("dataset._target_", "os.system", "lies outside stablernn and torch.optim"),
-    "out of this package": ("dataset._target_", "stablernn.files.os.system", "is no class or function of stablernn"),
-    "of another kind": ("dataset._target_", "stablernn.record.Record", "is not a DataSet of this package"),
-    "a function that writes": ("dataset._target_", "stablernn.files.write_text", "is not a DataSet of this package"),
+    "out of this package": (
+        "dataset._target_",
+        "stablernn.utils.files.os.system",
+        "is no class or function of stablernn",
+    ),
+    "of another kind": ("dataset._target_", "stablernn.records.record.Record", "is not a DataSet of this package"),
+    "a function that writes": (
+        "dataset._target_",
+        "stablernn.utils.files.write_text",
+        "is not a DataSet of this package",
+    ),
     "a cell": ("model.cell._target_", "os.system", "lies outside stablernn"),
-    "a backbone": ("approximation.backbone._target_", "stablernn.models.cells.LSTMCell", "is not a Backbone"),
+    "a backbone": ("approximation.backbone._target_", "stablernn.models.cells.lstm.LSTMCell", "is not a Backbone"),
     "a constraint": ("stability.constraint._target_", "torch.optim.SGD", "is not a Constraint"),
     "an optimizer": ("optimizer._target_", "torch.optim.sgd.torch.load", "is no class or function"),
     "nested": ("model.name", {"_target_": "os.system"}, "config.model.name is not as its type"),

@@ -4,14 +4,14 @@ import copy
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from stablernn.analysis.analyse import check_split
-from stablernn.analysis.contenders import seconds_of
-from stablernn.analysis.curve_cost import CurveCost
 from stablernn.analysis.estimate import Subject
+from stablernn.analysis.runner import check_split
 from stablernn.analysis.truncation import measure_gaps
-from stablernn.errors import ConfigurationError
+from stablernn.analysis.truncation_cost import CurveCost
 from stablernn.stability.certificates import certify, summarise
 from stablernn.training.trained import Trained
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.timing import seconds_of
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from stablernn.analysis.analyse import check_split
-from stablernn.analysis.contenders import seconds_of
 from stablernn.analysis.estimate import Subject
-from stablernn.console import open_bar
-from stablernn.errors import ConfigurationError
-from stablernn.stability.contraction import largest_expansion, lyapunov_exponent
+from stablernn.analysis.runner import check_split
+from stablernn.stability.measured import largest_expansion, lyapunov_exponent
 from stablernn.training.trained import STAGES, Trained
+from stablernn.utils.console import open_bar
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.timing import seconds_of
 
 _BACKWARD = 3  # steps that one takes the time of, whose gradient is wanted
 _SAMPLE = 8  # words, to tell the time by

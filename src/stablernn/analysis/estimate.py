@@ -9,17 +9,19 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.analysis.analyse import Analysis
-from stablernn.config import Training, identity, make
-from stablernn.console import display, log, open_bar
-from stablernn.data.splits import Corpus, Split
-from stablernn.data.windows import Windows
-from stablernn.errors import StableRNNError
+from stablernn.analysis.runner import Analysis
+from stablernn.config.identity import identity
+from stablernn.config.instantiate import make
+from stablernn.config.schema import Training
 from stablernn.models.language_model import SequenceModel
+from stablernn.tasks.splits import Corpus, Split
+from stablernn.tasks.windows import Windows
 from stablernn.training.build import build_for, pick_device
 from stablernn.training.estimate import kind
 from stablernn.training.schedule import Schedule
 from stablernn.training.trained import Trained, whole_split
+from stablernn.utils.console import display, log, open_bar
+from stablernn.utils.errors import StableRNNError
 
 
 @dataclass(frozen=True)

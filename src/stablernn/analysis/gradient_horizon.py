@@ -19,15 +19,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from stablernn.analysis.analyse import check_split
-from stablernn.analysis.contenders import seconds_of
 from stablernn.analysis.estimate import Subject
-from stablernn.console import log, open_bar
-from stablernn.data.splits import Split
-from stablernn.errors import ConfigurationError
-from stablernn.models.cells import Cell, State
+from stablernn.analysis.runner import check_split
+from stablernn.models.cells.base import Cell
+from stablernn.models.cells.state import State
 from stablernn.models.language_model import SequenceModel
+from stablernn.tasks.splits import Split
 from stablernn.training.trained import STAGES, Trained
+from stablernn.utils.console import log, open_bar
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.timing import seconds_of
 
 FALLEN = 1e-3  # of the norm at i = 0
 _GROUPS = 8  # of positions, for the error of the slope

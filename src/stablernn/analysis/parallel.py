@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from stablernn.analysis.analyse import check_split
-from stablernn.analysis.contenders import seconds_of
-from stablernn.errors import ConfigurationError
-from stablernn.models.iterations import ITERATIONS
-from stablernn.models.parallel import ParallelInTime
-from stablernn.models.residuals import Contracting
-from stablernn.models.unroll import Backbone, Recurrent, tensors
+from stablernn.analysis.runner import check_split
+from stablernn.models.parallel.backbone import ParallelInTime
+from stablernn.models.parallel.iterations import ITERATIONS
+from stablernn.models.parallel.residuals import Contracting
+from stablernn.models.recurrent import Backbone, Recurrent, tensors
 from stablernn.stability.certificates import Certificate, certify
 from stablernn.training.trained import Trained
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.timing import seconds_of
 
 
 @dataclass(frozen=True)

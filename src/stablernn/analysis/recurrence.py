@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 
 import torch
 
-from stablernn.analysis.analyse import check_split
-from stablernn.analysis.contenders import seconds_of
 from stablernn.analysis.estimate import Subject
-from stablernn.console import open_bar
-from stablernn.errors import ConfigurationError
+from stablernn.analysis.runner import check_split
 from stablernn.models.language_model import SequenceModel
 from stablernn.stability.certificates import certify
 from stablernn.training.evaluate import score
 from stablernn.training.trained import Trained
+from stablernn.utils.console import open_bar
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.timing import seconds_of
 
 ALL = "W"
 _SAMPLE = 2048  # words, to tell the time by

@@ -13,19 +13,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from stablernn.analysis.analyse import check_split
-from stablernn.analysis.curve import Gap, Sums, TruncationCurve
 from stablernn.analysis.estimate import Subject
-from stablernn.analysis.sparing import Sparing
-from stablernn.console import open_bar
-from stablernn.data.splits import Split
-from stablernn.errors import ConfigurationError
+from stablernn.analysis.fewer_softmaxes import Sparing
+from stablernn.analysis.runner import check_split
+from stablernn.analysis.truncation_curve import Gap, Sums, TruncationCurve
+from stablernn.models.feed_forward import truncations
 from stablernn.models.language_model import SequenceModel
-from stablernn.models.truncated import truncations
-from stablernn.models.unroll import Recurrent
+from stablernn.models.recurrent import Recurrent
 from stablernn.stability.certificates import certify
+from stablernn.tasks.splits import Split
 from stablernn.training.evaluate import BLOCK
 from stablernn.training.trained import Trained
+from stablernn.utils.console import open_bar
+from stablernn.utils.errors import ConfigurationError
 
 POSITIONS = 4096
 TOLERANCE = 1e-5
@@ -164,7 +164,7 @@ class TruncationAnalysis:
 
         Those of weights that are there are counted on a few words and lengths.
         """
-        from stablernn.analysis.curve_cost import CurveCost  # here, because it measures ``truncation_curve``
+        from stablernn.analysis.truncation_cost import CurveCost
 
         model, split = subject.model("best"), self._text(subject)
         scored = chosen(len(split), self.positions, self.pieces)

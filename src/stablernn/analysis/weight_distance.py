@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from stablernn.console import log
-from stablernn.errors import ConfigurationError, RecordError
-from stablernn.record import RECORD_FILE, Record, read_run
+from stablernn.records.record import RECORD_FILE, Record, read_run
 from stablernn.training.checkpoint import load_snapshots
 from stablernn.training.trained import Trained
+from stablernn.utils.console import log
+from stablernn.utils.errors import ConfigurationError, RecordError
 
 
 @dataclass(frozen=True)

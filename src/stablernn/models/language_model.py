@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stablernn.errors import ConfigurationError
 from stablernn.models.dropout import Dropout
-from stablernn.models.head import Head
-from stablernn.models.softmax import FullSoftmax
-from stablernn.models.unroll import Backbone, CellFactory
+from stablernn.models.heads.base import Head
+from stablernn.models.heads.softmax import FullSoftmax
+from stablernn.models.recurrent import Backbone, CellFactory
+from stablernn.utils.errors import ConfigurationError
 
 INITIAL_RANGE = 0.1
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stablernn.errors import ConfigurationError
+from stablernn.utils.errors import ConfigurationError
 
 # Runs that share a process are threads. Whoever changes what they all share holds this, and so does whoever relies on
 # it: TF32 is a switch of the process, so are PyTorch's own generators, and one CUDA graph is captured at a time.

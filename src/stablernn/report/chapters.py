@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stablernn.report.certificate import certificate_table
-from stablernn.report.contraction import contraction_table
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Figure
 from stablernn.report.figures.linear import linear_figures
@@ -15,20 +13,22 @@ from stablernn.report.figures.price import price_curves
 from stablernn.report.figures.speed import speed_curves
 from stablernn.report.figures.training import distance_curves, sweep_curves
 from stablernn.report.figures.truncation import ngram_figures, truncation_figures
-from stablernn.report.gradient_horizon import gradient_horizon_table
-from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
-from stablernn.report.linear_systems import Results, linear_tables
 from stablernn.report.load import Found, Section
-from stablernn.report.ngram import ngram_table
-from stablernn.report.perplexity import introduction, leading, table
-from stablernn.report.price import price_table
-from stablernn.report.recurrence import recurrence_table
-from stablernn.report.search import search_table, winners_table
-from stablernn.report.sequences import curve_table, memory_table, sequence_table
-from stablernn.report.sweep import sweep_table
+from stablernn.report.sections.certificate import certificate_table
+from stablernn.report.sections.contraction import contraction_table
+from stablernn.report.sections.gradient_horizon import gradient_horizon_table
+from stablernn.report.sections.linear_systems import NAME as LINEAR_SYSTEMS
+from stablernn.report.sections.linear_systems import Results, linear_tables
+from stablernn.report.sections.ngram import ngram_table
+from stablernn.report.sections.perplexity import introduction, leading, table
+from stablernn.report.sections.price import price_table
+from stablernn.report.sections.recurrence import recurrence_table
+from stablernn.report.sections.search import search_table, winners_table
+from stablernn.report.sections.sequences import curve_table, memory_table, sequence_table
+from stablernn.report.sections.sweep import sweep_table
+from stablernn.report.sections.truncation import truncation_summary
+from stablernn.report.sections.weight_distance import weight_distance_table
 from stablernn.report.tables import Table
-from stablernn.report.truncation import truncation_summary
-from stablernn.report.weight_distance import weight_distance_table
 
 _OF_SPEED = {"speed": sequence_table, "training_memory": memory_table, "speed_of_all_k": curve_table}
 

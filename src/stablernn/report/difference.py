@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from stablernn.record import Record
+from stablernn.records.record import Record
 from stablernn.report.judgement import half_width, seeds_told, student
 from stablernn.report.load import setting
 from stablernn.report.rows import Cell
-from stablernn.wording import counted
+from stablernn.utils.wording import counted
 
 RESAMPLES = 2000
 FEWEST_BLOCKS = 8  # fewer do not tell how far blocks spread, and neither do fewer stretches

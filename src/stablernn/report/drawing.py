@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stablernn.errors import MissingPackageError
 from stablernn.report.chapters import Chapter
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Figure
+from stablernn.utils.errors import MissingPackageError
 
 PAGE = "index.html"
 _PACKAGES = {"altair": "altair", "vl_convert": "vl-convert-python"}

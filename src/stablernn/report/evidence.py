@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stablernn.console import log
-from stablernn.report.linear_systems import NAME as LINEAR_SYSTEMS
-from stablernn.report.linear_systems import load_linear_systems
+from stablernn.records.schemas import bench_check
 from stablernn.report.load import Found, Section, load_analyses, load_records, load_results, sections
 from stablernn.report.rows import rows
-from stablernn.report.search import load_trials
-from stablernn.report.sweep import sweep_sections
-from stablernn.schemas import bench_check
-from stablernn.wording import counted
+from stablernn.report.sections.linear_systems import NAME as LINEAR_SYSTEMS
+from stablernn.report.sections.linear_systems import load_linear_systems
+from stablernn.report.sections.search import load_trials
+from stablernn.report.sections.sweep import sweep_sections
+from stablernn.utils.console import log
+from stablernn.utils.wording import counted
 
 
 @dataclass

@@ -5,8 +5,8 @@ import io
 import re
 from collections.abc import Iterator
 
-from stablernn.escaping import csv_cell, markdown_cell, markdown_text
 from stablernn.report.tables import Table
+from stablernn.utils.escaping import csv_cell, markdown_cell, markdown_text
 
 _CELL = re.compile(
     r"(?P<value>[^\s±,][^\s±]*)"

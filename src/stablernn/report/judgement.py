@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from stablernn.record import Record
+from stablernn.records.record import Record
 from stablernn.report.load import Section
-from stablernn.wording import counted
+from stablernn.utils.wording import counted
 
 # Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; beyond, a series is exact to three digits.
 _T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from stablernn.record import Record
+from stablernn.records.record import Record
 from stablernn.report.load import Found, setting
 from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, approximation_name
 from stablernn.report.rows import differing

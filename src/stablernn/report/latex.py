@@ -3,9 +3,9 @@ r"""Tables as LaTeX for ``\usepackage{booktabs}``: plain ASCII, so that any engi
 import re
 import unicodedata
 
-from stablernn.escaping import latex_label, visible
 from stablernn.report.judgement import typeset
 from stablernn.report.tables import Table
+from stablernn.utils.escaping import latex_label, visible
 
 _PLAIN = {
     "\\": r"\textbackslash{}",

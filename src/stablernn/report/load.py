@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stablernn import schemas
-from stablernn.console import log
-from stablernn.errors import DamagedFileError, RecordError
-from stablernn.files import read_json
-from stablernn.published import COUNTS, PUBLISHED, TEXT, is_published
-from stablernn.record import RECORD_FILE, Record, read_run
+from stablernn.records import schemas
+from stablernn.records.record import RECORD_FILE, Record, read_run
 from stablernn.report.names import constraint_rank, rank
+from stablernn.tasks.published import COUNTS, PUBLISHED, TEXT, is_published
+from stablernn.utils.console import log
+from stablernn.utils.errors import DamagedFileError, RecordError
+from stablernn.utils.files import read_json
+from stablernn.utils.names import is_name
 
 STUDIES = ("perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance")
 Found = Sequence[tuple[Record, dict[str, Any]]]  # runs that an analysis was made of, with its result
@@ -59,7 +60,7 @@ def load_results(paths: Iterable[Path], check: Callable[[dict[str, Any]], object
     found = {}
     for path in sorted(paths):
         try:
-            if not schemas.is_name(path.name):
+            if not is_name(path.name):
                 raise DamagedFileError(f"{str(path)!r} is no name of a file of results")
             found[path.name] = read_json(path, check)
         except (FileNotFoundError, DamagedFileError) as error:

@@ -11,7 +11,6 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from stablernn.escaping import terminal, visible
 from stablernn.report.chapters import Chapter
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Curve
@@ -20,7 +19,8 @@ from stablernn.report.judgement import typeset
 from stablernn.report.palette import COLOURS
 from stablernn.report.runs import runs_of
 from stablernn.report.verdicts import verdicts
-from stablernn.wording import counted
+from stablernn.utils.escaping import terminal, visible
+from stablernn.utils.wording import counted
 
 
 def page(evidence: Evidence, chapters: list[Chapter]) -> str:

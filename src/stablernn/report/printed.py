@@ -13,13 +13,13 @@ import altair as alt
 import vl_convert
 from PIL import Image
 
-from stablernn.escaping import drawn
-from stablernn.files import replacing, write_text
 from stablernn.report.axes import scaled
 from stablernn.report.figure import Figure, Panel
 from stablernn.report.interactive import BAND
 from stablernn.report.judgement import typeset
 from stablernn.report.palette import COLOURS
+from stablernn.utils.escaping import drawn
+from stablernn.utils.files import replacing, write_text
 
 SCALE = 2  # pixels of a PNG for each unit of its SVG
 _COLUMNS, _WIDTH, _HEIGHT = 2, 205, 150  # of panels: together 5.5 inches wide, with labels of 8 points

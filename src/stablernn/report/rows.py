@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stablernn.record import DIVERGED, Record
+from stablernn.records.record import DIVERGED, Record
 from stablernn.report.load import Section, place, setting
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, rank
 

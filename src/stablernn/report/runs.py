@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from stablernn.record import Record
+from stablernn.records.record import Record
 from stablernn.report.evidence import Evidence
 from stablernn.report.load import setting
 from stablernn.report.rows import settings_of
-from stablernn.wording import counted
+from stablernn.utils.wording import counted
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from stablernn.console import console
-from stablernn.errors import ConfigurationError
 from stablernn.report.drawing import PAGE
-from stablernn.schemas import is_name
+from stablernn.utils.console import console
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.names import is_name
 
 _PORTS = 20  # tried from the first one up; after that any free one
 _BESIDE = {"tables": (".csv", ".tex", ".md"), "figures": (".svg", ".png")}  # what the page links to

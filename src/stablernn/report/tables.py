@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from stablernn.record import Record
-from stablernn.wording import counted
+from stablernn.records.record import Record
+from stablernn.utils.wording import counted
 
 
 @dataclass(frozen=True)

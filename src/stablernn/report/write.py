@@ -8,28 +8,28 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from stablernn.console import console
-from stablernn.errors import ConfigurationError, RecordError
-from stablernn.escaping import markdown_text, visible
-from stablernn.files import write_text
 from stablernn.report.chapters import Chapter, chapters, linear_chapter
-from stablernn.report.contraction import contraction_table
 from stablernn.report.drawing import PAGE, export, page
 from stablernn.report.evidence import gather
 from stablernn.report.formats import comma_separated, markdown
-from stablernn.report.gradient_horizon import gradient_horizon_table
 from stablernn.report.latex import latex
-from stablernn.report.linear_systems import linear_tables, load_linear_systems
 from stablernn.report.load import Found, Section, load_analyses, load_records, sections
-from stablernn.report.ngram import ngram_table
-from stablernn.report.perplexity import abridged, introduction, leading, table
-from stablernn.report.price import price_table
-from stablernn.report.search import winners_table
-from stablernn.report.sweep import sweep_table
+from stablernn.report.sections.contraction import contraction_table
+from stablernn.report.sections.gradient_horizon import gradient_horizon_table
+from stablernn.report.sections.linear_systems import linear_tables, load_linear_systems
+from stablernn.report.sections.ngram import ngram_table
+from stablernn.report.sections.perplexity import abridged, introduction, leading, table
+from stablernn.report.sections.price import price_table
+from stablernn.report.sections.search import winners_table
+from stablernn.report.sections.sweep import sweep_table
+from stablernn.report.sections.truncation import truncation_summary
+from stablernn.report.sections.weight_distance import weight_distance_table
 from stablernn.report.tables import Table
-from stablernn.report.truncation import truncation_summary
 from stablernn.report.verdicts import verdicts
-from stablernn.report.weight_distance import weight_distance_table
+from stablernn.utils.console import console
+from stablernn.utils.errors import ConfigurationError, RecordError
+from stablernn.utils.escaping import markdown_text, visible
+from stablernn.utils.files import write_text
 
 _UNLIMITED = 10_000  # columns of a terminal
 # Table and analysis of the studies that are one of each.

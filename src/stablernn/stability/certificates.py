@@ -23,11 +23,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stablernn.models.head import Head
+from stablernn.models.heads.base import Head
 from stablernn.models.language_model import SequenceModel
-from stablernn.stability.constraints import constrained_cells
-from stablernn.stability.contractions import OUTWARD, CellProofs, Contraction, StateNorm
-from stablernn.stability.proofs import prove
+from stablernn.stability.constraints.base import constrained_cells
+from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm
+from stablernn.stability.proofs.prove import prove
 
 EPSILONS = (1.0, 0.1, 0.01, 0.001)  # nats
 CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)

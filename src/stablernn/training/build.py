@@ -3,15 +3,15 @@
 import torch
 from omegaconf import DictConfig
 
-from stablernn.allocator import memory
-from stablernn.config import make
-from stablernn.data.splits import Corpus
-from stablernn.errors import ConfigurationError
+from stablernn.config.instantiate import make
+from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, set_up_products
-from stablernn.models.softmax import FullSoftmax
-from stablernn.stability.constraints import Constraint, constrained_cells, project
+from stablernn.stability.constraints.base import Constraint, constrained_cells, project
+from stablernn.tasks.splits import Corpus
 from stablernn.training.processes import own_device
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.machine import memory
 
 
 def pick_device(name: str) -> torch.device:

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stablernn.errors import CheckpointError
-from stablernn.files import parse_json, replacing
-from stablernn.models.cells import Cell
+from stablernn.models.cells.base import Cell
+from stablernn.utils.errors import CheckpointError
+from stablernn.utils.files import parse_json, replacing
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"

@@ -9,15 +9,17 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.config import Training, identity, make
-from stablernn.console import display, open_bar
-from stablernn.data.splits import Corpus
+from stablernn.config.identity import identity
+from stablernn.config.instantiate import make
+from stablernn.config.schema import Training
 from stablernn.models.precision import exclusive
+from stablernn.tasks.splits import Corpus
 from stablernn.training.build import build_for
 from stablernn.training.evaluate import valid_streams
 from stablernn.training.loop import Trainer
 from stablernn.training.run import describe
 from stablernn.training.tracking import SilentRun
+from stablernn.utils.console import display, open_bar
 
 _WARM_UP_UPDATES = 3
 _SECONDS_A_KIND = 0.5

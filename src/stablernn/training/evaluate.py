@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stablernn.data.splits import Split
-from stablernn.data.windows import Windows
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.precision import float32_products
-from stablernn.models.unroll import split_streams
+from stablernn.models.recurrent import split_streams
+from stablernn.tasks.splits import Split
+from stablernn.tasks.windows import Windows
 from stablernn.training.graph import WindowLaunch, can_capture, recorder
 from stablernn.training.streams import wait
 

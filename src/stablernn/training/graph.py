@@ -20,17 +20,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stablernn.console import log
-from stablernn.models.cells import LSTMCell
+from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.dropout import draw_from
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, exclusive
-from stablernn.models.unroll import Recurrent, rebuild, tensors
-from stablernn.stability.constraints import Constraint
-from stablernn.stability.lstm import LSTMStated
+from stablernn.models.recurrent import Recurrent, rebuild, tensors
+from stablernn.stability.constraints.base import Constraint
+from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.training.processes import ALONE, Processes
 from stablernn.training.step import Step, is_plain_sgd
 from stablernn.training.streams import own_stream
+from stablernn.utils.console import log
 
 Work = Callable[[], None]
 Record = Callable[[Work], Work]

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stablernn.console import log
-from stablernn.errors import RunInUseError
-from stablernn.files import NO_LINKS, open_lock, parse_json, read_bytes, writing
+from stablernn.utils.console import log
+from stablernn.utils.errors import RunInUseError
+from stablernn.utils.files import NO_LINKS, open_lock, parse_json, read_bytes, writing
 
 try:
     import fcntl

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import torch
 
-from stablernn.config import Training
-from stablernn.console import log
-from stablernn.data.splits import Corpus
-from stablernn.data.windows import Windows
+from stablernn.config.schema import Training
 from stablernn.models.dropout import draw_from, own_generator
 from stablernn.models.language_model import SequenceModel
-from stablernn.record import FINISHED, PAUSED, STOPPED
-from stablernn.stability.constraints import Constraint
+from stablernn.records.record import FINISHED, PAUSED, STOPPED
+from stablernn.stability.constraints.base import Constraint
+from stablernn.tasks.splits import Corpus
+from stablernn.tasks.windows import Windows
+from stablernn.training.checkpoint_manager import Saves
 from stablernn.training.counters import Counters
 from stablernn.training.evaluate import Score, Scorer, valid_streams
 from stablernn.training.graph import make_step
 from stablernn.training.interrupt import Interruption
 from stablernn.training.processes import ALONE, Processes
-from stablernn.training.saves import Saves
 from stablernn.training.schedule import Schedule
 from stablernn.training.streams import wait
 from stablernn.training.tracking import Run
+from stablernn.utils.console import log
 
 
 class Trainer:

@@ -9,28 +9,18 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.config import StoredText, make, run_id
-from stablernn.console import log
-from stablernn.data.splits import Corpus
-from stablernn.errors import DamagedRecordError, MissingDataError, RecordError
-from stablernn.record import (
-    DIVERGED,
-    PAUSED,
-    PAUSED_FILE,
-    RECORD_FILE,
-    STOPPED,
-    Record,
-    commit,
-    processor,
-    read_alone,
-    read_run,
-    versions,
-)
+from stablernn.config.identity import StoredText, run_id
+from stablernn.config.instantiate import make
+from stablernn.records.record import DIVERGED, PAUSED, PAUSED_FILE, RECORD_FILE, STOPPED, Record, read_alone, read_run
 from stablernn.stability.certificates import summarise
-from stablernn.stability.constraints import Constraint, constrained_cells
+from stablernn.stability.constraints.base import Constraint, constrained_cells
+from stablernn.tasks.splits import Corpus
 from stablernn.training.checkpoint import LAST
 from stablernn.training.counters import Counters
 from stablernn.training.loop import Trainer
+from stablernn.utils.console import log
+from stablernn.utils.errors import DamagedRecordError, MissingDataError, RecordError
+from stablernn.utils.provenance import commit, processor, versions
 
 _OPTIMAL_CONTEXTS = 64
 # Neither proven nor refuted.

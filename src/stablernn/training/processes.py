@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from stablernn.errors import ConfigurationError, StableRNNError
-from stablernn.wording import counted
+from stablernn.utils.errors import ConfigurationError, StableRNNError
+from stablernn.utils.wording import counted
 
 _PATIENCE = datetime.timedelta(days=2)  # the others wait while the first one scores
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from stablernn.errors import StorageError
-from stablernn.files import write_json
 from stablernn.training.counters import Counters
+from stablernn.utils.errors import StorageError
+from stablernn.utils.files import write_json
 
 PROGRESS_FILE = "progress.json"
 INTERRUPTED = "interrupted"

@@ -1,4 +1,4 @@
-"""How fast runs train beside each other, as ``training.pack`` has them."""
+"""How fast runs train beside each other, as ``experiments.packed`` has them."""
 
 import threading
 import time

@@ -6,15 +6,14 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.checks import check
-from stablernn.config import Training, digest, identity, make, run_id
-from stablernn.console import display, log, open_bar
-from stablernn.data.splits import Corpus
-from stablernn.errors import DataError
-from stablernn.files import refuse_links, remove_leftovers, write_text, writing
+from stablernn.config.identity import digest, identity, run_id
+from stablernn.config.instantiate import make
+from stablernn.config.schema import Training
+from stablernn.config.validate import check
 from stablernn.models.dropout import own_generator
 from stablernn.models.precision import exclusive
-from stablernn.record import DATA_PATH_FILE, PAUSED, PAUSED_FILE, Record
+from stablernn.records.record import DATA_PATH_FILE, PAUSED, PAUSED_FILE, Record
+from stablernn.tasks.splits import Corpus
 from stablernn.training.build import build_for, pick_device
 from stablernn.training.counters import Counters
 from stablernn.training.interrupt import Interruption
@@ -25,6 +24,9 @@ from stablernn.training.processes import Processes, joined
 from stablernn.training.progress import Progress
 from stablernn.training.streams import own_stream
 from stablernn.training.tracking import NoTracking
+from stablernn.utils.console import display, log, open_bar
+from stablernn.utils.errors import DataError
+from stablernn.utils.files import refuse_links, remove_leftovers, write_text, writing
 
 _SEEDS_APART = 0x9E3779B9
 

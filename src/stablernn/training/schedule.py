@@ -1,6 +1,6 @@
 """What is due after which update."""
 
-from stablernn.config import Training
+from stablernn.config.schema import Training
 from stablernn.training.counters import Counters
 
 

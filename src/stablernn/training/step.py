@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stablernn.models.heads.softmax import unit
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.precision import float32_products, products_of_training
-from stablernn.models.softmax import unit
-from stablernn.models.unroll import detach, join_streams, split_streams
-from stablernn.stability.constraints import Constraint, Unconstrained, project
+from stablernn.models.recurrent import detach, join_streams, split_streams
+from stablernn.stability.constraints.base import Constraint, Unconstrained, project
 from stablernn.training.processes import ALONE, Processes
 
 _CLIP_EPSILON = 1e-6  # that of torch.nn.utils.clip_grad_norm_

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from stablernn.console import log
-from stablernn.errors import ConfigurationError
+from stablernn.utils.console import log
+from stablernn.utils.errors import ConfigurationError
 
 _beginning = threading.Lock()  # runs may be threads, and each beginning sets up what all of them share
 

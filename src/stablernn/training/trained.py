@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.config import make
-from stablernn.console import log
-from stablernn.data.splits import Corpus, Split
-from stablernn.errors import CheckpointError, ConfigurationError, DataError, RecordError, StorageError
-from stablernn.files import refuse_links
+from stablernn.config.instantiate import make
+from stablernn.config.targets import find_target
 from stablernn.models.language_model import SequenceModel
-from stablernn.record import DATA_PATH_FILE, RECORD_FILE, Record, read_run
-from stablernn.targets import find_target
+from stablernn.records.record import DATA_PATH_FILE, RECORD_FILE, Record, read_run
+from stablernn.tasks.splits import Corpus, Split
 from stablernn.training import checkpoint
 from stablernn.training.build import build
-from stablernn.training.foreign import RUN, checked
-from stablernn.wording import counted
+from stablernn.training.untrusted import RUN, checked
+from stablernn.utils.console import log
+from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError, RecordError, StorageError
+from stablernn.utils.files import refuse_links
+from stablernn.utils.wording import counted
 
 STAGES = ("initial", "best", "last")
 

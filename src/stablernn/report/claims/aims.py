@@ -7,9 +7,9 @@ from stablernn.report.difference import difference
 from stablernn.report.judgement import Part, half_width, ids
 from stablernn.report.load import Section
 from stablernn.report.names import PUBLISHED
-from stablernn.report.perplexity import constraint_name
 from stablernn.report.rows import Cell, Row
-from stablernn.wording import counted
+from stablernn.report.sections.perplexity import constraint_name
+from stablernn.utils.wording import counted
 
 
 def aims(section: Section, chosen: Sequence[Row]) -> Iterator[Part]:

@@ -8,7 +8,7 @@ from stablernn.report.claims.groups import alike, unconstrained
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, half_width, ids, judge, span, student
 from stablernn.report.load import Found
-from stablernn.wording import counted
+from stablernn.utils.wording import counted
 
 
 def contraction_on_data(evidence: Evidence) -> list[Judgement]:

@@ -9,7 +9,7 @@ from stablernn.report.claims.groups import alike, unconstrained
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, seeds_told, span, student
 from stablernn.report.load import Found
-from stablernn.wording import counted
+from stablernn.utils.wording import counted
 
 GROUPS = 8  # of positions, from which analysis=gradient_horizon takes the standard error of a slope
 

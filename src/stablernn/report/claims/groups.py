@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from stablernn.record import Record
+from stablernn.records.record import Record
 from stablernn.report.labels import describe_briefly
 from stablernn.report.load import Found, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES, rank

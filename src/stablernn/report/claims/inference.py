@@ -7,7 +7,7 @@ from stablernn.report.claims.groups import alike
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
 from stablernn.report.load import Found, Section, setting
-from stablernn.report.truncation import (
+from stablernn.report.sections.truncation import (
     EPSILON,
     assured_context,
     certified_context,
@@ -15,7 +15,7 @@ from stablernn.report.truncation import (
     measured_context,
     short,
 )
-from stablernn.wording import counted
+from stablernn.utils.wording import counted
 
 ROUNDING = 1e-5  # of float32 states, and of log-probabilities that are known to first order
 HORIZON = 35  # the k of the protocol

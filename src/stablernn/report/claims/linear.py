@@ -5,9 +5,9 @@ from typing import Any
 
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, combined, sentence, span
-from stablernn.report.linear_systems import orthogonal, spectral_radius
-from stablernn.report.truncation import short
-from stablernn.wording import counted
+from stablernn.report.sections.linear_systems import orthogonal, spectral_radius
+from stablernn.report.sections.truncation import short
+from stablernn.utils.wording import counted
 
 LEARNED = 0.1  # of the error of predicting 0: at most so much is left of it
 

@@ -6,9 +6,9 @@ from typing import Any
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, combined, sentence, span
 from stablernn.report.names import MODEL_NAMES
-from stablernn.report.sequences import contexts_of, ratio
-from stablernn.report.truncation import short
-from stablernn.wording import counted
+from stablernn.report.sections.sequences import contexts_of, ratio
+from stablernn.report.sections.truncation import short
+from stablernn.utils.wording import counted
 
 
 def speed(evidence: Evidence) -> list[Judgement]:

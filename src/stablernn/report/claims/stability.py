@@ -10,7 +10,7 @@ from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, spa
 from stablernn.report.load import Section
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, STABILITIES
 from stablernn.report.rows import Cell, Row, rows
-from stablernn.wording import counted
+from stablernn.utils.wording import counted
 
 # The published stable LSTM is 3 % above the unstable one: an interval that reaches further could hide such a loss.
 TELLING = 0.03

@@ -9,10 +9,10 @@ from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, span
 from stablernn.report.load import Found, Section, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES
-from stablernn.report.sweep import Pair, pairs
-from stablernn.report.truncation import short
-from stablernn.report.weight_distance import families
-from stablernn.wording import counted
+from stablernn.report.sections.sweep import Pair, pairs
+from stablernn.report.sections.truncation import short
+from stablernn.report.sections.weight_distance import families
+from stablernn.utils.wording import counted
 
 
 def trained_feedforward(evidence: Evidence) -> list[Judgement]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.linear_systems import (
+from stablernn.report.palette import shades
+from stablernn.report.sections.linear_systems import (
     Results,
     by_teacher,
     kind_of,
@@ -16,7 +17,6 @@ from stablernn.report.linear_systems import (
     spectral_radius,
     width,
 )
-from stablernn.report.palette import shades
 
 _ERROR = Axis("error (predicting 0: 1)", powers=True, least=1e-6)
 _LEAST = 1e-16  # where a descent ends on its target to the last bit

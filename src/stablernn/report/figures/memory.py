@@ -1,11 +1,11 @@
 """How long trained models remember: contraction of their state on the data, and the reach of their gradients."""
 
-from stablernn.report.contraction import STAGE_NAMES
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import WORDS, coloured
-from stablernn.report.gradient_horizon import in_order, moments, panels
 from stablernn.report.load import Found
 from stablernn.report.palette import shades
+from stablernn.report.sections.contraction import STAGE_NAMES
+from stablernn.report.sections.gradient_horizon import in_order, moments, panels
 
 _STAGE_DASHES = {"initial": (2, 3), "best": (1, 0), "last": (6, 3)}
 _LEAST_GROWTH, _LEAST_GRADIENT = 1e-6, 1e-20  # smaller values are not shown

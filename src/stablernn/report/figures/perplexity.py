@@ -8,8 +8,8 @@ from stablernn.report.figures.shared import BEST_POSSIBLE, DASHES, constraint_co
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
 from stablernn.report.names import STABILITIES, approximation_name
-from stablernn.report.perplexity import abridged, constraint_name
 from stablernn.report.rows import Cell, Row, rows
+from stablernn.report.sections.perplexity import abridged, constraint_name
 
 CUT = 1.5  # of a panel's highest end: what lies above tells the first steps alone
 

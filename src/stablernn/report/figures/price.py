@@ -6,7 +6,7 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import constraint_colours
 from stablernn.report.judgement import typeset
 from stablernn.report.load import Section
-from stablernn.report.price import prices
+from stablernn.report.sections.price import prices
 
 
 def price_curves(section: Section) -> Figure | None:

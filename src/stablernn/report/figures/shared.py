@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from stablernn.record import Record
+from stablernn.records.record import Record
 from stablernn.report.figure import Axis, Curve
 from stablernn.report.labels import describe_briefly
 from stablernn.report.load import Found, setting

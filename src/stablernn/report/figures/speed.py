@@ -7,7 +7,7 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import model_name
 from stablernn.report.names import rank
 from stablernn.report.palette import shades
-from stablernn.report.sequences import contexts_of, ratio
+from stablernn.report.sections.sequences import contexts_of, ratio
 
 
 def speed_curves(file: str, measured: Mapping[str, Any]) -> Figure | None:

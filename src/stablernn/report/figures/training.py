@@ -7,8 +7,8 @@ from stablernn.report.load import Found, Section, setting
 from stablernn.report.names import APPROXIMATION_NAMES
 from stablernn.report.palette import shades
 from stablernn.report.rows import Cell
-from stablernn.report.sweep import pairs
-from stablernn.report.weight_distance import families
+from stablernn.report.sections.sweep import pairs
+from stablernn.report.sections.weight_distance import families
 
 
 def sweep_curves(section: Section) -> Figure | None:

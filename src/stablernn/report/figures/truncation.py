@@ -6,7 +6,7 @@ from typing import Any
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import BEST_POSSIBLE, WORDS, coloured
 from stablernn.report.load import Found, setting
-from stablernn.report.ngram import reset_perplexities
+from stablernn.report.sections.ngram import reset_perplexities
 
 _N_MAX = 35
 _ROUNDING = 3e-8  # of float32: what is below is not shown

@@ -1,0 +1,1 @@
+"""A trained recurrent model as a feed-forward one."""

@@ -1,0 +1,145 @@
+"""How many words of context replace a recurrent state: proven where that is possible, else measured."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stablernn.analysis.truncation import measure_gaps
+from stablernn.analysis.truncation_curve import Gap
+from stablernn.models.feed_forward import FeedForward
+from stablernn.models.language_model import SequenceModel
+from stablernn.stability.certificates import Certificate, certify
+from stablernn.tasks.splits import Split
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.wording import counted
+
+CERTIFIED, MEASURED, GIVEN, OWN = "certified", "measured", "given", "own"
+GUARANTEES = ("auto", CERTIFIED, MEASURED)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A k, and what stands behind it.
+
+    Attributes:
+        k: words of context.
+        how: ``certified``: k(ε); ``measured``: by the words of a split alone; ``given``: by whoever asked;
+            ``own``: the model was trained with this context and is feed-forward already.
+        reason: in words, why so.
+        epsilon: what was asked for, in nats a token; None where k was given.
+        certified_gap: the proven bound at k of the change of any log-probability, in nats; None: nothing is proven.
+        certified_k: k(ε); None: nothing is proven, or epsilon was not asked for.
+        gap: what was measured at k.
+        tokens: on so many words.
+        examined: the change of the mean log-probability, in nats, by the k that were looked at (measured alone).
+    """
+
+    k: int
+    how: str
+    reason: str
+    epsilon: float | None
+    certified_gap: float | None
+    certified_k: int | None
+    gap: Gap
+    tokens: int
+    examined: dict[int, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def choose(
+    model: SequenceModel, split: Split, epsilon: float, k: int | None, guarantee: str, k_max: int = 256
+) -> Choice:
+    """The context with which ``model`` may be replaced.
+
+    Args:
+        model: a trained model.
+        split: measured on it.
+        epsilon: nats a token. A certified k changes no log-probability by more, on any text; a measured one changes the
+            mean log-probability by no more, on these words.
+        k: use this context, whatever it costs.
+        guarantee: ``auto``: certified if k(ε) <= k_max, else measured; ``certified`` or ``measured``: no other.
+        k_max: no longer context is chosen.
+
+    Raises:
+        ConfigurationError: there is no such k; says what is known and what would help.
+    """
+    if isinstance(model.backbone, FeedForward):
+        return _own(model.backbone, split, k)
+    certificate = certify(model)
+    proven = certificate.context(epsilon) if k is None else None
+    examined: dict[int, float] = {}
+    if k is not None:
+        how, reason = GIVEN, "by the command line, whatever it costs"
+    elif guarantee != MEASURED and proven is not None and proven <= k_max:
+        k, how, reason = max(1, proven), CERTIFIED, f"k({epsilon:g}) = {max(1, proven)} is proven"
+    elif guarantee == CERTIFIED:
+        raise ConfigurationError(f"guarantee=certified: {_shortfall(certificate, proven, epsilon, k_max)}")
+    else:
+        k, examined = _search(model, split, epsilon, k_max)
+        how, reason = MEASURED, f"{k} and every larger k examined stay within {epsilon:g} nats in the mean"
+        if guarantee != MEASURED:
+            reason += f"; {_unproven(certificate, proven, epsilon, k_max)}"
+    return Choice(
+        k=k,
+        how=how,
+        reason=reason,
+        epsilon=None if how == GIVEN else epsilon,
+        certified_gap=certificate.gap(k) if certificate.holds else None,
+        certified_k=proven,
+        gap=measure_gaps(model, split, [k])[k],
+        tokens=len(split),
+        examined=examined,
+    )
+
+
+def _own(backbone: FeedForward, split: Split, k: int | None) -> Choice:
+    words = counted(backbone.k, "word")
+    if k not in (None, backbone.k):
+        raise ConfigurationError(
+            f"k={k}: the run was trained as a feed-forward model of {words}; leave k=null to keep that"
+        )
+    reason = f"it was trained as a feed-forward model of {words} and is exported as it is"
+    return Choice(backbone.k, OWN, reason, None, 0.0, None, Gap(0.0, 0.0), len(split), {})
+
+
+def _unproven(certificate: Certificate, proven: int | None, epsilon: float, k_max: int) -> str:
+    if not certificate.holds:
+        return f"nothing is proven of this model ({certificate.summary()['reason']})"
+    if proven is None:
+        return f"λ = {certificate.rate:.9g} is proven, but k({epsilon:g}) is above ten million"
+    return f"k({epsilon:g}) = {proven:,} is proven, but above k_max={k_max}"
+
+
+def _shortfall(certificate: Certificate, proven: int | None, epsilon: float, k_max: int) -> str:
+    remedy = "choose guarantee=measured, or train under a stability constraint"
+    if certificate.holds:
+        remedy = "choose a larger epsilon, or guarantee=measured"
+        remedy = remedy if proven is None else f"set k_max={proven}, {remedy.removeprefix('choose ')}"
+    return f"{_unproven(certificate, proven, epsilon, k_max)}; {remedy}"
+
+
+def _search(model: SequenceModel, split: Split, epsilon: float, k_max: int) -> tuple[int, dict[int, float]]:
+    """The k such that it and every larger k examined change the mean log-probability by at most ``epsilon``.
+
+    Examined are the powers of two below ``k_max``, ``k_max`` itself, and by bisection what lies between the largest of
+    them that fails and the next: k - 1 is always among them, and fails. The gap need not fall with k, so a
+    still smaller k might do by chance; it would not be trusted.
+    """
+
+    def gaps(lengths: list[int]) -> dict[int, float]:
+        return {k: gap.log_perplexity for k, gap in measure_gaps(model, split, lengths).items()}
+
+    examined = gaps([*(2**power for power in range(k_max.bit_length()) if 2**power < k_max), k_max])
+    if abs(examined[k_max]) > epsilon:
+        raise ConfigurationError(
+            f"k_max={k_max}: so much context changes the mean log-probability by {examined[k_max]:.2g} nats on "
+            f"{len(split):,} words, more than epsilon={epsilon:g}: choose a larger k_max or epsilon"
+        )
+    fails = max((k for k, gap in examined.items() if abs(gap) > epsilon), default=0)
+    holds = min(k for k in examined if k > fails)
+    while holds - fails > 1:
+        middle = (fails + holds) // 2
+        examined |= gaps([middle])
+        fails, holds = (fails, middle) if abs(examined[middle]) <= epsilon else (middle, holds)
+    return holds, dict(sorted(examined.items()))

@@ -1,0 +1,171 @@
+"""From a trained run to a feed-forward model in a folder of its own, checked and timed before it is called done."""
+
+import copy
+from dataclasses import dataclass, field, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stablernn.analysis.conversion.choice import GUARANTEES, choose
+from stablernn.analysis.conversion.converted import (
+    DESCRIPTION,
+    describe,
+    feedforward_config,
+    load_converted,
+    save_weights,
+)
+from stablernn.analysis.conversion.export import EXPORT, ONNX, check_formats, order, read_program, write_programs
+from stablernn.analysis.conversion.network import Unrolled
+from stablernn.analysis.conversion.scoring import best_speed, largest_difference
+from stablernn.analysis.truncation_cost import CurveCost
+from stablernn.models.feed_forward import FeedForward
+from stablernn.models.heads.softmax import FullSoftmax
+from stablernn.models.language_model import SequenceModel
+from stablernn.records.record import DIVERGED
+from stablernn.tasks.splits import SPLITS, Split
+from stablernn.training.trained import Trained
+from stablernn.utils.console import duration, log, open_bar
+from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
+from stablernn.utils.files import replacing_folder
+from stablernn.utils.provenance import commit, device_name, processor, versions
+
+TOLERANCE = 1e-4  # nats
+_PACKAGES = {EXPORT: (), ONNX: ("onnx", "onnxscript", "onnxruntime")}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What to convert to; conf/convert.yaml says what each option does."""
+
+    epsilon: float = 0.01
+    k: int | None = None
+    guarantee: str = "auto"
+    k_max: int = 256
+    split: str = "valid"
+    tokens: int | None = 10_000
+    formats: list[str] = field(default_factory=lambda: [EXPORT, ONNX])
+    seconds: float = 5.0
+    out: str | None = None
+
+    @classmethod
+    def of(cls, options: DictConfig) -> "Conversion":
+        """The options of this class among ``options``.
+
+        Raises:
+            ConfigurationError: one of them is of another type, or no conversion can be made of it.
+        """
+        node = OmegaConf.structured(cls)
+        OmegaConf.set_readonly(node, False)
+        for option in fields(cls):
+            try:
+                OmegaConf.update(node, option.name, options[option.name])
+            except OmegaConfBaseException as error:
+                raise ConfigurationError(f"{option.name}: {str(error).splitlines()[0]}") from None
+        return OmegaConf.to_object(node)  # type: ignore[return-value]
+
+    def __post_init__(self) -> None:
+        if not self.epsilon > 0:
+            raise ConfigurationError(f"epsilon={self.epsilon} must be a positive number of nats")
+        for option in ("k", "k_max", "tokens"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{option}={value} must be a whole number >= 1")
+        for option, choices in (("guarantee", GUARANTEES), ("split", SPLITS)):
+            if getattr(self, option) not in choices:
+                raise ConfigurationError(f"{option}={getattr(self, option)} is unknown: choose {', '.join(choices)}")
+        check_formats(self.formats)
+
+    def __call__(self, trained: Trained) -> tuple[Path, dict[str, Any]]:
+        """Write the folder; returns it and its description.
+
+        Raises:
+            ConfigurationError: no k does what was asked for, or the folder is in use for something else.
+            ExportError: what was written computes something else.
+            RecordError: the run diverged, or its weights or data are not here.
+        """
+        record = trained.record
+        if record.status == DIVERGED:
+            raise RecordError(f"{record.id} diverged: there is no trained model to convert")
+        if self.out is not None:
+            _check_free(Path(self.out))
+        model = trained.model("best")
+        if not isinstance(model.objective, FullSoftmax):
+            raise ConfigurationError(
+                f"run={record.id} was trained with head=adaptive, and the converted formats hold one full softmax: "
+                "train it with head=full"
+            )
+        split = trained.corpus.splits[self.split].first(self.tokens)
+        bar = open_bar(f"convert {record.id}", 3 + len(self.formats))
+        self._announce(model, split)
+        bar.update(0, "choosing k")
+        choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max)
+        log.info(f"{record.id}: k = {choice.k}, {choice.how}: {choice.reason}")
+        folder = Path(self.out) if self.out is not None else trained.folder / f"feedforward-k{choice.k}"
+        _check_free(folder)
+        types = record.data["types"]
+        values: dict[str, Any] = {
+            "run": record.id,
+            "config": feedforward_config(record, choice.k),
+            "data": {name: record.data[name] for name in ("name", "fingerprint")},
+            "types": types,
+            "order": order(types),
+            "parameters": model.size(),
+            "k": choice.k,
+            "choice": choice.as_dict() | {"split": self.split},
+        }
+        bar.update(1, "writing the forms")
+        with replacing_folder(folder) as new:
+            save_weights(new, model, record.id)
+            write_programs(Unrolled(copy.deepcopy(model).cpu(), choice.k), types, new, self.formats)
+            describe(new, values)
+            bar.update(2, "reading what was written")
+            ours = load_converted(new)
+            programs = {name: read_program(new, name) for name in self.formats}
+            values["parity"] = {}
+            for number, (name, program) in enumerate(programs.items()):
+                bar.update(2 + number, f"holding {name} against our model")
+                found = largest_difference(ours, program, split, choice.k)
+                if not found["nats"] <= TOLERANCE:
+                    raise ExportError(
+                        f"formats: {name} differs from our model by {found['nats']:.2g} nats, more than {TOLERANCE:g}: "
+                        f"nothing was written; leave {name} out of formats"
+                    )
+                values["parity"][name] = found
+            bar.update(2 + len(programs), "timing the forms")
+            values["speed"] = best_speed(
+                model,
+                ours.to(trained.device),
+                lambda: {name: read_program(new, name) for name in self.formats},
+                split,
+                self.seconds,
+            )
+            bar.close()
+            values["hardware"] = {
+                "device": device_name(trained.device),
+                "processor": processor(),
+                "threads": torch.get_num_threads(),
+            }
+            runtimes = {package: metadata.version(package) for name in self.formats for package in _PACKAGES[name]}
+            return folder, describe(new, values | {"versions": versions() | runtimes, "commit": commit()})
+
+    def _announce(self, model: SequenceModel, split: Split) -> None:
+        """Say what is done, and how long it takes to look at the lengths and to time the forms."""
+        layers, rows = (self.k, 1) if self.k is not None else (self.k_max, self.k_max.bit_length())
+        measured = 0.0
+        if not isinstance(model.backbone, FeedForward):
+            cost = CurveCost.measured(copy.deepcopy(model).double(), split)
+            measured = cost.seconds(len(split), layers, rows * len(split))
+        log.info(
+            f"choosing k on {len(split):,} words, then writing, checking and timing the forms: "
+            f"about {duration(measured + self.seconds)}, and what writing them takes is not known"
+        )
+
+
+def _check_free(folder: Path) -> None:
+    """Only a converted model may be replaced by another."""
+    if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigurationError(f"out={folder} exists and is no converted model: choose another folder")

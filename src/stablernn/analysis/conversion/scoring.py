@@ -1,0 +1,159 @@
+"""One job for every form of a model: the log-probabilities of all types along a text. Do the forms agree, how fast?"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stablernn.analysis.conversion.export import Program
+from stablernn.models.language_model import SequenceModel
+from stablernn.models.recurrent import Recurrent
+from stablernn.tasks.splits import Split
+from stablernn.utils.console import log
+from stablernn.utils.timing import seconds_of
+
+_PIECE = 1024  # words scored at once
+_TIMED = 4 * _PIECE
+_SCATTER = 0.25  # interquartile range by the median, above which a ratio says little
+_ROUNDS = 7  # at least: on a busy machine the median of three turned the ratio over
+
+
+@torch.no_grad()
+def log_probabilities(model: SequenceModel, words: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    """Of all V words at every position, in nats: words (T, B) -> (T, B, V), and the state after them."""
+    features, state = model(words, model.initial_state(words.shape[1]) if state is None else state)
+    return model.objective.logits(features).log_softmax(-1), state
+
+
+@torch.no_grad()
+def largest_difference(ours: SequenceModel, program: Program, split: Split, k: int) -> dict[str, Any]:
+    """The largest difference of any of the log-probabilities, in nats, on the first words of a split.
+
+    They are shown as one stream longer than k, as four at once, and as a single word, so that both dynamic axes are
+    tried at their ends too.
+
+    Returns:
+        ``nats``, and ``shapes``: the (T, B) that were compared.
+    """
+    shapes = [(k + 64, 1), (32, 4), (1, 1)]
+    worst = 0.0
+    for steps, batch in shapes:
+        words = torch.from_numpy(np.resize(split.inputs.astype(np.int64), (batch, steps)).T.copy())
+        difference = (program(words) - log_probabilities(ours, words)[0]).abs().max()
+        # max() of Python would pass a NaN over in silence.
+        worst = float(torch.maximum(difference, torch.tensor(worst)))
+    return {"nats": worst, "shapes": shapes}
+
+
+def best_speed(
+    model: SequenceModel,
+    ours: SequenceModel,
+    read_programs: Callable[[], Mapping[str, Program]],
+    split: Split,
+    seconds: float,
+) -> dict[str, Any]:
+    """``scoring_speed`` on one thread and on all; each form counts with the number that serves it best.
+
+    A recurrent model of one stream often loses by a second thread, and a feed-forward one gains: held against each
+    other on a number that suits one of them alone, either comes out ahead.
+
+    Args:
+        model, ours, split: see ``scoring_speed``.
+        read_programs: reads the exported ones, for as many threads as PyTorch uses then.
+        seconds: for all of it.
+
+    Returns:
+        As ``scoring_speed``, with ``threads`` (the best number) by name, ``by_threads`` (all rates), and ``scatter``:
+        the largest of the interquartile ranges of the rounds, by the median.
+    """
+    before = torch.get_num_threads()
+    counts = [before] if model.inputs.weight.device.type == "cuda" else sorted({1, before})
+    measured = {}
+    try:
+        for count in counts:
+            torch.set_num_threads(count)
+            measured[count] = scoring_speed(model, ours, read_programs(), split, seconds / len(counts))
+    finally:
+        torch.set_num_threads(before)
+    by_threads = {count: found["tokens_per_second"] for count, found in measured.items()}
+    best = {name: max(counts, key=lambda count, name=name: by_threads[count][name]) for name in by_threads[before]}
+    scatter = max(measured[count]["scatter"][name] for name, count in best.items())
+    if scatter > _SCATTER:
+        log.warning(
+            f"speed: the rounds of one form scatter by {scatter:.0%}, so no ratio is sure: end what else is at work, "
+            "or give seconds=60"
+        )
+    return measured[before] | {
+        "tokens_per_second": {name: by_threads[count][name] for name, count in best.items()},
+        "threads": best,
+        "by_threads": {str(count): rates for count, rates in by_threads.items()},
+        "scatter": scatter,
+    }
+
+
+@torch.no_grad()
+def scoring_speed(
+    model: SequenceModel, ours: SequenceModel, programs: Mapping[str, Program], split: Split, seconds: float
+) -> dict[str, Any]:
+    """Tokens a second at which one text is scored from its start to its end, in pieces.
+
+    Args:
+        model: unrolled as a recurrent model, a stream of batch 1 with its state carried on.
+        ours: the feed-forward model, a stream that carries its last k - 1 words.
+        programs: the exported ones, which carry nothing: their pieces begin k - 1 words early.
+        split: on its first words.
+        seconds: alternate rounds of all of them for about so long, but seven rounds at least.
+
+    Returns:
+        ``tokens_per_second`` by name, medians of the rounds; ``scatter`` by name, their interquartile range by the
+        median; ``rounds``, ``tokens`` a round, ``piece``.
+    """
+    recurrent = SequenceModel(model.inputs, Recurrent(list(model.backbone.cells)), model.objective).eval()
+    overlap = ours.backbone.k - 1  # type: ignore[operator]
+    words = torch.from_numpy(split.first(_TIMED).inputs.astype(np.int64))[:, None]
+    starts = range(0, len(words), _PIECE)
+
+    def streamed(form: SequenceModel) -> Callable[[], None]:
+        here = words.to(form.inputs.weight.device)
+
+        def run() -> None:
+            state = None
+            for start in starts:
+                _, state = log_probabilities(form, here[start : start + _PIECE], state)
+
+        return run
+
+    def overlapping(program: Program) -> Callable[[], None]:
+        def run() -> None:
+            for start in starts:
+                first = max(0, start - overlap)
+                program(words[first : start + _PIECE])[start - first :]
+
+        return run
+
+    runs = {"recurrent": streamed(recurrent), "feedforward": streamed(ours)}
+    runs |= {name: overlapping(program) for name, program in programs.items()}
+    device = model.inputs.weight.device
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    began = time.monotonic()
+    while len(times["recurrent"]) < _ROUNDS or time.monotonic() - began < seconds:
+        for name, run in runs.items():
+            times[name].append(seconds_of(run, device))
+    return {
+        "tokens_per_second": {name: len(words) / statistics.median(values) for name, values in times.items()},
+        "scatter": {name: _scatter(values) for name, values in times.items()},
+        "rounds": len(times["recurrent"]),
+        "tokens": len(words),
+        "piece": _PIECE,
+    }
+
+
+def _scatter(values: list[float]) -> float:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return (high - low) / middle

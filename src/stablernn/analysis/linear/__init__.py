@@ -1,0 +1,1 @@
+"""Gradient descent on linear systems and on their truncations."""

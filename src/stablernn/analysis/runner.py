@@ -1,0 +1,80 @@
+"""Analyses of trained runs: each once, its result as JSON beside the run's record."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from stablernn.records.record import DIVERGED
+from stablernn.records.schemas import analysis_check
+from stablernn.training.trained import Trained
+from stablernn.utils.console import log
+from stablernn.utils.errors import ConfigurationError, DamagedFileError
+from stablernn.utils.files import json_digest, read_json, write_json
+from stablernn.utils.provenance import commit, versions
+
+
+class Analysis(Protocol):
+    """What `analysis=` chooses.
+
+    Attributes:
+        name: the result is ``<name>.json`` in the run's folder.
+        options: all that changes the result; with others it is computed anew.
+    """
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]: ...
+
+    def __call__(self, trained: Trained) -> dict[str, Any]: ...
+
+
+def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) -> Iterator[tuple[Trained, dict]]:
+    """The result of an analysis for each run, read where it is there already; diverged runs are left out.
+
+    Args:
+        analysis: to be carried out.
+        runs: finished ones.
+        fresh: compute again what is there.
+    """
+    for trained in runs:
+        if trained.record.status == DIVERGED:
+            log.info(f"{trained.record.id}: diverged, not analysed")
+            continue
+        path = trained.folder / f"{analysis.name}.json"
+        result = None if fresh else stored(path, analysis.options)
+        if result is not None and result.get("run") != trained.record.id:
+            log.warning(f"computed again: {path} is of another run ({result.get('run')!r:.240})")
+            result = None
+        if result is None:
+            result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
+            write_json(path, result | {"versions": versions(), "commit": commit()})
+        yield trained, result
+
+
+def is_missing(analysis: Analysis, trained: Trained) -> bool:
+    """Whether ``analyse`` would compute something for this run."""
+    if trained.record.status == DIVERGED:
+        return False
+    result = stored(trained.folder / f"{analysis.name}.json", analysis.options)
+    return result is None or result.get("run") != trained.record.id
+
+
+def check_split(split: str) -> None:
+    """Raises ConfigurationError for a split that no corpus has."""
+    if split not in ("train", "valid", "test"):
+        raise ConfigurationError(f"analysis.split={split} does not exist: choose train, valid or test")
+
+
+def stored(
+    path: Path, options: dict[str, Any], check: Callable[[dict[str, Any]], object] | None = None
+) -> dict[str, Any] | None:
+    """The result that is there, unless it was computed with other options; one that is damaged counts as none."""
+    try:
+        result = read_json(path, check or analysis_check(path.stem))
+    except FileNotFoundError:
+        return None
+    except DamagedFileError as error:
+        log.warning(f"computed again: {error}")
+        return None
+    return result if json_digest(result["options"]) == json_digest(options) else None

@@ -1,0 +1,72 @@
+"""What a truncation curve costs on this machine: by the layer and word, by the softmax, by the word of the stream."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from stablernn.analysis.truncation import truncation_curve
+from stablernn.models.language_model import SequenceModel
+from stablernn.models.recurrent import Recurrent
+from stablernn.tasks.splits import Split
+from stablernn.utils.timing import seconds_of
+
+_WORDS = 1024
+_FEW, _MORE = 4, 16  # layers
+_ROUNDS = 2  # the lesser time counts: the first one is that of a cold machine
+
+
+@dataclass(frozen=True)
+class CurveCost:
+    """Seconds of a curve of one model.
+
+    Attributes:
+        layer: of one layer of the truncated network at one word.
+        softmax: of one row.
+        stream: of one word that the recurrent model reads.
+        word: of one that it also scores, with what its truncations are held against.
+    """
+
+    layer: float
+    softmax: float
+    stream: float
+    word: float
+
+    @classmethod
+    @torch.no_grad()
+    def measured(cls, model: SequenceModel, split: Split) -> "CurveCost":
+        """By the first words of a split; float64 models count as such."""
+        split = split.first(_WORDS)
+        device = model.inputs.weight.device
+        words = torch.as_tensor(split.inputs.astype("int64"), device=device)
+        targets = torch.as_tensor(split.targets.astype("int64"), device=device)
+        x = model.inputs(words[:, None])
+        backbone = Recurrent(list(model.backbone.cells)).eval()
+        features = backbone(x, backbone.initial_state(1))[0][:, 0]
+
+        def least(work) -> float:
+            return min(seconds_of(work, device) for _ in range(_ROUNDS)) / len(split)
+
+        # With so much tolerance no truncation needs a softmax of its own.
+        few, more = (
+            least(lambda k=k: truncation_curve(model, split, range(1, k + 1), tolerance=math.inf))
+            for k in (_FEW, _MORE)
+        )
+        layer = max(0.0, more - few) / (_MORE - _FEW)
+        return cls(
+            layer=layer,
+            softmax=least(lambda: model.objective.log_probabilities(features, targets)),
+            stream=least(lambda: backbone(x, backbone.initial_state(1))),
+            word=max(0.0, few - _FEW * layer),
+        )
+
+    def seconds(self, words: int, layers: int, rows: float, before: int = 0) -> float:
+        """Of a whole curve.
+
+        Args:
+            words: that are scored.
+            layers: the largest k.
+            rows: softmaxes that its truncations need.
+            before: further words, which only lead the state to those that are scored.
+        """
+        return words * (self.word + layers * self.layer) + rows * self.softmax + before * self.stream

@@ -1,0 +1,1 @@
+"""Speed: this package against plain PyTorch."""

@@ -1,0 +1,214 @@
+"""What a benchmark holds against each other: a training step of this package, and the loop that everybody writes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stablernn.benchmarks.plain import PlainModel, plain_projection, plain_step, plain_window_step
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.feed_forward import FeedForward
+from stablernn.models.language_model import SequenceModel, build_language_model
+from stablernn.models.precision import (
+    Precision,
+    choose_precision,
+    product,
+    products_of_training,
+    set_up_products,
+    use_onednn,
+    use_tf32,
+)
+from stablernn.models.recurrent import Backbone, Recurrent, detach
+from stablernn.stability.constraints.base import Constraint, Unconstrained, project
+from stablernn.stability.constraints.lstm import LSTMStated
+from stablernn.stability.constraints.spectral import SpectralNormBall
+from stablernn.training.graph import make_step
+from stablernn.utils.machine import keep_freed_memory, return_freed_memory
+from stablernn.utils.timing import seconds_of
+
+TYPES, STEPS, CLIP, LR = 33278, 35, 0.25, 1.0
+CELLS = {"rnn": RNNCell, "lstm": LSTMCell}
+_STABLE: dict[str, Callable[[], Constraint]] = {"rnn": SpectralNormBall, "lstm": LSTMStated}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One configuration of a training step. ``k`` is None for the recurrent model, else the words of context."""
+
+    model: str
+    stability: str
+    size: int
+    batch: int
+    k: int | None
+
+    @property
+    def name(self) -> str:
+        kind = "recurrent" if self.k is None else f"feedforward-k{self.k}"
+        return f"{self.model}-{self.stability}-{kind}-d{self.size}-b{self.batch}"
+
+    @property
+    def tokens(self) -> int:
+        return STEPS * self.batch
+
+    def products(self) -> int:
+        """Floating-point operations of the matrix products of a step: forward, and twice as many backward."""
+        gates = 4 if self.model == "lstm" else 1
+        carried = 0 if self.k is None else (self.k - 1) * self.batch
+        recurrent = self.tokens if self.k is None else (self.k - 1) * (self.tokens + carried)
+        inputs = self.tokens + carried
+        return 6 * self.size * (self.tokens * TYPES + gates * self.size * (recurrent + inputs))
+
+    def bare_products(self, precision: Precision, device: torch.device) -> Callable[[], None]:
+        """The matrix products of a recurrent step of ours and nothing else, on matrices of its shapes and precision."""
+        narrow = torch.float32 if precision is Precision.FLOAT32 else torch.bfloat16
+        logits = torch.bfloat16 if precision is Precision.BF16 else torch.float32
+        gates = (4 if self.model == "lstm" else 1) * self.size
+
+        def matrices(dtype: torch.dtype, *shapes: tuple[int, int]) -> list[Tensor]:
+            return [torch.randn(shape, device=device, dtype=dtype) for shape in shapes]
+
+        features, decoder = matrices(logits, (self.tokens, self.size), (TYPES, self.size))
+        exponentials, h, rows = matrices(narrow, (TYPES, self.tokens), (self.tokens, self.size), (TYPES, self.size))
+        x, deltas, weight = matrices(torch.float32, (self.tokens, self.size), (self.tokens, gates), (gates, self.size))
+
+        def multiply() -> None:
+            for a, b in ((decoder, features.T), (exponentials.T, rows), (exponentials, h)):
+                product(a, b)
+            for a, b in ((x, weight.T), (deltas, weight), (deltas.T, x), (deltas.T, x)):  # U each way, and W's gradient
+                torch.mm(a, b)
+            for before, delta in zip(x.split(self.batch), deltas.split(self.batch), strict=True):
+                torch.mm(before, weight.T)
+                torch.mm(delta, weight)
+
+        return multiply
+
+
+class Environment:
+    """Float32 products by oneDNN or by PyTorch's default, and freed memory kept or returned, for a while."""
+
+    def __init__(self, device: torch.device, *, ours: bool, onednn: bool = False) -> None:
+        self.device, self.ours, self.onednn = device, ours, onednn
+
+    def __enter__(self) -> None:
+        if self.device.type == "cpu":
+            use_onednn(self.onednn)
+        else:  # PyTorch's own choice
+            use_tf32(False, recurrences=True)
+        if self.ours:
+            set_up_products(self.device)
+            keep_freed_memory()
+        else:
+            return_freed_memory()
+
+    def __exit__(self, *_: object) -> None:
+        keep_freed_memory()
+
+
+class Ours:
+    def __init__(self, case: Case, device: torch.device, precision: Precision) -> None:
+        self.model, self.constraint = _network(case, device)
+        self.model.objective.precision = self.precision = precision
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
+        self.update = make_step(self.model, self.constraint, optimizer, CLIP)
+        self.x, self.y, _ = _words(case, device)
+        self.state = self.model.initial_state(case.batch)
+        self.device = device
+
+    def environment(self) -> Environment:
+        return Environment(self.device, ours=True)
+
+    def step(self) -> None:
+        self.state = self.update(self.x, self.y, self.state)
+        if self.device.type == "cpu":
+            self.collect()
+
+    def collect(self) -> None:
+        self.update.collect()
+
+    def release(self) -> None:
+        self.update.release()
+
+    def parts(self) -> dict[str, float]:
+        """Seconds of the parts of one step: softmax layer, embedding and recurrence, update, projection."""
+        step = self.update
+        step.set_lr()
+        for parameter in step.parameters:
+            parameter.grad = None
+        features, after = self.model(self.x, self.state)
+        leaf = features.detach().requires_grad_()
+        losses = []
+
+        def head() -> None:
+            losses.append(self.model.objective(leaf, self.y))
+            losses[-1].backward()
+
+        def recurrence() -> None:
+            features, _ = self.model(self.x, self.state)
+            features.backward(leaf.grad)
+
+        work = {
+            "head": head,
+            "recurrence": recurrence,
+            "update": lambda: step.apply(losses[-1].detach(), self.y.numel()),
+            "projection": lambda: project(self.constraint, self.model),
+        }
+        with products_of_training(self.model.objective.precision, self.device):
+            seconds = {name: seconds_of(part, self.device) for name, part in work.items()}
+        step.collect()
+        self.state = detach(after)
+        return seconds
+
+
+class Plain:
+    def __init__(self, case: Case, device: torch.device, onednn: bool = False) -> None:
+        network, _ = _network(case, device)
+        self.model = PlainModel.like(network)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
+        self.x, self.y, before = _words(case, device)
+        self.window = torch.cat([before, self.x])
+        self.state: object = None
+        self.case, self.device, self.onednn = case, device, onednn
+
+    def environment(self) -> Environment:
+        return Environment(self.device, ours=False, onednn=self.onednn)
+
+    def step(self) -> None:
+        if self.case.k is None:
+            _, self.state = plain_step(self.model, self.optimizer, self.x, self.y, self.state, CLIP)
+        else:
+            plain_window_step(self.model, self.optimizer, self.window, self.y, self.case.k, CLIP)
+        if self.case.stability == "stable":
+            plain_projection(self.model)
+
+
+def contenders(case: Case, device: torch.device) -> dict[str, "Ours | Plain"]:
+    precision = choose_precision("auto", device)
+    found: dict[str, Ours | Plain] = {"auto": Ours(case, device, precision)}
+    if precision is not Precision.FLOAT32:
+        found |= {str(other): Ours(case, device, other) for other in (Precision.FLOAT32, Precision.BF16)}
+    found["plain"] = Plain(case, device)
+    if device.type == "cpu" and case.k is None and use_onednn(True):
+        found["plain_onednn"] = Plain(case, device, onednn=True)
+    return found
+
+
+def _network(case: Case, device: torch.device) -> tuple[SequenceModel, Constraint]:
+    torch.manual_seed(0)
+
+    def backbone(cells, dropout) -> Backbone:
+        return Recurrent(cells, dropout) if case.k is None else FeedForward(cells, dropout, k=case.k)
+
+    network = build_language_model(TYPES, CELLS[case.model], backbone, case.size, case.size)
+    constraint = _STABLE[case.model]() if case.stability == "stable" else Unconstrained()
+    project(constraint, network)
+    return network.to(device), constraint
+
+
+def _words(case: Case, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """x and y (T, B), and the k - 1 words before x."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (2 * STEPS + (case.k or 1) - 1, case.batch)
+    words = torch.randint(TYPES, shape, generator=generator).to(device)
+    return words[:STEPS], words[STEPS : 2 * STEPS], words[2 * STEPS :]

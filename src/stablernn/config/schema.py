@@ -1,0 +1,98 @@
+"""The typed configuration: what every option is, which of them make a run what it is, and the run's id."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Truncation:
+    k: int | None = MISSING
+
+
+@dataclass
+class Model:
+    name: str = MISSING
+    cell: dict[str, Any] = MISSING
+    embedding_size: int = MISSING
+    hidden_size: int = MISSING
+    num_layers: int = MISSING
+    dropout: float = MISSING
+    tied: bool = MISSING
+    learning_rate: float = MISSING
+
+
+@dataclass
+class Head:
+    name: str = MISSING
+    softmax: dict[str, Any] = MISSING
+
+
+@dataclass
+class Stability:
+    name: str = MISSING
+    constraint: dict[str, Any] = MISSING
+
+
+@dataclass
+class Approximation:
+    name: str = MISSING
+    window: int = MISSING
+    backbone: dict[str, Any] = MISSING
+
+
+@dataclass
+class Training:
+    epochs: int = MISSING
+    max_updates: int | None = None
+    max_tokens: int | None = None
+    batch_size: int = MISSING
+    accumulate: int = 1
+    clip: float = MISSING
+    annealing: float = MISSING
+    evaluate_every: int | None = None
+    early_stop: int = MISSING
+    log_every: int = MISSING
+    checkpoint_seconds: float = MISSING
+    snapshot_every: int | None = None
+    keep_every: int | None = None
+    pause_after: int | None = None
+    anneal_from: int | None = None
+    deadline: float | None = None
+    certify: bool = True
+    graphs: bool = True
+
+
+@dataclass
+class Profile:
+    name: str = MISSING
+
+
+@dataclass
+class Config:
+    """Root of the configuration; conf/train.yaml says what each option does."""
+
+    seed: int = MISSING
+    truncation: Truncation = field(default_factory=Truncation)
+    dataset: dict[str, Any] = MISSING
+    model: Model = field(default_factory=Model)
+    head: Head = field(default_factory=Head)
+    stability: Stability = field(default_factory=Stability)
+    approximation: Approximation = field(default_factory=Approximation)
+    optimizer: dict[str, Any] = MISSING
+    training: Training = field(default_factory=Training)
+    profile: Profile = field(default_factory=Profile)
+    tracking: dict[str, Any] = MISSING
+    experiment_name: str = MISSING
+    runs: str = MISSING
+    device: str = MISSING
+    precision: str = MISSING
+    threads: int | None = None
+    progress: bool = MISSING
+
+
+def register() -> None:
+    """Make the schema known to Hydra as ``schema``, the first entry of conf/train.yaml's defaults."""
+    ConfigStore.instance().store(name="schema", node=Config)

@@ -1,0 +1,85 @@
+"""What a ``_target_`` may name: a class or function of this package or of ``torch.optim``. Nothing else is imported."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, ListConfig
+
+from stablernn.utils.errors import ConfigurationError
+
+PACKAGES = (__name__.partition(".")[0], "torch.optim")
+
+# Where a class lies, by its alias: the name under which runs know it. An alias is part of their ids, so it never
+# changes; a class that moves changes the path beside it.
+ALIASES = {
+    "stablernn.data.corpora.WordCorpus": "stablernn.tasks.words.WordCorpus",
+    "stablernn.data.markov.EmbeddedCorpus": "stablernn.tasks.embedded.EmbeddedCorpus",
+    "stablernn.models.cells.RNNCell": "stablernn.models.cells.rnn.RNNCell",
+    "stablernn.models.cells.LSTMCell": "stablernn.models.cells.lstm.LSTMCell",
+    "stablernn.models.softmax.FullSoftmax": "stablernn.models.heads.softmax.FullSoftmax",
+    "stablernn.models.adaptive.AdaptiveSoftmax": "stablernn.models.heads.adaptive_softmax.AdaptiveSoftmax",
+    "stablernn.models.unroll.Recurrent": "stablernn.models.recurrent.Recurrent",
+    "stablernn.models.truncated.FeedForward": "stablernn.models.feed_forward.FeedForward",
+    "stablernn.stability.constraints.Unconstrained": "stablernn.stability.constraints.base.Unconstrained",
+    "stablernn.stability.spectral.SpectralNormBall": "stablernn.stability.constraints.spectral.SpectralNormBall",
+    "stablernn.stability.spectral.RNNAsCoded": "stablernn.stability.constraints.spectral.RNNAsCoded",
+    "stablernn.stability.spectral.RNNDiagonal": "stablernn.stability.constraints.spectral.RNNDiagonal",
+    "stablernn.stability.lstm.LSTMStated": "stablernn.stability.constraints.lstm.LSTMStated",
+    "stablernn.stability.lstm.LSTMAsCoded": "stablernn.stability.constraints.lstm.LSTMAsCoded",
+    "stablernn.stability.comparison.LSTMComparison": "stablernn.stability.constraints.small_gain.LSTMComparison",
+    "stablernn.stability.comparison.LSTMRowwise": "stablernn.stability.constraints.small_gain.LSTMRowwise",
+    "stablernn.stability.comparison.LSTMSpectral": "stablernn.stability.constraints.small_gain.LSTMSpectral",
+    "stablernn.stability.comparison.LSTMCoupled": "stablernn.stability.constraints.small_gain.LSTMCoupled",
+    "stablernn.stability.comparison.LSTMGatedLinear": "stablernn.stability.constraints.small_gain.LSTMGatedLinear",
+    "stablernn.stability.output_gate.LSTMOutputGate": "stablernn.stability.constraints.output_gate.LSTMOutputGate",
+    "stablernn.stability.cascade.LSTMCascade": "stablernn.stability.constraints.cascade.LSTMCascade",
+}
+
+
+def find_target(option: str, name: Any) -> Callable:
+    """The class or function that the option ``option`` names.
+
+    A name that begins with this package may still lead out of it, to a module that one of ours imports; so the name
+    decides what is imported, and where the object found was defined decides whether it is taken.
+
+    Raises:
+        ConfigurationError: it lies elsewhere, does not exist, or is neither class nor function.
+    """
+    where = " and ".join(PACKAGES)
+    if not isinstance(name, str) or not _inside(name):
+        raise ConfigurationError(f"{option}={name} lies outside {where}: it is not imported")
+    try:
+        found = get_object(path_of(name))
+    except Exception:
+        raise ConfigurationError(f"{option}={name} does not exist") from None
+    if not (inspect.isclass(found) or inspect.isfunction(found)) or not _inside(f"{found.__module__}."):
+        raise ConfigurationError(f"{option}={name} is no class or function of {where}")
+    return found
+
+
+def alias(name: Any) -> Any:
+    """The name by which a class enters the identity of a run: its alias, or the name itself if it has none."""
+    return next((known for known, path in ALIASES.items() if path == name), name)
+
+
+def path_of(name: Any) -> Any:
+    """Where the class lies that has this alias; a name that is no alias is its own path."""
+    return ALIASES.get(name, name) if isinstance(name, str) else name
+
+
+def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Every mapping with a ``_target_`` below ``node``, with its dotted name."""
+    if isinstance(node, DictConfig) and not node._is_none():
+        if "_target_" in node:
+            yield path, node
+        for key in node:
+            yield from targets(node[key], f"{path}.{key}" if path else str(key))
+    elif isinstance(node, ListConfig) and not node._is_none():
+        for number, item in enumerate(node):
+            yield from targets(item, f"{path}.{number}")
+
+
+def _inside(name: str) -> bool:
+    return name.startswith(tuple(f"{package}." for package in PACKAGES))

@@ -1,0 +1,150 @@
+"""Refusing a configuration that no run can be made of: every error names the option and what it takes."""
+
+import dataclasses
+import inspect
+import types
+import typing
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stablernn.config.compose import nearest
+from stablernn.config.schema import Config
+from stablernn.config.signatures import fits, hints
+from stablernn.config.targets import find_target, targets
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.escaping import visible
+from stablernn.utils.names import LONGEST_NAME, is_name
+
+_MADE = ("dataset", "model.cell", "stability.constraint", "approximation.backbone", "optimizer", "tracking")
+# Parts of run folders, of the files of reports, and of labels and cells in them.
+_NAMES = ("dataset.name", "model.name", "head.name", "stability.name", "approximation.name", "profile.name")
+_PRECISIONS = ("auto", "float32", "mixed", "bf16")
+_AT_LEAST_ONE = (
+    "truncation.k",
+    "approximation.window",
+    "model.embedding_size",
+    "model.hidden_size",
+    "model.num_layers",
+    "training.epochs",
+    "training.max_updates",
+    "training.max_tokens",
+    "training.batch_size",
+    "training.accumulate",
+    "training.evaluate_every",
+    "training.early_stop",
+    "training.log_every",
+    "training.snapshot_every",
+    "training.keep_every",
+    "training.pause_after",
+    "training.anneal_from",
+    "threads",
+)
+_RANGES = (
+    ("model.dropout", 0, 1),
+    ("seed", 0, 2**63),
+    ("training.clip", 1e-12, float("inf")),
+    ("training.annealing", 1, float("inf")),
+    ("training.checkpoint_seconds", 0, float("inf")),
+)
+
+
+def check(config: DictConfig) -> None:
+    """Refuse a configuration that no run can be made of, before anything is loaded or written.
+
+    Raises:
+        ConfigurationError: names the option and what it takes.
+    """
+    try:
+        _check(config)
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
+        name = getattr(error, "full_key", None)
+        raise ConfigurationError(f"{name}: {str(error).splitlines()[0]}" if name else str(error)) from None
+
+
+def _check(config: DictConfig) -> None:
+    _check_known(config, Config, "")
+    for option in _MADE:
+        node = OmegaConf.select(config, option)
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            raise ConfigurationError(f"{option}={node} is not a mapping with a _target_: choose one of conf/")
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigurationError(f"{missing[0]} is not set: give it a value, as in {missing[0]}=...")
+    for option in _NAMES:
+        check_name(option, OmegaConf.select(config, option))
+    if config.truncation.k is None:
+        raise ConfigurationError(
+            f"truncation.k is not set: approximation={config.approximation.name} needs a whole number >= 1, "
+            "as in truncation.k=35"
+        )
+    for option in _AT_LEAST_ONE:
+        value = OmegaConf.select(config, option)
+        if value is not None and value < 1:
+            raise ConfigurationError(f"{option}={value} must be a whole number >= 1")
+    for option, low, high in _RANGES:
+        value = OmegaConf.select(config, option)
+        if not low <= value < high:
+            raise ConfigurationError(f"{option}={value} must lie in [{low}, {high})")
+    lr = OmegaConf.select(config, "optimizer.lr")
+    if not isinstance(lr, int | float) or not lr > 0:
+        raise ConfigurationError(f"optimizer.lr={lr} must be a positive number")
+    if config.device not in ("auto", "cpu") and not config.device.startswith("cuda"):
+        raise ConfigurationError(f"device={config.device} is unknown: choose auto, cpu, cuda or cuda:N")
+    if config.precision not in _PRECISIONS:
+        raise ConfigurationError(f"precision={config.precision} is unknown: choose {', '.join(_PRECISIONS)}")
+    check_targets(config)
+
+
+def check_name(option: str, value: object) -> None:
+    """Raises ConfigurationError unless ``value`` may be a part of a path and of a label."""
+    if not is_name(value):
+        raise ConfigurationError(
+            f"{option}={visible(str(value))[:LONGEST_NAME]} must be a word of letters, digits, -, _, . and +, which "
+            f"begins with a letter, a digit or _ and has at most {LONGEST_NAME}"
+        )
+
+
+def _check_known(node: DictConfig, kind: type, path: str) -> None:
+    """Hydra's ``+option=value`` adds whatever it is given; an option that nobody reads is a mistake."""
+    known = {f.name: f.type for f in dataclasses.fields(kind)}
+    gone = [name for name in known if OmegaConf.is_dict(node) and name not in node.keys()]  # noqa: SIM118 (??? is a key)
+    if gone or not OmegaConf.is_dict(node) or node._is_none():
+        name = f"{path}{gone[0]}" if gone else path.rstrip(".")
+        raise ConfigurationError(f"{name} is not set: give it a value, as in {name}=...")
+    for key in node:
+        name = str(key)
+        if name not in known:
+            hint = nearest(f"{path}{name}", (f"{path}{option}" for option in known))
+            raise ConfigurationError(f"{path}{name} is not an option{hint}")
+        if dataclasses.is_dataclass(known[name]):
+            _check_known(node[name], typing.cast(type, known[name]), f"{path}{name}.")
+
+
+def check_targets(node: DictConfig, path: str = "") -> None:
+    """Refuse options of a ``_target_`` that it does not take, or of another type.
+
+    Raises:
+        ConfigurationError: names the option and what it takes.
+    """
+    for option, target in targets(node, path):
+        _check_target(option, target)
+
+
+def _check_target(option: str, node: DictConfig) -> None:
+    """The signature of a ``_target_`` is the schema of its options."""
+    target = find_target(f"{option}._target_", node["_target_"])
+    parameters, wants = inspect.signature(target).parameters, hints(target)
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for key, value in node.items():
+        name = str(key)
+        if name in ("_target_", "_partial_", "_recursive_", "_convert_"):
+            continue
+        if name not in parameters and not open_ended:
+            known = ", ".join(parameters) or "no options"
+            raise ConfigurationError(f"{option}.{name} is not an option: {target.__name__} takes {known}")
+        if name in wants and not fits(value, wants[name]):
+            wanted = getattr(wants[name], "__name__", None) or str(wants[name])
+            if isinstance(wants[name], types.UnionType):
+                wanted = str(wants[name])
+            raise ConfigurationError(f"{option}.{name}={value} is not of the type that it takes, {wanted}")

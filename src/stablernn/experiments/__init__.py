@@ -1,0 +1,1 @@
+"""Many runs: sweeps, search, studies, and `make reproduce`."""

@@ -1,0 +1,153 @@
+"""What the scripts share: Hydra's entry point, with errors that a person can act on."""
+
+import os
+import signal
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import FrameType
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from stablernn.config import schema
+from stablernn.config.compose import explain, frozen, literal, locate
+from stablernn.config.kinds import check_kinds
+from stablernn.utils.console import configure_logging, console, log
+from stablernn.utils.errors import RunInUseError, StableRNNError, StorageError, SweepError, too_little_memory
+from stablernn.utils.files import refusal, refuses
+from stablernn.utils.machine import keep_freed_memory
+
+
+class _Bug(Exception):
+    """A run of a sweep failed by a mistake of the program, and its traceback was printed."""
+
+
+def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[str] = ()) -> None:
+    """Compose ``config_name`` from the command line and run ``task`` on it, once or (-m) for a sweep.
+
+    The values of the options ``text`` are taken as they are: Hydra's grammar (commas, brackets) does not apply.
+
+    Exit code 2 for anything that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a bug. In a sweep a run that
+    fails, or that another process is at work on, says so at once, and the others go on.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1" and (config_name != "train" or {"-m", "--multirun"} & set(sys.argv)):
+        _refuse("torchrun shares one run among its processes: start scripts/train.py with it, and without -m")
+    parser = get_args_parser()
+    sys.argv[1:] = _flags_first(sys.argv[1:], parser)
+    parser.error = _refuse  # type: ignore[method-assign] (one line, as for every other mistake)
+    if parser.parse_args().experimental_rerun is not None:
+        _refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
+    # Hydra prints its own digest of an exception and exits with 1; this makes it hand the exception on.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    schema.register()
+    configure_logging()
+    keep_freed_memory()
+
+    started: list[DictConfig] = []
+
+    def job(config: DictConfig) -> str | None:
+        started.append(config)
+        configure_logging()
+        if HydraConfig.get().mode is RunMode.MULTIRUN and config_name == "train":
+            from stablernn.experiments.sweep import share_machine
+
+            share_machine(config, HydraConfig.get().launcher)
+        try:
+            if config_name != "train":  # which has a schema
+                check_kinds(config, config_name)
+            return getattr(task(config), "status", "done")
+        except Exception as error:
+            message = _message(error)
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                # The sweep is over before Hydra hands the error on, so it is told here.
+                if isinstance(error, RunInUseError):
+                    log.warning(f"left out: {message}")
+                else:
+                    overrides = " ".join(HydraConfig.get().overrides.task)
+                    log.error(f"failed: {overrides}: {message or repr(error)}", exc_info=None if message else error)
+                raise (StableRNNError(message) if message else _Bug(repr(error))) from None
+            if message is None:
+                raise
+            _refuse(message)
+
+    sys.argv[1:] = [literal(argument, text) for argument in sys.argv[1:]]
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        try:
+            with _frozen(config_name):
+                folder, name = locate(config_name)
+                hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
+        finally:
+            sys.stdout.flush()  # now, and not when the interpreter ends and nobody answers for a broken pipe
+    except (SweepError, StorageError) as error:
+        _refuse(str(error))
+    except StableRNNError:
+        _refuse(SweepError.SOME_FAILED)
+    except _Bug:
+        console.print("[red]error:[/] a mistake in the program ended some runs of the sweep (see above)")
+        sys.exit(1)
+    except BrokenPipeError:  # as with `--help | head`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except Exception as error:
+        message = _message(error)
+        if started and message is None:  # Hydra composes before the first run starts
+            raise
+        _refuse(message or explain(error, config_name))
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command resumes", highlight=False)
+        sys.exit(130)
+
+
+def _frozen(config_name: str) -> AbstractContextManager[None]:
+    """A sweep, also one of `make reproduce`, is made of the configuration as it is when it starts."""
+    sweeps = config_name == "train" and {"-m", "--multirun"} & set(sys.argv)
+    if not sweeps and config_name != "reproduce/plan":
+        return nullcontext()
+    folder = next((each.removeprefix("runs=") for each in reversed(sys.argv) if each.startswith("runs=")), "runs")
+    plain = folder.strip("\"'")
+    # The nodes of a cluster compose their runs themselves, and see no other folder that all of them share.
+    return frozen(Path(plain).expanduser() / ".sweep" if sweeps and plain and "$" not in plain else None)
+
+
+def _flags_first(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """The command line with its flags before the overrides: argparse takes no override that follows a flag."""
+    flags, overrides, left = [], [], list(arguments)
+    while left:
+        argument = left.pop(0)
+        action = parser._option_string_actions.get(argument)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if action is None or action.nargs == 0 or not left:
+            continue
+        if action.nargs is None or left[0] in (action.choices or ()):
+            flags.append(left.pop(0))
+    return [*flags, *overrides]
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell the user; None for a bug."""
+    if isinstance(error, OSError) and refuses(error):
+        return refusal(error.filename or "a file", error)
+    return str(error) if isinstance(error, StableRNNError) else too_little_memory(error)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _refuse(message: str) -> None:
+    console.print(f"[red]error:[/] {_escape(message)}", soft_wrap=True, highlight=False)
+    sys.exit(2)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,33 @@
+"""Where a command writes what it found: into the user's own folder, unless it is told to publish."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from stablernn.experiments.grids import WINNERS
+
+
+def written_to(options: DictConfig) -> str:
+    """The folder of what a command writes, for the summary of a sweep."""
+    options = located(options) if "publish" in options else options
+    return str(next(options[option] for option in ("out", "results", "runs") if options.get(option)))
+
+
+def located(options: DictConfig) -> DictConfig:
+    """A copy of ``options`` with every place that was left null filled in.
+
+    With ``publish`` these are the files that the project commits: results/, conf/experiment/best and README.md.
+    Without it everything goes below ``<runs>/report``, so that a checkout stays as it was.
+    """
+    options = options.copy()
+    home = Path("results") if options.publish else Path(options.runs) / "report"
+    places = {
+        "results": str(home),
+        "winners": str(WINNERS if options.publish else home / "best"),
+        "readme": "README.md" if options.publish else None,
+        "records": str(Path(options.get("results") or home) / "records" / "linear_systems"),
+    }
+    for option, place in places.items():
+        if option in options and options[option] is None:
+            options[option] = place
+    return options

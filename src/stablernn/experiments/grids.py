@@ -1,0 +1,118 @@
+"""Grids of runs, one or more a model: what a command line over them stands for.
+
+    grids:
+      rnn:        {model: rnn, optimizer.lr: "1,3"}
+      lstm:       {model: lstm, optimizer.lr: "5,20", model.tied: false}
+      lstm_tied:  {model: lstm, optimizer.lr: "20", model.tied: true}
+
+are five runs. Arguments add to every grid and win over it; ``model=`` chooses among the grids.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from stablernn.config.compose import CONFIG_FOLDER
+from stablernn.utils.errors import ConfigurationError
+
+WINNERS = CONFIG_FOLDER / "experiment" / "best"
+# One search or table is of one text at one size: grids, winners and halving compare nothing across these.
+_ONE_VALUE = ("dataset", "profile", "experiment")
+
+
+def product(arguments: Sequence[str]) -> list[list[str]]:
+    """Every combination of comma-separated values, by Hydra's own expansion; of a repeated option the last wins."""
+    (batch,) = BasicSweeper.split_arguments(_parse(arguments), None)
+    return batch
+
+
+def without_sweeps(arguments: Sequence[str]) -> list[str]:
+    """The overrides of a single value."""
+    parsed = zip(arguments, _parse(arguments), strict=True)
+    return [argument for argument, override in parsed if not override.is_sweep_override()]
+
+
+def in_grids(
+    grids: Mapping[str, Mapping[str, Any]],
+    arguments: Sequence[str],
+    settings: Callable[[str], Mapping[str, Any]] = lambda model: {},
+) -> list[list[str]]:
+    """The overrides of every run of the grids.
+
+    Args:
+        grids: for each, options and their comma-separated values; ``model`` is one of them.
+        arguments: further overrides, which win over the grids.
+        settings: of each model; the grids win over them.
+
+    Raises:
+        ConfigurationError: no grid is of the chosen model, or an option is swept that all runs must share.
+    """
+    parsed = _parse(arguments)
+    for override in parsed:
+        if override.is_sweep_override() and override.get_key_element() in _ONE_VALUE:
+            raise ConfigurationError(
+                f"{override.input_line}: this experiment is of one {override.get_key_element()}; run it once for each"
+            )
+    choice = [override for override in parsed if override.get_key_element() == "model"]
+    others = [argument for argument, override in zip(arguments, parsed, strict=True) if override not in choice]
+    chosen = {job[0].partition("=")[2] for job in product([choice[-1].input_line or ""])} if choice else None
+    jobs = []
+    for grid in grids.values():
+        if chosen is None or grid["model"] in chosen:
+            options = {**settings(grid["model"]), **grid}
+            jobs += product([*(f"{key}={value}" for key, value in options.items()), *others])
+    if not jobs:
+        models = ", ".join(dict.fromkeys(str(grid["model"]) for grid in grids.values()))
+        raise ConfigurationError(f"{choice[-1].input_line}: the grids of this experiment are of {models}")
+    return jobs
+
+
+def winner_file(folder: str | Path | None, dataset: str, model: str, profile: str) -> Path:
+    """Where the winner of a search is; ``None`` is conf/experiment/best."""
+    return Path(folder or WINNERS) / f"{dataset}_{model}_{profile}.yaml"
+
+
+def winner_settings(path: Path) -> dict[str, Any]:
+    """The settings of a winner by their dotted names.
+
+    Raises:
+        ConfigurationError: there was no such search yet, or its file is damaged.
+    """
+    if not path.is_file():
+        dataset, _, profile = path.stem.rsplit("_", 2)  # a text of one's own may have a _ in its name
+        raise ConfigurationError(
+            f"{path} is not there: search first, "
+            f"python scripts/train.py -m experiment=search profile={profile} dataset={dataset}"
+        )
+    try:
+        written = OmegaConf.to_container(OmegaConf.load(path))
+        if not isinstance(written, dict) or not written:
+            raise ValueError("it holds no settings")
+    except (OSError, ValueError, RecursionError, OmegaConfBaseException, YAMLError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ConfigurationError(f"{path} is not a winner of a search ({why}): {_WRITTEN_ANEW}") from None
+    settings = {str(key): value for key, value in written.items() if isinstance(value, dict)}
+    return {option: "null" if value is None else value for option, value in leaves(settings)}
+
+
+_WRITTEN_ANEW = "delete it and write it again with python scripts/winners.py"
+
+
+def leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a nested mapping by its dotted name."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _parse(arguments: Sequence[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(list(arguments))

@@ -1,0 +1,78 @@
+"""Successive halving (Jamieson & Talwalkar 2016): train all trials a little, the best of them on, and so forth.
+
+Synchronous: a rung is decided when every trial of it has been there, by what the histories say of that rung alone. So
+the same trials have the same winner, whatever ran when, and however often the search was killed.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stablernn.records.record import DIVERGED, Record
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A trial at a rung.
+
+    Attributes:
+        id: of the run.
+        perplexity: the best on the validation split up to the rung; infinite if the trial did not get there.
+        parameters: of the model; of two equal trials the smaller one is the better.
+    """
+
+    id: str
+    perplexity: float
+    parameters: int
+
+    @property
+    def order(self) -> tuple[float, int, str]:
+        """Smaller is better; no two trials are equal."""
+        return self.perplexity, self.parameters, self.id
+
+
+def rungs(first: int, factor: int, last: int) -> list[int]:
+    """Epochs after which the trials are compared: first, first · factor, ... below last, and last itself.
+
+    Args:
+        first: epochs that every trial gets, at least 1.
+        factor: of the epochs from a rung to the next, at least 2.
+        last: epochs of a whole run.
+    """
+    found = []
+    while first < last:
+        found.append(first)
+        first *= factor
+    return [*found, last]
+
+
+def survivors(standings: Iterable[Standing], factor: int) -> list[str]:
+    """Ids of the best n / factor of n trials (rounded up), the best first; one without a finite perplexity never is."""
+    ranked = sorted(standings, key=lambda standing: standing.order)
+    best = ranked[: kept(len(ranked), factor)]
+    return [standing.id for standing in best if math.isfinite(standing.perplexity)]
+
+
+def kept(count: int, factor: int) -> int:
+    """How many of so many trials go on."""
+    return math.ceil(count / factor)
+
+
+def standing(record: Record, epochs: float) -> Standing:
+    """Where a trial stood after so many epochs, whatever it did later."""
+    return Standing(
+        record.id, best_until(record.history, epochs, record.status == DIVERGED), record.model["parameters"]
+    )
+
+
+def best_until(history: Sequence[Mapping[str, Any]], epochs: float, diverged: bool = False) -> float:
+    """The best validation perplexity of a history up to an epoch; infinite if the run diverged before it.
+
+    A run that ended early because it no longer improved keeps its best.
+    """
+    scored = [row for row in history if "valid_perplexity" in row]
+    if diverged and (not scored or scored[-1]["epoch"] < epochs):
+        return math.inf
+    values = [row["valid_perplexity"] for row in scored if row["epoch"] <= epochs]
+    return min((math.inf if value is None else value for value in values), default=math.inf)

@@ -1,0 +1,244 @@
+"""Table 1 in a fixed time: every phase is a process with a time limit, and what is finished is archived all along.
+
+A large GPU is often to be had for minutes only, and keeps nothing. So the speed is measured first and the number of
+epochs follows from it; the records of all runs go into one archive every 15 seconds; and the certificates, which need
+no GPU, are found beside what still trains.
+"""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from stablernn.config.instantiate import make
+from stablernn.experiments.sweep import expand, run_all
+from stablernn.records.record import RECORD_FILE, read_record
+from stablernn.stability.certificates import summarise
+from stablernn.tasks.windows import Windows
+from stablernn.training.build import pick_device
+from stablernn.training.estimate import bare_trainer
+from stablernn.training.rate import updates_per_second
+from stablernn.training.trained import find_runs
+from stablernn.utils.console import log
+from stablernn.utils.errors import StableRNNError
+from stablernn.utils.files import read_json, replacing, write_json
+from stablernn.utils.wording import counted
+
+EXPERIMENTS = {"lease": "table1_lease", "smoke": "table1_lease_smoke"}
+_ARCHIVE_EVERY = 15.0
+_SPEED_LIMIT = 60.0
+_ARCHIVED = ("*.json", "*.jsonl")
+# Shares of the time for training that go to scores of valid and test, to building and to what was measured wrongly.
+# On an H200 fifteen runs at once made 780 updates a second where each kind alone, without the loop, let expect 1,275;
+# that was with one host thread for all of them.
+_TRAINING_SHARE = 0.6
+_CERTIFICATES_AT_ONCE = 5
+_SCORING = 3.0  # seconds a run, between its deadline and the end, for the score of test
+_THREADS = str(max(1, ((os.cpu_count() or 1) - 1) // _CERTIFICATES_AT_ONCE))
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a lease is asked for.
+
+    Attributes:
+        out: folder of ``speed.json`` and ``records.tar.gz``.
+        runs: folder of the runs.
+        profile: ``lease`` or ``smoke``.
+        device: auto, cpu or cuda.
+        deadline: Unix time at which everything has ended.
+        certify: seconds kept for the certificates of seed 0.
+    """
+
+    out: Path
+    runs: Path
+    profile: str = "lease"
+    device: str = "auto"
+    deadline: float = 0.0
+    certify: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.profile not in EXPERIMENTS:
+            raise StableRNNError(f"profile={self.profile} is unknown: choose {' or '.join(EXPERIMENTS)}")
+
+    def arguments(self) -> list[str]:
+        """As a command line of a phase has them."""
+        return [
+            f"profile={self.profile}",
+            f"device={self.device}",
+            f"out={self.out}",
+            f"runs={self.runs}",
+            f"until={self.deadline}",
+            f"certify={self.certify}",
+        ]
+
+
+def configurations(options: Options) -> list[DictConfig]:
+    """The runs of the table, as the experiment has them, seed by seed: who is cut off at the end has seed 0 of all."""
+    configs = expand(
+        [
+            f"experiment={EXPERIMENTS[options.profile]}",
+            f"device={options.device}",
+            f"runs={options.runs}",
+            "tracking=none",
+        ]
+    )
+    return sorted(configs, key=lambda config: config.seed)
+
+
+def measure_speed(options: Options, seconds: float = 3.0) -> dict[str, float]:
+    """Updates a second of all models of the table together, for each model if the device had nothing else to do.
+
+    Written to ``speed.json`` with the name of the device.
+    """
+    configs = configurations(options)
+    device = pick_device(options.device)
+    corpus = make(configs[0].dataset).load()
+    rates = {}
+    for model in dict.fromkeys(config.model.name for config in configs):
+        for stability in ("unstable", "stable"):
+            same = [c for c in configs if c.model.name == model and c.stability.name == stability]
+            if not same:
+                continue
+            count = 8 if device.type == "cuda" else 1
+            makers = [partial(bare_trainer, same[0], corpus)] * count
+            rates[f"{model} {stability}"] = updates_per_second(makers, device, seconds)
+            log.info(f"{model} {stability}: {rates[f'{model} {stability}']:,.0f} updates/s, {count} at once")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    write_json(options.out / "speed.json", {"device": name, "profile": options.profile, "updates_per_second": rates})
+    return rates
+
+
+def choose_epochs(configs: Sequence[DictConfig], rates: dict[str, float], seconds: float) -> float:
+    """Cut the epochs of the runs, in place, so that all of them train for at most ``seconds``; the share that is left.
+
+    The annealed epochs at the end stay, the constant ones before them become fewer; one of them is left at least.
+    """
+    corpus = make(configs[0].dataset).load()
+    costs = []  # seconds an epoch
+    for config in configs:
+        stability = "stable" if f"{config.model.name} {config.stability.name}" in rates else "unstable"
+        rate = rates[f"{config.model.name} {stability if config.stability.name != 'unstable' else 'unstable'}"]
+        windows = Windows(corpus.splits["train"], config.training.batch_size, config.approximation.window)
+        costs.append(len(windows) / rate)
+    planned = [(c.training.epochs, c.training.anneal_from) for c in configs]
+    share = 1.0
+    while share > 0:
+        for config, (epochs, start) in zip(configs, planned, strict=True):
+            annealed = epochs - start
+            config.training.epochs = max(annealed + 1, int(epochs * share))
+            config.training.anneal_from = config.training.epochs - annealed
+        total = sum(cost * config.training.epochs for cost, config in zip(costs, configs, strict=True))
+        if total <= seconds or share <= 0.05:
+            break
+        share -= 0.02
+    log.info(f"{total:,.0f} s of training expected, {seconds:,.0f} s there: epochs at {share:.0%} of the schedule")
+    return share
+
+
+def train(options: Options) -> None:
+    """Train the runs of the table until the deadline, all at once on a GPU."""
+    configs = configurations(options)
+    speed = read_json(options.out / "speed.json")
+    seconds = (options.deadline - options.certify - _SCORING * len(configs) - time.time()) * _TRAINING_SHARE
+    choose_epochs(configs, speed["updates_per_second"], seconds)
+    for config in configs:
+        config.training.deadline = options.deadline - options.certify - _SCORING * len(configs)
+        config.progress = False
+    run_all(configs, at_once=len(configs))
+
+
+def certify(options: Options, name: str) -> None:
+    """Prove what can be proven of the best weights of a run, and write it into its record."""
+    for trained in find_runs(name, options.runs, os.environ.get("STABLERNN_DATA"), torch.device("cpu")):
+        record = dataclasses.replace(trained.record, certificate=summarise(trained.model("best")))
+        record.write(trained.folder)
+        log.info(f"{name}: λ = {record.certificate['rate']}")
+
+
+def archive(options: Options) -> int:
+    """All records in one file, which is whole at any moment; how many there are."""
+    found = list(options.runs.glob(f"*/{RECORD_FILE}"))
+    with replacing(options.out / "records.tar.gz") as path, tarfile.open(path, "w:gz") as tar:
+        for pattern in _ARCHIVED:
+            for file in sorted(options.runs.glob(f"*/{pattern}")):
+                tar.add(file, file.relative_to(options.runs))
+    return len(found)
+
+
+def table(options: Options) -> None:
+    """All phases: speed unless it is known, training, certificates; the archive is renewed meanwhile."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.runs.mkdir(parents=True, exist_ok=True)
+    if not (options.out / "speed.json").is_file():
+        phase("speed", options, _SPEED_LIMIT)
+    ended = threading.Event()
+    with ThreadPoolExecutor(_CERTIFICATES_AT_ONCE) as pool:
+        certified: set[str] = set()
+
+        def certify_new() -> None:
+            for name in sorted(_constrained(options) - certified):
+                certified.add(name)
+                pool.submit(lambda name=name: phase("certify", options, options.deadline - time.time(), f"run={name}"))
+
+        def keep_archiving() -> None:
+            while not ended.wait(_ARCHIVE_EVERY):
+                archive(options)
+                certify_new()
+
+        archiver = threading.Thread(target=keep_archiving, daemon=True)
+        archiver.start()
+        try:
+            phase("train", options, options.deadline - time.time())
+            archive(options)
+        finally:
+            ended.set()
+            archiver.join()
+            certify_new()
+    log.info(f"{archive(options)} records in {options.out / 'records.tar.gz'}")
+    for line in describe(options):
+        log.info(line)
+
+
+def _constrained(options: Options) -> set[str]:
+    """The finished runs of seed 0 that a certificate is asked for."""
+    names = (path.parent.name for path in options.runs.glob(f"*/{RECORD_FILE}"))
+    return {name for name in names if "-s0-" in name and "-unstable-" not in name}
+
+
+def phase(name: str, options: Options, limit: float, *further: str) -> bool:
+    """Run a phase in a process of its own; False if it failed or took longer than ``limit`` seconds, which is said."""
+    began = time.monotonic()
+    command = [sys.executable, sys.argv[0], name, *options.arguments(), *further]
+    try:
+        # Of the many cores beside a GPU each certificate gets some, and training keeps one.
+        environment = os.environ | ({"OMP_NUM_THREADS": _THREADS} if name == "certify" else {})
+        code = subprocess.run(command, timeout=max(1.0, limit), env=environment, check=False).returncode
+    except subprocess.TimeoutExpired:
+        log.error(f"{name}: stopped after {limit:.0f} s")
+        return False
+    log.info(f"{name}: {time.monotonic() - began:.0f} s" + (f", failed with {code}" if code else ""))
+    return code == 0
+
+
+def describe(options: Options) -> list[str]:
+    """A line a finished run: its score of test."""
+    lines = []
+    for path in sorted(options.runs.glob(f"*/{RECORD_FILE}")):
+        record = read_record(path.parent)
+        test = record.metrics.get("test", {}).get("perplexity")
+        rate = record.certificate.get("rate")
+        lines.append(
+            f"{record.id}: {record.status}, {counted(str(record.progress['epochs']), 'epoch')}, test {test}, λ {rate}"
+        )
+    return lines

@@ -1,0 +1,225 @@
+"""The hyperparameter search: rung after rung by successive halving, then the winners as configurations.
+
+The command that started a search is all that it is made of: the trials follow from the command, who goes on from what
+the trials' folders hold. So the same command resumes it, and once it is over writes the same winners again. Test
+scores play no part: a trial is judged by its validation perplexity, and a paused one has no test score at all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from stablernn.config.compose import compose_all
+from stablernn.config.identity import run_id
+from stablernn.config.validate import check
+from stablernn.experiments import halving
+from stablernn.experiments.sweep import jobs_of, master
+from stablernn.records.record import FINISHED, Record
+from stablernn.training.outcome import standing_record
+from stablernn.utils.console import log
+from stablernn.utils.errors import ConfigurationError, StableRNNError
+
+# Launches the runs of some configurations, of which it also gets the overrides; raises the error of one that failed.
+Launch = Callable[[Sequence[DictConfig], Sequence[Sequence[str]]], object]
+Compose = Callable[[Sequence[Sequence[str]]], Sequence[DictConfig]]
+
+
+def compose_runs(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
+    return compose_all("train", jobs)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One choice of hyperparameters: one run, whose allowed epochs grow from rung to rung.
+
+    Attributes:
+        overrides: that stand for it.
+        config: what they compose to; it may run to its end.
+    """
+
+    overrides: tuple[str, ...]
+    config: DictConfig
+
+    @property
+    def id(self) -> str:
+        return run_id(self.config)
+
+    @property
+    def model(self) -> str:
+        return self.config.model.name
+
+    def until(self, epochs: int) -> "Trial":
+        """The trial, to be paused after so many epochs."""
+        pause = epochs if epochs < self.config.training.epochs else None
+        config = self.config.copy()
+        config.training.pause_after = pause
+        return Trial((*self.overrides, f"training.pause_after={'null' if pause is None else pause}"), config)
+
+    def record(self) -> Record | None:
+        """What there is, if the trial has been where it may go to."""
+        return standing_record(self.config)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that a command line stands for.
+
+    Attributes:
+        command: its arguments.
+        trials: all of them; those of one model compete.
+        rungs: epochs after which they are compared.
+        factor: one in so many goes on.
+    """
+
+    command: tuple[str, ...]
+    trials: tuple[Trial, ...]
+    rungs: tuple[int, ...]
+    factor: int
+
+    @classmethod
+    def of(cls, config: DictConfig, arguments: Sequence[str], compose_trials: Compose = compose_runs) -> "Search":
+        """The search of ``scripts/train.py -m *arguments``, which composes to ``config`` (``sweep.master``).
+
+        Raises:
+            ConfigurationError: it is not a search, or a trial cannot be run.
+        """
+        sweeper = config.hydra.sweeper
+        if "factor" not in sweeper:
+            raise ConfigurationError(f"{' '.join(arguments)} is not a search: choose experiment=search")
+        if sweeper.first < 1 or sweeper.factor < 2:
+            raise ConfigurationError("hydra.sweeper.first must be at least 1, hydra.sweeper.factor at least 2")
+        trials: dict[str, Trial] = {}
+        jobs = jobs_of(config, arguments)
+        for overrides, composed in zip(jobs, compose_trials(jobs), strict=True):
+            trial = Trial(tuple(overrides), composed)
+            check(trial.config)
+            trials.setdefault(trial.id, trial)
+        _check_comparable(list(trials.values()))
+        epochs = next(iter(trials.values())).config.training.epochs
+        rungs = halving.rungs(sweeper.first, sweeper.factor, epochs)
+        return cls(tuple(arguments), tuple(trials.values()), tuple(rungs), sweeper.factor)
+
+    @classmethod
+    def of_command(cls, arguments: Sequence[str]) -> "Search":
+        return cls.of(master(arguments), arguments)
+
+    def by_model(self) -> dict[str, list[Trial]]:
+        models = dict.fromkeys(trial.model for trial in self.trials)
+        return {model: [trial for trial in self.trials if trial.model == model] for model in models}
+
+    def alive(self) -> tuple[int, list[Trial]]:
+        """The rung that has something left to do, and the trials that are on it; after the last, the number of rungs
+        and the winners."""
+        alive = list(self.trials)
+        for number, epochs in enumerate(self.rungs):
+            records = {trial.id: trial.until(epochs).record() for trial in alive}
+            if None in records.values():
+                return number, alive
+            going = self._going_on({name: record for name, record in records.items() if record}, epochs)
+            if epochs == self.rungs[-1]:
+                going = [names[:1] for names in going]
+            alive = [trial for trial in alive if any(trial.id in names for names in going)]
+        return len(self.rungs), alive
+
+    def _going_on(self, records: Mapping[str, Record], epochs: int) -> list[list[str]]:
+        """For each model the ids of the trials that go on, the best first."""
+        here = [[trial.id for trial in trials if trial.id in records] for trials in self.by_model().values()]
+        last = epochs == self.rungs[-1]
+        return [
+            halving.survivors(
+                # A trial that diverged after its last validation cannot win either.
+                (halving.standing(records[name], epochs) for name in names if not last or _is_whole(records[name])),
+                self.factor,
+            )
+            for names in here
+        ]
+
+    def carry_out(self, launch: Launch) -> None:
+        """Bring every trial as far as it gets.
+
+        Raises:
+            StableRNNError: of a run that failed; the same command tries it again.
+        """
+        number, alive = self.alive()
+        while number < len(self.rungs):
+            here = [trial.until(self.rungs[number]) for trial in alive]
+            to_do = [trial for trial in here if trial.record() is None]
+            done = f", {len(here) - len(to_do)} there already" if len(to_do) < len(here) else ""
+            log.info(
+                f"rung {number + 1} of {len(self.rungs)}: {_counted(here)} to epoch {self.rungs[number]}{done}",
+            )
+            launch([trial.config for trial in to_do], [trial.overrides for trial in to_do])
+            before = number
+            number, alive = self.alive()
+            if number <= before:
+                raise StableRNNError("some trials of the search did not finish; the same command tries them again")
+
+    def share_left(self, seconds: Mapping[str, float]) -> float:
+        """Seconds that are left at most: wherever it is open who goes on, the slowest do.
+
+        Args:
+            seconds: that each trial, by its id, takes to its end.
+        """
+        number, alive = self.alive()
+        total = 0.0
+        for trials in self.by_model().values():
+            here = [trial for trial in trials if trial in alive]
+            slowest = sorted((seconds[trial.id] for trial in here), reverse=True)
+            for rung in range(number, len(self.rungs)):
+                epochs, before = self.rungs[rung], self.rungs[rung - 1] if rung else 0
+                if rung == number:
+                    running = [seconds[trial.id] for trial in here if trial.until(epochs).record() is None]
+                else:
+                    slowest = running = slowest[: halving.kept(len(slowest), self.factor)]
+                total += sum(running) * (epochs - before) / self.rungs[-1]
+        return total
+
+    def largest(self) -> dict[str, dict[str, str]]:
+        """For each model the settings of its largest trial: they stand for the winner's while it is not known."""
+        found = {}
+        for model, trials in self.by_model().items():
+            largest = max(trials, key=lambda trial: (trial.config.model.hidden_size, trial.config.model.embedding_size))
+            pairs = (override.partition("=") for override in largest.overrides)
+            found[model] = {key: value for key, _, value in pairs if "." in key}
+        return found
+
+    def winners(self) -> dict[str, Record]:
+        """The best trial of each model; a model of which every trial diverged has none.
+
+        Raises:
+            ConfigurationError: the search is not over.
+        """
+        number, alive = self.alive()
+        if number < len(self.rungs):
+            raise ConfigurationError(
+                f"the search is not over (rung {number + 1} of {len(self.rungs)}): "
+                f"python scripts/train.py -m {' '.join(self.command)}"
+            )
+        records = {trial.model: trial.record() for trial in alive}
+        return {model: record for model, record in records.items() if record is not None}
+
+    def records(self) -> list[Record]:
+        """Every trial that got anywhere, as it stands."""
+        found = (trial.until(self.rungs[0]).record() for trial in self.trials)
+        return [record for record in found if record is not None]
+
+
+def _check_comparable(trials: Sequence[Trial]) -> None:
+    """Trials of one model may differ in what is searched alone; the others must not be picked by luck or by text."""
+    for option in ("seed", "stability", "dataset", "profile", "training.epochs", "truncation.k", "approximation"):
+        values: list[Any] = [OmegaConf.select(trial.config, option) for trial in trials]
+        if any(value != values[0] for value in values):
+            raise ConfigurationError(
+                f"{option} is swept: a search compares runs that are alike in it; choose one value"
+            )
+
+
+def _is_whole(record: Record) -> bool:
+    return record.status == FINISHED
+
+
+def _counted(trials: Sequence[Trial]) -> str:
+    models = [trial.model for trial in trials]
+    return ", ".join(f"{models.count(model)} {model}" for model in dict.fromkeys(models))

@@ -1,0 +1,144 @@
+"""Many runs: what a sweep's command line stands for, and carrying it out on one machine."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import joblib
+import torch
+from omegaconf import DictConfig
+
+from stablernn.config.compose import compose, compose_all
+from stablernn.config.identity import run_label
+from stablernn.experiments.grids import in_grids, product, winner_file, winner_settings, without_sweeps
+from stablernn.experiments.packed import run_packed
+from stablernn.experiments.run_safely import Outcome, attempt
+from stablernn.records.record import Record
+from stablernn.utils.console import display, listening, log, open_bar, speak_through
+from stablernn.utils.machine import keep_freed_memory
+
+Settings = Callable[[str], Mapping[str, Any]]  # of each model, by their dotted names
+
+
+def expand(arguments: Sequence[str], winners: Settings | None = None) -> list[DictConfig]:
+    """The configurations that ``scripts/train.py -m *arguments`` runs, in its order (of a search: all trials).
+
+    As there, the arguments add to the sweep that the experiment itself defines, and win over it.
+
+    Args:
+        arguments: of the command line.
+        winners: settings in the place of the winners' that the sweep starts from.
+
+    Raises:
+        ConfigurationError: the arguments do not fit, or the winners that they start from were not searched yet.
+    """
+    return compose_all("train", jobs_of(master(arguments), arguments, winners))
+
+
+def master(arguments: Sequence[str]) -> DictConfig:
+    """What ``scripts/train.py -m *arguments`` composes before it sweeps, Hydra's own settings included."""
+    return compose("train", without_sweeps(arguments), with_hydra=True)
+
+
+def jobs_of(config: DictConfig, arguments: Sequence[str], winners: Settings | None = None) -> list[list[str]]:
+    """The overrides of each run of a sweep.
+
+    Args:
+        config: what ``master`` gives.
+        arguments, winners: see ``expand``, which also says what is raised.
+    """
+    sweeper = config.hydra.sweeper
+    if "grids" not in sweeper:
+        return product([*(f"{key}={value}" for key, value in (sweeper.params or {}).items()), *arguments])
+
+    def settings(model: str) -> Mapping[str, Any]:
+        if not sweeper.get("use_winners"):
+            return {}
+        if winners is not None:
+            return winners(model)
+        return winner_settings(winner_file(sweeper.winners, config.dataset.name, model, config.profile.name))
+
+    return in_grids(sweeper.grids, arguments, settings)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_machine(config: DictConfig, launcher: DictConfig) -> None:
+    """Give a run of a sweep its part of the machine, where Hydra's launcher starts several side by side.
+
+    Args:
+        config: of the run; ``threads`` is set unless it was chosen, and the bar is left out, as bars of several
+            processes would write over each other.
+        launcher: Hydra's configuration of it: joblib's ``n_jobs`` processes divide cores and GPU memory evenly,
+            submitit's have ``cpus_per_task``.
+    """
+    jobs, cpus = launcher.get("n_jobs"), launcher.get("cpus_per_task")
+    if jobs is not None:
+        jobs = jobs if jobs > 0 else max(1, cores() + 1 + jobs)  # joblib: -1 is all of them
+        cpus = max(1, cores() // jobs)
+        if jobs > 1 and torch.cuda.is_available() and config.device != "cpu":
+            # So that a run which needs more than its share fails itself, and not one of its neighbours.
+            torch.cuda.set_per_process_memory_fraction(1 / jobs)
+    if cpus is not None:
+        config.threads = config.threads or cpus
+        config.progress = False
+
+
+def run_all(configs: Sequence[DictConfig], jobs: int = 1, at_once: int = 1) -> tuple[list[Record], list[str]]:
+    """Run every configuration; one that fails does not take the others along.
+
+    Args:
+        configs: of the runs.
+        jobs: processes that they are divided among.
+        at_once: runs that are threads of this process instead, see ``experiments.packed``.
+
+    Returns:
+        The records, and one line for each run that failed. A run that another process is at work on is left to it,
+        which is said, and is in neither.
+    """
+    failures: list[str] = []
+    records: list[Record] = []
+    with display():
+        bar = open_bar("all runs", len(configs))
+        outcomes = run_packed(configs, at_once) if at_once > 1 else _outcomes(configs, min(jobs, len(configs)))
+        for number, (record, failure) in enumerate(outcomes, start=1):
+            if record is not None:
+                records.append(record)
+            elif failure:
+                failures.append(failure)
+            bar.update(number)
+        bar.close()
+    return records, failures
+
+
+def _outcomes(configs: Sequence[DictConfig], jobs: int) -> Iterator[Outcome]:
+    if jobs <= 1:
+        yield from (_attempt(config) for config in configs)
+        return
+    threads = max(1, cores() // jobs)
+    with multiprocessing.Manager() as manager:
+        queue = manager.Queue()
+        with listening(queue):
+            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+            yield from cast(
+                Iterator, parallel(joblib.delayed(_in_worker)(config, queue, threads) for config in configs)
+            )
+
+
+def _in_worker(config: DictConfig, queue, threads: int) -> Outcome:
+    speak_through(queue)
+    keep_freed_memory()
+    torch.set_num_threads(config.threads or threads)
+    return _attempt(config)
+
+
+def _attempt(config: DictConfig) -> Outcome:
+    try:
+        return attempt(config)
+    except torch.OutOfMemoryError as error:
+        log.error(f"{run_label(config)} failed: {error}")
+        return None, str(error)

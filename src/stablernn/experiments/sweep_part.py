@@ -1,0 +1,199 @@
+"""The sweeps of the plan of `make reproduce`: what is left of each, how long it takes, carrying it out."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from stablernn.config.compose import literal
+from stablernn.config.identity import identity, run_id
+from stablernn.experiments.grids import winner_file
+from stablernn.experiments.search import Search
+from stablernn.experiments.sweep import Settings, cores, expand, run_all
+from stablernn.experiments.winners import write_winners
+from stablernn.records.record import read_run
+from stablernn.report.sections.search import TRIAL_FILE, load_trials
+from stablernn.training.build import pick_device
+from stablernn.training.estimate import estimate_seconds
+from stablernn.training.outcome import finished
+from stablernn.training.trained import Trained
+from stablernn.utils.files import refuse_links
+
+
+def text_of(dataset: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The name of a data set as a record has it, and the fingerprint of a text of one's own, as names repeat."""
+    return dataset["name"], dataset.get("fingerprint")
+
+
+class Part:
+    """One sweep of the plan.
+
+    Attributes:
+        configs: of its runs, as far as they are known before the search.
+        to_do: those of them that are not finished.
+        counted: those of ``to_do`` that no part before it has as well (``count_once``).
+        seconds: that ``counted`` takes, about; once the plan has measured it.
+
+    Args:
+        sweep: what follows ``scripts/train.py -m``.
+        side_by_side: whether a core each is enough for its runs.
+        options: of the plan, conf/reproduce/plan.yaml.
+        search: the one before it in the plan; a sweep that starts from its winners waits for it.
+    """
+
+    def __init__(
+        self, sweep: Sequence[str], side_by_side: bool, options: DictConfig, search: "SearchPart | None" = None
+    ) -> None:
+        self.sweep = list(sweep)
+        self.side_by_side = side_by_side
+        self.options = options
+        self.before = search
+        gpu = torch.cuda.is_available()
+        self.jobs = cores() if side_by_side and not gpu else 1
+        self.at_once = options.at_once if gpu else 1
+        self.configs = self._expand()
+        self.to_do = self._left()
+        self.counted = self.to_do
+        self.seconds = 0.0
+
+    @property
+    def command(self) -> list[str]:
+        """All arguments of the sweep."""
+        where = (
+            [literal(f"hydra.sweeper.winners={self.options.winners}")] if self.options.winners and self.before else []
+        )
+        return [*self.sweep, literal(f"runs={self.options.runs}"), *where]
+
+    @property
+    def data(self) -> str:
+        return self.configs[0].dataset.name
+
+    def texts(self) -> set[tuple[str, str | None]]:
+        """The texts of its runs (``text_of``)."""
+        return {text_of(identity(config)["dataset"]) for config in self.configs}
+
+    @property
+    def shared(self) -> int:
+        """How many of its runs a part before it will have done."""
+        return len(self.to_do) - len(self.counted)
+
+    def _left(self) -> list[DictConfig]:
+        return [config for config in self.configs if not finished(config)]
+
+    def _expand(self) -> list[DictConfig]:
+        return expand(self.command, self.before.settings() if self.before else None)
+
+    def estimate(self) -> float:
+        """About how many seconds ``counted`` takes."""
+        return sum(estimate_seconds(self.counted)) / self.jobs
+
+    def carry_out(self) -> tuple[list[str], int]:
+        """Do what is left; one line for each run that failed, and how many others are at work on."""
+        if self.before is not None:  # by now the winners are known
+            self.configs = self._expand()
+        self.to_do = self._left()  # another part may have done some since
+        if not self.to_do:
+            return [], 0
+        records, failed = run_all(self.to_do, self.jobs, self.at_once)
+        return failed, len(self.to_do) - len(records) - len(failed)
+
+    def trained(self) -> list[Trained]:
+        """Its finished runs."""
+        return [
+            Trained(
+                Path(config.runs) / run_id(config),
+                read_run(Path(config.runs) / run_id(config)),
+                config.dataset.get("path"),
+                pick_device(config.device),
+            )
+            for config in self.configs
+            if finished(config)
+        ]
+
+
+class SearchPart(Part):
+    """The search of the plan. Its trials are no results of the study: they are published apart."""
+
+    over = False  # and its winners are written; a search that several studies begin with is carried out once
+
+    def _expand(self) -> list[DictConfig]:
+        self.search = Search.of_command([*self.sweep, literal(f"runs={self.options.runs}")])
+        return [trial.config for trial in self.search.trials]
+
+    def _left(self) -> list[DictConfig]:
+        """The trials that are to be trained on, as far as that is known."""
+        number, alive = self.search.alive()
+        if number == len(self.search.rungs):
+            return []
+        return [trial.config for trial in alive if trial.until(self.search.rungs[number]).record() is None]
+
+    def settings(self) -> Settings | None:
+        """What stands for the winners' settings until those are written; then None."""
+        profile = self.configs[0].profile.name
+        files = [winner_file(self.options.winners, self.data, model, profile) for model in self.search.by_model()]
+        written = not self.to_do and all(path.is_file() for path in files)
+        return None if written else self.search.largest().__getitem__
+
+    def estimate(self) -> float:
+        if not self.counted:
+            return 0.0
+        seconds = dict(zip(map(run_id, self.configs), estimate_seconds(self.configs), strict=True))
+        return self.search.share_left(seconds) / self.jobs
+
+    def carry_out(self) -> tuple[list[str], int]:
+        if self.over:
+            return [], 0
+        self.search.carry_out(lambda configs, jobs: run_all(configs, self.jobs, self.at_once))
+        write_winners(self.search, self.options.winners, self.options.results)
+        self.to_do = []
+        self.over = True
+        return [], 0
+
+    def trained(self) -> list[Trained]:
+        return []
+
+    def publish(self, folder: Path) -> None:
+        """Copy the trials to where reports read them; older ones of the same data make room."""
+        refuse_links(folder)
+        for old in load_trials(folder):
+            if text_of(old.config["dataset"]) in self.texts():
+                shutil.rmtree(folder / old.id, ignore_errors=True)
+        for record in self.search.records():
+            record.write_alone(folder / record.id / TRIAL_FILE)
+
+
+def chain(
+    sweeps: Iterable[tuple[Sequence[str], bool]], options: DictConfig, known: dict[Any, Part] | None = None
+) -> list[Part]:
+    """The parts of some sweeps, each with whether its runs go side by side; each knows the search before it.
+
+    Args:
+        sweeps, options: see ``Part``.
+        known: parts that are there already, which are used again; new ones are added to it.
+    """
+    known = {} if known is None else known
+    parts: list[Part] = []
+    search: SearchPart | None = None
+    for sweep, side_by_side in sweeps:
+        key = (*sweep, side_by_side, search)
+        if key not in known:
+            searches = "experiment=search" in sweep
+            known[key] = (
+                SearchPart(sweep, side_by_side, options) if searches else Part(sweep, side_by_side, options, search)
+            )
+        part = known[key]
+        parts.append(part)
+        search = part if isinstance(part, SearchPart) else search
+    return parts
+
+
+def count_once(parts: Iterable[Part]) -> None:
+    """Leave every run that is to do to the first part that has it: sets ``counted`` of each."""
+    seen: set[str] = set()
+    for part in parts:
+        names = {run_id(config): config for config in part.to_do}
+        part.counted = [config for name, config in names.items() if name not in seen]
+        seen |= names.keys()

@@ -1,0 +1,107 @@
+"""What a search leaves: the winners as experiments, and the table of its trials."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from stablernn.config.compose import CONFIG_FOLDER, compose, literal
+from stablernn.config.identity import result_options
+from stablernn.experiments.grids import leaves, winner_file
+from stablernn.experiments.search import Search
+from stablernn.records.record import Record
+from stablernn.report.formats import comma_separated
+from stablernn.report.load import sections
+from stablernn.report.sections.search import search_table
+from stablernn.report.write import rich_table
+from stablernn.utils.console import console
+from stablernn.utils.errors import StableRNNError
+from stablernn.utils.files import write_text
+from stablernn.utils.wording import counted
+
+_WHERE = ("hydra", "runs=", "tracking", "device=", "threads=", "progress=")  # arguments that change no result
+
+
+def write_winners(search: Search, winners: str | None, results: str) -> None:
+    """Write the winners' configurations and the table of all trials, and print both.
+
+    Args:
+        search: one that is over.
+        winners: folder; None: conf/experiment/best.
+        results: its tables/ gets search_<dataset>_<profile>.csv, as from a report.
+
+    Raises:
+        ConfigurationError: the search is not over.
+        StableRNNError: every trial of a model diverged.
+    """
+    found = search.winners()
+    written = write_search(search.records(), Path(results))
+    for model, record in found.items():
+        trials = len(search.by_model()[model])
+        path = winner_file(winners, record.data["name"], model, record.config["profile"]["name"])
+        write_text(path, winner_yaml(record, trials, search.command))
+        written.append(path)
+    console.print(f"winners written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+    lost = [model for model in search.by_model() if model not in found]
+    if lost:
+        raise StableRNNError(f"every trial of {', '.join(lost)} diverged: search smaller values of optimizer.lr")
+
+
+def write_search(records: Sequence[Record], results: Path) -> list[Path]:
+    """Print the table of all trials and write it as CSV; returns the files."""
+    written = []
+    for section in sections(records):
+        shown = search_table(section)
+        console.print(rich_table(shown))
+        stem = results / "tables" / f"search_{section.name}"
+        write_text(stem.with_suffix(".csv"), comma_separated(shown))
+        written.append(stem.with_suffix(".csv"))
+    return written
+
+
+def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
+    """A winner as an experiment: exactly what sets its run apart from the data set's, model's and profile's defaults.
+
+    Args:
+        record: of the winner.
+        trials: among which it won.
+        command: the arguments of the search.
+    """
+    names = {name: record.config[name]["name"] for name in ("dataset", "model", "profile")}
+    own = not (CONFIG_FOLDER / "dataset" / f"{names['dataset']}.yaml").is_file()
+    title = "_".join(names.values())
+    names["dataset"] = "text_folder" if own else names["dataset"]
+    defaults = dict(leaves(result_options(compose("train", [f"{group}={name}" for group, name in names.items()]))))
+    changed = {
+        option: value
+        for option, value in leaves(record.config)
+        if option.partition(".")[0] not in ("seed", "stability")
+        and (option not in defaults or value != defaults[option])
+    }
+    settings = OmegaConf.create()
+    for option, value in changed.items():
+        OmegaConf.update(settings, option, value)
+    best = record.metrics["valid"]["perplexity"]
+    arguments = shlex.join(argument for argument in command if not argument.startswith(_WHERE))
+    lines = [
+        "# @package _global_",
+        f"# The best of {counted(trials, 'trial')}: validation perplexity {best:.2f}, run {record.id}. Found by",
+        f"#   python scripts/train.py -m {arguments}",
+        "# Train it, here under a constraint:",
+        f"#   python scripts/train.py experiment=best/{title} stability=stable{' dataset.path=...' if own else ''}",
+        "defaults:",
+        *(f"  - override /{group}: {choice}" for group, choice in names.items()),
+        "experiment_name: best",
+    ]
+    return "\n".join(lines) + "\n" + (OmegaConf.to_yaml(settings) if changed else "")
+
+
+def winners(options: DictConfig) -> None:
+    """Write the winners of a search that is over, and its table (scripts/winners.py).
+
+    Raises:
+        StableRNNError: the search is not over, or the options name none.
+    """
+    arguments = [literal(f"{name}={options[name]}") for name in ("experiment", "profile", "dataset", "runs")]
+    write_winners(Search.of_command(arguments), options.winners, options.results)

@@ -1,0 +1,1 @@
+"""What stands above the features: probabilities and the loss."""

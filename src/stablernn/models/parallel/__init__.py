@@ -1,0 +1,1 @@
+"""The recurrent model, exactly, by iteration over all positions at once."""

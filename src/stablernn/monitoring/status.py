@@ -1,0 +1,64 @@
+"""`scripts/status.py`: a sweep in progress or finished, seen from its folder."""
+
+import shlex
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.live import Live
+
+from stablernn.config.compose import literal
+from stablernn.config.identity import identity, run_id
+from stablernn.experiments.sweep import expand
+from stablernn.monitoring.folder import Runs
+from stablernn.monitoring.states import DIVERGED, DONE, FAILED, RunState, kind
+from stablernn.monitoring.view import view
+from stablernn.utils.console import Terminal
+from stablernn.utils.errors import ConfigurationError, RecordError
+
+_TABLES = ("auto", "runs", "groups")
+
+
+def status(options: DictConfig) -> None:
+    """Print the view once, or renew it until every run of the sweep has ended, or Ctrl-C.
+
+    Raises:
+        ConfigurationError: an option has a value that it does not take, or the sweep cannot be composed.
+        RecordError: there is nothing to show.
+    """
+    if options.table not in _TABLES:
+        raise ConfigurationError(f"table={options.table} is unknown: choose {', '.join(_TABLES)}")
+    if not options.seconds > 0:
+        raise ConfigurationError(f"seconds={options.seconds} must be positive")
+    folder = Path(options.runs)
+    planned = None
+    if options.sweep:
+        sweep = [literal(argument) for argument in shlex.split(options.sweep)]
+        planned = {run_id(config): kind(identity(config)) for config in expand(sweep)}
+    runs = Runs(folder, planned, options.dead_after)
+    states = runs.look()
+    if not states:
+        raise RecordError(
+            f"no runs below {folder}: start a sweep (python scripts/train.py -m experiment=perplexity_smoke), name its "
+            "folder with runs=..., or say what is to run with sweep='experiment=...'"
+        )
+    title = f"{folder}: {options.sweep}" if options.sweep else f"{folder}"
+    console = Terminal()
+
+    def shown(states: list[RunState], height: int | None):
+        return view(states, title, options.table, console.width, height)
+
+    if not options.once and console.is_terminal:
+        try:
+            with Live(shown(states, console.height), console=console, screen=True, auto_refresh=False) as live:
+                while planned is None or not _over(states):
+                    time.sleep(options.seconds)
+                    states = runs.look() or states
+                    live.update(shown(states, console.height), refresh=True)
+        except KeyboardInterrupt:
+            pass  # the way to leave
+    console.print(shown(states, None))
+
+
+def _over(states: list[RunState]) -> bool:
+    return all(run.state in (DONE, DIVERGED, FAILED) for run in states)

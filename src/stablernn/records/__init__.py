@@ -1,0 +1,1 @@
+"""The run record, and the schema of every file of results."""

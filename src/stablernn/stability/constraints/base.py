@@ -1,0 +1,97 @@
+"""Constraints: sets of weights on which a cell is stable, and the way back onto them after an update.
+
+A constraint projects one cell in place and can be asked for the norms that it bounds. ``inputs`` is the table of
+all vectors that the cell can see, the embedding (V, E): a finite set, so a bound on the input may be imposed on it
+directly. Upper layers pass None; what they see is a hidden state, and |h| <= 1.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from stablernn.models.cells.base import Cell
+from stablernn.models.language_model import SequenceModel
+from stablernn.utils.errors import ConfigurationError
+
+
+def spectral_norm(matrix: Tensor) -> float:
+    """‖W‖_2, the largest singular value, in float64; infinite where W is not finite."""
+    if not bool(matrix.isfinite().all()):
+        return math.inf
+    return float(two_norm(matrix.detach().double()))
+
+
+def two_norm(matrix: Tensor) -> Tensor:
+    """‖W‖_2, in the precision of W, as the root of the largest eigenvalue of its Gram matrix.
+
+    That one is right to rounding, as an SVD's is, which takes a GPU many times as long.
+    """
+    return torch.linalg.eigvalsh(matrix.T @ matrix)[-1].clamp_min(0).sqrt()
+
+
+def infinity_norm(matrix: Tensor) -> float:
+    """‖W‖_∞, the largest ℓ1 norm of a row, in float64."""
+    return float(matrix.detach().double().abs().sum(1).max())
+
+
+class Constraint(ABC):
+    """A set of cells.
+
+    Attributes:
+        cell_type: the kind of cell that it is made for.
+        every: updates from one projection to the next; training also projects before it scores.
+        rate: λ that it enforces; None where it sets none.
+        looks: whether a projection looks at a number on a GPU too, so that the device waits for the host.
+    """
+
+    cell_type: type[Cell] = Cell
+    every: int = 1
+    rate: float | None = None
+    looks: bool = False
+
+    def check(self, cell: Cell) -> None:
+        """Raises ConfigurationError if this constraint is not made for this kind of cell."""
+        if not isinstance(cell, self.cell_type):
+            raise ConfigurationError(
+                f"stability.constraint {type(self).__name__} constrains a {self.cell_type.__name__}, "
+                f"and the model has a {type(cell).__name__}; choose another stability= or model="
+            )
+
+    @abstractmethod
+    def project(self, cell: Cell, inputs: Tensor | None) -> None:
+        """Move the cell (and its inputs (V, E), where they are bounded) onto the set, in place."""
+
+    def norms(self, cell: Cell) -> dict[str, float]:
+        """The norms of the cell's recurrent matrices, by name, in float64."""
+        return {
+            name: value
+            for block, matrix in cell.recurrent_blocks().items()
+            for name, value in (
+                (f"‖{block}‖_2", spectral_norm(matrix)),
+                (f"‖{block}‖_∞", infinity_norm(matrix)),
+            )
+        }
+
+
+class Unconstrained(Constraint):
+    """Every cell."""
+
+    def project(self, cell: Cell, inputs: Tensor | None) -> None:
+        pass
+
+
+def constrained_cells(model: SequenceModel) -> Iterable[tuple[Cell, Tensor | None]]:
+    """Each cell of the model with the table of its possible inputs (None above the first layer)."""
+    for layer, cell in enumerate(model.backbone.cells):
+        yield cell, model.inputs.weight if layer == 0 else None
+
+
+@torch.no_grad()  # a constraint may write in place without a word about gradients
+def project(constraint: Constraint, model: nn.Module) -> None:
+    """Apply ``constraint`` to every cell of ``model`` in place."""
+    assert isinstance(model, SequenceModel)
+    for cell, inputs in constrained_cells(model):
+        constraint.project(cell, inputs)

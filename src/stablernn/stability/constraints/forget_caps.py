@@ -1,0 +1,71 @@
+"""Caps on forget gates.
+
+A forget gate is beyond its cap because of few words. They give way: their embedding loses the excess along the row of
+U_f (the nearest point for one word and one unit), and what is left of it by scaling. Only biases that alone would open
+a gate so far are lowered. (Biases that give way for the words drag all other words along: training answers with larger
+U_f, and the two run away.)
+"""
+
+import torch
+from torch import Tensor
+
+from stablernn.models.cells.lstm import LSTMCell
+
+_ROOM = 1.0  # between the pre-activation at which a forget gate is at its cap, and its bias
+_CORRECTIONS = 2
+_WORDS_A_CHUNK = 4096
+_INSIDE = 1 - 1e-5  # float32 sums of a thousand terms round by less
+
+
+def cap_forget_gates(cell: LSTMCell, inputs: Tensor | None, caps: Tensor) -> None:
+    """See to it that no input and no state opens forget gate j further than caps_j, in place."""
+    recurrent, drive = cell.recurrent_blocks()["W_f"], cell.input_blocks()["U_f"]
+    d = cell.hidden_size
+    biases = cell.bias_ih[d : 2 * d], cell.bias_hh[d : 2 * d]
+    allowed = torch.logit(caps.double()).to(caps) * (1 - 1e-6) - recurrent.abs().sum(1)
+    excess = biases[0] + biases[1] - (allowed - _ROOM)
+    margin = 1e-5 * (1 + biases[0].abs() + biases[1].abs())
+    for bias in biases:
+        bias -= torch.where(excess > margin, excess / 2, 0.0)
+    room = (allowed - (biases[0] + biases[1])) * _INSIDE
+    if inputs is None:
+        sums = drive.abs().sum(1)
+        drive.mul_(torch.where(sums > room, room * _INSIDE / sums, 1.0)[:, None])
+        return
+    if inputs.is_cuda:
+        _cap_without_a_look(inputs, drive, room)
+        return
+    for words in inputs.split(_WORDS_A_CHUNK):
+        _give_way(words, drive, room)
+
+
+def _cap_without_a_look(inputs: Tensor, drive: Tensor, room: Tensor) -> None:
+    """One product over all words finds the thousands that open a gate farthest, and those give way.
+
+    Any further word beyond its room is scaled. So the cost does not depend on how many there are, and no number is
+    looked at.
+    """
+    reach = torch.cat([_reach(words, drive, room) for words in inputs.split(_WORDS_A_CHUNK)])
+    farthest = reach.topk(min(len(inputs), _WORDS_A_CHUNK)).indices
+    words = inputs[farthest]
+    _give_way(words, drive, room)
+    inputs.mul_(torch.where(reach > 1, 1 / reach, 1.0)[:, None])
+    inputs.index_copy_(0, farthest, words)
+
+
+def _give_way(words: Tensor, drive: Tensor, room: Tensor) -> None:
+    """Move words (n, E) until U_f x (n, D) is within ``room`` (D,), in place."""
+    squares = drive.square().sum(1) + torch.finfo(drive.dtype).tiny
+    for _ in range(_CORRECTIONS):
+        beyond = (words @ drive.T - room).clamp_min_(0)
+        if not beyond.is_cuda and not bool(beyond.any()):
+            return
+        words -= (beyond / squares) @ drive
+    reach = _reach(words, drive, room)
+    words.mul_(torch.where(reach > 1, 1 / reach, 1.0)[:, None])
+
+
+def _reach(words: Tensor, drive: Tensor, room: Tensor) -> Tensor:
+    """The largest share of its room that U_f x takes, rounded up, for each word (n,)."""
+    rounding = 1e-6 * torch.linalg.vector_norm(words, dim=1)[:, None] * torch.linalg.vector_norm(drive, dim=1)
+    return ((words @ drive.T + rounding) / room).amax(1)

@@ -1,0 +1,132 @@
+"""What a run in training leaves in its folder, and how it goes on from there."""
+
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stablernn.models.language_model import SequenceModel
+from stablernn.models.recurrent import join_streams, rebuild, split_streams, tensors
+from stablernn.records.record import write_history
+from stablernn.training import checkpoint
+from stablernn.training.checkpoint_writer import Writer
+from stablernn.training.counters import Counters
+from stablernn.training.processes import Processes
+from stablernn.utils.errors import CheckpointError
+
+
+@dataclass(eq=False)
+class Saves:
+    """The checkpoint of a run, its weights at chosen updates and its history. All processes call, the first writes.
+
+    Args:
+        folder: of the run.
+        identity: the run's id, " on ", and the fingerprint of its data; saved with the checkpoint, and one that differs
+            is refused on resume. All other weights name the run.
+        model, optimizer, generator: whose states are saved, the last one that training draws from.
+        processes: that share the streams of the run.
+    """
+
+    folder: Path
+    identity: str
+    model: SequenceModel
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    processes: Processes
+
+    def __post_init__(self) -> None:
+        self.device = self.model.inputs.weight.device
+        self.run = self.identity.partition(" on ")[0]
+        self.writer = Writer(beside=self.device.type == "cuda")
+        self._best: dict[str, Tensor] | None = None
+        self._unwritten: int | None = None  # update of best weights that are not on the disk yet
+
+    def checkpoint(self, counters: Counters, state: Any) -> None:
+        """All that training goes on from, on whatever number of processes, and the best weights so far."""
+        shares = self.processes.gather([tensor.cpu() for tensor in tensors(state)])
+        generators = self.processes.gather(checkpoint.generator_state(self.generator, self.processes.rank))
+        if not self.processes.first:
+            return
+        whole = {f"state.{number}": tensor for number, tensor in enumerate(join_streams(shares))}
+        if self._best is not None and self._unwritten is not None:
+            self._save(self.folder / checkpoint.BEST, self._best, self._unwritten)
+            self._unwritten = None
+        optimizer_tensors, optimizer_values = checkpoint.optimizer_state(self.optimizer)
+        self.writer.save(
+            self.folder / checkpoint.LAST,
+            checkpoint.model_tensors(self.model) | optimizer_tensors | whole | dict(ChainMap(*generators)),
+            {"identity": self.identity, "counters": asdict(counters), "optimizer": optimizer_values},
+        )
+
+    def resume(self, counters: Counters, state: Any) -> tuple[Counters, Any]:
+        """The counters and the state of the last checkpoint, the rest of it restored; those given if there is none.
+
+        Raises:
+            CheckpointError: it is damaged, or of another run or other data.
+        """
+        path = self.folder / checkpoint.LAST
+        if not path.is_file():
+            return counters, state
+        saved, values = checkpoint.load(path)
+        if values.get("identity") != self.identity:
+            raise CheckpointError(f"{path} is of another run or of other data; delete {self.folder} to start it anew")
+        with checkpoint.restoring(path):
+            checkpoint.load_model(self.model, saved)
+            checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
+            counters = Counters(**values["counters"])
+            count = sum(1 for _ in tensors(state))
+            if any(saved[f"state.{n}"].dtype != tensor.dtype for n, tensor in enumerate(tensors(state))):
+                raise CheckpointError(
+                    f"{path} is of a version that carried embedded inputs; delete {self.folder} to start it anew"
+                )
+            whole = rebuild(state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
+            state = split_streams(whole, self.processes.size)[self.processes.rank]
+            checkpoint.load_generator_state(self.generator, saved, self.processes.rank)
+        return counters, state
+
+    def best(self, update: int) -> None:
+        """Keep all weights as those of the best evaluation, on the device: the next checkpoint writes them.
+
+        So those on the disk are the best of the run that goes on from there, which on a GPU may come to others.
+        """
+        self._best = {name: tensor.detach().clone() for name, tensor in checkpoint.model_tensors(self.model).items()}
+        self._unwritten = update
+
+    def kept(self, update: int) -> None:
+        """All weights, beside those of other updates."""
+        self._save(checkpoint.kept_file(self.folder, update), checkpoint.model_tensors(self.model), update)
+
+    def snapshot(self, update: int) -> None:
+        """The recurrent matrices; the same update always gives the same file."""
+        matrices = checkpoint.recurrent_matrices(self.model.backbone.cells)
+        self._save(checkpoint.snapshot_file(self.folder, update), matrices, update)
+
+    def history(self, rows: list[dict[str, Any]]) -> None:
+        if self.processes.first:
+            write_history(self.folder, rows)
+
+    def load_best(self, update: int) -> None:
+        """Give the model the weights of the best evaluation, which was after this update."""
+        if self._best is not None:
+            checkpoint.load_model(self.model, self._best)
+            return
+        path = self.folder / checkpoint.BEST
+        saved, values = checkpoint.load(path)
+        if values.get("run", self.run) != self.run:
+            raise CheckpointError(f"{path} is of another run ({values['run']!r:.240}): {checkpoint.REMEDY}")
+        if values["update"] != update:
+            # By a run that was killed between the two and has come to other numbers since (on a GPU).
+            raise CheckpointError(f"{path} is not of the best update {update}: {checkpoint.REMEDY}")
+        checkpoint.load_model(self.model, saved)
+
+    def finish(self) -> None:
+        """Wait until all is on the disk; raises as ``Writer.save``."""
+        self.writer.finish()
+
+    def _save(self, path: Path, saved: Mapping[str, Tensor], update: int) -> None:
+        if self.processes.first:
+            self.writer.save(path, saved, {"run": self.run, "update": update})

@@ -1,0 +1,183 @@
+"""The terminal: one console for log lines and progress bars, so that neither tears the other."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Queue
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
+
+from stablernn.utils.escaping import terminal
+
+
+class Terminal(Console):
+    """A console that shows every character that it is given: no escape sequence in a name acts on it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(terminal(segment.text), segment.style)
+
+
+# Of the processes that torchrun starts for one run the first one speaks; what it says, the others would say too.
+console = Terminal(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+log = logging.getLogger("stablernn")
+
+_SECONDS_BETWEEN_UPDATES = 0.2
+_SECONDS_BEFORE_AN_ESTIMATE = 5.0
+_SECONDS_WORTH_TELLING = 60.0
+
+
+class _ConsoleHandler(logging.Handler):
+    """Log lines through the console of the bars; unlike RichHandler's they are not cut to columns in a file."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else None
+        line = Text(time.strftime("%H:%M:%S "), style="dim").append(self.format(record), style=style or "not dim")
+        console.print(line, soft_wrap=True)
+
+
+def configure_logging(handler: logging.Handler | None = None) -> None:
+    """Send this package's log to ``handler``; without one, to the console unless it goes somewhere already."""
+    if handler is not None or not log.handlers:
+        log.handlers = [handler or _ConsoleHandler()]
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that a person would choose."""
+    for unit, length in (("days", 86400), ("h", 3600)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{max(seconds / 60, 0.1):.1f} min"
+
+
+class Bar:
+    """A progress bar that may live in another process: what it says goes through ``post``.
+
+    What takes minutes is also told once as a log line, as soon as there is something to reckon with: a bar is seen on a
+    terminal alone.
+    """
+
+    def __init__(self, post: Any, description: str, total: int) -> None:
+        self._post = post
+        self._description = description
+        self._name = f"{description} {id(self)}"
+        self._total = total
+        self._began = time.monotonic()
+        self._announced = False
+        self._next = 0.0
+        post(("open", self._name, description, total))
+
+    def update(self, completed: int, note: str = "") -> None:
+        elapsed = time.monotonic() - self._began
+        if not self._announced and completed > 0 and elapsed > _SECONDS_BEFORE_AN_ESTIMATE:
+            self._announced = True
+            left = elapsed / completed * (self._total - completed)
+            if left > _SECONDS_WORTH_TELLING:
+                log.info(f"{self._description}: about {duration(left)} left")
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SECONDS_BETWEEN_UPDATES
+            self._post(("update", self._name, completed, note))
+
+    def close(self) -> None:
+        self._post(("close", self._name))
+
+
+class _Display:
+    """Turns what bars post into a rich display."""
+
+    def __init__(self, enabled: bool) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            console=console,
+            transient=True,
+            disable=not enabled or not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def post(self, message: tuple) -> None:
+        kind, name, *rest = message
+        if kind == "open":
+            self._tasks[name] = self.progress.add_task(rest[0], total=rest[1], note="")
+        elif kind == "update":
+            self.progress.update(self._tasks[name], completed=rest[0], note=rest[1])
+        else:
+            self.progress.remove_task(self._tasks.pop(name))
+
+
+_post: Any = None
+
+
+@contextmanager
+def display(enabled: bool = True) -> Iterator[None]:
+    """Show the bars that are opened inside; a display inside another one shares it."""
+    global _post
+    if _post is not None:
+        yield
+        return
+    shown = _Display(enabled)
+    _post = shown.post
+    try:
+        with shown.progress:
+            yield
+    finally:
+        _post = None
+
+
+def open_bar(description: str, total: int) -> Bar:
+    """A bar on the display that is open; on none, a bar that nobody sees."""
+    return Bar(_post or (lambda message: None), description, total)
+
+
+class _QueueHandler(logging.Handler):
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self._queue = queue
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._queue.put(("log", self.format(record), record.levelno))
+
+
+def speak_through(queue: Queue) -> None:
+    """In a worker process: send bars and log lines to the process that listens on ``queue``."""
+    global _post
+    _post = queue.put
+    configure_logging(_QueueHandler(queue))
+
+
+@contextmanager
+def listening(queue: Queue) -> Iterator[None]:
+    """Show what worker processes send through ``queue``; inside a ``display``.
+
+    A signal to the whole group of processes ends the one behind the queue as well: then there is nothing more to show,
+    and what interrupted this process is handed on.
+    """
+
+    def relay() -> None:
+        with suppress(EOFError, OSError):
+            while (message := queue.get()) is not None:
+                if message[0] == "log":
+                    log.log(message[2], message[1])
+                else:
+                    _post(message)
+
+    thread = threading.Thread(target=relay, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        with suppress(EOFError, OSError):
+            queue.put(None)
+            thread.join()
