@@ -87,7 +87,7 @@ def _check(config: DictConfig) -> None:
         if not low <= value < high:
             raise ConfigurationError(f"{option}={value} must lie in [{low}, {high})")
     lr = OmegaConf.select(config, "optimizer.lr")
-    if not isinstance(lr, int | float) or not lr > 0:
+    if not isinstance(lr, int | float) or not 0 < lr < float("inf"):
         raise ConfigurationError(f"optimizer.lr={lr} must be a positive number")
     if config.device not in ("auto", "cpu") and not config.device.startswith("cuda"):
         raise ConfigurationError(f"device={config.device} is unknown: choose auto, cpu, cuda or cuda:N")
