@@ -14,18 +14,32 @@ import time
 from pathlib import Path
 
 from stablernn.experiments import lease
-from stablernn.utils.console import configure_logging
+from stablernn.utils.console import configure_logging, log
+from stablernn.utils.errors import ConfigurationError, StableRNNError
 
-if __name__ == "__main__":
-    configure_logging()
-    arguments = sys.argv[1:]
-    if not arguments or "--help" in arguments or "-h" in arguments:
-        print(__doc__)
-        sys.exit(0)
-    if "--deadline" in arguments:
-        at = arguments.index("--deadline")
-        arguments[at : at + 2] = [f"until={time.time() + float(arguments[at + 1])}"]
-    given = dict(argument.split("=", 1) for argument in arguments[1:])
+COMMANDS = ("check", "table", "speed", "train", "certify")  # the last three are phases of table
+OPTIONS = ("out", "runs", "profile", "device", "until", "certify", "run")
+
+
+def read(arguments: list[str]) -> tuple[str, dict[str, str]]:
+    """The command and its options; raises ConfigurationError where one is unknown."""
+    command, *rest = arguments
+    if command not in COMMANDS:
+        raise ConfigurationError(f"{command} is no command: choose check or table")
+    if "--deadline" in rest:
+        at = rest.index("--deadline")
+        seconds = "".join(rest[at + 1 : at + 2])
+        if not seconds.isdecimal() or int(seconds) < 1:
+            raise ConfigurationError(f"--deadline {seconds}: give it a whole number of seconds, as in --deadline 500")
+        rest[at : at + 2] = [f"until={time.time() + int(seconds)}"]
+    for argument in rest:
+        if argument.partition("=")[0] not in OPTIONS or "=" not in argument:
+            raise ConfigurationError(f"{argument} is no option: choose of out=, runs=, profile=, device=, certify=")
+    return command, dict(argument.split("=", 1) for argument in rest)
+
+
+def run_command(arguments: list[str]) -> None:
+    command, given = read(arguments)
     options = lease.Options(
         out=Path(given.get("out", "runs/lease")),
         runs=Path(given.get("runs", "runs/lease/runs")),
@@ -34,7 +48,7 @@ if __name__ == "__main__":
         deadline=float(given.get("until", time.time() + 500)),
         certify=float(given.get("certify", 0)),
     )
-    match arguments[0]:
+    match command:
         case "speed":
             lease.measure_speed(options)
         case "train":
@@ -47,3 +61,15 @@ if __name__ == "__main__":
             options.out.mkdir(parents=True, exist_ok=True)
             subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/test_gpu.py"], timeout=240, check=False)
             lease.phase("speed", options, 60)
+
+
+if __name__ == "__main__":
+    configure_logging()
+    if len(sys.argv) == 1 or {"--help", "-h"} & set(sys.argv):
+        print(__doc__)
+        sys.exit(0)
+    try:
+        run_command(sys.argv[1:])
+    except StableRNNError as error:
+        log.error(str(error))
+        sys.exit(2)

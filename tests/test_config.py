@@ -561,3 +561,9 @@ def test_a_class_that_moves_keeps_the_ids_of_its_runs(monkeypatch):
 def test_an_alias_stands_for_one_class():
     assert len({find_target("option", known) for known in ALIASES}) == len(ALIASES)
     assert {alias(path) for path in ALIASES.values()} == set(ALIASES)
+
+
+def test_an_infinite_learning_rate_is_refused():
+    """Its record could not be read: JSON has no infinity."""
+    with pytest.raises(ConfigurationError, match=r"optimizer\.lr=inf must be a positive number"):
+        check(compose("train", ["model.learning_rate=inf"]))

@@ -1,6 +1,8 @@
 """Table 1 in a fixed time."""
 
 import os
+import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -10,7 +12,9 @@ import time
 import pytest
 from conftest import ROOT
 
+from stablernn.experiments import lease
 from stablernn.records.record import RECORD_FILE, read_record
+from stablernn.utils.errors import ConfigurationError
 
 
 @pytest.mark.slow
@@ -45,3 +49,25 @@ def test_of_a_table_that_is_killed_the_archive_holds_what_was_finished(tmp_path)
         assert read_record(home.parent).metrics == read_record(runs / home.parent.name).metrics
     late = [path for path in runs.glob(f"*/{RECORD_FILE}") if path.stat().st_mtime > archive.stat().st_mtime - 1]
     assert len(homes) + len(late) >= len(list(runs.glob(f"*/{RECORD_FILE}")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tabel"], "tabel is no command"),
+        (["table", "profil=smoke"], "profil=smoke is no option"),
+        (["table", "--deadline", "abc"], "--deadline abc: give it a whole number"),
+        (["table", "--deadline", "-5"], "--deadline -5: give it a whole number"),
+        (["table", "--deadline"], "--deadline : give it a whole number"),
+    ],
+)
+def test_a_lease_is_refused_before_it_costs_anything(arguments, said):
+    read = runpy.run_path(str(ROOT / "scripts" / "gpu_lease.py"))["read"]
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        read(arguments)
+
+
+def test_an_archive_of_an_earlier_lease_is_not_replaced_by_an_empty_one(tmp_path):
+    (tmp_path / "records.tar.gz").write_bytes(b"of yesterday")
+    assert lease.archive(lease.Options(out=tmp_path, runs=tmp_path / "runs", profile="smoke")) == 0
+    assert (tmp_path / "records.tar.gz").read_bytes() == b"of yesterday"

@@ -535,3 +535,12 @@ def test_an_error_that_is_missing_of_many_blocks_decides_nothing(judged):
     result = curve([91.0, 90.0, 90.0]) | {"error": {"blocks": 24, "length": 1024, "log_perplexity": [0.1, None, 0.0]}}
     (judgement,) = judged("C4", [record(90.0)], truncation=result)
     assert "how far other text would move it is not known" in judgement.certainty
+
+
+def test_a_run_of_infinite_perplexity_has_diverged_and_takes_no_report_along(small, tmp_path):
+    record = run(small("optimizer.lr=1e30"))
+    assert record.status == "diverged"
+    assert run(small("model=rnn")).status == "finished"
+    write_report(tmp_path / "runs", tmp_path / "results", None)
+    (table,) = (tmp_path / "results" / "tables").glob("perplexity.md")
+    assert "| diverged | 0 of 1 |" in table.read_text(encoding="utf-8")

@@ -283,3 +283,10 @@ def test_a_plan_can_be_seen_without_being_started(tmp_path, capfd):
     assert re.search(r"\d+ runs to do, about .* \(measured on this machine\)", said)
     assert "mine: real text, read from" in said
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("given", [[], ['overrides="dataset.path=somewhere"'], ['overrides="dataset.name=mine"']])
+def test_a_plan_on_a_text_of_ones_own_names_what_is_missing(given, tmp_path):
+    options = compose("reproduce/plan", [f"runs={tmp_path}", "dataset=text_folder", "study=weight_distance", *given])
+    with pytest.raises(ConfigurationError, match=r"dataset\.(name|path) is not set"):
+        studies_of(options, "smoke")

@@ -62,15 +62,20 @@ def check(config: DictConfig) -> None:
         raise ConfigurationError(f"{name}: {str(error).splitlines()[0]}" if name else str(error)) from None
 
 
+def check_nothing_missing(config: DictConfig) -> None:
+    """Raises ConfigurationError with the name of an option that has to be given and is not; a run has no id before."""
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigurationError(f"{missing[0]} is not set: give it a value, as in {missing[0]}=...")
+
+
 def _check(config: DictConfig) -> None:
     _check_known(config, Config, "")
     for option in _MADE:
         node = OmegaConf.select(config, option)
         if not isinstance(node, DictConfig) or "_target_" not in node:
             raise ConfigurationError(f"{option}={node} is not a mapping with a _target_: choose one of conf/")
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigurationError(f"{missing[0]} is not set: give it a value, as in {missing[0]}=...")
+    check_nothing_missing(config)
     for option in _NAMES:
         check_name(option, OmegaConf.select(config, option))
     if config.truncation.k is None:

@@ -169,6 +169,8 @@ def certify(options: Options, name: str) -> None:
 def archive(options: Options) -> int:
     """All records in one file, which is whole at any moment; how many there are."""
     found = list(options.runs.glob(f"*/{RECORD_FILE}"))
+    if not found:  # an archive of an earlier lease stays what it is
+        return 0
     with replacing(options.out / "records.tar.gz") as path, tarfile.open(path, "w:gz") as tar:
         for pattern in _ARCHIVED:
             for file in sorted(options.runs.glob(f"*/{pattern}")):
@@ -180,8 +182,8 @@ def table(options: Options) -> None:
     """All phases: speed unless it is known, training, certificates; the archive is renewed meanwhile."""
     options.out.mkdir(parents=True, exist_ok=True)
     options.runs.mkdir(parents=True, exist_ok=True)
-    if not (options.out / "speed.json").is_file():
-        phase("speed", options, _SPEED_LIMIT)
+    if not (options.out / "speed.json").is_file() and not phase("speed", options, _SPEED_LIMIT):
+        raise StableRNNError("the speed was not measured, so no schedule can be chosen: see the error above")
     ended = threading.Event()
     with ThreadPoolExecutor(_CERTIFICATES_AT_ONCE) as pool:
         certified: set[str] = set()
@@ -205,9 +207,12 @@ def table(options: Options) -> None:
             ended.set()
             archiver.join()
             certify_new()
-    log.info(f"{archive(options)} records in {options.out / 'records.tar.gz'}")
+    count = archive(options)
+    log.info(f"{count} records in {options.out / 'records.tar.gz'}")
     for line in describe(options):
         log.info(line)
+    if not count:
+        raise StableRNNError("no run came to its end: give it more time with --deadline, or see the errors above")
 
 
 def _constrained(options: Options) -> set[str]:

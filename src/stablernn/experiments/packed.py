@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig
 
 from stablernn.config.identity import run_label
-from stablernn.experiments.run_safely import Outcome, attempt
+from stablernn.experiments.run_safely import Outcome, run_safely
 from stablernn.training.interrupt import Interruption
 from stablernn.training.streams import STREAMS
 from stablernn.utils.console import log
@@ -61,7 +61,7 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
         result: Outcome | BaseException
         try:
             torch.set_num_threads(threads)  # OpenMP counts them for each thread that calls it
-            result = attempt(member.config, shared, beside)
+            result = run_safely(member.config, shared, beside)
         except BaseException as error:
             result = error.with_traceback(None)  # which holds the run's memory
         ended.put((member, result))

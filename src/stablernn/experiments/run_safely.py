@@ -14,7 +14,7 @@ from stablernn.utils.errors import RunInUseError, StableRNNError, too_little_mem
 Outcome = tuple[Record | None, str]
 
 
-def attempt(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Outcome:
+def run_safely(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Outcome:
     """``run``, with what ends it by mistake in its outcome.
 
     Raises:

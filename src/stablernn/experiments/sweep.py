@@ -13,7 +13,7 @@ from stablernn.config.compose import compose, compose_all
 from stablernn.config.identity import run_label
 from stablernn.experiments.grids import in_grids, product, winner_file, winner_settings, without_sweeps
 from stablernn.experiments.packed import run_packed
-from stablernn.experiments.run_safely import Outcome, attempt
+from stablernn.experiments.run_safely import Outcome, run_safely
 from stablernn.records.record import Record
 from stablernn.utils.console import display, listening, log, open_bar, speak_through
 from stablernn.utils.machine import keep_freed_memory
@@ -138,7 +138,7 @@ def _in_worker(config: DictConfig, queue, threads: int) -> Outcome:
 
 def _attempt(config: DictConfig) -> Outcome:
     try:
-        return attempt(config)
+        return run_safely(config)
     except torch.OutOfMemoryError as error:
         log.error(f"{run_label(config)} failed: {error}")
         return None, str(error)

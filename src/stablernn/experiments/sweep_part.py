@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from stablernn.config.compose import literal
 from stablernn.config.identity import identity, run_id
+from stablernn.config.validate import check_nothing_missing
 from stablernn.experiments.grids import winner_file
 from stablernn.experiments.search import Search
 from stablernn.experiments.sweep import Settings, cores, expand, run_all
@@ -81,6 +82,8 @@ class Part:
         return len(self.to_do) - len(self.counted)
 
     def _left(self) -> list[DictConfig]:
+        for config in self.configs:
+            check_nothing_missing(config)
         return [config for config in self.configs if not finished(config)]
 
     def _expand(self) -> list[DictConfig]:

@@ -118,7 +118,7 @@ def _trained_far_enough(section: Section, part: Part) -> Part:
         return part
     cells: dict[str, dict[str, list[float]]] = {}
     for record in section.records:
-        if record.id in part.runs and "test" in record.metrics:
+        if record.id in part.runs and record.metrics.get("test", {}).get("perplexity") is not None:
             kind = json.dumps([record.config["model"]["name"], record.config["stability"]], sort_keys=True)
             alike = json.dumps({key: value for key, value in record.config.items() if key != "seed"}, sort_keys=True)
             cells.setdefault(kind, {}).setdefault(alike, []).append(record.metrics["test"]["perplexity"])

@@ -11,6 +11,11 @@ from stablernn.report.load import Section, place, setting
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, rank
 
 
+def _has_test_score(run: Record) -> bool:
+    """JSON has no infinity: a perplexity that was infinite is null."""
+    return run.metrics.get("test", {}).get("perplexity") is not None
+
+
 @dataclass(frozen=True)
 class Cell:
     """The runs of one model under one constraint that differ in nothing but the seed."""
@@ -19,7 +24,7 @@ class Cell:
 
     @property
     def finished(self) -> tuple[Record, ...]:
-        return tuple(run for run in self.runs if run.status != DIVERGED and "test" in run.metrics)
+        return tuple(run for run in self.runs if run.status != DIVERGED and _has_test_score(run))
 
     @property
     def values(self) -> list[float]:

@@ -59,7 +59,7 @@ def _scores(record: Record) -> dict[str, str]:
     return {
         f"{split} perplexity": f"{score['perplexity']:.2f}"
         for split, score in record.metrics.items()
-        if isinstance(score, dict) and "perplexity" in score
+        if isinstance(score, dict) and score.get("perplexity") is not None
     }
 
 

@@ -118,6 +118,9 @@ def outcome(
         else:
             test = trainer.score_best("test")
             metrics["test"], blocks = test.as_dict(), test.as_blocks()
+            reached = (counters.best["perplexity"], test.perplexity)  # an infinite one is read back as null
+            if not all(value is not None and math.isfinite(value) for value in reached):
+                status = DIVERGED  # every update was finite, and yet it gives the text no probability
     if corpus.source is not None and status != PAUSED:
         # A recurrent model carries its state on, so it may use the whole past whatever its k in training.
         context = config.truncation.k if config.approximation.name == "feedforward" else None
