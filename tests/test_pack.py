@@ -605,7 +605,7 @@ def test_a_stream_serves_the_next_run_and_never_two_at_once(monkeypatch, caplog)
     monkeypatch.setattr(torch.cuda, "stream", On)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(pack, "attempt", attempt)
+    monkeypatch.setattr(pack, "run_safely", attempt)
     config = OmegaConf.create({"device": "cuda", "precision": "auto", "threads": None})
     configs = [OmegaConf.merge(config, {"seed": seed}) for seed in range(40)]
     assert list(run_packed(configs, 4)) == [(None, "")] * 40
