@@ -77,7 +77,7 @@ def draw(seed):
                 parameter[1:] = -parameter[:1].clone()  # rows on both sides of their mean
             parameter.nan_to_num_()
         if kind is LSTMCell and chance.random() < 0.15:  # coupled gates
-            for cell in model.backbone.cells:
+            for cell in model.cells:
                 for part in cell.parameters():
                     part[:size] = -part[size : 2 * size].clone()
     chosen = OTHERS[kind] + LIMITED[kind] * 2
@@ -130,7 +130,7 @@ def saturated(embedding, weights):
     model = build_language_model(8, LSTMCell, Recurrent, 3, 4)
     with torch.no_grad():
         model.inputs.weight.mul_(embedding)
-        model.backbone.cells[0].weight_ih.mul_(weights)
+        model.cells[0].weight_ih.mul_(weights)
     return model
 
 
@@ -143,7 +143,7 @@ def test_a_word_that_shuts_the_input_gate_and_opens_the_forget_gate_is_a_reason(
 def test_a_coupled_unit_that_hears_nothing_does_not_stand_in_the_way_of_the_others():
     torch.manual_seed(0)
     model = build_language_model(8, LSTMCell, Recurrent, 3, 4)
-    cell = model.backbone.cells[0]
+    cell = model.cells[0]
     with torch.no_grad():
         for part in cell.parameters():
             part[8] = 0  # z of the first unit
@@ -173,7 +173,7 @@ def test_rows_on_opposite_sides_of_their_mean_have_a_diameter(p):
 def test_weights_that_are_not_finite_are_a_reason(kind, value):
     model = build_language_model(5, kind, Recurrent, 2, 3, num_layers=2)
     with torch.no_grad():
-        model.backbone.cells[1].weight_hh[0, 0] = value
+        model.cells[1].weight_hh[0, 0] = value
     assert not check(model)
     assert "finite" in certify(model).summary()["reason"]
 
@@ -182,7 +182,7 @@ def test_bounds_that_overflow_are_a_reason_and_no_infinity():
     torch.manual_seed(0)
     model = build_language_model(5, RNNCell, Recurrent, 2, 3, num_layers=10)
     with torch.no_grad():
-        for cell in model.backbone.cells:
+        for cell in model.cells:
             cell.weight_hh.zero_()
             cell.weight_hh.fill_diagonal_(0.5)
             cell.weight_ih.fill_(3e38)
@@ -203,12 +203,12 @@ def test_zeros_inside_the_groups_of_a_cascade_do_not_cost_its_limit(groups, limi
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.mul_(10)
-            for cell in model.backbone.cells:
+            for cell in model.cells:
                 cell.weight_hh.mul_((torch.rand_like(cell.weight_hh) < 0.06 + 0.035 * (seed % 3)).float())
         project(LSTMCascade(limit, groups), model)
         many += any(
             int(levels(cell.weight_hh.detach().double().view(4, 24, 24).abs().sum(0)).max()) >= MOST_PLACES
-            for cell in model.backbone.cells
+            for cell in model.cells
         )
         certificate = certify(model)
         assert certificate.holds

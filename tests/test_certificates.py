@@ -154,7 +154,7 @@ def test_no_pair_of_states_of_a_cascade_contracts_slower_than_certified(seed, si
 def test_a_cascade_is_certified_whatever_comes_down_and_refused_once_a_loop_is_closed():
     torch.manual_seed(0)
     model = build_language_model(9, LSTMCell, Recurrent, 3, 8)
-    cell = model.backbone.cells[0]
+    cell = model.cells[0]
     with torch.no_grad():
         cell.weight_hh.mul_(30)
     project(LSTMCascade(0.99), model)
@@ -181,7 +181,7 @@ def test_places_of_a_cascade_follow_who_hears_whom(seed, size, density):
 def test_coupled_gates_are_certified_where_others_with_as_long_a_memory_are_not():
     torch.manual_seed(0)
     model = build_language_model(9, LSTMCell, Recurrent, 3, 8)
-    cell = model.backbone.cells[0]
+    cell = model.cells[0]
     with torch.no_grad():
         cell.weight_hh.mul_(0.1)
         cell.bias_ih[8:16] += 5.0
@@ -243,7 +243,7 @@ def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, 
     with torch.no_grad():
         model.inputs.weight.mul_(10)
         model.objective.weight.mul_(decoder)
-        for cell in model.backbone.cells:
+        for cell in model.cells:
             cell.weight_hh.mul_(recurrent)
     certificate = certify(model)
     model.double()
@@ -253,7 +253,7 @@ def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, 
         features, _ = model.backbone(x, model.backbone.initial_state(1))
         whole = model.objective.logits(features).log_softmax(-1)
         for k in (1, 2, 3, 5, 8, 13, 21):
-            states = truncated_states(list(model.backbone.cells), x, k)
+            states = truncated_states(list(model.cells), x, k)
             cut = model.objective.logits(states[-1].h).log_softmax(-1)
             assert float((whole - cut).abs().max()) <= certificate.gap(k) + 1e-12
 
@@ -282,7 +282,7 @@ def test_the_output_gate_alone_can_close_the_loop():
 def test_what_a_lower_layer_still_remembers_moves_the_upper_one(kind):
     torch.manual_seed(0)
     model = build_language_model(5, kind, Recurrent, 3, 4, num_layers=2).eval()
-    below, above = model.backbone.cells
+    below, above = model.cells
     with torch.no_grad():
         above.weight_hh.mul_(1e-4)
         below.weight_hh.mul_(1e-3)
@@ -327,7 +327,7 @@ def as_coded_and_saturated(size=4):
     """An LSTM on the as-coded set whose state zero repels its neighbours."""
     torch.manual_seed(0)
     model = build_language_model(7, LSTMCell, Recurrent, 3, size).eval()
-    cell = model.backbone.cells[0]
+    cell = model.cells[0]
     with torch.no_grad():
         cell.weight_hh.fill_(1e-6)
         cell.weight_hh.view(4, size, size)[2] += torch.eye(size)  # W_z, columns of equal signs
@@ -359,7 +359,7 @@ def test_an_as_coded_lstm_is_refused_and_does_expand():
     assert certificate.context(1.0) is None
     assert "loop gain" in certificate.summary()["reason"]
 
-    cell = double(model.backbone.cells[0])
+    cell = double(model.cells[0])
     size = cell.hidden_size
     x = torch.zeros(1, 3, dtype=torch.float64)
     start = torch.zeros(1, 2 * size, dtype=torch.float64)
@@ -380,7 +380,7 @@ def test_unstable_models_are_refused_with_the_reason():
     for kind, scale in ((RNNCell, 3.0), (LSTMCell, 3.0)):
         model = build_language_model(7, kind, Recurrent, 3, 8)
         with torch.no_grad():
-            model.backbone.cells[0].weight_hh.mul_(scale)
+            model.cells[0].weight_hh.mul_(scale)
         summary = certify(model).summary()
         assert not summary["certified"]
         assert "below 1" in summary["reason"]
@@ -389,7 +389,7 @@ def test_unstable_models_are_refused_with_the_reason():
 def test_a_forget_gate_that_rounds_to_one_is_refused():
     model = build_language_model(7, LSTMCell, Recurrent, 3, 8)
     with torch.no_grad():
-        model.backbone.cells[0].bias_ih[8:16] = 60
+        model.cells[0].bias_ih[8:16] = 60
     assert "never forgets" in certify(model).summary()["reason"]
 
 

@@ -8,6 +8,9 @@ from itertools import pairwise
 import pytest
 from conftest import ROOT
 
+from stablernn.records.neutral import neutral, neutral_blocks, neutral_rows
+from stablernn.utils.metrics import METRICS
+
 RECORDS = ROOT / "results" / "records"
 EPSILON = 1e-9  # relative: sums and powers of float64
 
@@ -18,7 +21,9 @@ def committed():
     found = {}
     for path in sorted(RECORDS.rglob("record.json")):
         rows = [json.loads(line) for line in (path.parent / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-        found.setdefault(path.parent.name, (path.parent, json.loads(path.read_text(encoding="utf-8")), rows))
+        found.setdefault(
+            path.parent.name, (path.parent, neutral(json.loads(path.read_text(encoding="utf-8"))), neutral_rows(rows))
+        )
     assert len(found) > 50
     return list(found.values())
 
@@ -36,31 +41,32 @@ def certificates():
 def test_a_perplexity_is_that_of_the_blocks_of_its_text():
     kept = 0
     for folder, record, _ in committed():
+        metric = METRICS[record["data"].get("metric", "perplexity")]
         for split in record["metrics"].keys() & {"valid", "test"}:
             score = record["metrics"][split]
-            assert score["tokens"] == record["data"]["tokens"][split], folder.name
-            assert score["perplexity"] == pytest.approx(math.exp(score["nats"] / score["tokens"]), rel=EPSILON)
+            assert score["count"] == record["data"]["tokens"][split], folder.name
+            assert score["value"] == pytest.approx(metric.value(score["total"], score["count"]), rel=EPSILON)
         if (path := folder / "test_blocks.json").is_file():
-            blocks, test = json.loads(path.read_text(encoding="utf-8")), record["metrics"]["test"]
-            assert blocks["tokens"] == test["tokens"]
-            assert len(blocks["nats"]) == -(-test["tokens"] // blocks["length"])
-            assert math.fsum(blocks["nats"]) == pytest.approx(test["nats"], rel=EPSILON), folder.name
+            blocks, test = neutral_blocks(json.loads(path.read_text(encoding="utf-8"))), record["metrics"]["test"]
+            assert sum(blocks["counts"]) == test["count"]
+            assert len(blocks["totals"]) == len(blocks["counts"])
+            assert math.fsum(blocks["totals"]) == pytest.approx(test["total"], rel=EPSILON), folder.name
             kept += 1
     assert kept > 10
 
 
 def test_a_run_was_scored_at_its_best_validation_and_annealed_where_there_was_no_gain():
     for folder, record, history in committed():
-        rows = [row for row in history if row.get("valid_perplexity") is not None]
+        rows = [row for row in history if row.get("valid") is not None]
         if record["status"] != "finished" or not rows:
             continue
-        best = min(rows, key=lambda row: row["valid_perplexity"])
+        best = min(rows, key=lambda row: row["valid"])
         assert record["progress"]["best_update"] == best["update"], folder.name
-        assert record["metrics"]["valid"]["perplexity"] == pytest.approx(best["valid_perplexity"], rel=EPSILON)
+        assert record["metrics"]["valid"]["value"] == pytest.approx(best["valid"], rel=EPSILON)
         reached, lr = math.inf, rows[0]["lr"]
         for row, after in pairwise(rows):
-            gained = row["valid_perplexity"] < reached
-            reached = min(reached, row["valid_perplexity"])
+            gained = row["valid"] < reached
+            reached = min(reached, row["valid"])
             lr = lr if gained else lr / record["config"]["training"]["annealing"]
             assert after["lr"] == pytest.approx(lr, rel=EPSILON), folder.name
 
@@ -136,7 +142,7 @@ def test_no_committed_model_lies_below_the_optimum_by_more_than_luck():
         # The whole past's optimum is the law itself, so E[q / p] = 1 for any model q that has not seen the text: it is
         # ahead by c nats in all with a probability of at most exp(-c) (Markov).
         test = record["metrics"]["test"]
-        assert test["tokens"] * math.log(optimal["test"] / test["perplexity"]) < 20, folder.name
+        assert test["count"] * math.log(optimal["test"] / test["value"]) < 20, folder.name
         compared += 1
     assert compared > 10
 
@@ -144,9 +150,9 @@ def test_no_committed_model_lies_below_the_optimum_by_more_than_luck():
 def test_no_measured_truncation_gap_is_above_its_proven_bound():
     proven = 0
     for path in sorted(RECORDS.rglob("truncation.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        whole = found["recurrent"]["nats"] / found["recurrent"]["tokens"]
-        for perplexity, change in zip(found["perplexity"], found["log_perplexity"], strict=True):
+        found = neutral(json.loads(path.read_text(encoding="utf-8")))
+        whole = found["recurrent"]["total"] / found["recurrent"]["count"]
+        for perplexity, change in zip(found["value"], found["log_perplexity"], strict=True):
             assert math.log(perplexity) - whole == pytest.approx(change, abs=1e-9), path.parent.name
         if found["certified"]["nats"]:
             for nats, bound in zip(found["largest"], found["certified"]["nats"], strict=True):

@@ -428,8 +428,8 @@ def test_an_online_tracker_without_an_account_is_refused_before_it_can_ask(tmp_p
 
 def test_the_model_is_on_its_constraint_before_the_first_update():
     config = compose("train", [*SMALL, "stability=stable", "model=lstm", "model.hidden_size=64"])
-    model, constraint = build(config, make(config.dataset).load().types)
-    norms = constraint.norms(model.backbone.cells[0])
+    model, constraint = build(config, make(config.dataset).load().interface)
+    norms = constraint.norms(model.cells[0])
     assert norms["‖W_z‖_∞"] <= 0.09
     assert model.inputs.weight.abs().max() <= 0.75
 

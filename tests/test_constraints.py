@@ -181,7 +181,7 @@ def test_a_limit_that_is_not_stable_is_refused(limit):
 def test_the_coded_rnn_has_its_singular_values_clipped_at_one_which_proves_nothing(seed, size, scale):
     model = build_language_model(5, RNNCell, Recurrent, 3, size)
     torch.manual_seed(seed)
-    cell = model.backbone.cells[0]
+    cell = model.cells[0]
     with torch.no_grad():
         cell.weight_hh.copy_(torch.randn(size, size) * scale)
         model.inputs.weight.zero_()  # tanh has slope 1 at the state zero
@@ -218,9 +218,9 @@ def test_a_model_is_projected_layer_by_layer():
             parameter.mul_(50)
     project(LSTMStated(), model)
     assert model.inputs.weight.abs().max() <= 0.75
-    assert forget_bound(model.backbone.cells[0], model.inputs.weight) < 0.64
-    assert forget_bound(model.backbone.cells[1], None) < 0.64
-    assert set(LSTMStated().norms(model.backbone.cells[0])) >= {"‖W_f‖_∞", "‖U_f‖_∞", "max b_f"}
+    assert forget_bound(model.cells[0], model.inputs.weight) < 0.64
+    assert forget_bound(model.cells[1], None) < 0.64
+    assert set(LSTMStated().norms(model.cells[0])) >= {"‖W_f‖_∞", "‖U_f‖_∞", "max b_f"}
 
 
 LOOP_GAINS = [LSTMComparison, LSTMRowwise, LSTMSpectral, LSTMGatedLinear, LSTMCoupled, LSTMOutputGate, LSTMCascade]
@@ -606,7 +606,7 @@ def test_options_that_make_no_set_are_refused_by_name(constraint, options, name)
 def test_the_diagonal_constraint_is_feasible_idempotent_and_certified(seed, size, scale, units):
     model = build_language_model(5, RNNCell, Recurrent, 3, size)
     torch.manual_seed(seed)
-    cell = model.backbone.cells[0]
+    cell = model.cells[0]
     with torch.no_grad():
         change = torch.logspace(-units, units, size)
         cell.weight_hh.mul_(scale * change[:, None] / change)

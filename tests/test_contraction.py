@@ -29,7 +29,7 @@ def linear_rnn(eigenvalues, types=5):
     size = len(eigenvalues)
     model = build_language_model(types, RNNCell, Recurrent, 2, size)
     with torch.no_grad():
-        cell = model.backbone.cells[0]
+        cell = model.cells[0]
         cell.weight_hh.copy_(torch.diag(torch.tensor(eigenvalues)))
         cell.weight_ih.mul_(1e-4)
         cell.bias_ih.zero_()
@@ -60,7 +60,7 @@ def test_no_search_finds_more_than_an_rnn_is_certified_for(seed, kind, layers):
     torch.manual_seed(seed)
     model = build_language_model(7, kind, Recurrent, 3, 4, num_layers=layers)
     with torch.no_grad():
-        for cell in model.backbone.cells:
+        for cell in model.cells:
             cell.weight_hh.mul_(0.4)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     words = torch.randint(7, (20, 6))
@@ -68,7 +68,7 @@ def test_no_search_finds_more_than_an_rnn_is_certified_for(seed, kind, layers):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert found.largest[0] >= found.median[0] > 0
     if kind is RNNCell and layers == 1:
-        rate = torch.linalg.matrix_norm(model.backbone.cells[0].weight_hh.double(), ord=2)
+        rate = torch.linalg.matrix_norm(model.cells[0].weight_hh.double(), ord=2)
         assert all(value <= float(rate) ** r * (1 + 1e-9) for r, value in enumerate(found.largest, 1))
         assert certify(model).holds or rate >= 1
 

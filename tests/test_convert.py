@@ -49,13 +49,13 @@ def network(cell, layers=1, types=TYPES, gain=1.0, backbone=Recurrent) -> Sequen
     with torch.no_grad():
         model.inputs.weight.mul_(20)
         model.objective.weight.mul_(10)
-        for one in model.backbone.cells:
+        for one in model.cells:
             one.weight_hh.mul_(gain)
     return model
 
 
 def feedforward(model: SequenceModel, k: int) -> SequenceModel:
-    return SequenceModel(model.inputs, FeedForward(list(model.backbone.cells), k=k), model.objective).eval()
+    return SequenceModel(model.inputs, FeedForward(list(model.cells), k=k), model.objective).eval()
 
 
 @functools.cache

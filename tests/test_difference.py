@@ -9,6 +9,7 @@ import pytest
 from scipy.signal import lfilter
 from test_report import record
 
+from stablernn.records.neutral import neutral_blocks
 from stablernn.records.record import BLOCKS_FILE, RECORD_FILE, read_record
 from stablernn.report import difference as module
 from stablernn.report.difference import Difference, absolute, certainty, difference, relative
@@ -23,8 +24,10 @@ def scored(nats, seed=0, length=100, tokens=None, **changes):
     tokens = tokens or length * len(nats)
     total = math.fsum(nats)
     entry = record(math.exp(total / tokens), seed=seed, **changes)
-    entry.metrics["test"] |= {"nats": total, "tokens": tokens}
-    return replace(entry, blocks={"length": length, "tokens": tokens, "nats": [float(one) for one in nats]})
+    entry.metrics["test"] |= {"total": total, "count": tokens}
+    return replace(
+        entry, blocks=neutral_blocks({"length": length, "tokens": tokens, "nats": [float(one) for one in nats]})
+    )
 
 
 def cell(*nats, **changes):
@@ -173,7 +176,7 @@ def test_block_sums_lie_beside_the_record_and_old_records_go_without(tmp_path):
     assert "blocks" not in json.loads((tmp_path / "a" / RECORD_FILE).read_text())
     (tmp_path / "a" / BLOCKS_FILE).unlink()
     assert read_record(tmp_path / "a") == replace(entry, blocks=None)
-    replace(entry, blocks=entry.blocks | {"nats": [*entry.blocks["nats"][:-1], math.inf]}).write(tmp_path / "b")
+    replace(entry, blocks=entry.blocks | {"totals": [*entry.blocks["totals"][:-1], math.inf]}).write(tmp_path / "b")
     assert read_record(tmp_path / "b").blocks is None
 
 

@@ -43,10 +43,10 @@ def network(cell, types, layers=1, backbone=Recurrent):
 
 def loss_at(model, x, target):
     """-log p(target) after the embedded words x (T, E), step by step from zero."""
-    states = [cell.zeros(1) for cell in model.backbone.cells]
+    states = [cell.zeros(1) for cell in model.cells]
     for t in range(len(x)):
         h = x[t : t + 1]
-        for depth, cell in enumerate(model.backbone.cells):
+        for depth, cell in enumerate(model.cells):
             states[depth] = cell(h, states[depth])
             h = states[depth].h
     return torch.nn.functional.cross_entropy(h @ model.objective.weight.T + model.objective.bias, target[None])
@@ -105,7 +105,7 @@ def test_positions_are_spread_over_the_split_and_the_model_is_left_as_it_is(corp
 def test_a_linear_recurrence_forgets_at_its_rate_far_below_what_squares_can_hold(rate, corpus):
     model = network(RNNCell, corpus.types).double()
     with torch.no_grad():  # so small a state that tanh is the identity
-        cell = model.backbone.cells[0]
+        cell = model.cells[0]
         cell.weight_hh.copy_(rate * torch.eye(6, dtype=torch.float64))
         cell.weight_ih.mul_(1e-7)
         cell.bias_ih.zero_()
@@ -205,7 +205,7 @@ def test_the_reset_perplexity_is_that_of_a_state_that_is_reset(cell, corpus):
     split = corpus.splits["valid"].first(61)
     model = network(cell, corpus.types).double().eval()
     curve = truncation_curve(model, split, range(1, 8), tolerance=0.0)
-    result = {"k": list(curve.truncated), "perplexity": [at.score.perplexity for at in curve.truncated.values()]}
+    result = {"k": list(curve.truncated), "value": [at.score.value for at in curve.truncated.values()]}
     found = reset_perplexities(result)
     ids = torch.as_tensor(split.ids.astype("int64"))
     for n in range(1, 8):
@@ -223,8 +223,8 @@ def test_the_reset_perplexity_is_that_of_a_state_that_is_reset(cell, corpus):
 
 
 def test_a_curve_with_a_gap_goes_no_further():
-    assert reset_perplexities({"k": [1, 2, 4], "perplexity": [4.0, 9.0, 5.0]}) == pytest.approx([4, 6])
-    assert reset_perplexities({"k": [2, 3], "perplexity": [4.0, 9.0]}) == []
+    assert reset_perplexities({"k": [1, 2, 4], "value": [4.0, 9.0, 5.0]}) == pytest.approx([4, 6])
+    assert reset_perplexities({"k": [2, 3], "value": [4.0, 9.0]}) == []
 
 
 def test_analysis_ngram_is_another_view_of_analysis_truncation(trained, tmp_path):
@@ -236,10 +236,10 @@ def test_analysis_ngram_is_another_view_of_analysis_truncation(trained, tmp_path
     assert shown == ngram_table([(record, result)])
     assert shown.heads[3:] == ["n=2", "n=3", "n=5", "all"]
     ngram, reset = shown.lines
-    assert ngram[3] == f"{result['perplexity'][0]:.1f}"  # a bigram sees one word
-    assert reset[3] == f"{math.sqrt(result['perplexity'][0] * result['perplexity'][1]):.1f}"
+    assert ngram[3] == f"{result['value'][0]:.1f}"  # a bigram sees one word
+    assert reset[3] == f"{math.sqrt(result['value'][0] * result['value'][1]):.1f}"
     (figure,) = make(options.figures)([(record, result)])
     ((panel,), curves) = figure.panels, [curve.label for curve in figure.curves]
     seen = {told: [point["y"] for point in panel.points if point["curve"] == told] for told in curves}
     assert [len(values) for values in seen.values()] == [6, 5, 2]
-    assert seen[curves[1]] == result["perplexity"][:5]
+    assert seen[curves[1]] == result["value"][:5]

@@ -20,7 +20,8 @@ from stablernn.models.heads import softmax
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.language_model import build_language_model
 from stablernn.models.precision import Precision
-from stablernn.models.recurrent import Recurrent, detach, rebuild, tensors
+from stablernn.models.recurrent import Recurrent
+from stablernn.models.state import detach, rebuild, tensors
 from stablernn.utils.errors import ConfigurationError
 
 CELLS = [RNNCell, LSTMCell]
@@ -265,7 +266,7 @@ def test_the_gradient_of_feed_forward_training_is_that_of_plain_windows(kind, la
     model.zero_grad()
     for t in range(steps):
         x = model.inputs(words[max(0, t - k + 1) : t + 1])
-        for cell in model.backbone.cells:
+        for cell in model.cells:
             state, outputs = cell.zeros(2), []
             for step in x:
                 state = cell(step, state)

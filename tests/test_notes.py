@@ -10,6 +10,7 @@ import re
 import pytest
 from conftest import ROOT
 
+from stablernn.records.neutral import neutral
 from stablernn.report.names import PUBLISHED
 from stablernn.tasks.published import PUBLISHED as CORPORA
 
@@ -73,8 +74,8 @@ def feedforward(model: str, stability: str) -> float:
     scored = {}
     records = ROOT / "results" / "records" / "cpu" / "perplexity"
     for file in records.glob(f"wikitext2-{model}-{stability}-*-s0-*/record.json"):
-        found = json.loads(file.read_text(encoding="utf-8"))
-        scored[found["config"]["approximation"]["name"]] = found["metrics"]["test"]["perplexity"]
+        found = neutral(json.loads(file.read_text(encoding="utf-8")))
+        scored[found["config"]["approximation"]["name"]] = found["metrics"]["test"]["value"]
     return 100 * (scored["feedforward"] / scored["recurrent"] - 1)
 
 
@@ -107,7 +108,7 @@ def embedded_costs() -> list[float]:
 def spread(stability: str) -> float:
     """The largest difference of test perplexity between seeds of the recurrent LSTM at cpu."""
     files = (ROOT / "results/records/cpu/perplexity").glob(f"wikitext2-lstm-{stability}-recurrent-k35-*/record.json")
-    found = [json.loads(file.read_text(encoding="utf-8"))["metrics"]["test"]["perplexity"] for file in files]
+    found = [neutral(json.loads(file.read_text(encoding="utf-8")))["metrics"]["test"]["value"] for file in files]
     assert len(found) == 3
     return max(found) - min(found)
 

@@ -261,7 +261,7 @@ def test_runs_at_once_are_tracked_apart(small, tmp_path):
     assert len(files) == 2
     for record in records:
         (own,) = [file for file in files if record.id in file.parent.name]
-        told = repr(record.metrics["test"]["perplexity"])[:12].encode()
+        told = repr(record.metrics["test"]["value"])[:12].encode()
         deadline = time.monotonic() + 30  # the process that writes may be a little behind
         while told not in own.read_bytes():
             assert time.monotonic() < deadline
@@ -306,7 +306,7 @@ def test_a_score_of_launched_blocks_is_the_score(small, monkeypatch):
     for kind in KINDS[:2]:
         config = small(*kind)
         corpus = make(config.dataset).load()
-        model, constraint = build(config, corpus.types)
+        model, constraint = build(config, corpus.interface)
         scorer, launches = Scorer(model), []
 
         def record(work, launches=launches):

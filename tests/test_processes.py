@@ -17,8 +17,9 @@ from torch.testing import assert_close
 
 from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
-from stablernn.models.recurrent import join_streams, split_streams
+from stablernn.models.state import join_streams, split_streams
 from stablernn.records.record import read_record
+from stablernn.tasks.base import Interface
 from stablernn.tasks.splits import Split
 from stablernn.tasks.windows import Windows
 from stablernn.training import checkpoint, processes
@@ -44,7 +45,7 @@ SHARED = [*SMALL, "precision=float32", "training.batch_size=8", "training.log_ev
 def test_parts_one_after_the_other_make_the_same_update(choice, optimizer, small):
     config = small(*choice, f"optimizer={optimizer}", "model.dropout=0", "precision=float32")
     corpus = make(config.dataset).load()
-    model, constraint = build(config, corpus.types)
+    model, constraint = build(config, corpus.interface)
     windows = list(Windows(corpus.splits["train"], batch=5, length=6))[:4]
     found = []
     for parts in (1, 2, 5):  # 2 does not divide the streams
@@ -62,7 +63,7 @@ def test_parts_one_after_the_other_make_the_same_update(choice, optimizer, small
 def test_a_part_holds_only_its_own_streams_in_memory(small, monkeypatch):
     config = small("model.dropout=0")
     corpus = make(config.dataset).load()
-    model, constraint = build(config, corpus.types)
+    model, constraint = build(config, corpus.interface)
     seen = []
     loss = model.loss
     monkeypatch.setattr(model, "loss", lambda x, y, state: (seen.append(tuple(x.shape)), loss(x, y, state))[1])
@@ -87,7 +88,7 @@ def test_shares_of_the_streams_are_the_streams():
 
 @pytest.mark.parametrize("choice", [["model=lstm", "model.num_layers=2"], ["approximation=feedforward"]])
 def test_a_state_split_and_joined_is_the_state(choice, small):
-    model, _ = build(small(*choice, "truncation.k=3"), 20)
+    model, _ = build(small(*choice, "truncation.k=3"), Interface.of_words(20))
     _, state = model(torch.randint(20, (4, 6)), model.initial_state(6))
     parts = split_streams(state, 3)
     assert_close(join_streams(parts), state)
@@ -147,7 +148,7 @@ def test_two_processes_train_as_one_with_all_the_streams(choice, small, tmp_path
     assert two.progress == one.progress
     assert_close(two.history, one.history, rtol=1e-4, atol=0)
     for split in ("valid", "test"):
-        assert two.metrics[split]["perplexity"] == pytest.approx(one.metrics[split]["perplexity"], rel=1e-4)
+        assert two.metrics[split]["value"] == pytest.approx(one.metrics[split]["value"], rel=1e-4)
         assert two.metrics[split]["tokens"] == one.metrics[split]["tokens"]
     assert said.count("finished") == 1  # one process speaks
 
@@ -185,7 +186,7 @@ def test_two_processes_resume_with_the_same_numbers_and_one_can_go_on_alone(smal
     assert not torch.equal(saved["random.cpu"], saved["random.cpu.1"])
     os.remove(folder / "record.json")
     alone = run(small(*options[len(SMALL) :], f"runs={tmp_path / 'stopped'}"))
-    assert alone.metrics["test"]["perplexity"] == pytest.approx(whole.metrics["test"]["perplexity"])
+    assert alone.metrics["test"]["value"] == pytest.approx(whole.metrics["test"]["value"])
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert history == whole.history
 

@@ -30,7 +30,7 @@ def test_an_lstm_without_its_matrices_is_a_gated_linear_recurrence():
     torch.manual_seed(0)
     model = build_language_model(7, LSTMCell, Recurrent, 3, 4).eval()
     silence(model, ["W_i", "W_f", "W_z", "W_o"])
-    cell, words = model.backbone.cells[0], torch.randint(7, (9, 2))
+    cell, words = model.cells[0], torch.randint(7, (9, 2))
     i, f, z, o = cell.project_inputs(model.inputs(words)).chunk(4, dim=-1)
     c = torch.zeros(2, 4)
     for t in range(len(words)):
@@ -42,9 +42,9 @@ def test_an_lstm_without_its_matrices_is_a_gated_linear_recurrence():
 def test_one_matrix_is_silenced_and_no_other():
     torch.manual_seed(0)
     model = build_language_model(7, LSTMCell, Recurrent, 3, 4)
-    before = {name: block.clone() for name, block in model.backbone.cells[0].recurrent_blocks().items()}
+    before = {name: block.clone() for name, block in model.cells[0].recurrent_blocks().items()}
     silence(model, ["W_z"])
-    for name, block in model.backbone.cells[0].recurrent_blocks().items():
+    for name, block in model.cells[0].recurrent_blocks().items():
         assert torch.equal(block, torch.zeros_like(block) if name == "W_z" else before[name])
 
 
@@ -58,7 +58,7 @@ def test_the_analysis_scores_what_the_record_says_and_its_table_tells_the_change
         {"W_i", "W_f", "W_z", "W_o"} if "model=lstm" in options else set()
     )
     (line,) = recurrence_table([(record, result)]).lines
-    trained, without = (result["scored"][name]["perplexity"] for name in ("as trained", "W"))
+    trained, without = (result["scored"][name]["value"] for name in ("as trained", "W"))
     assert line[2:5] == [f"{trained:.1f}", f"{without:.1f}", signed(100 * (without / trained - 1))]
 
 

@@ -63,7 +63,7 @@ def record(perplexity: float | None, **changes) -> Record:
             config[group][key] = value
     name = f"{data}-" + "-".join(f"{k}{v}" for k, v in sorted(changes.items()))
     metrics: dict = (
-        {} if perplexity is None else {"test": {"perplexity": perplexity}, "valid": {"perplexity": perplexity}}
+        {} if perplexity is None else {"test": {"value": perplexity}, "valid": {"value": perplexity}}
     )
     if optimal:
         metrics["optimal"] = {"context": None, "test": optimal, "test_by_context": [optimal + 3, optimal + 1, optimal]}
@@ -81,10 +81,7 @@ def record(perplexity: float | None, **changes) -> Record:
         versions={},
         commit="abc",
         finished_at="2026-01-01T00:00:00+00:00",
-        history=[
-            {"update": 5, "epoch": e, "valid_perplexity": 100.0 / e, "train_perplexity": 1.0, "lr": 1.0}
-            for e in (1.0, 2.0)
-        ],
+        history=[{"update": 5, "epoch": e, "valid": 100.0 / e, "train": 1.0, "lr": 1.0} for e in (1.0, 2.0)],
     )
 
 
@@ -392,9 +389,9 @@ def curve(perplexities, certified=None, optimal=None, words=100):
     return {
         "options": {"split": "test", "k_max": len(perplexities)},
         "words": words,
-        "recurrent": {"perplexity": perplexities[-1]},
+        "recurrent": {"value": perplexities[-1]},
         "k": list(range(1, len(perplexities) + 1)),
-        "perplexity": perplexities,
+        "value": perplexities,
         "log_perplexity": nats,
         "largest": nats,
         "state": {name: [1 / k for k in range(1, len(perplexities) + 1)] for name in ("mean", "p99", "largest")},

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from stablernn.config.schema import Training
 from stablernn.training.counters import Counters
-from stablernn.training.evaluate import Score
 from stablernn.training.schedule import Schedule
+from stablernn.utils.metrics import PERPLEXITY, Score
 
 some = st.none() | st.integers(1, 30)
 EPOCH, TOKENS = 7, 10
@@ -61,7 +61,7 @@ def test_a_run_is_what_its_schedule_says(
             best = min(best, nats)
             assert now.evaluations_without_gain == without_gain
             assert now.best is not None
-            assert now.best["nats"] == best
+            assert now.best["total"] == best
             if schedule.keeping_is_due(now):
                 kept.append(len(evaluated))
 
@@ -82,13 +82,13 @@ def test_a_run_is_what_its_schedule_says(
 def test_rows_and_evaluations_sum_the_loss_since_their_own_last_one():
     now = Counters()
     now.count(2.0, 4)
-    assert now.add_row()["train_perplexity"] == Score(2.0, 4).perplexity
+    assert now.add_row(PERPLEXITY)["train"] == Score(2.0, 4).value
     now.count(6.0, 4)
-    assert now.add_row()["train_perplexity"] == Score(6.0, 4).perplexity
+    assert now.add_row(PERPLEXITY)["train"] == Score(6.0, 4).value
     row = now.add_evaluation(1.0, Score(3.0, 3), 0.5)
-    assert row["train_perplexity"] == Score(8.0, 8).perplexity
+    assert row["train"] == Score(8.0, 8).value
     now.count(1.0, 2)
-    assert now.add_evaluation(2.0, Score(3.0, 3), 0.5)["train_perplexity"] == Score(1.0, 2).perplexity
+    assert now.add_evaluation(2.0, Score(3.0, 3), 0.5)["train"] == Score(1.0, 2).value
     assert (now.trained_tokens, now.evaluations, len(now.history)) == (10, 2, 4)
 
 

@@ -89,14 +89,14 @@ def test_rungs_grow_by_the_factor_and_end_with_the_whole_run(first, factor, last
 
 def test_what_a_trial_did_after_a_rung_does_not_count_there():
     history = [
-        {"update": 5, "train_perplexity": 1.0},
-        {"epoch": 1.0, "valid_perplexity": 9.0},
-        {"epoch": 2.0, "valid_perplexity": 7.0},
-        {"epoch": 3.0, "valid_perplexity": 8.0},
+        {"update": 5, "train": 1.0},
+        {"epoch": 1.0, "valid": 9.0},
+        {"epoch": 2.0, "valid": 7.0},
+        {"epoch": 3.0, "valid": 8.0},
     ]
     assert [best_until(history, epoch) for epoch in (0, 1, 2, 3, 9)] == [math.inf, 9, 7, 7, 7]
     assert [best_until(history, epoch, diverged=True) for epoch in (1, 3, 4)] == [9, 7, math.inf]
-    assert best_until([{"epoch": 1.0, "valid_perplexity": None}], 1) == math.inf
+    assert best_until([{"epoch": 1.0, "valid": None}], 1) == math.inf
 
 
 GRIDS = {
@@ -240,7 +240,7 @@ def test_a_search_that_is_killed_at_every_rung_has_the_same_winner_and_every_tri
     assert statuses == ["diverged", "finished", "finished", "paused"]
     (best,) = whole.winners().values()
     finished = [record for record in whole.records() if record.status == "finished"]
-    assert best.metrics["valid"]["perplexity"] == min(r.metrics["valid"]["perplexity"] for r in finished)
+    assert best.metrics["valid"]["value"] == min(r.metrics["valid"]["value"] for r in finished)
 
     again = elsewhere(whole, tmp_path)
     for allowed in (1, 4):  # at the first rung, and one trial into the second
@@ -399,7 +399,7 @@ def test_a_search_through_joblib_killed_twice_and_run_again(tmp_path):
 
 def _progress(runs: Path) -> int:
     """Steps of the search that are done: 10 at the first rung (epoch 1), and more."""
-    histories = [path.read_text().count("valid_perplexity") for path in runs.glob("*/history.jsonl")]
+    histories = [path.read_text().count('"valid"') for path in runs.glob("*/history.jsonl")]
     return sum(histories)
 
 

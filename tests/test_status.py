@@ -52,8 +52,8 @@ def under_way(runs: Path, number: int, age: float = 0.0, **changes) -> Path:
         "process": os.getpid(),
         "ended": None,
         "update": 250,
-        "valid_perplexity": 80.0,
-        "best_perplexity": 75.0,
+        "valid": 80.0,
+        "best": 75.0,
         "tokens_per_second": 12345.0,
         "seconds": 10.0,
         "seconds_left": 30.0,
@@ -98,7 +98,7 @@ def runs(tmp_path):
     (runs / name(5) / "record.json").write_text('{"schema": 1, "id": "half')
     (runs / name(6)).mkdir()
     (runs / name(6) / PROGRESS_FILE).write_text('{"total": 1')
-    (runs / name(6) / "history.jsonl").write_text('{"update": 7, "valid_perplexity": 88.0}\n{"upda')
+    (runs / name(6) / "history.jsonl").write_text('{"update": 7, "valid": 88.0}\n{"upda')
     (runs / name(7)).mkdir()
     (runs / name(7) / "record.json").write_text('{"schema": 1}')
     entry = replace(record(90.0), id=name(8), metrics={"valid": 3}, progress={})
@@ -356,7 +356,7 @@ def test_a_run_tells_where_it_stands_until_it_has_a_record(error, ended, small, 
         "process": os.getpid(),
         "ended": None,
     }
-    assert seen[0]["valid_perplexity"] == seen[0]["best_perplexity"] > 1
+    assert seen[0]["valid"] == seen[0]["best"] > 1
 
 
 def test_a_full_disk_does_not_end_a_run_over_its_progress_file(small, monkeypatch):

@@ -12,7 +12,7 @@ from stablernn.benchmarks import step as contenders
 from stablernn.benchmarks import step_time as speed
 from stablernn.models.heads import softmax
 from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, use_onednn
-from stablernn.models.recurrent import tensors
+from stablernn.models.state import tensors
 from stablernn.report.sections.bench import bench_markdown, print_bench
 from stablernn.training import run as run_module
 from stablernn.training.build import build
@@ -33,7 +33,7 @@ OPTIMIZERS = {
 
 def network(small, *overrides: str):
     config = small("model.hidden_size=12", "model.embedding_size=12", "precision=float32", *overrides)
-    return build(config, run_module.make(config.dataset).load().types)
+    return build(config, run_module.make(config.dataset).load().interface)
 
 
 def windows(types: int, updates: int = 6, steps: int = 7, batch: int = 3):

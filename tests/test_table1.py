@@ -321,8 +321,8 @@ def test_learning_curves_are_a_mean_with_the_range_as_far_as_all_seeds_went():
     rows = {0: {1.0: 300.0, 2.0: 120.0, 3.0: 110.0}, 1: {1.0: 320.0, 2.0: 124.0}}
     for entry in records[:2]:
         values = rows[entry.config["seed"]]
-        entry.history[:] = [{"epoch": epoch, "valid_perplexity": value} for epoch, value in values.items()]
-        entry.history.append({"epoch": 2.5, "train_perplexity": 1.0})
+        entry.history[:] = [{"epoch": epoch, "valid": value} for epoch, value in values.items()]
+        entry.history.append({"epoch": 2.5, "train": 1.0})
     figure = learning_curves(only_section(records))
     assert figure is not None
     band = [point for point in figure.panels[0].points if point["curve"] == "unstable"]
@@ -453,8 +453,8 @@ def test_the_choice_is_made_on_validation_and_not_on_test(judged):
     records = table_1()
     for entry in records:
         if entry.id.startswith("lstm-lstm_comparison"):
-            entry.metrics["valid"]["perplexity"] = 1.0
-            entry.metrics["test"]["perplexity"] += 5
+            entry.metrics["valid"]["value"] = 1.0
+            entry.metrics["test"]["value"] += 5
     (judgement,) = judged("C1", records)
     assert any("(scalar 0.99, by validation among 3)" in part for part in judgement.parts)
 

@@ -24,11 +24,12 @@ from stablernn.training import run as run_module
 from stablernn.training import step as step_module
 from stablernn.training.build import build, pick_device
 from stablernn.training.counters import Counters
-from stablernn.training.evaluate import Score, Scorer, score
+from stablernn.training.evaluate import Scorer, score
 from stablernn.training.run import run
 from stablernn.training.tracking import SilentRun
 from stablernn.utils.errors import CheckpointError, ConfigurationError
 from stablernn.utils.files import read_json
+from stablernn.utils.metrics import Score
 
 
 def folder(config) -> Path:
@@ -56,13 +57,13 @@ APPROXIMATIONS = [["approximation=recurrent"], ["approximation=feedforward", "tr
 def test_every_token_is_scored_once_whatever_the_chunks(model, approximation, small, monkeypatch):
     config = small(f"model={model}", "model.dropout=0.5", *approximation)
     corpus = run_module.make(config.dataset).load()
-    network, _ = build(config, corpus.types)
+    network, _ = build(config, corpus.interface)
     split = corpus.splits["test"]
     whole = score(network, split)
-    assert whole.tokens == len(split) == 700
+    assert whole.count == len(split) == 700
     monkeypatch.setattr(evaluate, "BLOCK", 37)
     parts = score(network, split)
-    assert_close(parts.nats, whole.nats, rtol=1e-6, atol=0)
+    assert_close(parts.total, whole.total, rtol=1e-6, atol=0)
     # One token after the other, by hand, over a block that is whole and the beginning of another.
     network.eval()
     state, nats = network.initial_state(1), []
@@ -71,23 +72,23 @@ def test_every_token_is_scored_once_whatever_the_chunks(model, approximation, sm
             features, state = network(torch.tensor([[int(x)]]), state)
             logits = features[0, 0].double() @ network.objective.weight.double().T + network.objective.bias.double()
             nats.append(-float(torch.log_softmax(logits, 0)[int(y)]))
-    assert_close(score(network, split.first(50)).nats, math.fsum(nats), rtol=1e-5, atol=0)
+    assert_close(score(network, split.first(50)).total, math.fsum(nats), rtol=1e-5, atol=0)
     assert_close(
-        score(network, split.first(50)).blocks, (math.fsum(nats[:37]), math.fsum(nats[37:])), rtol=1e-5, atol=0
+        score(network, split.first(50)).totals, (math.fsum(nats[:37]), math.fsum(nats[37:])), rtol=1e-5, atol=0
     )
     # The blocks are the score's own summands: they are 18 of 37 words and one of 34, and nothing is lost between them.
-    assert len(parts.blocks) == 19
+    assert len(parts.totals) == 19
     total = 0.0
-    for block in parts.blocks:
+    for block in parts.totals:
         total += block
-    assert total == parts.nats
+    assert total == parts.total
 
 
 @pytest.mark.parametrize("approximation", APPROXIMATIONS, ids=["recurrent", "feedforward"])
 def test_every_token_is_scored_once_in_several_streams_as_well(approximation, small, monkeypatch):
     config = small("model=lstm", *approximation)
     corpus = run_module.make(config.dataset).load()
-    network, _ = build(config, corpus.types)
+    network, _ = build(config, corpus.interface)
     monkeypatch.setattr(evaluate, "BLOCK", 64)
     scorer = Scorer(network)
     for tokens in (700, 487, 480, 35, 16, 7, 1):
@@ -96,9 +97,9 @@ def test_every_token_is_scored_once_in_several_streams_as_well(approximation, sm
         size, streams = max(1, tokens // 16), min(16, tokens)
         ends = [size * number for number in range(streams)] + [tokens]
         pieces = [Split(split.ids[begin : end + 1]) for begin, end in itertools.pairwise(ends)]
-        assert several.tokens == sum(map(len, pieces)) == tokens
-        assert_close(several.nats, math.fsum(score(network, piece).nats for piece in pieces), rtol=1e-6, atol=0)
-        assert several.blocks == (() if streams > 1 else score(network, split).blocks)
+        assert several.count == sum(map(len, pieces)) == tokens
+        assert_close(several.nats, math.fsum(score(network, piece).total for piece in pieces), rtol=1e-6, atol=0)
+        assert several.totals == (() if streams > 1 else score(network, split).totals)
         assert scorer.score(split) == scorer.score(split, 1) == score(network, split)
 
 
@@ -108,21 +109,21 @@ def test_a_run_keeps_the_sums_over_blocks_of_its_test_score(small, monkeypatch):
     record = run(config)
     blocks = read_json(folder(config) / BLOCKS_FILE)
     assert blocks == record.blocks
-    assert (blocks["length"], blocks["tokens"], len(blocks["nats"])) == (64, 700, 11)
-    assert math.fsum(blocks["nats"]) == pytest.approx(record.metrics["test"]["nats"], rel=1e-12)
+    assert blocks["counts"] == [64] * 10 + [60]
+    assert math.fsum(blocks["totals"]) == pytest.approx(record.metrics["test"]["total"], rel=1e-12)
     saved, _ = checkpoint.load(folder(config) / checkpoint.BEST)
     corpus = run_module.make(config.dataset).load()
-    network, _ = build(config, corpus.types)
+    network, _ = build(config, corpus.interface)
     checkpoint.load_model(network, saved)
     # The last block alone, by what two scores differ in: it has the state of all the words before it.
-    first = score(network, corpus.splits["test"].first(640)).nats
-    assert_close(record.metrics["test"]["nats"] - first, blocks["nats"][-1], rtol=1e-6, atol=0)
+    first = score(network, corpus.splits["test"].first(640)).total
+    assert_close(record.metrics["test"]["total"] - first, blocks["totals"][-1], rtol=1e-6, atol=0)
 
 
 def test_scoring_draws_no_random_numbers_and_keeps_the_mode(small):
     config = small("model.dropout=0.5")
     corpus = run_module.make(config.dataset).load()
-    network, _ = build(config, corpus.types)
+    network, _ = build(config, corpus.interface)
     network.train()
     before = torch.get_rng_state()
     assert score(network, corpus.splits["valid"]) == score(network, corpus.splits["valid"])
@@ -131,7 +132,7 @@ def test_scoring_draws_no_random_numbers_and_keeps_the_mode(small):
 
 
 def test_a_perplexity_that_overflows_is_infinite():
-    assert Score(1e6, 1).perplexity == math.inf
+    assert Score(1e6, 1).value == math.inf
 
 
 def exact_clipping(parameters, clip: float) -> None:
@@ -147,7 +148,7 @@ def beside_plain_pytorch(config, updates: int, scored: int) -> tuple[torch.Tenso
     """The losses of ``updates`` of ours and of the loop that everybody writes, started from the same weights, and the
     relative difference of their scores of ``scored`` validation tokens at the end."""
     corpus = run_module.make(config.dataset).load()
-    network, constraint = build(config, corpus.types)
+    network, constraint = build(config, corpus.interface)
     reference = PlainModel.like(network)
     options = run_module.OmegaConf.to_object(config.training)
     steps, lr = config.approximation.window, config.optimizer.lr
@@ -173,7 +174,7 @@ def beside_plain_pytorch(config, updates: int, scored: int) -> tuple[torch.Tenso
     with torch.no_grad():
         logits, _ = reference(inputs[:, None], None)
         plain_score = nn.functional.cross_entropy(logits[:, 0], targets).item()
-    our_score = score(network, valid).nats / len(valid)
+    our_score = score(network, valid).total / len(valid)
     return torch.tensor(ours), torch.tensor(theirs), abs(our_score - plain_score) / plain_score
 
 
@@ -252,7 +253,7 @@ def test_a_run_leaves_a_record_and_is_not_run_again(small, monkeypatch):
     assert record.status == "finished"
     assert read_record(folder(config)) == record
     assert record.data["tokens"] == {"train": 3000, "valid": 500, "test": 700}
-    assert record.metrics["test"]["tokens"] == 700
+    assert record.metrics["test"]["count"] == 700
     assert record.progress["epochs"] == 2.0
     monkeypatch.setattr(run_module, "build_for", lambda *_: pytest.fail("trained twice"))
     assert run(config) == record
@@ -390,9 +391,9 @@ def test_the_learning_rate_falls_on_a_plateau_and_the_best_weights_are_scored(sm
 
     monkeypatch.setattr(Scorer, "score", scripted)
     record = run(config)
-    evaluations = [row for row in record.history if "valid_perplexity" in row]
+    evaluations = [row for row in record.history if "valid" in row]
     assert [row["lr"] for row in evaluations] == [1.0, 1.0, 1.0, 0.25, 0.25, 0.0625, 0.015625]
-    assert record.metrics["valid"]["perplexity"] == pytest.approx(80.0)
+    assert record.metrics["valid"]["value"] == pytest.approx(80.0)
     assert record.progress["best_update"] == evaluations[3]["update"]
 
 
@@ -441,7 +442,7 @@ def test_a_model_on_the_embedded_corpus_comes_near_the_optimum_and_never_beats_i
     )
     record = run(config)
     best = record.metrics["optimal"]["test"]
-    assert best < record.metrics["test"]["perplexity"] < 1.1 * best
+    assert best < record.metrics["test"]["value"] < 1.1 * best
     short = run(
         compose(
             "train",
@@ -455,7 +456,7 @@ def test_a_model_on_the_embedded_corpus_comes_near_the_optimum_and_never_beats_i
         )
     )
     assert short.metrics["optimal"]["context"] == 2
-    assert short.metrics["test"]["perplexity"] > short.metrics["optimal"]["test"]
+    assert short.metrics["test"]["value"] > short.metrics["optimal"]["test"]
     assert short.metrics["optimal"]["test"] == pytest.approx(short.metrics["optimal"]["test_by_context"][1])
 
 
@@ -480,7 +481,7 @@ def test_history_rows_are_json_lines(small):
     config = small()
     run(config)
     rows = [json.loads(line) for line in (folder(config) / "history.jsonl").read_text().splitlines()]
-    assert {"update", "train_perplexity"} <= set(rows[0])
+    assert {"update", "train"} <= set(rows[0])
     assert [row["epoch"] for row in rows if "epoch" in row] == [1.0, 2.0]
 
 

@@ -45,7 +45,7 @@ def network(cell, types, layers=1, dropout=0.0, backbone=Recurrent):
     with torch.no_grad():  # so that truncation is felt
         model.inputs.weight.mul_(15)
         model.objective.weight.mul_(15)
-        for one in model.backbone.cells:
+        for one in model.cells:
             one.weight_hh.mul_(1.5)
     return model
 
@@ -131,21 +131,23 @@ def test_the_curve_is_what_each_model_alone_scores(cell, layers, positions, tole
     split = corpus.splits["valid"].first(211)
     recurrent = network(cell, corpus.types, layers, dropout=0.4)
     with torch.no_grad():  # contractive where first-order scores are to come up
-        for one in recurrent.backbone.cells:
+        for one in recurrent.cells:
             one.weight_hh.mul_(0.3 if tolerance else 1.2)
     curve = truncation_curve(recurrent, split, [7, 1, 3, 7, 20], tolerance, positions)
     assert list(curve.truncated) == [1, 3, 7, 20]
     assert (curve.swept == 1) == (tolerance == 0)
-    assert_close(curve.recurrent.nats, score(recurrent, split).nats, rtol=1e-6, atol=0)
+    assert_close(curve.recurrent.total, score(recurrent, split).total, rtol=1e-6, atol=0)
     for k, ours in curve.truncated.items():
         alone = network(cell, corpus.types, layers, 0.4, lambda cells, dropout, k=k: FeedForward(cells, dropout, k=k))
         alone.load_state_dict(recurrent.state_dict())
         theirs = score(alone, split)
-        assert ours.score.tokens == theirs.tokens == 211
-        assert abs(ours.score.nats - theirs.nats) <= 211 * (tolerance + 1e-6)
-        assert_close(ours.gap.log_perplexity, (theirs.nats - curve.recurrent.nats) / 211, rtol=0, atol=tolerance + 1e-5)
+        assert ours.score.count == theirs.count == 211
+        assert abs(ours.score.total - theirs.total) <= 211 * (tolerance + 1e-6)
+        assert_close(
+            ours.gap.log_perplexity, (theirs.total - curve.recurrent.total) / 211, rtol=0, atol=tolerance + 1e-5
+        )
     whole = truncation_curve(recurrent, split, [2, 400], tolerance, positions).truncated[400]  # sees all there is
-    assert_close(whole.score.nats, score(recurrent, split).nats, rtol=1e-6, atol=0)
+    assert_close(whole.score.total, score(recurrent, split).total, rtol=1e-6, atol=0)
     assert whole.state["largest"] < 1e-5
 
 
@@ -163,7 +165,7 @@ def test_the_error_is_the_spread_of_the_change_over_blocks(tolerance, positions,
     for k, ours in curve.truncated.items():
         alone = network(LSTMCell, corpus.types, 1, 0.0, lambda cells, dropout, k=k: FeedForward(cells, dropout, k=k))
         alone.double().load_state_dict(model.state_dict())
-        changes = np.subtract(score(alone, split).blocks, score(model, split).blocks)
+        changes = np.subtract(score(alone, split).totals, score(model, split).totals)
         drawn = np.random.default_rng(0).multinomial(14, np.full(14, 1 / 14), size=20_000)
         bootstrap = (drawn @ changes / (drawn @ words)).std() * math.sqrt(14 / 13)
         assert ours.error == pytest.approx(bootstrap, rel=0.05)
@@ -189,11 +191,11 @@ def test_pieces_of_a_text_score_as_they_do_within_it(positions, pieces, corpus, 
         features, _ = backbone(model.inputs(x), backbone.initial_state(1))
         return -float(model.objective.log_probabilities(features[:, 0], y)[scored].sum())
 
-    cells = list(model.backbone.cells)
-    assert_close(curve.recurrent.nats, nats(Recurrent(cells)), rtol=1e-9, atol=0)
-    assert curve.recurrent.tokens == len(scored)
+    cells = list(model.cells)
+    assert_close(curve.recurrent.total, nats(Recurrent(cells)), rtol=1e-9, atol=0)
+    assert curve.recurrent.count == len(scored)
     for k, ours in curve.truncated.items():
-        assert_close(ours.score.nats, nats(FeedForward(cells, k=k)), rtol=1e-9, atol=0)
+        assert_close(ours.score.total, nats(FeedForward(cells, k=k)), rtol=1e-9, atol=0)
 
 
 def test_pieces_that_fill_a_text_are_all_of_it():
@@ -220,7 +222,7 @@ def test_the_curve_is_what_cut_windows_score(corpus):
             for t in range(60):
                 logits, _ = plain(words[max(0, t - k + 1) : t + 1, None], None)
                 nats -= float(logits[-1, 0].double().log_softmax(0)[words[t + 1]])
-        assert_close(ours.score.nats, nats, rtol=1e-6, atol=0)
+        assert_close(ours.score.total, nats, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -228,7 +230,7 @@ def test_first_order_scores_are_within_the_tolerance_on_every_word(cell, corpus)
     split = corpus.splits["valid"].first(300)
     model = network(cell, corpus.types).double()
     with torch.no_grad():
-        model.backbone.cells[0].weight_hh.mul_(0.4)
+        model.cells[0].weight_hh.mul_(0.4)
     exact = truncation_curve(model, split, range(1, 25), tolerance=0.0)
     for tolerance in (1e-1, 1e-3, 1e-6):
         found = truncation_curve(model, split, range(1, 25), tolerance)
@@ -236,7 +238,7 @@ def test_first_order_scores_are_within_the_tolerance_on_every_word(cell, corpus)
         for k, ours in found.truncated.items():
             theirs = exact.truncated[k]
             # The neglected term has a sign, so the sum is off by no more, and never pessimistic.
-            assert -1e-12 <= (theirs.score.nats - ours.score.nats) / 300 <= tolerance
+            assert -1e-12 <= (theirs.score.total - ours.score.total) / 300 <= tolerance
             assert abs(ours.gap.largest - theirs.gap.largest) <= tolerance + 1e-12
             assert ours.state == theirs.state
 
@@ -284,7 +286,7 @@ def test_the_tolerance_holds_where_the_neglected_variance_is_largest(half, toler
 def test_the_state_gap_stays_under_the_certified_bound(cell, corpus):
     model = network(cell, corpus.types).double()
     with torch.no_grad():
-        model.backbone.cells[0].weight_hh.mul_(0.1)
+        model.cells[0].weight_hh.mul_(0.1)
     certificate = certify(model)
     assert certificate.holds
     curve = truncation_curve(model, corpus.splits["valid"].first(500), range(1, 15))
@@ -296,7 +298,7 @@ def test_the_state_gap_stays_under_the_certified_bound(cell, corpus):
 def test_gaps_in_float64_fall_far_below_float32_rounding(corpus):
     model = network(RNNCell, corpus.types)
     with torch.no_grad():
-        model.backbone.cells[0].weight_hh.mul_(0.2)
+        model.cells[0].weight_hh.mul_(0.2)
     gaps = measure_gaps(model, corpus.splits["valid"].first(100), [1, 30])
     assert gaps[1].largest > 1e-3
     assert gaps[30].largest < 1e-11
@@ -310,7 +312,7 @@ def test_few_rows_wait_and_all_are_counted(corpus, monkeypatch):
     monkeypatch.setattr(sparing, "_ROWS_A_SWEEP", 1)
     at_once = truncation_curve(model, split, [2, 5], tolerance=0.0)
     for k in (2, 5):
-        assert_close(one_by_one.truncated[k].score.nats, at_once.truncated[k].score.nats, rtol=1e-7, atol=0)
+        assert_close(one_by_one.truncated[k].score.total, at_once.truncated[k].score.total, rtol=1e-7, atol=0)
         assert_close(one_by_one.truncated[k].gap.largest, at_once.truncated[k].gap.largest, rtol=1e-5, atol=1e-6)
 
 
@@ -354,8 +356,8 @@ def test_the_analysis_lies_above_the_optimal_curve(runs):
     (result,) = analysed(TruncationAnalysis(k_max=12), runs, "*recurrent*")
     assert result["k"] == list(range(1, 13))
     assert result["words"] == 700
-    assert all(ours > best for ours, best in zip(result["perplexity"], result["optimal"], strict=True))
-    assert result["recurrent"]["perplexity"] > result["optimal_whole_past"]
+    assert all(ours > best for ours, best in zip(result["value"], result["optimal"], strict=True))
+    assert result["recurrent"]["value"] > result["optimal_whole_past"]
     assert len(result["state"]["mean"]) == len(result["certified"]["nats"] or result["k"]) == 12
 
 

@@ -161,7 +161,7 @@ class Halving(Constraint):
 
 def test_a_constraint_may_write_in_place():
     model = build_language_model(11, RNNCell, Recurrent, 4, 4)
-    (cell,) = model.backbone.cells
+    (cell,) = model.cells
     before = cell.weight_hh.detach().clone()
     project(Halving(), model)
     assert torch.equal(cell.weight_hh, before / 2)

@@ -38,9 +38,9 @@ def in_blocks(entry, spread):
         return entry
     hard = np.random.default_rng(0).normal(0, 0.3, 24)
     noise = hard + np.random.default_rng(crc32(entry.id.encode())).normal(0, spread, 24)
-    nats = 1024 * (math.log(entry.metrics["test"]["perplexity"]) + noise - noise.mean())
-    entry.metrics["test"] |= {"nats": math.fsum(nats), "tokens": 24 * 1024}
-    return replace(entry, blocks={"length": 1024, "tokens": 24 * 1024, "nats": nats.tolist()})
+    nats = 1024 * (math.log(entry.metrics["test"]["value"]) + noise - noise.mean())
+    entry.metrics["test"] |= {"total": math.fsum(nats), "count": 24 * 1024}
+    return replace(entry, blocks={"counts": [1024] * 24, "totals": nats.tolist()})
 
 
 # Perplexities over seeds, unstable and stable; how the blocks spread; and what is said of it.

@@ -80,7 +80,7 @@ def test_a_damaged_record_is_named_and_its_run_made_again(tmp_path, ledger, capl
     run(config)
     shutil.copytree(tmp_path / "runs", tmp_path / "whole")
     path = tmp_path / "runs" / run_id(config) / "record.json"
-    path.write_text(path.read_text().replace('"perplexity": ', '"perplexity": 1'))
+    path.write_text(path.read_text().replace('"value": ', '"value": 1'))
     run(config)
     assert f"{path} is not a whole run record (its checksum does not fit)" in caplog.text
     ledger.settle("record damaged, its run made again", 1, difference(tmp_path / "runs", tmp_path / "whole"))

@@ -196,7 +196,7 @@ def test_checkpoints_that_are_whole_and_make_no_sense(amount, finished, quick, l
     """Somebody else's values under a checksum that fits: refused before a step is made with them."""
     config, folder = finished
     corpus = make(config.dataset).load()
-    model, constraint = build(config, corpus.types)
+    model, constraint = build(config, corpus.interface)
     tensors, whole = checkpoint.load(folder / checkpoint.LAST)
     optimizer = make(config.optimizer)(model.parameters())
     training = compose("train", SMALL).training

@@ -14,8 +14,7 @@ from stablernn.config.identity import identity
 from stablernn.config.instantiate import make
 from stablernn.config.schema import Training
 from stablernn.models.language_model import SequenceModel
-from stablernn.tasks.splits import Corpus, Split
-from stablernn.tasks.windows import Windows
+from stablernn.tasks.splits import Split, Task
 from stablernn.training.build import build_for, pick_device
 from stablernn.training.estimate import kind
 from stablernn.training.schedule import Schedule
@@ -39,7 +38,7 @@ class Planned:
         return pick_device(self.config.device)
 
     @cached_property
-    def corpus(self) -> Corpus:
+    def corpus(self) -> Task:
         return make(self.config.dataset).load()
 
     @property
@@ -47,8 +46,8 @@ class Planned:
         """A number for each moment of which training will keep the weights, if it stops at no earlier epoch."""
         options: Training = OmegaConf.to_object(self.config.training)  # type: ignore[assignment]
         window = self.config.approximation.window
-        windows = Windows(self.corpus.splits["train"], options.batch_size, window)
-        schedule = Schedule(options, len(windows), options.batch_size * window)
+        batches = self.corpus.batches("train", options.batch_size, window)
+        schedule = Schedule(options, len(batches), batches.items)
         return tuple(range(schedule.evaluations // options.keep_every)) if options.keep_every else ()
 
     def whole_split(self, name: str) -> Split:

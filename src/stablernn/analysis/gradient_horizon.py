@@ -64,9 +64,9 @@ def gradient_norms(
             f"analysis.streams={streams}: positions with {reach - 1} words before each need {streams + reach - 1:,} "
             f"words, and the split has {len(split):,}: fewer streams, or a smaller lead or horizon"
         )
-    device = model.inputs.weight.device
+    device = model.device
     model = copy.deepcopy(model).double().requires_grad_(False)
-    cells = list(model.backbone.cells)
+    cells = list(model.cells)
     inputs, targets = (torch.as_tensor(part.astype("int64"), device=device) for part in (split.inputs, split.targets))
     ends = reach - 1 + torch.arange(streams, device=device) * room // streams
     before = torch.arange(1 - reach, 1, device=device)[:, None]

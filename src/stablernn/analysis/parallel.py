@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.runner import check_split
+from stablernn.models.backbone import Backbone
 from stablernn.models.parallel.backbone import ParallelInTime
 from stablernn.models.parallel.iterations import ITERATIONS
 from stablernn.models.parallel.residuals import Contracting
-from stablernn.models.recurrent import Backbone, Recurrent, tensors
+from stablernn.models.recurrent import Recurrent
+from stablernn.models.state import tensors
 from stablernn.stability.certificates import Certificate, certify
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import ConfigurationError
@@ -63,7 +65,7 @@ class ParallelAnalysis:
         model = trained.model("best")
         words = trained.corpus.splits[self.split].first(self.tokens).inputs.astype("int64")
         x = model.inputs(torch.as_tensor(words, device=trained.device)[:, None])
-        cells = list(model.backbone.cells)
+        cells = list(model.cells)
         proofs = proofs_of(certify(model), self.tolerance)
         sequential = Recurrent(cells).eval()
         exact = Recurrent([copy.deepcopy(cell).double() for cell in cells]).eval()

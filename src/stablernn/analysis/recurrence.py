@@ -76,7 +76,7 @@ class RecurrenceAnalysis:
 
 def _choices(model: SequenceModel) -> Iterator[tuple[str, Sequence[str]]]:
     """All matrices together, and each alone where there are several; layers of a stack go together."""
-    names = list(model.backbone.cells[0].recurrent_blocks())
+    names = list(model.cells[0].recurrent_blocks())
     yield ALL, names
     if len(names) > 1:
         yield from ((name, [name]) for name in names)
@@ -85,6 +85,6 @@ def _choices(model: SequenceModel) -> Iterator[tuple[str, Sequence[str]]]:
 @torch.no_grad()
 def silence(model: SequenceModel, blocks: Sequence[str]) -> None:
     """Set recurrent matrices of every cell to zero, in place, by their names (``Cell.recurrent_blocks``)."""
-    for cell in model.backbone.cells:
+    for cell in model.cells:
         for name in blocks:
             cell.recurrent_blocks()[name].zero_()

@@ -60,12 +60,12 @@ def truncation_curve(
     """
     was_training = model.training
     model.eval()
-    device = model.inputs.weight.device
+    device = model.device
     wanted = sorted(set(lengths))
     if not wanted or wanted[0] < 1:
         raise ConfigurationError(f"truncation lengths {wanted}: each must be a whole number >= 1")
     step = max(wanted[-1], positions)
-    cells = list(model.backbone.cells)
+    cells = list(model.cells)
     backbone = Recurrent(cells)
     before = backbone.initial_state(1)
     scored = chosen(len(split), step, pieces)
@@ -196,7 +196,7 @@ class TruncationAnalysis:
             "recurrent": curve.recurrent.as_dict(),
             "swept": curve.swept,
             "k": list(curve.truncated),
-            "perplexity": [at.score.perplexity for at in curve.truncated.values()],
+            "value": [at.score.value for at in curve.truncated.values()],
             "log_perplexity": [at.gap.log_perplexity for at in curve.truncated.values()],
             "error": {
                 "blocks": -(-words // BLOCK),

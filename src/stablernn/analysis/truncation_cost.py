@@ -37,11 +37,11 @@ class CurveCost:
     def measured(cls, model: SequenceModel, split: Split) -> "CurveCost":
         """By the first words of a split; float64 models count as such."""
         split = split.first(_WORDS)
-        device = model.inputs.weight.device
+        device = model.device
         words = torch.as_tensor(split.inputs.astype("int64"), device=device)
         targets = torch.as_tensor(split.targets.astype("int64"), device=device)
         x = model.inputs(words[:, None])
-        backbone = Recurrent(list(model.backbone.cells)).eval()
+        backbone = Recurrent(list(model.cells)).eval()
         features = backbone(x, backbone.initial_state(1))[0][:, 0]
 
         def least(work) -> float:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.distribution import Distribution
-from stablernn.training.evaluate import BLOCK, Score
+from stablernn.training.evaluate import BLOCK
+from stablernn.utils.metrics import Score
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,6 @@ class Sums:
             lengths, self.truncated.tolist(), self.largest.tolist(), self.gaps, self.errors(), strict=True
         ):
             state = {"mean": gaps.mean, "p99": gaps.percentile(99), "largest": gaps.largest}
-            gap = Gap((-total - recurrent.nats) / self.tokens, largest)
+            gap = Gap((-total - recurrent.total) / self.tokens, largest)
             truncated[k] = Truncated(Score(-total, self.tokens), gap, state, error)
         return TruncationCurve(recurrent, truncated, swept / (self.tokens * len(lengths)))

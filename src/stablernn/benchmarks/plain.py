@@ -27,17 +27,17 @@ class PlainModel(nn.Module):
         """
         if not isinstance(model.objective, FullSoftmax):
             raise ConfigurationError("head=adaptive has no plain counterpart to be compared with: choose head=full")
-        cells = model.backbone.cells
+        cells = model.cells
         kind = nn.LSTM if isinstance(cells[0], LSTMCell) else nn.RNN
         recurrent = kind(cells[0].input_size, cells[0].hidden_size, num_layers=len(cells))
         recurrent.load_state_dict(
             {f"{name}_l{layer}": value for layer, cell in enumerate(cells) for name, value in cell.state_dict().items()}
         )
-        types, size = model.inputs.weight.shape
+        types, size = model.embedding.weight.shape
         embedding, decoder = nn.Embedding(types, size), nn.Linear(cells[-1].hidden_size, types)
         embedding.load_state_dict(model.inputs.state_dict())
         decoder.load_state_dict({"weight": model.objective.weight, "bias": model.objective.bias})
-        return cls(embedding, recurrent, decoder).to(model.inputs.weight.device)
+        return cls(embedding, recurrent, decoder).to(model.device)
 
     def forward(self, x: Tensor, state) -> tuple[Tensor, object]:
         """x (T, B) word ids -> logits (T, B, V) and the state."""

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from stablernn.benchmarks.step import TYPES
 from stablernn.benchmarks.step_time import extra_memory, read_or_begin
+from stablernn.models.backbone import Backbone
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import set_up_products
-from stablernn.models.recurrent import Backbone, Recurrent
+from stablernn.models.recurrent import Recurrent
 from stablernn.utils.files import write_json
 from stablernn.utils.provenance import commit
 from stablernn.utils.timing import seconds_of
@@ -159,7 +160,7 @@ def _network(case: Length, backbone: Callable[..., Backbone], device: torch.devi
 def _runner(case: Length, backbone: Callable[..., Backbone], device: torch.device) -> Callable[[], None]:
     """Embedding and states of the whole sequence, and in training their gradient."""
     model = _network(case, backbone, device)
-    model.inputs.sparse = device.type == "cpu"
+    model.embedding.sparse = device.type == "cpu"
     generator = torch.Generator().manual_seed(1)
     words = torch.randint(TYPES, (case.steps, case.batch), generator=generator).to(device)
     piece = max(1, _ROWS_A_PIECE[device.type] // case.batch)

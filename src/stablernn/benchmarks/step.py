@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from stablernn.benchmarks.plain import PlainModel, plain_projection, plain_step, plain_window_step
+from stablernn.models.backbone import Backbone
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward
@@ -20,7 +21,8 @@ from stablernn.models.precision import (
     use_onednn,
     use_tf32,
 )
-from stablernn.models.recurrent import Backbone, Recurrent, detach
+from stablernn.models.recurrent import Recurrent
+from stablernn.models.state import detach
 from stablernn.stability.constraints.base import Constraint, Unconstrained, project
 from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.stability.constraints.spectral import SpectralNormBall

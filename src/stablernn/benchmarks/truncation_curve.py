@@ -63,7 +63,7 @@ def measure_curve(trained: Trained, k_max: int, words: int, plain_words: int) ->
     swept = 0.0
 
     def our_states() -> None:
-        for _, states in truncations(model.backbone.cells, model.inputs(ids[:-1, None]), lengths):
+        for _, states in truncations(model.cells, model.inputs(ids[:-1, None]), lengths):
             del states
 
     def our_curve(tolerance: float) -> None:

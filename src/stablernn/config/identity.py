@@ -66,6 +66,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
         dataset = make(config.dataset)
     except ConfigurationError:  # it is for ``check`` to refuse it
         dataset = None
+    if not getattr(dataset, "embeds", True):
+        options["model"].pop("embedding_size")  # nothing is embedded
     own = dataset.fingerprint_of_own() if isinstance(dataset, StoredText) else None
     # The published text is what its name stands for, so its runs are known without reading it.
     options["dataset"].pop("fingerprint", None)

@@ -71,8 +71,8 @@ def best_until(history: Sequence[Mapping[str, Any]], epochs: float, diverged: bo
 
     A run that ended early because it no longer improved keeps its best.
     """
-    scored = [row for row in history if "valid_perplexity" in row]
+    scored = [row for row in history if "valid" in row]
     if diverged and (not scored or scored[-1]["epoch"] < epochs):
         return math.inf
-    values = [row["valid_perplexity"] for row in scored if row["epoch"] <= epochs]
+    values = [row["valid"] for row in scored if row["epoch"] <= epochs]
     return min((math.inf if value is None else value for value in values), default=math.inf)

@@ -241,7 +241,7 @@ def describe(options: Options) -> list[str]:
     lines = []
     for path in sorted(options.runs.glob(f"*/{RECORD_FILE}")):
         record = read_record(path.parent)
-        test = record.metrics.get("test", {}).get("perplexity")
+        test = record.metrics.get("test", {}).get("value")
         rate = record.certificate.get("rate")
         lines.append(
             f"{record.id}: {record.status}, {counted(str(record.progress['epochs']), 'epoch')}, test {test}, λ {rate}"

@@ -82,7 +82,7 @@ def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
     settings = OmegaConf.create()
     for option, value in changed.items():
         OmegaConf.update(settings, option, value)
-    best = record.metrics["valid"]["perplexity"]
+    best = record.metrics["valid"]["value"]
     arguments = shlex.join(argument for argument in command if not argument.startswith(_WHERE))
     lines = [
         "# @package _global_",

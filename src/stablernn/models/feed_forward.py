@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from stablernn.models.backbone import CellStack
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.state import State, map_state
-from stablernn.models.recurrent import Backbone
 from stablernn.utils.errors import ConfigurationError
 
 States = tuple[State, ...]
@@ -74,7 +74,7 @@ def _slice(states: States, positions: slice) -> States:
     return tuple(map_state(lambda part: part[positions], state) for state in states)
 
 
-class FeedForward(Backbone):
+class FeedForward(CellStack):
     """The k-truncated model as a backbone: its state is the last k - 1 inputs, (k - 1, B, E) or fewer at the start.
 
     So every position sees exactly k inputs, across window borders too. Carried inputs may need a gradient as well: the

@@ -1,27 +1,45 @@
-"""A word-level language model: input layer, backbone, objective, each replaceable."""
+"""A model of sequences: input layer, backbone, objective, each replaceable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stablernn.models.backbone import Backbone, CellFactory, cell_stack
+from stablernn.models.cells.base import Cell
 from stablernn.models.dropout import Dropout
 from stablernn.models.heads.base import Head
+from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.recurrent import Backbone, CellFactory
-from stablernn.utils.errors import ConfigurationError
+from stablernn.tasks.base import Interface
+from stablernn.utils.errors import ConfigurationError, NotApplicableError
 
 INITIAL_RANGE = 0.1
+
+
+class Frames(nn.Module):
+    """An input layer that hands on vectors as they are: (T, B, E) -> (T, B, E)."""
+
+    def __init__(self, size: int, low: float, high: float) -> None:
+        super().__init__()
+        self.embedding_dim = size
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
 
 
 class SequenceModel(nn.Module):
     """Input layer -> dropout -> backbone -> dropout; the objective turns features and targets into a loss.
 
-    ``forward`` follows the one contract of every model: (x, state) -> (features, state), time first.
+    ``forward`` follows the one contract of every model: (x, state) -> (features, state), time first. Dropout on
+    the inputs is for embeddings alone: frames are what they are.
     """
 
-    def __init__(self, inputs: nn.Embedding, backbone: Backbone, objective: Head, dropout: float = 0.0) -> None:
+    def __init__(
+        self, inputs: nn.Embedding | Frames, backbone: Backbone, objective: Head, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.inputs = inputs
         self.backbone = backbone
@@ -29,45 +47,78 @@ class SequenceModel(nn.Module):
         self.dropout = Dropout(dropout)
 
     def initial_state(self, batch: int) -> Any:
-        """That of the backbone, or, where outputs see k words, the ids of the k - 1 words before: (0, B, 1) at first.
+        """That of the backbone, or, where outputs see k inputs, the k - 1 inputs before: at first none.
 
-        Ids, because the embedding changes from window to window, and its gradient reaches all k words.
+        Ids (0, B, 1), because the embedding changes from window to window, and its gradient reaches all k words;
+        or frames (0, B, E).
         """
         if self.backbone.receptive_field is None:
             return self.backbone.initial_state(batch)
-        return torch.zeros(0, batch, 1, dtype=torch.int64, device=self.inputs.weight.device)
+        if isinstance(self.inputs, Frames):
+            return torch.zeros(0, batch, self.inputs.embedding_dim, device=self.device)
+        return torch.zeros(0, batch, 1, dtype=torch.int64, device=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The input layer of a model of ids; raises NotApplicableError for one of frames."""
+        if not isinstance(self.inputs, nn.Embedding):
+            raise NotApplicableError("not applicable: the model reads frames, and this is about embedded ids")
+        return self.inputs
+
+    @property
+    def cells(self) -> Sequence[Cell]:
+        """The stack of cells; raises NotApplicableError for a backbone that has none."""
+        return cell_stack(self.backbone).cells
+
+    @property
+    def input_dropout(self) -> float:
+        """The rate of the dropout between input layer and backbone."""
+        return self.dropout.p if isinstance(self.inputs, nn.Embedding) else 0.0
 
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """x (T, B) word ids -> features (T, B, D) and the state after them."""
+        """x, ids (T, B) or frames (T, B, E) -> features (T, B, D) and the state after them."""
         words = self.read(x, state)
         return self.features(words, self.inputs(words), state)
 
     def read(self, x: Tensor, state: Any) -> Tensor:
-        """The words that are embedded for a window x (T, B): those carried on, if any, and its own, (S, B).
+        """The inputs of the input layer for a window x (T, B, ...): those carried on, if any, and its own, (S, B, ...).
 
         Raises:
             ConfigurationError: x has another number of streams than the state, as where its axes are swapped.
         """
         if self.backbone.receptive_field is None:
             return x
-        if x.shape[1:] != state.shape[1:-1]:
+        before = state if x.dim() > 2 else state[..., 0]
+        if x.shape[1:] != before.shape[1:]:
             raise ConfigurationError(
                 f"inputs must be (time, batch, ...): they have {x.shape[1]} streams, and the state has {state.shape[1]}"
             )
-        return torch.cat([state[..., 0], x])
+        return torch.cat([before, x])
 
     def features(self, words: Tensor, embedded: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """What ``forward`` gives for words (S, B) that were ``read`` and are embedded already, (S, B, E)."""
-        inputs, field = self.dropout(embedded), self.backbone.receptive_field
+        """What ``forward`` gives for inputs (S, B, ...) that were ``read`` and passed the input layer, (S, B, E)."""
+        inputs = self.dropout(embedded) if isinstance(self.inputs, nn.Embedding) else embedded
+        field = self.backbone.receptive_field
         if field is None:
             features, state = self.backbone(inputs, state)
             return self.dropout(features), state
         features, _ = self.backbone(inputs[len(state) :], inputs[: len(state)])
-        return self.dropout(features), words[max(0, len(words) - field + 1) :, :, None]
+        carried = words[max(0, len(words) - field + 1) :]
+        return self.dropout(features), carried if words.dim() > 2 else carried[..., None]
 
-    def loss(self, x: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Summed loss in nats (float64 scalar) over all targets (T, B), and the state after the window."""
+    def loss(self, x: Tensor, targets: Tensor, state: Any, mask: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Summed loss in nats (float64 scalar) over all targets (T, B, ...), and the state after the window.
+
+        Args:
+            mask: (T, B), False where there is no target; None: there is one everywhere.
+        """
         features, state = self(x, state)
+        if mask is not None:
+            features, targets = features[mask], targets[mask]
         return self.objective(features, targets), state
 
     def size(self) -> int:
@@ -75,8 +126,8 @@ class SequenceModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-def build_language_model(
-    types: int,
+def build_model(
+    interface: Interface,
     cell: CellFactory,
     backbone: Callable[..., Backbone],
     embedding_size: int,
@@ -86,29 +137,47 @@ def build_language_model(
     tied: bool = False,
     head: Callable[..., Head] = FullSoftmax,
 ) -> SequenceModel:
-    """A language model over ``types`` words.
+    """A model that fits an interface.
 
     Embedding and decoder start uniform in ±0.1 with a zero decoder bias, the cells as PyTorch's do.
 
     Args:
-        types: vocabulary size V.
+        interface: what it reads and predicts.
         cell: (input size, hidden size) -> cell.
         backbone: (cells, dropout) -> backbone.
-        embedding_size, hidden_size: E and D.
+        embedding_size, hidden_size: E and D; frames are not embedded, and their size is E.
         num_layers: cells in the stack.
         dropout: rate on the embedded words, between the layers and on the features.
         tied: the decoder uses the embedding matrix (Press & Wolf 2017); needs E = D.
-        head: (types, hidden size, embedding that it is tied to or None) -> head.
+        head: (types, hidden size, embedding that it is tied to or None) -> head, of a categorical output.
     """
     if tied and embedding_size != hidden_size:
         raise ConfigurationError(
             f"model.tied=true needs model.embedding_size ({embedding_size}) = model.hidden_size ({hidden_size})"
         )
-    inputs = nn.Embedding(types, embedding_size)
-    nn.init.uniform_(inputs.weight, -INITIAL_RANGE, INITIAL_RANGE)
-    sizes = [embedding_size] + [hidden_size] * num_layers
+    inputs = _input_layer(interface, embedding_size)
+    if tied and interface.inputs != Interface.of_words(interface.outputs.size).inputs:
+        raise ConfigurationError("model.tied=true is for models that predict what they read: choose model.tied=false")
+    sizes = [inputs.embedding_dim] + [hidden_size] * num_layers
     cells = [cell(sizes[layer], sizes[layer + 1]) for layer in range(num_layers)]
-    objective = head(types, hidden_size, tied_to=inputs if tied else None)
+    if interface.outputs.kind == "bernoulli":
+        objective: Head = Bernoulli(interface.outputs.size, hidden_size)
+    else:
+        objective = head(interface.outputs.size, hidden_size, tied_to=inputs if tied else None)
     if not tied:
         objective.initialise(INITIAL_RANGE)
     return SequenceModel(inputs, backbone(cells, dropout), objective, dropout)
+
+
+def build_language_model(types: int, *args: Any, **options: Any) -> SequenceModel:
+    """``build_model`` over ``types`` words."""
+    return build_model(Interface.of_words(types), *args, **options)
+
+
+def _input_layer(interface: Interface, embedding_size: int) -> nn.Embedding | Frames:
+    allowed = interface.inputs
+    if allowed.kind == "box":
+        return Frames(allowed.size, allowed.low, allowed.high)
+    embedding = nn.Embedding(allowed.size, embedding_size)
+    nn.init.uniform_(embedding.weight, -INITIAL_RANGE, INITIAL_RANGE)
+    return embedding

@@ -99,7 +99,7 @@ class Runs:
         except RecordError as error:
             history = []
             notes.append(str(error))
-        valid = [row["valid_perplexity"] for row in history if _number(row.get("valid_perplexity"))]
+        valid = [row["valid"] for row in history if _number(row.get("valid"))]
         ended = progress.get("ended")
         if ended and ended != INTERRUPTED:
             state, notes = FAILED, [f"failed: {ended}", *notes]
@@ -110,8 +110,8 @@ class Runs:
             state,
             update=_number(progress.get("update")) or _number(history[-1].get("update") if history else None),  # type: ignore[arg-type]
             total=_number(progress.get("total")),  # type: ignore[arg-type]
-            valid=_number(progress.get("valid_perplexity")) or (valid[-1] if valid else None),
-            best=_number(progress.get("best_perplexity")) or min(valid, default=None),
+            valid=_number(progress.get("valid")) or (valid[-1] if valid else None),
+            best=_number(progress.get("best")) or min(valid, default=None),
             speed=_number(progress.get("tokens_per_second")) if state == RUNNING else None,
             seconds=_number(progress.get("seconds")),
             left=_number(progress.get("seconds_left")),
@@ -138,8 +138,8 @@ def _brief(folder: Path, text: str) -> str:
 
 
 def _of_record(record: Record) -> dict[str, Any]:
-    best = _number((record.metrics.get("valid") or {}).get("perplexity"))
-    scores = [row["valid_perplexity"] for row in record.history if _number(row.get("valid_perplexity"))]
+    best = _number((record.metrics.get("valid") or {}).get("value"))
+    scores = [row["valid"] for row in record.history if _number(row.get("valid"))]
     updates = int(record.progress["updates"])
     return {
         "update": updates,

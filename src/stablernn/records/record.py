@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stablernn.records import schemas
+from stablernn.records.neutral import neutral, neutral_blocks, neutral_rows
 from stablernn.utils.errors import DamagedFileError, DamagedRecordError, RecordError
 from stablernn.utils.files import (
     json_digest,
@@ -23,8 +24,10 @@ from stablernn.utils.files import (
     write_sealed,
     write_text,
 )
+from stablernn.utils.metrics import METRICS, PERPLEXITY, Metric
 
-SCHEMA = 1
+SCHEMA = 2
+_READABLE = (1, SCHEMA)  # the first edition named its scores perplexity, nats, tokens
 RECORD_FILE = "record.json"
 PAUSED_FILE = "paused.json"  # of a run that will go on or not; reports do not take it for a result
 HISTORY_FILE = "history.jsonl"
@@ -46,16 +49,17 @@ class Record:
             (``training.pause_after``); a run under way has no record.
         experiment: label of the experiment that first asked for the run.
         config: the resolved configuration as far as it changes the result.
-        data: name, fingerprint, number of types, tokens of each split; of a text from files also the fingerprint of
-            all of it (``text``) and by what each split of a published text was recognised (``recognised``).
+        data: name, fingerprint, items of each split (``tokens``); number of types, or the ``interface`` and the
+            ``metric`` of a task that is no language model; of a text from files also the fingerprint of all of it
+            (``text``) and by what each split of a published text was recognised (``recognised``).
         model: parameter count and the norms that a constraint bounds, at the best evaluation.
         certificate: what is proven about the same weights (``stability.certificates``).
-        metrics: perplexity (and nats, tokens) on valid and test; the optimal perplexity where it is known.
+        metrics: ``value`` (and ``total`` in nats, ``count``) on valid and test; the optimal value where it is known.
         progress: epochs, updates, and the update at which validation was best.
         speed: seconds and training tokens per second.
         hardware, versions, commit: what it ran on.
-        blocks: the test score's parts: ``nats``, the sum over each ``length`` tokens after the other (the last ones of
-            the ``tokens`` may be fewer); in a file of its own, which older records do not have.
+        blocks: the test score's parts, one after the other: ``totals`` in nats, and ``counts`` of items; in a file of
+            its own, which older records do not have.
         sealed: whether checksums tell that it is as it was written; no part of the file.
     """
 
@@ -77,6 +81,11 @@ class Record:
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     blocks: dict[str, Any] | None = field(default=None, repr=False)
     sealed: bool = field(default=True, repr=False, compare=False)
+
+    @property
+    def metric(self) -> Metric:
+        """How the run is scored."""
+        return METRICS.get(self.data.get("metric", ""), PERPLEXITY)
 
     def write(self, folder: Path) -> None:
         """Write history and blocks, then the record: where there is a record, the run is whole."""
@@ -108,7 +117,8 @@ def read_alone(path: Path) -> Record:
     try:
         values = read_json(path, unsealed=False)
         _check_schema(path, values)
-        history, blocks = values.pop("history", []), values.pop("blocks", None)
+        history, blocks = neutral_rows(values.pop("history", [])), values.pop("blocks", None)
+        values = _current(values)
         _check_record(values)
         _check_history(history)
         return Record(**values, history=history, blocks=blocks)
@@ -134,12 +144,14 @@ def read_record(folder: Path) -> Record:
         if beside is not None and beside.pop("record") != json_digest([values, beside]):
             raise ValueError("its checksum does not fit")
         _check_schema(path, values)
+        values = _current(values)
         _check_record(values)
         at_fault = history_path
         text = read_bytes(history_path).decode() if history_path.exists() else ""
         history = [parse_json(line) for line in text.split("\n") if line]
         if beside is not None and beside["history"] != json_digest(history):
             raise ValueError(f"its checksum in {RECORD_FILE} does not fit")
+        history = neutral_rows(history)
         _check_history(history)
         at_fault = folder / BLOCKS_FILE
         blocks = _read_blocks(at_fault, values["metrics"].get("test", {}), beside and beside["blocks"])
@@ -169,8 +181,12 @@ _DAMAGES = (OSError, ArithmeticError, ValueError, TypeError, AttributeError, Loo
 
 
 def _check_schema(path: Path, values: dict[str, Any]) -> None:
-    if values.get("schema") != SCHEMA:
+    if values.get("schema") not in _READABLE:
         raise RecordError(f"{path} has record schema {values.get('schema')!r:.20}, this version reads {SCHEMA}")
+
+
+def _current(values: dict[str, Any]) -> dict[str, Any]:
+    return {**neutral(values), "schema": SCHEMA}
 
 
 def _check_history(history: Any) -> None:
@@ -185,10 +201,11 @@ def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dic
         return None
     if checksum is not None and checksum != json_digest(blocks):
         raise ValueError(f"its checksum in {RECORD_FILE} does not fit")
-    if None in blocks["nats"]:
+    blocks = neutral_blocks(blocks)
+    if None in blocks["totals"]:
         return None
-    count = -(-blocks["tokens"] // blocks["length"])
-    if len(blocks["nats"]) != count or not math.isclose(sum(blocks["nats"]), score["nats"], rel_tol=1e-9):
+    whole = sum(blocks["counts"]) == score["count"] and len(blocks["counts"]) == len(blocks["totals"])
+    if not whole or not math.isclose(sum(blocks["totals"]), score["total"], rel_tol=1e-9):
         raise ValueError(f"they do not add up to the test score of {RECORD_FILE}")
     return blocks
 

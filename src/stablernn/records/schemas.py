@@ -39,9 +39,11 @@ def optional(schema: Schema) -> Schema:
 
 
 NUMBERS = several(NUMBER, least=1)
-SCORE = mapping({"perplexity": {"type": "number", "minimum": 1}, "nats": NUMBER, "tokens": SIZE})
-_SCORED = mapping({}, {"perplexity": optional(NUMBER), "nats": optional(NUMBER), "tokens": COUNT})
+SCORE = mapping({"value": NUMBER, "total": NUMBER, "count": SIZE})
+_SCORED = mapping({}, {"value": optional(NUMBER), "total": optional(NUMBER), "count": COUNT})
 
+_INPUTS = mapping({"kind": {"enum": ["finite", "box"]}, "size": SIZE}, {"low": NUMBER, "high": NUMBER})
+_OUTPUTS = mapping({"kind": {"enum": ["categorical", "bernoulli"]}, "size": SIZE})
 RECORD = mapping(
     {
         "id": {"type": "string", "pattern": rf"^{NAME.pattern}\Z", "maxLength": 240},
@@ -64,7 +66,10 @@ RECORD = mapping(
                 "optimizer": mapping({}, {"lr": NUMBER}),
             },
         ),
-        "data": mapping({"name": NAMED, "fingerprint": NAMED, "types": SIZE, "tokens": every(COUNT)}),
+        "data": mapping(
+            {"name": NAMED, "fingerprint": NAMED, "tokens": every(COUNT)},
+            {"types": SIZE, "metric": NAMED, "interface": mapping({"inputs": _INPUTS, "outputs": _OUTPUTS})},
+        ),
         "model": mapping({}, {"parameters": COUNT, "norms": several(ANY_MAPPING)}),
         "metrics": mapping(
             {},
@@ -95,7 +100,12 @@ RECORD = mapping(
     },
 )
 ROW = every({"type": ["number", "null"]})
-BLOCKS = mapping({"length": SIZE, "tokens": COUNT, "nats": several(optional(NUMBER))})
+BLOCKS: Schema = {
+    "anyOf": [
+        mapping({"counts": several(COUNT), "totals": several(optional(NUMBER))}),
+        mapping({"length": SIZE, "tokens": COUNT, "nats": several(optional(NUMBER))}),
+    ]
+}
 
 _OPTIONS = mapping({"options": ANY_MAPPING})
 _CERTIFIED = mapping(
@@ -146,7 +156,7 @@ ANALYSES: Mapping[str, Schema] = {
             "rate_without": optional(NUMBER),
             "scored": {
                 "type": "object",
-                "additionalProperties": mapping({"perplexity": NUMBER}),
+                "additionalProperties": mapping({"value": NUMBER}),
                 "required": ["as trained", "W"],
             },
         }
@@ -156,9 +166,9 @@ ANALYSES: Mapping[str, Schema] = {
             "options": mapping({"split": TEXT}),
             "words": COUNT,
             "k": several(SIZE, 1),
-            "perplexity": several({"type": "number", "minimum": 1}, least=1),
+            "value": several(NUMBER, least=1),
             "log_perplexity": NUMBERS,
-            "recurrent": mapping({"perplexity": NUMBER}, {"nats": NUMBER, "tokens": COUNT}),
+            "recurrent": mapping({"value": NUMBER}, {"total": NUMBER, "count": COUNT}),
             "certified": _CERTIFIED,
             "optimal": optional(several(NUMBER)),
             "optimal_whole_past": optional(NUMBER),
@@ -353,7 +363,7 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
     def check_analysis(values: dict[str, Any]) -> None:
         check(values, ANALYSES.get(name, _OPTIONS))
         if name == "truncation":
-            check_alike(values, ("k", "perplexity", "log_perplexity", "optimal", "largest"))
+            check_alike(values, ("k", "value", "log_perplexity", "optimal", "largest"))
             for part in (*(values.get("state") or {}).values(), *filter(None, map(values["certified"].get, _BOUNDS))):
                 check_alike({"k": values["k"], "of the states or bounds": part}, ("k", "of the states or bounds"))
             check_alike({**values.get("error", {}), "k": values["k"]}, ("k", "log_perplexity"))

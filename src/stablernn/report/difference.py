@@ -111,7 +111,7 @@ def difference(base: Cell, other: Cell, change: Change = absolute) -> Difference
     pairs = _pairs(base, other)
     if not pairs:
         return None
-    values = tuple(change(*(run.metrics["test"]["perplexity"] for run in pair)) for pair in pairs)
+    values = tuple(change(*(run.metrics["test"]["value"] for run in pair)) for pair in pairs)
     return Difference(values, *_over_words(pairs, change))
 
 
@@ -123,18 +123,17 @@ def _pairs(base: Cell, other: Cell) -> list[tuple[Record, Record]]:
 def _over_words(pairs: Sequence[tuple[Record, Record]], change: Change) -> tuple[float | None, str]:
     """``Difference.over_words`` and ``words``."""
     kept = [run.blocks for pair in pairs for run in pair if run.blocks]
-    shapes = {(blocks["length"], blocks["tokens"]) for blocks in kept}
+    shapes = {tuple(blocks["counts"]) for blocks in kept}
     if len(kept) < 2 * len(pairs) or len(shapes) > 1:
         return None, "not every record keeps the sums over blocks of test words"
-    ((length, tokens),) = shapes
-    starts = np.arange(0, tokens, length)
-    count = len(starts)
+    (counts,) = shapes
+    length, tokens, count = counts[0], sum(counts), len(counts)
     if count < FEWEST_BLOCKS:
         return None, f"{counted(count, 'block')} of {length:,} test words {'is' if count == 1 else 'are'} too few"
     stretch = min(_STRETCH, count // FEWEST_BLOCKS)
     drawn = _drawn(count, stretch)
-    words = drawn @ np.minimum(length, tokens - starts)
-    nats = np.array([blocks["nats"] for blocks in kept])
+    words = drawn @ np.array(counts)
+    nats = np.array([blocks["totals"] for blocks in kept])
     perplexities = np.exp(drawn @ nats.T / words[:, None])
     means = change(perplexities[:, ::2], perplexities[:, 1::2]).mean(1)
     # Drawing n of n stretches spreads like n - 1 of them; a whole number of them is not quite as long as the text.

@@ -118,10 +118,10 @@ def _trained_far_enough(section: Section, part: Part) -> Part:
         return part
     cells: dict[str, dict[str, list[float]]] = {}
     for record in section.records:
-        if record.id in part.runs and record.metrics.get("test", {}).get("perplexity") is not None:
+        if record.id in part.runs and record.metrics.get("test", {}).get("value") is not None:
             kind = json.dumps([record.config["model"]["name"], record.config["stability"]], sort_keys=True)
             alike = json.dumps({key: value for key, value in record.config.items() if key != "seed"}, sort_keys=True)
-            cells.setdefault(kind, {}).setdefault(alike, []).append(record.metrics["test"]["perplexity"])
+            cells.setdefault(kind, {}).setdefault(alike, []).append(record.metrics["test"]["value"])
     reached = max((min(map(statistics.mean, of_kind.values())) for of_kind in cells.values()), default=0.0)
     if reached <= trigram:
         return part

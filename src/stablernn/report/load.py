@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stablernn.records import schemas
+from stablernn.records.neutral import neutral
 from stablernn.records.record import RECORD_FILE, Record, read_run
 from stablernn.report.names import constraint_rank, rank
 from stablernn.tasks.published import COUNTS, PUBLISHED, TEXT, is_published
@@ -39,7 +40,7 @@ def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]
     found = []
     for record, path in _load(folder.rglob(RECORD_FILE)):
         try:
-            result = read_json(path / f"{name}.json", schemas.analysis_check(name))
+            result = neutral(read_json(path / f"{name}.json", schemas.analysis_check(name)))
             if result.get("run", record.id) != record.id:
                 raise DamagedFileError(f"{path / name}.json is of another run ({result['run']!r:.240})")
             found.append((record, result))

@@ -13,7 +13,7 @@ from stablernn.report.names import MODEL_NAMES, PUBLISHED, rank
 
 def _has_test_score(run: Record) -> bool:
     """JSON has no infinity: a perplexity that was infinite is null."""
-    return run.metrics.get("test", {}).get("perplexity") is not None
+    return run.metrics.get("test", {}).get("value") is not None
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Cell:
 
     @property
     def values(self) -> list[float]:
-        return [run.metrics["test"]["perplexity"] for run in self.finished]
+        return [run.metrics["test"]["value"] for run in self.finished]
 
     def mean(self, plus_minus: str = "±") -> str:
         """Mean ± standard deviation, or what there is of it."""

@@ -32,7 +32,7 @@ def runs_of(evidence: Evidence) -> dict[str, list[Run]]:
 
 
 def _run(record: Record) -> Run:
-    test = record.metrics.get("test", {}).get("perplexity")
+    test = record.metrics.get("test", {}).get("value")
     hardware = record.hardware
     epochs = counted(f"{record.progress['epochs']:.2g}", "epoch")
     updates = counted(record.progress["updates"], "update")
@@ -57,9 +57,9 @@ def _run(record: Record) -> Run:
 
 def _scores(record: Record) -> dict[str, str]:
     return {
-        f"{split} perplexity": f"{score['perplexity']:.2f}"
+        f"{split} perplexity": f"{score['value']:.2f}"
         for split, score in record.metrics.items()
-        if isinstance(score, dict) and score.get("perplexity") is not None
+        if isinstance(score, dict) and score.get("value") is not None
     }
 
 

@@ -6,9 +6,10 @@ inputs:
 
     ‖h_t - h_t^(k)‖ <= λ^k H          (Miller & Hardt 2018, section 3)
 
-With logits z = V h + c any log-probability moves by at most max_{i,j} |(V_i - V_j) δh| <= D_V ‖δh‖, where D_V is the
-largest distance of two rows of V in the dual norm. So D_V λ^k H bounds the change of the log-perplexity, in nats. In a
-stack the input of a layer moves too, and the bounds of the layers follow each other:
+With logits z = V h + c of a softmax any log-probability moves by at most max_{i,j} |(V_i - V_j) δh| <= D_V ‖δh‖, where
+D_V is the largest distance of two rows of V in the dual norm. So D_V λ^k H bounds the change of the log-perplexity, in
+nats. Other heads have a D_V of their own (``Head.sensitivity``). In a stack the input of a layer moves too, and the
+bounds of the layers follow each other:
 
     e_l(0) = H_l,    e_l(j) = λ_l e_l(j-1) + L_l e_{l-1}(j)        L_l: how far an input of the layer moves its state
 """
@@ -23,9 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stablernn.models.backbone import cell_stack
+from stablernn.models.cells.base import Cell
 from stablernn.models.heads.base import Head
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.language_model import Frames, SequenceModel
 from stablernn.stability.constraints.base import constrained_cells
+from stablernn.stability.proofs.gates import Box, Seen
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm
 from stablernn.stability.proofs.prove import prove
 
@@ -163,7 +167,7 @@ class Certificate:
 def summarise(model: SequenceModel) -> dict[str, Any]:
     """``certify``'s summary, and with dropout also what holds for the inputs of training."""
     summary = certify(model).summary()
-    if model.dropout.p or (len(model.backbone.cells) > 1 and model.backbone.dropout.p):
+    if model.input_dropout or (len(model.cells) > 1 and cell_stack(model.backbone).dropout.p):
         training = certify(model, dropout=True)
         summary["training"] = {"certified": training.holds, "rate": _finite(training.rate)}
     return summary
@@ -174,17 +178,17 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
     """The best certificate that can be proven for a model.
 
     Args:
-        model: a language model; the rows of its embedding are the inputs that the first cell can see.
+        model: what its first cell can see are the rows of its embedding, or the box of its frames.
         dropout: for the inputs that training shows to the cell, with entries removed and the others multiplied by
             1 / (1 - p), instead of those at inference.
     """
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
         refused = Contraction("none", math.inf, "its weights are not all finite numbers")
-        layers = len(model.backbone.cells)
+        layers = len(model.cells)
         return Certificate((refused,) * layers, (CellProofs([refused], {}),) * layers, math.inf)
     proofs = []
-    for number, (cell, inputs) in enumerate(constrained_cells(model)):
-        rate = (model.backbone.dropout.p if number else model.dropout.p) if dropout else 0.0
+    for number, (cell, inputs) in enumerate(_seen(model)):
+        rate = (cell_stack(model.backbone).dropout.p if number else model.input_dropout) if dropout else 0.0
         try:
             proofs.append(prove(cell, inputs, rate))
         except torch.linalg.LinAlgError as error:  # type: ignore[reportPrivateImportUsage]
@@ -200,6 +204,13 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
         refused = replace(layers[-1], reason=_OVERFLOWS, norm=None)
         return Certificate((*layers[:-1], refused), tuple(proofs), math.inf)
     return certificate
+
+
+def _seen(model: SequenceModel) -> Iterator[tuple[Cell, Seen]]:
+    """Each cell with all the inputs that it can see."""
+    for layer, (cell, inputs) in enumerate(constrained_cells(model)):
+        frames = model.inputs
+        yield cell, Box(frames.low, frames.high) if layer == 0 and isinstance(frames, Frames) else inputs
 
 
 def _best(attempts: Sequence[Contraction], head: Head | None) -> tuple[Contraction, float]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from stablernn.models.language_model import SequenceModel
-from stablernn.models.recurrent import rebuild, tensors
+from stablernn.models.state import rebuild, tensors
 
 LEAST_GROWTH = 1e-12  # float64 tells no smaller ratios of distances apart from none
 _LEAST_DISTANCE = 1e-3  # of the states of a pair; nearer ones say no more than a derivative does
@@ -28,8 +28,8 @@ class Dynamics:
     """One step of all layers as a function of a flat state (B, S) and embedded words (B, E), in float64."""
 
     def __init__(self, model: SequenceModel) -> None:
-        self.cells = [copy.deepcopy(cell).double().requires_grad_(False) for cell in model.backbone.cells]
-        self.table = model.inputs.weight.detach().double()
+        self.cells = [copy.deepcopy(cell).double().requires_grad_(False) for cell in model.cells]
+        self.table = model.embedding.weight.detach().double()
         self._like = tuple(cell.zeros(1) for cell in self.cells)
         self._sizes = [part.shape[-1] for part in tensors(self._like)]
 

@@ -3,11 +3,17 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
+from stablernn.tasks.base import Batches, Interface
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.metrics import PERPLEXITY, Metric
+
+if TYPE_CHECKING:
+    from stablernn.tasks.windows import Windows
 
 EOS = "<eos>"
 SPLITS = ("train", "valid", "test")
@@ -89,6 +95,8 @@ class Corpus:
     source: Source | None = None
     text: str | None = None
     recognised: Mapping[str, str] = field(default_factory=dict)
+    metric: ClassVar[Metric] = PERPLEXITY
+    fixed_shapes: ClassVar[bool] = True  # of its batches, but for the last one of a pass
 
     @property
     def fingerprint(self) -> str:
@@ -101,6 +109,28 @@ class Corpus:
                 digest.update(np.ascontiguousarray(ids[begin : begin + _IDS_A_BLOCK], dtype="<i4").data)
         return digest.hexdigest()[:16]
 
+    @property
+    def interface(self) -> Interface:
+        return Interface.of_words(self.types)
+
+    def batches(
+        self, split: str, batch: int, window: int, device: torch.device | str = "cpu", share: tuple[int, int] = (0, 1)
+    ) -> "Windows":
+        """A split in ``batch`` streams; the other arguments are those of ``Windows``."""
+        from stablernn.tasks.windows import Windows
+
+        return Windows(self.splits[split], batch, window, device, share)
+
+    def description(self) -> dict[str, Any]:
+        """What a record says of the data."""
+        known = {"text": self.text, "recognised": dict(self.recognised)} if self.text else {}
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "types": self.types,
+            "tokens": {name: len(split) for name, split in self.splits.items()},
+        } | known
+
     def frequencies(self) -> np.ndarray:
         """How often each type comes in the train split, (V,)."""
         counts = np.zeros(self.types, dtype=np.int64)
@@ -110,8 +140,55 @@ class Corpus:
         return counts
 
 
+class Task(Protocol):
+    """A data set as a model meets it: ``tasks.base`` has the parts.
+
+    Attributes:
+        name: what tables call it.
+        splits: train, valid and test; the length of each is its number of items.
+        metric: how it is scored.
+        interface: what a model has to fit.
+        source: the law that it was drawn from, where that is known.
+        fixed_shapes: whether batches are of one shape, as a CUDA graph needs it.
+        fingerprint: of the items that a run really sees.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def splits(self) -> Mapping[str, Any]: ...
+    @property
+    def metric(self) -> Metric: ...
+    @property
+    def interface(self) -> Interface: ...
+    @property
+    def source(self) -> Source | None: ...
+    @property
+    def fixed_shapes(self) -> bool: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+    def batches(
+        self, split: str, batch: int, window: int, device: torch.device | str = "cpu", share: tuple[int, int] = (0, 1)
+    ) -> Batches:
+        """The batches of training.
+
+        Args:
+            split: of the data.
+            batch: streams, or sequences, an update.
+            window: steps an update, where a stream is longer.
+            device: where they are wanted.
+            share: (i, n): of n equal shares of the streams only the i-th.
+        """
+        ...
+
+    def description(self) -> dict[str, Any]:
+        """What a record says of the data."""
+        ...
+
+
 @runtime_checkable
 class DataSet(Protocol):
     """What ``dataset=`` chooses."""
 
-    def load(self) -> Corpus: ...
+    def load(self) -> Task: ...

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stablernn.tasks.base import Batch
 from stablernn.tasks.splits import Split
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.wording import counted
@@ -42,6 +43,7 @@ class Windows:
     ) -> None:
         self.steps = len(split) // batch
         self.length = length
+        self.items = batch * length
         if self.steps == 0:
             raise ConfigurationError(
                 f"training.batch_size={batch} needs a token a stream, got {counted(len(split), 'token')}: "
@@ -69,6 +71,11 @@ class Windows:
         """x and y of one window, both (T, B), 64-bit integers."""
         span = slice(number * self.length, (number + 1) * self.length)
         return _time_first(self._inputs[:, span]), _time_first(self._targets[:, span])
+
+    def batch(self, update: int) -> Batch:
+        """The window of an update; every pass begins anew, from the initial state."""
+        number = update % len(self)
+        return Batch(*self.window(number), reset=number == 0)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return map(self.window, range(len(self)))

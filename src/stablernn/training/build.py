@@ -5,10 +5,11 @@ from omegaconf import DictConfig
 
 from stablernn.config.instantiate import make
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.language_model import SequenceModel, build_language_model
+from stablernn.models.language_model import SequenceModel, build_model
 from stablernn.models.precision import choose_precision, set_up_products
 from stablernn.stability.constraints.base import Constraint, constrained_cells, project
-from stablernn.tasks.splits import Corpus
+from stablernn.tasks.base import Interface
+from stablernn.tasks.splits import Corpus, Task
 from stablernn.training.processes import own_device
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.machine import memory
@@ -23,7 +24,7 @@ def pick_device(name: str) -> torch.device:
     return own_device(torch.device(name))
 
 
-def check_memory(config: DictConfig, types: int) -> None:
+def check_memory(config: DictConfig, interface: Interface) -> None:
     """Refuse a model whose weights and gradients cannot fit into the memory of this machine, before it is made.
 
     Raises:
@@ -31,25 +32,24 @@ def check_memory(config: DictConfig, types: int) -> None:
     """
     try:
         with torch.device("meta"):  # shapes alone
-            needed = (
-                8 * _language_model(config, types).size()
-            )  # float32, once for the weights and once for the gradient
+            needed = 8 * _model(config, interface).size()  # float32, once for the weights and once for the gradient
     except RuntimeError:  # more than PyTorch can count
         needed = 2**63
     have = memory()
     if have is not None and needed > have:
         raise ConfigurationError(
-            f"model.hidden_size={config.model.hidden_size} with model.embedding_size={config.model.embedding_size} and "
-            f"{types:,} types needs {'more than ' if needed == 2**63 else ''}{needed / 2**30:,.0f} GiB for weights and "
-            f"gradients, and this machine has {have / 2**30:,.0f} GiB: choose a smaller model"
+            f"model.hidden_size={config.model.hidden_size}, model.embedding_size={config.model.embedding_size} and "
+            f"{interface.outputs.size:,} outputs needs {'more than ' if needed == 2**63 else ''}"
+            f"{needed / 2**30:,.0f} GiB for weights and gradients, and this machine has {have / 2**30:,.0f} GiB: "
+            "choose a smaller model"
         )
 
 
-def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
+def build(config: DictConfig, interface: Interface) -> tuple[SequenceModel, Constraint]:
     """The model at its initial weights, made from the seed and already on the constraint's set."""
-    check_memory(config, types)
+    check_memory(config, interface)
     torch.manual_seed(config.seed)
-    model = _language_model(config, types)
+    model = _model(config, interface)
     constraint: Constraint = make(config.stability.constraint)
     for cell, _ in constrained_cells(model):
         constraint.check(cell)
@@ -61,10 +61,10 @@ def build(config: DictConfig, types: int) -> tuple[SequenceModel, Constraint]:
     return model, constraint
 
 
-def _language_model(config: DictConfig, types: int) -> SequenceModel:
+def _model(config: DictConfig, interface: Interface) -> SequenceModel:
     options = {key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")}
-    return build_language_model(
-        types=types,
+    return build_model(
+        interface,
         cell=make(config.model.cell),
         backbone=make(config.approximation.backbone),
         head=make(config.head.softmax) if "head" in config else FullSoftmax,
@@ -72,9 +72,10 @@ def _language_model(config: DictConfig, types: int) -> SequenceModel:
     )
 
 
-def build_for(config: DictConfig, corpus: Corpus) -> tuple[SequenceModel, Constraint]:
-    """``build`` for the words of a corpus, told how frequent they are where that matters."""
-    model, constraint = build(config, corpus.types)
+def build_for(config: DictConfig, task: Task) -> tuple[SequenceModel, Constraint]:
+    """``build`` for a task, arranged by the frequencies of its words where that matters."""
+    model, constraint = build(config, task.interface)
     if model.objective.needs_frequencies:
-        model.objective.arrange(torch.from_numpy(corpus.frequencies()))
+        assert isinstance(task, Corpus)
+        model.objective.arrange(torch.from_numpy(task.frequencies()))
     return model, constraint

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from stablernn.models.language_model import SequenceModel
-from stablernn.models.recurrent import join_streams, rebuild, split_streams, tensors
+from stablernn.models.state import join_streams, rebuild, split_streams, tensors
+from stablernn.records.neutral import neutral, neutral_rows
 from stablernn.records.record import write_history
 from stablernn.training import checkpoint
 from stablernn.training.checkpoint_writer import Writer
@@ -39,7 +40,7 @@ class Saves:
     processes: Processes
 
     def __post_init__(self) -> None:
-        self.device = self.model.inputs.weight.device
+        self.device = self.model.device
         self.run = self.identity.partition(" on ")[0]
         self.writer = Writer(beside=self.device.type == "cuda")
         self._best: dict[str, Tensor] | None = None
@@ -77,7 +78,9 @@ class Saves:
         with checkpoint.restoring(path):
             checkpoint.load_model(self.model, saved)
             checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
-            counters = Counters(**values["counters"])
+            known = values["counters"]
+            known |= {"best": neutral(known["best"]), "history": neutral_rows(known["history"])}
+            counters = Counters(**known)
             count = sum(1 for _ in tensors(state))
             if any(saved[f"state.{n}"].dtype != tensor.dtype for n, tensor in enumerate(tensors(state))):
                 raise CheckpointError(
@@ -102,7 +105,7 @@ class Saves:
 
     def snapshot(self, update: int) -> None:
         """The recurrent matrices; the same update always gives the same file."""
-        matrices = checkpoint.recurrent_matrices(self.model.backbone.cells)
+        matrices = checkpoint.recurrent_matrices(self.model.cells)
         self._save(checkpoint.snapshot_file(self.folder, update), matrices, update)
 
     def history(self, rows: list[dict[str, Any]]) -> None:

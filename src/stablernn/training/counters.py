@@ -1,10 +1,9 @@
 """Where a run stands, in numbers."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from stablernn.training.evaluate import Score
+from stablernn.utils.metrics import Metric, Score
 
 
 @dataclass
@@ -37,9 +36,9 @@ class Counters:
         self.recent_nats += nats
         self.recent_tokens += tokens
 
-    def add_row(self) -> dict[str, Any]:
+    def add_row(self, metric: Metric) -> dict[str, Any]:
         """The training loss since the last row becomes one of the history."""
-        row = {"update": self.update, "train_perplexity": _perplexity(self.recent_nats, self.recent_tokens)}
+        row = {"update": self.update, "train": metric.value(self.recent_nats, self.recent_tokens)}
         self.recent_nats, self.recent_tokens = 0.0, 0
         self.history.append(row)
         return row
@@ -49,8 +48,8 @@ class Counters:
         row = {
             "update": self.update,
             "epoch": epoch,
-            "train_perplexity": _perplexity(self.nats, self.tokens),
-            "valid_perplexity": valid.perplexity,
+            "train": valid.metric.value(self.nats, self.tokens),
+            "valid": valid.value,
             "lr": lr,
         }
         self.nats, self.tokens = 0.0, 0
@@ -59,7 +58,7 @@ class Counters:
 
     def is_gain(self, valid: Score) -> bool:
         """Count a score of valid; whether it is the best so far."""
-        if self.best is not None and not valid.nats < self.best["nats"]:
+        if self.best is not None and not valid.total < self.best["total"]:
             self.evaluations_without_gain += 1
             return False
         self.best, self.best_update, self.evaluations_without_gain = valid.as_dict(), self.update, 0
@@ -67,8 +66,4 @@ class Counters:
 
     @property
     def evaluations(self) -> int:
-        return sum("valid_perplexity" in row for row in self.history)
-
-
-def _perplexity(nats: float, tokens: int) -> float:
-    return Score(nats, tokens).perplexity if tokens else math.nan
+        return sum("valid" in row for row in self.history)

@@ -13,7 +13,7 @@ from stablernn.config.identity import identity
 from stablernn.config.instantiate import make
 from stablernn.config.schema import Training
 from stablernn.models.precision import exclusive
-from stablernn.tasks.splits import Corpus
+from stablernn.tasks.splits import Task
 from stablernn.training.build import build_for
 from stablernn.training.evaluate import valid_streams
 from stablernn.training.loop import Trainer
@@ -32,7 +32,7 @@ def estimate_seconds(configs: Sequence[DictConfig]) -> list[float]:
 
     One run of each kind (seed, stability and values that cost no time aside) is timed for half a second.
     """
-    corpora: dict[str, Corpus] = {}
+    corpora: dict[str, Task] = {}
     measured: dict[str, float] = {}
     with display():
         bar = open_bar("measuring the time", len(configs))
@@ -59,7 +59,7 @@ def kind(options: dict[str, Any]) -> str:
     return json.dumps(options, sort_keys=True)
 
 
-def bare_trainer(config: DictConfig, corpus: Corpus) -> Trainer:
+def bare_trainer(config: DictConfig, corpus: Task) -> Trainer:
     """What trains a run, without a folder and without a tracker."""
     with exclusive:
         model, constraint = build_for(config, corpus)
@@ -69,7 +69,7 @@ def bare_trainer(config: DictConfig, corpus: Corpus) -> Trainer:
         return Trainer(model, constraint, optimizer, corpus, window, options, Path(), "", SilentRun())
 
 
-def _measure(config: DictConfig, corpus: Corpus) -> float:
+def _measure(config: DictConfig, corpus: Task) -> float:
     trainer = bare_trainer(config, corpus)
     for _ in range(_WARM_UP_UPDATES):
         trainer.step()

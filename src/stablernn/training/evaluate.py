@@ -1,7 +1,5 @@
-"""Scoring: every token of a split exactly once, the state carried along."""
+"""Scoring: every item of a split exactly once, the state of a text carried along."""
 
-import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,11 +7,13 @@ from torch import Tensor
 
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.precision import float32_products
-from stablernn.models.recurrent import split_streams
+from stablernn.models.state import split_streams
+from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.tasks.windows import Windows
 from stablernn.training.graph import WindowLaunch, can_capture, recorder
 from stablernn.training.streams import wait
+from stablernn.utils.metrics import PERPLEXITY, Metric, Score
 
 # Tokens that are scored at once, and whose nats are kept as one sum. Intervals resample stretches of several blocks,
 # since articles are longer: on WikiText-2's test the standard error of stable against unstable LSTM (d = 200, an epoch)
@@ -23,55 +23,29 @@ BLOCK = 1024
 _VALID_STREAMS = 16
 
 
-@dataclass(frozen=True)
-class Score:
-    """Summed negative log-probability of a text.
-
-    Attributes:
-        nats: of all its ``tokens`` tokens.
-        blocks: of each ``BLOCK`` tokens after the other, the last ones perhaps fewer; empty where nobody kept them.
-    """
-
-    nats: float
-    tokens: int
-    blocks: tuple[float, ...] = field(default=(), repr=False)
-
-    @property
-    def perplexity(self) -> float:
-        """exp(nats / tokens), infinite where that overflows."""
-        try:
-            return math.exp(self.nats / self.tokens)
-        except OverflowError:
-            return math.inf
-
-    def as_dict(self) -> dict[str, float]:
-        """What a record's metrics hold: the sums of the blocks have a file of their own."""
-        return {"nats": self.nats, "tokens": self.tokens, "perplexity": self.perplexity}
-
-    def as_blocks(self) -> dict[str, Any]:
-        """What a record keeps of the text's parts."""
-        return {"length": BLOCK, "tokens": self.tokens, "nats": list(self.blocks)}
-
-
 class Scorer:
     """Scores splits with a model, whatever its weights are by then; on a GPU a block is one launch.
 
     Args:
         model: that scores.
         graphs: whether a GPU may be given its work in CUDA graphs.
+        metric: of the scores.
     """
 
-    def __init__(self, model: SequenceModel, graphs: bool = True) -> None:
+    def __init__(self, model: SequenceModel, graphs: bool = True, metric: Metric = PERPLEXITY) -> None:
         self.model = model
-        self.device = model.inputs.weight.device
+        self.metric = metric
+        self.device = model.device
         self._nats = torch.zeros((), dtype=torch.float64, device=self.device)
         captured = graphs and self.device.type == "cuda" and model.objective.fixed_shapes and can_capture(self.device)
         self._record = recorder(self.device) if captured else None
         self._launches: dict[int, WindowLaunch] = {}
 
     @torch.no_grad()
-    def score(self, split: Split, streams: int = 1) -> Score:
+    def score(self, split: Split | Sequences, streams: int = 1) -> Score:
         """Score a split, as one stream from the zero state or in several pieces, each from the zero state.
+
+        Sequences are scored one by one, each from the zero state, and their sums are kept.
 
         Args:
             split: of N tokens.
@@ -80,22 +54,36 @@ class Scorer:
         """
         was_training = self.model.training
         self.model.eval()
-        streams = min(streams, len(split))
         total = torch.zeros_like(self._nats)
-        blocks = []
+        blocks, counts = [], []
+        if isinstance(split, Sequences):
+            for sequence in split:
+                self._score(sequence.x.to(self.device), sequence.y.to(self.device), self.model.initial_state(1))
+                total += self._nats
+                blocks.append(self._nats.clone())
+                counts.append(sequence.count)
+            return self._done(was_training, total, split, blocks, counts)
+        streams = min(streams, len(split))
         state = self.model.initial_state(streams)
         for x, y in Windows(split, streams, BLOCK // streams, self.device):
             state = self._block(x, y, state)
             total += self._nats
             if streams == 1:
                 blocks.append(self._nats.clone())
+                counts.append(len(y))
         if left := len(split) % streams:
             x, y = Windows(Split(split.ids[-left - 1 :]), 1, left, self.device).window(0)
             self._score(x, y, split_streams(state, streams)[-1])
             total += self._nats
-        self.model.train(was_training)
+        return self._done(was_training, total, split, blocks, counts)
+
+    def _done(
+        self, training: bool, total: Tensor, split: Split | Sequences, totals: list[Tensor], counts: list[int]
+    ) -> Score:
+        self.model.train(training)
         wait(self.device)
-        return Score(float(total), len(split), tuple(torch.stack(blocks).tolist()) if blocks else ())
+        parts = tuple(torch.stack(totals).tolist()) if totals else ()
+        return Score(float(total), len(split), self.metric, parts, tuple(counts))
 
     def release(self) -> None:
         """Give up what the device holds for the scores beside the model; nothing comes after it."""
@@ -122,12 +110,12 @@ def valid_streams(device: torch.device) -> int:
     return _VALID_STREAMS if device.type == "cuda" else 1
 
 
-def score(model: SequenceModel, split: Split) -> Score:
-    """Score a split as one stream from the zero state, in float64 sums; draws no random numbers.
+def score(model: SequenceModel, split: Split | Sequences, metric: Metric = PERPLEXITY) -> Score:
+    """Score a split as ``Scorer.score`` does, in float64 sums; draws no random numbers.
 
     The model is left in the mode (training or not) that it was in.
     """
-    scorer = Scorer(model)
+    scorer = Scorer(model, metric=metric)
     try:
         return scorer.score(split)
     finally:

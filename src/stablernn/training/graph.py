@@ -24,7 +24,8 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.dropout import draw_from
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, exclusive
-from stablernn.models.recurrent import Recurrent, rebuild, tensors
+from stablernn.models.recurrent import Recurrent
+from stablernn.models.state import rebuild, tensors
 from stablernn.stability.constraints.base import Constraint
 from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.training.processes import ALONE, Processes
@@ -225,7 +226,8 @@ class GraphedStep(Step):
         captured = not self.constraint.looks
         self._project = OneLaunch(super().project_cells, self.record if captured else lambda work: work)
 
-    def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
+    def __call__(self, x: Tensor, y: Tensor, state: Any, mask: Tensor | None = None) -> Any:
+        assert mask is None, "a graph has one shape"
         self.set_lr()
         after = self._descend(x, y, state)
         self.project_if_due()
@@ -259,7 +261,7 @@ def make_step(
         graphs: whether a GPU may be given its work in graphs.
         See ``Step`` for the others.
     """
-    device = model.inputs.weight.device
+    device = model.device
     fits = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes and processes.size == 1
     if graphs and fits and can_capture(device):
         return GraphedStep(

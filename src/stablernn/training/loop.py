@@ -12,11 +12,10 @@ from stablernn.models.dropout import draw_from, own_generator
 from stablernn.models.language_model import SequenceModel
 from stablernn.records.record import FINISHED, PAUSED, STOPPED
 from stablernn.stability.constraints.base import Constraint
-from stablernn.tasks.splits import Corpus
-from stablernn.tasks.windows import Windows
+from stablernn.tasks.splits import Task
 from stablernn.training.checkpoint_manager import Saves
 from stablernn.training.counters import Counters
-from stablernn.training.evaluate import Score, Scorer, valid_streams
+from stablernn.training.evaluate import Scorer, valid_streams
 from stablernn.training.graph import make_step
 from stablernn.training.interrupt import Interruption
 from stablernn.training.processes import ALONE, Processes
@@ -24,15 +23,16 @@ from stablernn.training.schedule import Schedule
 from stablernn.training.streams import wait
 from stablernn.training.tracking import Run
 from stablernn.utils.console import log
+from stablernn.utils.metrics import Score
 
 
 class Trainer:
-    """Trains one model on one corpus, and can be killed at any moment.
+    """Trains one model on one task, and can be killed at any moment.
 
     Args:
         model, constraint: the model and the set of weights that it is kept on after every update.
         optimizer: over the model's parameters.
-        corpus: its train split is read in ``options.batch_size`` streams, its valid split decides.
+        task: its train split is read in batches of ``options.batch_size``, its valid split decides.
         window: steps between two updates T.
         options: conf/train.yaml, ``training``.
         folder: of the run; checkpoints go there.
@@ -48,7 +48,7 @@ class Trainer:
         model: SequenceModel,
         constraint: Constraint,
         optimizer: torch.optim.Optimizer,
-        corpus: Corpus,
+        task: Task,
         window: int,
         options: Training,
         folder: Path,
@@ -59,22 +59,23 @@ class Trainer:
         generator: torch.Generator | None = None,
     ) -> None:
         self.model, self.optimizer = model, optimizer
-        self.corpus, self.options, self.folder = corpus, options, folder
+        self.task, self.options, self.folder = task, options, folder
         self.tracker, self.on_update, self.processes = tracker, on_update, processes
-        self.device = model.inputs.weight.device
+        self.device = model.device
         share = (processes.rank, processes.size)
-        self.windows = Windows(corpus.splits["train"], options.batch_size, window, self.device, share)
+        self.batches = task.batches("train", options.batch_size, window, self.device, share)
         self.streams = options.batch_size // processes.size  # of this process
-        self.schedule = Schedule(options, len(self.windows), options.batch_size * window)
+        self.schedule = Schedule(options, len(self.batches), self.batches.items)
         self.total_updates = self.schedule.total_updates
         self.counters = Counters()
         self.state = model.initial_state(self.streams)
         generator = generator or own_generator(self.device)
         draw_from(model, generator)
+        graphs = options.graphs and task.fixed_shapes
         self.update = make_step(
-            model, constraint, optimizer, options.clip, options.accumulate, processes, generator, options.graphs
+            model, constraint, optimizer, options.clip, options.accumulate, processes, generator, graphs
         )
-        self.scorer = Scorer(model, options.graphs)
+        self.scorer = Scorer(model, graphs, task.metric)
         self.saves = Saves(folder, identity, model, optimizer, generator, processes)
         self._issued: list[int] = []  # tokens of each update whose loss was not collected yet
         self._is_late = False
@@ -134,15 +135,14 @@ class Trainer:
         return now
 
     def step(self) -> None:
-        """One update on the next window."""
+        """One update on the next batch."""
         now = self.counters
-        number = now.update % len(self.windows)
-        if number == 0:
-            self.state = self.model.initial_state(self.streams)
-        x, y = self.windows.window(number)
-        self.state = self.update(x, y, self.state)
+        batch = self.batches.batch(now.update)
+        if batch.reset:
+            self.state = self.model.initial_state(batch.x.shape[1])
+        self.state = self.update(batch.x, batch.y, self.state, batch.mask)
         now.update += 1
-        self._issued.append(y.numel() * self.processes.size)
+        self._issued.append(batch.count * self.processes.size)
 
     def report(self) -> bool:
         """``collect``, if it is time; True if it is not.
@@ -169,8 +169,8 @@ class Trainer:
         now.count(nats, tokens)
         if finite:
             if self.schedule.row_is_due(now):
-                row = now.add_row()
-                self.tracker.log({"update": now.update, "train/perplexity": row["train_perplexity"]})
+                row = now.add_row(self.task.metric)
+                self.tracker.log({"update": now.update, f"train/{self.task.metric.name}": row["train"]})
             self.on_update(now, nats / tokens)
         return finite
 
@@ -178,16 +178,16 @@ class Trainer:
         """Score valid; keep the best weights, divide the learning rate if there was no gain."""
         now = self.counters
         self.update.project()
-        split = self.corpus.splits["valid"]
+        split, metric = self.task.splits["valid"], self.task.metric.name
         valid = self.processes.by_first(lambda: self.scorer.score(split, valid_streams(self.device)))
-        epoch = round(now.update / len(self.windows), 4)
+        epoch = round(now.update / len(self.batches), 4)
         row = now.add_evaluation(epoch, valid, self.optimizer.param_groups[0]["lr"])
         self.tracker.log(
             {
                 "update": now.update,
                 "epoch": epoch,
-                "valid/perplexity": valid.perplexity,
-                "valid/train_perplexity": row["train_perplexity"],
+                f"valid/{metric}": valid.value,
+                f"valid/train_{metric}": row["train"],
                 "valid/lr": row["lr"],
             }
         )
@@ -228,7 +228,7 @@ class Trainer:
     def score_best(self, split: str) -> Score:
         """Score a split with the weights of the best evaluation, in one process alone."""
         self.load_best()
-        return self.scorer.score(self.corpus.splits[split])
+        return self.scorer.score(self.task.splits[split])
 
     def release(self) -> None:
         """Give up what the device holds beside the model; nothing comes after it."""

@@ -14,7 +14,7 @@ from stablernn.config.instantiate import make
 from stablernn.records.record import DIVERGED, PAUSED, PAUSED_FILE, RECORD_FILE, STOPPED, Record, read_alone, read_run
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints.base import Constraint, constrained_cells
-from stablernn.tasks.splits import Corpus
+from stablernn.tasks.splits import Task
 from stablernn.training.checkpoint import LAST
 from stablernn.training.counters import Counters
 from stablernn.training.loop import Trainer
@@ -94,7 +94,7 @@ def check_same_data(config: DictConfig, record: Record) -> None:
 def outcome(
     config: DictConfig,
     values: Mapping[str, Any],
-    corpus: Corpus,
+    task: Task,
     trainer: Trainer,
     constraint: Constraint,
     counters: Counters,
@@ -104,7 +104,7 @@ def outcome(
     """The record of a run that has come as far as it may, scored on test unless it has paused.
 
     Args:
-        config, corpus, trainer, constraint, counters, device: of the run.
+        config, task, trainer, constraint, counters, device: of the run.
         values: its ``identity`` when it began; its text may have changed on disk since.
         beside: runs that shared the device with it at most, itself included.
     """
@@ -118,17 +118,17 @@ def outcome(
         else:
             test = trainer.score_best("test")
             metrics["test"], blocks = test.as_dict(), test.as_blocks()
-            reached = (counters.best["perplexity"], test.perplexity)  # an infinite one is read back as null
+            reached = (counters.best["value"], test.value)  # an infinite one is read back as null
             if not all(value is not None and math.isfinite(value) for value in reached):
                 status = DIVERGED  # every update was finite, and yet it gives the text no probability
-    if corpus.source is not None and status != PAUSED:
+    if task.source is not None and status != PAUSED:
         # A recurrent model carries its state on, so it may use the whole past whatever its k in training.
         context = config.truncation.k if config.approximation.name == "feedforward" else None
-        test = corpus.splits["test"]
+        test = task.splits["test"]
         metrics["optimal"] = {
             "context": context,
-            "test": corpus.source.perplexity(test, context),
-            "test_by_context": corpus.source.perplexities(test, _OPTIMAL_CONTEXTS),
+            "test": task.source.perplexity(test, context),
+            "test_by_context": task.source.perplexities(test, _OPTIMAL_CONTEXTS),
         }
     certificate = summarise(trainer.model) if config.training.certify else _NOT_ASKED_FOR
     if (
@@ -142,13 +142,7 @@ def outcome(
         status=status,
         experiment=config.experiment_name,
         config=dict(values),
-        data={
-            "name": corpus.name,
-            "fingerprint": corpus.fingerprint,
-            "types": corpus.types,
-            "tokens": {name: len(split) for name, split in corpus.splits.items()},
-        }
-        | ({"text": corpus.text, "recognised": dict(corpus.recognised)} if corpus.text else {}),
+        data=task.description(),
         model={
             "parameters": trainer.model.size(),
             "norms": [constraint.norms(cell) for cell, _ in constrained_cells(trainer.model)],
@@ -156,7 +150,7 @@ def outcome(
         metrics=metrics,
         progress={
             "updates": counters.update,
-            "epochs": round(counters.update / len(trainer.windows), 4),
+            "epochs": round(counters.update / len(trainer.batches), 4),
             "best_update": counters.best_update,
         },
         speed={

@@ -48,11 +48,11 @@ class Progress:
         self._next = time.monotonic() + _SECONDS_BETWEEN_WRITES
         left = self._values["total"] - now.update
         measured = min(now.seconds, now.training_seconds) > _SECONDS_BEFORE_A_RATE_MEANS_ANYTHING
-        scores = (row["valid_perplexity"] for row in reversed(now.history) if "valid_perplexity" in row)
+        scores = (row["valid"] for row in reversed(now.history) if "valid" in row)
         self._values |= {
             "update": now.update,
-            "valid_perplexity": next(scores, None),
-            "best_perplexity": now.best["perplexity"] if now.best else None,
+            "valid": next(scores, None),
+            "best": now.best["value"] if now.best else None,
             "tokens_per_second": round(now.trained_tokens / now.training_seconds, 1) if measured else None,
             "seconds": round(now.seconds, 2),
             "seconds_left": round(now.seconds / now.update * left, 2) if measured else None,

@@ -13,7 +13,7 @@ from stablernn.config.validate import check
 from stablernn.models.dropout import own_generator
 from stablernn.models.precision import exclusive
 from stablernn.records.record import DATA_PATH_FILE, PAUSED, PAUSED_FILE, Record
-from stablernn.tasks.splits import Corpus
+from stablernn.tasks.splits import Task
 from stablernn.training.build import build_for, pick_device
 from stablernn.training.counters import Counters
 from stablernn.training.interrupt import Interruption
@@ -77,12 +77,12 @@ def _unfinished(
     values = identity(config)
     with exclusive:  # one thread encodes a text, and draws from PyTorch's generator
         # The first process encodes it, the others map it.
-        corpus: Corpus = processes.in_turn(make(config.dataset).load)
+        task: Task = processes.in_turn(make(config.dataset).load)
         if run_id(config) != name or digest(values) != name.rpartition("-")[2]:
             raise DataError(
                 f"{name}: its text was changed while it was read", "the same command starts a run on the new one"
             )
-        model, constraint = build_for(config, corpus)
+        model, constraint = build_for(config, task)
         if not processes.first:
             torch.manual_seed(config.seed + processes.rank * _SEEDS_APART)  # each draws masks of its own
         generator = own_generator(device)
@@ -111,18 +111,18 @@ def _unfinished(
             model,
             constraint,
             make(config.optimizer)(model.parameters()),
-            corpus,
+            task,
             config.approximation.window,
             options,
             folder,
-            f"{name} on {corpus.fingerprint}",
+            f"{name} on {task.fingerprint}",
             tracked,
             processes=processes,
             generator=generator,
         )
         bar = open_bar(describe(config), trainer.total_updates)
         try:
-            progress = Progress(folder, corpus.fingerprint, trainer.total_updates) if processes.first else None
+            progress = Progress(folder, task.fingerprint, trainer.total_updates) if processes.first else None
             with progress or nullcontext():
 
                 def on_update(now: Counters, loss: float) -> None:
@@ -133,7 +133,7 @@ def _unfinished(
                 trainer.on_update = on_update
                 counters = trainer.train(shared)
                 record = processes.by_first(
-                    lambda: outcome(config, values, corpus, trainer, constraint, counters, device, beside)
+                    lambda: outcome(config, values, task, trainer, constraint, counters, device, beside)
                 )
         except KeyboardInterrupt:
             log.info(f"{name}: interrupted at update {trainer.counters.update}; the same command resumes it")
@@ -162,7 +162,7 @@ def describe(config: DictConfig) -> str:
 
 def _note(now: Counters, loss: float) -> str:
     speed = now.trained_tokens / max(now.training_seconds, 1e-9)
-    best = f", valid {now.best['perplexity']:.1f}" if now.best else ""
+    best = f", valid {now.best['value']:.4g}" if now.best else ""
     return f"{speed:,.0f} tokens/s, loss {loss:.3f}{best}"
 
 
@@ -174,7 +174,7 @@ def _told(record: Record) -> str:
 
 def _summary(record: Record) -> dict[str, float]:
     return {
-        f"{split}_perplexity": record.metrics[split]["perplexity"]
+        f"{split}_{record.metric.name}": record.metrics[split]["value"]
         for split in ("valid", "test")
         if split in record.metrics
     }

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from stablernn.models.heads.softmax import unit
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.precision import float32_products, products_of_training
-from stablernn.models.recurrent import detach, join_streams, split_streams
+from stablernn.models.state import detach, join_streams, split_streams
 from stablernn.stability.constraints.base import Constraint, Unconstrained, project
+from stablernn.tasks.base import count_items
 from stablernn.training.processes import ALONE, Processes
 
 _CLIP_EPSILON = 1e-6  # that of torch.nn.utils.clip_grad_norm_
@@ -72,12 +73,16 @@ class Step:
 
     def __post_init__(self) -> None:
         self.parameters = list(self.model.parameters())
-        self.device = self.model.inputs.weight.device
+        self.device = self.model.device
         self.plain_sgd = is_plain_sgd(self.optimizer)
         if self.waits is None:
             self.waits = self.device.type == "cpu"
-        self.model.inputs.sparse = self.plain_sgd and self.waits
-        self.by_rows = self.plain_sgd and not self.waits and self.processes.size == 1
+        embedding = self.model.inputs
+        if isinstance(embedding, nn.Embedding):
+            embedding.sparse = self.plain_sgd and self.waits
+        self.by_rows = (
+            isinstance(embedding, nn.Embedding) and self.plain_sgd and not self.waits and self.processes.size == 1
+        )
         self.rows: list[tuple[Tensor, Tensor]] = []
         self.lr = torch.zeros((), dtype=torch.float64, device=self.device)
         self.number = 0  # updates so far; a run that is resumed sets it, as a constraint may count them
@@ -85,10 +90,14 @@ class Step:
         self.done = torch.zeros((), dtype=torch.int64, device=self.device)
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
 
-    def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
-        """One update on x and y, both (T, B), from a state; the state to go on with."""
+    def __call__(self, x: Tensor, y: Tensor, state: Any, mask: Tensor | None = None) -> Any:
+        """One update on x and y, both (T, B, ...), from a state; the state to go on with.
+
+        Args:
+            mask: (T, B), False where there is no target; None: there is one everywhere.
+        """
         self.set_lr()
-        after = self.descend(x, y, state)
+        after = self.descend(x, y, state, mask)
         self.project_if_due()
         return after
 
@@ -113,33 +122,36 @@ class Step:
     def set_lr(self) -> None:
         self.lr.fill_(self.optimizer.param_groups[0]["lr"])
 
-    def descend(self, x: Tensor, y: Tensor, state: Any) -> Any:
+    def descend(self, x: Tensor, y: Tensor, state: Any, mask: Tensor | None = None) -> Any:
         """All of the step but the projection; on a GPU no operation of it waits, so it can be captured in a graph."""
         for parameter in self.parameters:
             parameter.grad = None
         losses, after = [], []
         self.rows.clear()
         parts = self.accumulate
-        streams = zip(x.chunk(parts, 1), y.chunk(parts, 1), split_streams(state, parts), strict=True)
+        masks = [None] * parts if mask is None else mask.chunk(parts, 1)
+        streams = zip(x.chunk(parts, 1), y.chunk(parts, 1), split_streams(state, parts), masks, strict=True)
         with products_of_training(self.model.objective.precision, self.device):
-            for words, targets, before in streams:
-                nats, reached = self.loss(words, targets, before)
+            for words, targets, before, there in streams:
+                nats, reached = self.loss(words, targets, before, there)
                 nats.backward(unit(nats.device))
                 losses.append(nats.detach())
                 after.append(detach(reached))
         self.processes.sum_gradients(self.parameters)
         nats = self.processes.sum(torch.stack(losses).sum())
-        self.apply(nats, y.numel() * self.processes.size)
+        self.apply(nats, count_items(y, mask) * self.processes.size)
         return join_streams(after)
 
-    def loss(self, words: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def loss(self, words: Tensor, targets: Tensor, state: Any, mask: Tensor | None) -> tuple[Tensor, Any]:
         """``model.loss``; by rows, the embedding's gradient is left at the words that were read."""
         if not self.by_rows:
-            return self.model.loss(words, targets, state)
+            return self.model.loss(words, targets, state, mask)
         read = self.model.read(words, state)
-        embedded = self.model.inputs.weight.detach()[read].requires_grad_()
+        embedded = self.model.embedding.weight.detach()[read].requires_grad_()
         self.rows.append((read.flatten(), embedded))
         features, after = self.model.features(read, embedded, state)
+        if mask is not None:
+            features, targets = features[mask], targets[mask]
         return self.model.objective(features, targets), after
 
     @torch.no_grad()
@@ -152,7 +164,7 @@ class Step:
             return None
         ids = torch.cat([ids for ids, _ in self.rows])
         gradients = torch.cat([embedded.grad.flatten(0, 1) for _, embedded in self.rows if embedded.grad is not None])
-        weight = self.model.inputs.weight
+        weight = self.model.embedding.weight
         if weight.grad is not None:
             weight.grad.index_add_(0, ids, gradients)
             return None
@@ -192,7 +204,7 @@ class Step:
             )
             if rows is not None:
                 ids, gradient = rows
-                self.model.inputs.weight.index_add_(0, ids, (gradient * -rate).masked_fill_(~self.finite, 0.0))
+                self.model.embedding.weight.index_add_(0, ids, (gradient * -rate).masked_fill_(~self.finite, 0.0))
         elif not self.finite:
             return
         elif self.plain_sgd:

@@ -13,7 +13,8 @@ from stablernn.config.instantiate import make
 from stablernn.config.targets import find_target
 from stablernn.models.language_model import SequenceModel
 from stablernn.records.record import DATA_PATH_FILE, RECORD_FILE, Record, read_run
-from stablernn.tasks.splits import Corpus, Split
+from stablernn.tasks.base import Interface
+from stablernn.tasks.splits import Corpus, Split, Task
 from stablernn.training import checkpoint
 from stablernn.training.build import build
 from stablernn.training.untrusted import RUN, checked
@@ -57,12 +58,12 @@ class Trained:
         return config
 
     @cached_property
-    def _read(self) -> tuple[DictConfig, Corpus]:
+    def _read(self) -> tuple[DictConfig, Task]:
         """The data set that holds the run's data, and these."""
         expected, problems = self.record.data["fingerprint"], []
         for dataset in self._datasets():
             try:
-                corpus: Corpus = make(dataset).load()
+                corpus: Task = make(dataset).load()
             except DataError as error:
                 problems.append(error.reason)
                 continue
@@ -92,7 +93,7 @@ class Trained:
         return [OmegaConf.merge(dataset, {"path": path}) for path in paths]  # type: ignore[misc]
 
     @property
-    def corpus(self) -> Corpus:
+    def corpus(self) -> Task:
         """Raises RecordError if the data that it was trained on are not here."""
         return self._read[1]
 
@@ -116,13 +117,14 @@ class Trained:
             RecordError: its weights are not here.
             CheckpointError: they are damaged, or those of another run or of another update.
         """
-        model, _ = build(self.config, self.record.data["types"])
+        model, _ = build(self.config, Interface.of_record(self.record.data))
         if stage != "initial":
             path = self._weights(stage)
             saved, values = checkpoint.load(path)
             self._check_own(path, stage, values)
             checkpoint.load_model(model, saved)
         elif model.objective.needs_frequencies:
+            assert isinstance(self.corpus, Corpus)
             model.objective.arrange(torch.from_numpy(self.corpus.frequencies()))
         return model.eval()
 
@@ -156,7 +158,7 @@ class Trained:
         return path
 
 
-def whole_split(dataset: DictConfig, corpus: Corpus, name: str) -> Split:
+def whole_split(dataset: DictConfig, corpus: Task, name: str) -> Split:
     """All of a split of a data set, of which ``corpus`` may be cut short."""
     if corpus.source is not None:
         return corpus.splits[name]  # a law has no whole text

@@ -10,9 +10,9 @@ from torch.optim import Optimizer
 
 from stablernn.config.targets import find_target
 from stablernn.config.validate import check_targets
+from stablernn.models.backbone import Backbone
 from stablernn.models.cells.base import Cell
 from stablernn.models.heads.base import Head
-from stablernn.models.recurrent import Backbone
 from stablernn.stability.constraints.base import Constraint
 from stablernn.tasks.splits import DataSet
 from stablernn.utils.errors import ConfigurationError

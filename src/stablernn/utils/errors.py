@@ -27,6 +27,10 @@ class MissingDataError(DataError):
     """A data set is not here, or not all of it."""
 
 
+class NotApplicableError(StableRNNError):
+    """The model is of a kind that this says nothing about."""
+
+
 class CheckpointError(StableRNNError):
     """A checkpoint cannot be read, or belongs to another run."""
 

@@ -10,6 +10,7 @@ from stablernn.models.feed_forward import FeedForward
 from stablernn.models.language_model import SequenceModel
 from stablernn.records import schemas
 from stablernn.records.record import Record
+from stablernn.tasks.base import Interface
 from stablernn.training import checkpoint
 from stablernn.training.build import build
 from stablernn.training.untrusted import MODEL, check_size, checked
@@ -73,7 +74,7 @@ def load_converted(folder: Path | str, device: torch.device | str = "cpu") -> Se
         check_size("types", types)
         config.device, config.precision = str(device), "float32"
         with torch.random.fork_rng(devices=[]):
-            model, _ = build(config, types)
+            model, _ = build(config, Interface.of_words(types))
         tensors, _ = checkpoint.load(folder / WEIGHTS)
         checkpoint.load_model(model, tensors)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, *_OURS) as error:

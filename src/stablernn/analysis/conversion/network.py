@@ -34,8 +34,8 @@ class Unrolled(nn.Module):
         super().__init__()
         if k < 1:
             raise ConfigurationError(f"k={k}: a feed-forward model needs at least 1 word of context")
-        self.inputs = model.inputs
-        self.cells = nn.ModuleList(model.backbone.cells)
+        self.inputs = model.embedding
+        self.cells = nn.ModuleList(model.cells)
         self.objective = model.objective
         self.k = k
 

@@ -71,7 +71,7 @@ def best_speed(
         the largest of the interquartile ranges of the rounds, by the median.
     """
     before = torch.get_num_threads()
-    counts = [before] if model.inputs.weight.device.type == "cuda" else sorted({1, before})
+    counts = [before] if model.device.type == "cuda" else sorted({1, before})
     measured = {}
     try:
         for count in counts:
@@ -112,13 +112,13 @@ def scoring_speed(
         ``tokens_per_second`` by name, medians of the rounds; ``scatter`` by name, their interquartile range by the
         median; ``rounds``, ``tokens`` a round, ``piece``.
     """
-    recurrent = SequenceModel(model.inputs, Recurrent(list(model.backbone.cells)), model.objective).eval()
+    recurrent = SequenceModel(model.inputs, Recurrent(list(model.cells)), model.objective).eval()
     overlap = ours.backbone.k - 1  # type: ignore[operator]
     words = torch.from_numpy(split.first(_TIMED).inputs.astype(np.int64))[:, None]
     starts = range(0, len(words), _PIECE)
 
     def streamed(form: SequenceModel) -> Callable[[], None]:
-        here = words.to(form.inputs.weight.device)
+        here = words.to(form.device)
 
         def run() -> None:
             state = None
@@ -137,7 +137,7 @@ def scoring_speed(
 
     runs = {"recurrent": streamed(recurrent), "feedforward": streamed(ours)}
     runs |= {name: overlapping(program) for name, program in programs.items()}
-    device = model.inputs.weight.device
+    device = model.device
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}

@@ -72,7 +72,7 @@ def _certified(cell: Cell) -> bool:
 
 
 def _validation(cell: Cell) -> float:
-    return statistics.mean(run.metrics["valid"]["perplexity"] for run in cell.finished)
+    return statistics.mean(run.metrics["valid"]["value"] for run in cell.finished)
 
 
 def _diverged(cell: Cell) -> str:

@@ -57,8 +57,8 @@ def _over_seeds(cell: Cell) -> list[tuple[float, float, float, float]]:
     scored: dict[float, list[float]] = {}
     for run in cell.finished:
         for entry in run.history:
-            if entry.get("valid_perplexity") is not None:
-                scored.setdefault(entry["epoch"], []).append(entry["valid_perplexity"])
+            if entry.get("valid") is not None:
+                scored.setdefault(entry["epoch"], []).append(entry["valid"])
     return [
         (epoch, statistics.mean(values), min(values), max(values))
         for epoch, values in sorted(scored.items())

@@ -22,9 +22,7 @@ def truncation_curves(found: Found) -> Figure | None:
     drawing = Drawing()
     for model, constraint, colour, record, result in coloured(found):
         ks, runs = result["k"], (record.id,)
-        drawing.line(
-            model, Curve(f"{constraint}, last k words", colour), zip(ks, result["perplexity"], strict=True), runs
-        )
+        drawing.line(model, Curve(f"{constraint}, last k words", colour), zip(ks, result["value"], strict=True), runs)
         recurrent = Curve(f"{constraint}, recurrent", colour, (2, 3))
         drawing.line(model, recurrent, _level(result, ks[-1]), runs)
     for model, _, _, record, result in coloured(found):
@@ -74,7 +72,7 @@ def ngram_curves(found: Found) -> Figure | None:
     drawing = Drawing()
     for model, constraint, colour, record, result in coloured(found):
         reset, runs = reset_perplexities(result)[:_N_MAX], (record.id,)
-        ngram = result["perplexity"][: len(reset) - 1]
+        ngram = result["value"][: len(reset) - 1]
         last = max(len(reset), 2)
         drawing.line(model, Curve(f"{constraint}, reset every n words", colour), enumerate(reset, 1), runs)
         drawing.line(model, Curve(f"{constraint}, last n − 1 words", colour, (5, 3)), enumerate(ngram, 2), runs)
@@ -91,7 +89,7 @@ def ngram_curves(found: Found) -> Figure | None:
 
 def _level(result: dict[str, Any], end: int) -> list[tuple[float, float]]:
     """The recurrent model, which sees all words, from 1 to ``end``."""
-    return [(1, result["recurrent"]["perplexity"]), (end, result["recurrent"]["perplexity"])]
+    return [(1, result["recurrent"]["value"]), (end, result["recurrent"]["value"])]
 
 
 def _split(found: Found) -> str:

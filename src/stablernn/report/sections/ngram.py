@@ -25,7 +25,7 @@ def reset_perplexities(result: dict[str, Any]) -> list[float]:
     The curve must hold k = 1, 2, ... without a gap; so far as it does, n goes.
     """
     found, total = [], 0.0
-    for n, (k, perplexity) in enumerate(zip(result["k"], result["perplexity"], strict=True), 1):
+    for n, (k, perplexity) in enumerate(zip(result["k"], result["value"], strict=True), 1):
         if k != n:
             break
         total += math.log(perplexity)
@@ -40,8 +40,8 @@ def ngram_table(found: Found) -> Table:
     lines = []
     for names, (_, result) in zip(describe(found), found, strict=True):
         reset = reset_perplexities(result)
-        whole = f"{result['recurrent']['perplexity']:.1f}"
-        lines.append([*names, "n - 1 words", *(f"{result['perplexity'][n - 2]:.1f}" for n in shown), whole])
+        whole = f"{result['recurrent']['value']:.1f}"
+        lines.append([*names, "n - 1 words", *(f"{result['value'][n - 2]:.1f}" for n in shown), whole])
         lines.append([*names, "reset every n", *(f"{reset[n - 1]:.1f}" for n in shown), whole])
     notes = [
         f"perplexity of the same weights on {found[0][1]['options']['split']}; all: the recurrent model as trained",

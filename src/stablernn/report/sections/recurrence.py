@@ -20,7 +20,7 @@ def recurrence_table(found: Found) -> Table:
     lines = []
     for told, (_, result) in zip(describe(found), found, strict=True):
         scored = result["scored"]
-        trained, without = (scored[name]["perplexity"] for name in (_AS_TRAINED, _WHOLE))
+        trained, without = (scored[name]["value"] for name in (_AS_TRAINED, _WHOLE))
         lines.append(
             [
                 *told,
@@ -46,4 +46,4 @@ def recurrence_table(found: Found) -> Table:
 def _change(scored: dict[str, Any], name: str) -> str:
     if name not in scored:
         return "–"
-    return signed(relative(scored[_AS_TRAINED]["perplexity"], scored[name]["perplexity"]))
+    return signed(relative(scored[_AS_TRAINED]["value"], scored[name]["value"]))

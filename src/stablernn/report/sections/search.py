@@ -37,7 +37,7 @@ def load_trials(folder: Path) -> list[Record]:
 
 def perplexity(record: Record) -> float:
     """The best on the validation split; infinite where there is none."""
-    value = record.metrics.get("valid", {}).get("perplexity")
+    value = record.metrics.get("valid", {}).get("value")
     return math.inf if value is None else value
 
 

@@ -26,7 +26,7 @@ def truncation_table(found: Found) -> Table:
             lines.append(
                 [
                     str(k),
-                    f"{result['perplexity'][at]:.2f}",
+                    f"{result['value'][at]:.2f}",
                     *([f"{optimal[at]:.2f}"] if optimal else []),
                     f"{result['log_perplexity'][at]:+.5f}",
                     *(short(result["state"][name][at]) for name in ("mean", "p99", "largest")),
@@ -34,7 +34,7 @@ def truncation_table(found: Found) -> Table:
                     short(certified["nats"][at]) if certified["nats"] else "–",
                 ]
             )
-    line = ["all", f"{result['recurrent']['perplexity']:.2f}"]
+    line = ["all", f"{result['recurrent']['value']:.2f}"]
     line += [f"{result['optimal_whole_past']:.2f}"] if optimal else []
     lines.append(line + ["–"] * (len(heads) - len(line)))
     notes = [
@@ -58,8 +58,8 @@ def truncation_summary(found: Found) -> Table:
     heads += [f"k({EPSILON:g})", "proven"]
     lines = []
     for names, (_, result) in zip(describe(found), found, strict=True):
-        values = dict(zip(result["k"], result["perplexity"], strict=True))
-        line = [*names, f"{result['recurrent']['perplexity']:.1f}"]
+        values = dict(zip(result["k"], result["value"], strict=True))
+        line = [*names, f"{result['recurrent']['value']:.1f}"]
         line += [f"{values[k]:.1f}" for k in shown]
         line += [_or_more(k, result) for k in (measured_context(result), certified_context(result))]
         lines.append(line)

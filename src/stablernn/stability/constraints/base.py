@@ -84,9 +84,16 @@ class Unconstrained(Constraint):
 
 
 def constrained_cells(model: SequenceModel) -> Iterable[tuple[Cell, Tensor | None]]:
-    """Each cell of the model with the table of its possible inputs (None above the first layer)."""
-    for layer, cell in enumerate(model.backbone.cells):
-        yield cell, model.inputs.weight if layer == 0 else None
+    """Each cell of the model with the table of its possible inputs.
+
+    None above the first layer, and where the model reads frames with entries in [-1, 1]: |x| <= 1 is all that a
+    constraint takes for granted.
+
+    Raises:
+        NotApplicableError: the model has no cells.
+    """
+    for layer, cell in enumerate(model.cells):
+        yield cell, model.inputs.weight if layer == 0 and isinstance(model.inputs, nn.Embedding) else None
 
 
 @torch.no_grad()  # a constraint may write in place without a word about gradients

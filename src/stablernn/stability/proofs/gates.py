@@ -27,6 +27,16 @@ _LEAST_RATIO = 1e-200  # of smaller numbers no ratio is taken, as float64 has fe
 _ENTRIES_A_CHUNK = 2**23  # numbers in the pre-activations of as many words as are looked at together
 
 
+class Box(NamedTuple):
+    """All vectors with entries in [low, high]."""
+
+    low: float
+    high: float
+
+
+Seen = Tensor | Box | None  # all inputs of a cell: a finite set (V, E), a box, or a hidden state's |x_j| <= 1
+
+
 class Reach(NamedTuple):
     """Least and greatest value of each row of U x + b over the inputs: (G,) each."""
 
@@ -34,12 +44,12 @@ class Reach(NamedTuple):
     high: Tensor
 
 
-def input_reach(cell: Cell, inputs: Tensor | None, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Reach:
+def input_reach(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Reach:
     """The range of U x + b, attained.
 
     Args:
         cell: whose U (G, E) and b (G,).
-        inputs: all x that it can see, (V, E); None: every x with |x_j| <= 1 (a hidden state).
+        inputs: all x that it can see, (V, E) or a box; None: every x with |x_j| <= 1 (a hidden state).
         dropout: rate p of the dropout between inputs and cell. Its masks remove entries and multiply the
             others by 1 / (1 - p); the worst mask of a row keeps the entries that push it one way.
         dtype: of the computation.
@@ -47,8 +57,13 @@ def input_reach(cell: Cell, inputs: Tensor | None, dropout: float = 0.0, dtype: 
     weight = cell.weight_ih.detach().to(dtype)
     bias = cell.bias_ih.detach().to(dtype) + cell.bias_hh.detach().to(dtype)
     if inputs is None:
-        span = weight.abs().sum(1) / (1 - dropout)
-        return Reach(bias - span, bias + span)
+        inputs = Box(-1.0, 1.0)
+    if isinstance(inputs, Box):
+        low, high = inputs.low / (1 - dropout), inputs.high / (1 - dropout)
+        if dropout:  # a mask may set any entry to zero
+            low, high = min(low, 0.0), max(high, 0.0)
+        above, below = weight.clamp_min(0).sum(1), weight.clamp_max(0).sum(1)
+        return Reach(bias + low * above + high * below, bias + high * above + low * below)
     low = weight.new_full((len(weight),), float("inf"))
     high = -low
     for chunk in word_chunks(cell, inputs):
@@ -58,9 +73,12 @@ def input_reach(cell: Cell, inputs: Tensor | None, dropout: float = 0.0, dtype: 
     return Reach(low + bias, high + bias)
 
 
-def term_sizes(cell: Cell, inputs: Tensor | None, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Tensor:
+def term_sizes(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Tensor:
     """A bound of the sum of the absolute terms of each row of U x + b, (G,)."""
-    largest = 1.0 if inputs is None else inputs.detach().to(dtype).abs().max()
+    if isinstance(inputs, Tensor):
+        largest = float(inputs.detach().to(dtype).abs().max())
+    else:
+        largest = max(map(abs, inputs)) if inputs else 1.0
     bias = cell.bias_ih.detach().to(dtype).abs() + cell.bias_hh.detach().to(dtype).abs()
     return cell.weight_ih.detach().to(dtype).abs().sum(1) * largest / (1 - dropout) + bias
 

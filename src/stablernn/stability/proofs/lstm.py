@@ -15,7 +15,7 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.state import LSTMState
 from stablernn.stability.constraints.base import spectral_norm
 from stablernn.stability.constraints.small_gain import loop_weights
-from stablernn.stability.proofs.gates import GateBounds, coupled, gate_bounds, input_reach, is_coupled, term_sizes
+from stablernn.stability.proofs.gates import GateBounds, Seen, coupled, gate_bounds, input_reach, is_coupled, term_sizes
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
 from stablernn.stability.proofs.rates import (
     LEAST_MARGIN,
@@ -36,10 +36,11 @@ _NEVER_FORGETS = f"a forget gate reaches 1 to within {LEAST_MARGIN:g}: its unit 
 _FALLS = (1e2, 1e3, 1e4, 1e5, 1e7, 1e10, 1e15)
 
 
-def prove_lstm(cell: LSTMCell, inputs: Tensor | None, dropout: float) -> CellProofs:
+def prove_lstm(cell: LSTMCell, inputs: Seen, dropout: float) -> CellProofs:
     """See ``prove``."""
     reach = widened(input_reach(cell, inputs, dropout), term_sizes(cell, inputs, dropout))
-    bounds = gate_bounds(cell, reach, rounds=_ROUNDS, words=inputs, dropout=dropout)
+    words = inputs if isinstance(inputs, Tensor) else None
+    bounds = gate_bounds(cell, reach, rounds=_ROUNDS, words=words, dropout=dropout)
     bounds = GateBounds(*(bound * (1 + OUTWARD) for bound in bounds))
     by_rows = GateBounds(*(bound * (1 + OUTWARD) for bound in coupled(bounds))) if is_coupled(cell) else bounds
     bounds = bounds._replace(c=by_rows.c, h=by_rows.h)

@@ -4,14 +4,13 @@ import math
 from functools import singledispatch
 
 import torch
-from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import RNNState
 from stablernn.stability.constraints.base import spectral_norm
 from stablernn.stability.constraints.spectral import balance
-from stablernn.stability.proofs.gates import input_reach, tanh_slope, term_sizes
+from stablernn.stability.proofs.gates import Seen, input_reach, tanh_slope, term_sizes
 from stablernn.stability.proofs.lstm import prove_lstm
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
 from stablernn.stability.proofs.rates import least_rate, perron, rates, spectral_radius
@@ -20,12 +19,12 @@ _ROUNDS = 4
 
 
 @singledispatch
-def prove(cell: Cell, inputs: Tensor | None, dropout: float) -> CellProofs:
+def prove(cell: Cell, inputs: Seen, dropout: float) -> CellProofs:
     """Try to prove that a cell is contractive.
 
     Args:
         cell: to be examined.
-        inputs: all inputs that it can see, (V, E); None: any hidden state.
+        inputs: all inputs that it can see, (V, E) or a box; None: any hidden state.
         dropout: rate of the dropout on its inputs; 0 at inference.
     """
     name = type(cell).__name__
@@ -36,7 +35,7 @@ prove.register(prove_lstm)
 
 
 @prove.register
-def _(cell: RNNCell, inputs: Tensor | None, dropout: float) -> CellProofs:
+def _(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
     """h' = tanh(W h + U x + b): |δh'| <= diag(s) |W δh|, s_j the steepest slope that unit j can reach (at most 1)."""
     weight = cell.weight_hh.detach().double()
     reach = widened(input_reach(cell, inputs, dropout), term_sizes(cell, inputs, dropout))

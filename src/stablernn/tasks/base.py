@@ -1,0 +1,114 @@
+"""What a task is to the rest: what a model reads and predicts, in which batches.
+
+Axes: T time, B batch. An *item* is what is predicted and counted: a word, a character, a frame, a tag.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+from stablernn.utils.errors import ConfigurationError
+
+
+class Batch(NamedTuple):
+    """What one update, or one step of scoring, is made of.
+
+    Attributes:
+        x: inputs, ids (T, B) or frames (T, B, E).
+        y: targets, ids (T, B) or frames (T, B, outputs).
+        reset: whether every stream begins here, from the initial state.
+        mask: (T, B), True where there is an item; None: everywhere.
+    """
+
+    x: Tensor
+    y: Tensor
+    reset: bool = False
+    mask: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """Items to be predicted."""
+        return count_items(self.y, self.mask)
+
+
+def count_items(y: Tensor, mask: Tensor | None) -> int:
+    """Items among targets (T, B, ...)."""
+    return y.shape[0] * y.shape[1] if mask is None else int(mask.sum())
+
+
+class Batches(Protocol):
+    """The batches of a split, pass after pass.
+
+    Attributes:
+        items: of a batch, on average.
+    """
+
+    items: int
+
+    def __len__(self) -> int:
+        """Batches in one pass."""
+        ...
+
+    def batch(self, update: int) -> Batch:
+        """The batch of an update, counted from 0 over all passes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model may see, for its input layer and for certificates.
+
+    Attributes:
+        kind: ``finite``, ids that are embedded; ``box``, vectors with entries in [low, high].
+        size: number of ids, or of entries.
+    """
+
+    kind: str
+    size: int
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("finite", "box"):
+            raise ConfigurationError(f"inputs of the kind {self.kind!r:.40} are unknown: finite or box")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model predicts at every position.
+
+    Attributes:
+        kind: ``categorical``, one of ``size`` ids; ``bernoulli``, ``size`` switches, each on or off.
+    """
+
+    kind: str
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("categorical", "bernoulli"):
+            raise ConfigurationError(f"outputs of the kind {self.kind!r:.40} are unknown: categorical or bernoulli")
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a model has to fit, and all that is needed to build one."""
+
+    inputs: Inputs
+    outputs: Outputs
+
+    @classmethod
+    def of_words(cls, types: int) -> "Interface":
+        """Of a language model: V ids in, V ids out."""
+        return cls(Inputs("finite", types), Outputs("categorical", types))
+
+    @classmethod
+    def of_record(cls, data: Mapping[str, Any]) -> "Interface":
+        """From what a record says of its data; language models say ``types`` alone."""
+        if "interface" not in data:
+            return cls.of_words(data["types"])
+        return cls(Inputs(**data["interface"]["inputs"]), Outputs(**data["interface"]["outputs"]))
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

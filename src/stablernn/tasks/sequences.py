@@ -1,0 +1,133 @@
+"""Tasks of many sequences of their own length, each from the zero state: music, sentences."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stablernn.tasks.base import Batch, Interface
+from stablernn.tasks.splits import SPLITS
+from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.metrics import Metric
+
+_SEED = 1805  # of the order of the sequences, which no run's seed changes: its updates can be compared
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """N sequences: inputs and targets of T_n positions each, ids (T_n,) or frames (T_n, E)."""
+
+    inputs: tuple[np.ndarray, ...]
+    targets: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        """Items, of all sequences together."""
+        return sum(map(len, self.targets))
+
+    @property
+    def longest(self) -> int:
+        return max(map(len, self.targets))
+
+    def first(self, items: int | None) -> "Sequences":
+        """As many whole sequences from the beginning as hold ``items`` (all for None)."""
+        if items is None:
+            return self
+        ends = np.cumsum([len(target) for target in self.targets])
+        number = 1 + int(np.searchsorted(ends, items))
+        return Sequences(self.inputs[:number], self.targets[:number])
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Each sequence alone, as it is scored."""
+        for x, y in zip(self.inputs, self.targets, strict=True):
+            yield Batch(_tensor(x)[:, None], _tensor(y)[:, None], reset=True)
+
+
+class SequenceBatches:
+    """Whole sequences in batches, padded at their ends; every pass in another order, which depends on nothing else.
+
+    Args:
+        split: of N sequences.
+        batch: sequences an update; the last batch of a pass may have fewer.
+        device: where the batches are wanted.
+    """
+
+    def __init__(self, split: Sequences, batch: int, device: torch.device | str = "cpu") -> None:
+        self.split = split
+        self.size = batch
+        self.device = device
+        self.items = max(1, len(split) // len(self))
+
+    def __len__(self) -> int:
+        return -(-len(self.split.targets) // self.size)
+
+    def batch(self, update: int) -> Batch:
+        epoch, number = divmod(update, len(self))
+        order = np.random.default_rng([_SEED, epoch]).permutation(len(self.split.targets))
+        chosen = order[number * self.size : (number + 1) * self.size]
+        x, y = ([_tensor(side[n]) for n in chosen] for side in (self.split.inputs, self.split.targets))
+        lengths = torch.tensor([len(sequence) for sequence in y])
+        mask = torch.arange(int(lengths.max()))[:, None] < lengths
+        padded = (torch.nn.utils.rnn.pad_sequence(side) for side in (x, y))
+        return Batch(*(side.to(self.device) for side in padded), reset=True, mask=mask.to(self.device))
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    tensor = torch.from_numpy(values)
+    return tensor.float() if tensor.dim() > 1 else tensor.long()
+
+
+@dataclass(frozen=True)
+class SequenceTask:
+    """Train, valid and test of one data set of sequences. ``text`` is the fingerprint of all that was read."""
+
+    name: str
+    interface: Interface
+    metric: Metric
+    splits: Mapping[str, Sequences]
+    text: str | None = None
+    recognised: Mapping[str, str] = field(default_factory=dict)
+    source: None = None
+    fixed_shapes: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (first 16 digits) of the sequences that a run really sees."""
+        return fingerprint(self.splits)
+
+    def batches(
+        self, split: str, batch: int, window: int, device: torch.device | str = "cpu", share: tuple[int, int] = (0, 1)
+    ) -> SequenceBatches:
+        """Raises ConfigurationError where whole sequences would not fit into the window, or are to be shared."""
+        if share != (0, 1):
+            raise ConfigurationError(f"dataset={self.name} trains in one process: start it without torchrun")
+        longest = self.splits[split].longest
+        if window < longest:
+            raise ConfigurationError(
+                f"dataset={self.name} trains on whole sequences, and the longest has {longest} positions: choose "
+                f"truncation.k={longest} or more, or approximation=feedforward"
+            )
+        return SequenceBatches(self.splits[split], batch, device)
+
+    def description(self) -> dict[str, Any]:
+        """What a record says of the data."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "metric": self.metric.name,
+            "interface": self.interface.as_dict(),
+            "tokens": {name: len(split) for name, split in self.splits.items()},
+            "sequences": {name: len(split.targets) for name, split in self.splits.items()},
+        }
+
+
+def fingerprint(splits: Mapping[str, Sequences]) -> str:
+    digest = hashlib.sha256()
+    for name in SPLITS:
+        for values in (*splits[name].inputs, *splits[name].targets):
+            digest.update(f"{name}:{values.shape}:".encode())
+            digest.update(np.ascontiguousarray(values, dtype="<i4").data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""Scores: a summed negative log-probability, and the value that tables show for it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a summed negative log-probability (nats) of a number of items becomes the value that tables show.
+
+    Attributes:
+        name: in records, dashboards and tables.
+        unit: of the value; empty for a perplexity, which has none.
+        item: what is counted.
+        of_mean: the value for a mean in nats an item; smaller is better.
+        scale: of the mean in nats an item to the scale on which runs are compared (nats or bits an item).
+    """
+
+    name: str
+    unit: str
+    item: str
+    of_mean: Callable[[float], float]
+    scale: float = 1.0
+
+    def value(self, total: float, count: int) -> float:
+        """Infinite where it overflows, NaN for no items."""
+        if not count:
+            return math.nan
+        try:
+            return self.of_mean(total / count)
+        except OverflowError:
+            return math.inf
+
+
+PERPLEXITY = Metric("perplexity", "", "token", math.exp)
+NATS_A_FRAME = Metric("NLL", "nats a frame", "frame", lambda mean: mean)
+BITS_A_CHARACTER = Metric("bits", "bits a character", "character", lambda mean: mean / math.log(2), 1 / math.log(2))
+METRICS = {metric.name: metric for metric in (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER)}
+
+
+@dataclass(frozen=True)
+class Score:
+    """Summed negative log-probability of the items of a split.
+
+    Attributes:
+        total: in nats.
+        count: items.
+        metric: makes a value of the two.
+        totals, counts: the same of each part of the split, one after the other; empty where nobody kept them.
+    """
+
+    total: float
+    count: int
+    metric: Metric = PERPLEXITY
+    totals: tuple[float, ...] = field(default=(), repr=False)
+    counts: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def value(self) -> float:
+        return self.metric.value(self.total, self.count)
+
+    def as_dict(self) -> dict[str, float]:
+        """What a record's metrics hold: the sums of the parts have a file of their own."""
+        return {"total": self.total, "count": self.count, "value": self.value}
+
+    def as_blocks(self) -> dict[str, Any]:
+        """What a record keeps of the parts."""
+        return {"counts": list(self.counts), "totals": list(self.totals)}
