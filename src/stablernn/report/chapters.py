@@ -26,6 +26,7 @@ from stablernn.report.sections.recurrence import recurrence_table
 from stablernn.report.sections.search import search_table, winners_table
 from stablernn.report.sections.sequences import curve_table, memory_table, sequence_table
 from stablernn.report.sections.sweep import sweep_table
+from stablernn.report.sections.tasks import tasks_table
 from stablernn.report.sections.truncation import truncation_summary
 from stablernn.report.sections.weight_distance import weight_distance_table
 from stablernn.report.tables import Table
@@ -78,7 +79,16 @@ def chapters(evidence: Evidence) -> list[Chapter]:
     swept = [_of_section(part, [sweep_curves(part)], sweep_table(part)) for part in evidence.swept]
     searched = [_of_section(part, [], search_table(part)) for part in evidence.searched]
     winners = [_of_section(part, [], winners_table(part)) for part in evidence.winners]
+    tasks = [Block("All tasks", [], [tasks_table(evidence.tasks)])] if evidence.tasks else []
     made = [
+        Chapter(
+            "tasks",
+            "The study’s tasks",
+            "tasks",
+            tasks,
+            "Every task with every model, and what each constraint costs by the rule of decision.",
+            ("C1",),
+        ),
         Chapter(
             "perplexity",
             "Perplexity, unstable and stable",

@@ -128,19 +128,31 @@ def _over_words(pairs: Sequence[tuple[Record, Record]], change: Change) -> tuple
         return None, "not every record keeps the sums over blocks of test words"
     (counts,) = shapes
     length, tokens, count = counts[0], sum(counts), len(counts)
-    if count < FEWEST_BLOCKS:
+    found = stretches_of(count)
+    if found is None:
         return None, f"{counted(count, 'block')} of {length:,} test words {'is' if count == 1 else 'are'} too few"
-    stretch = min(_STRETCH, count // FEWEST_BLOCKS)
-    drawn = _drawn(count, stretch)
+    drawn, stretches = found
+    stretch = round(count / stretches)
     words = drawn @ np.array(counts)
     nats = np.array([blocks["totals"] for blocks in kept])
     perplexities = np.exp(drawn @ nats.T / words[:, None])
     means = change(perplexities[:, ::2], perplexities[:, 1::2]).mean(1)
     # Drawing n of n stretches spreads like n - 1 of them; a whole number of them is not quite as long as the text.
-    stretches = count / stretch
     error = means.std(ddof=1) * math.sqrt(drawn[0].sum() / count * stretches / (stretches - 1))
     told = f"stretches of {stretch * length:,} of {tokens:,} test words"
     return student(int(stretches) - 1) * float(error), told
+
+
+def stretches_of(count: int, alike: bool = True) -> tuple[np.ndarray, float] | None:
+    """How often each of so many parts is in each resample, (R, count), and how many stretches the parts make.
+
+    None for too few. Parts of a text are drawn in stretches; those that are not ``alike`` in length are sequences of
+    their own, which are drawn one by one.
+    """
+    if count < FEWEST_BLOCKS:
+        return None
+    stretch = min(_STRETCH, count // FEWEST_BLOCKS) if alike else 1
+    return _drawn(count, stretch), count / stretch
 
 
 @cache

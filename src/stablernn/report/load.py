@@ -16,7 +16,7 @@ from stablernn.utils.errors import DamagedFileError, RecordError
 from stablernn.utils.files import read_json
 from stablernn.utils.names import is_name
 
-STUDIES = ("perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance")
+STUDIES = ("tasks", "perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance")
 Found = Sequence[tuple[Record, dict[str, Any]]]  # runs that an analysis was made of, with its result
 PROFILES = ("paper", "lease", "cpu", "quick", "smoke")
 
@@ -132,7 +132,7 @@ class Section:
         text = f"{title}{f' with {head} softmax' if head else ''}, profile `{self.profile}`"
         if self._cut:
             told = ", ".join(f"{count:,} {split}" for split, count in self._cut.items())
-            text += f" (only the first {told} tokens)"
+            text += f" (only the first {told} {self.records[0].metric.item}s)"
         if self.ambiguous:
             text += f", fingerprint {self.fingerprint[:8]}"
         return text
@@ -142,7 +142,8 @@ class Section:
         """The splits that are not whole, with their length."""
         limits = self._limits
         tokens = self.records[0].data["tokens"].items()
-        stored = "file_names" in self.records[0].config["dataset"]  # for a corpus that is made they are its lengths
+        # For a corpus that is made they are its lengths.
+        stored = {"file_names", "file_name"} & self.records[0].config["dataset"].keys()
         return {name: count for name, count in tokens if limits.get(name) is not None and stored}
 
     @property
@@ -203,7 +204,8 @@ class Section:
 
 
 TITLES = {name: published.title for name, published in PUBLISHED.items()} | {
-    "embedded": "embedded corpus (hidden Markov model)"
+    "embedded": "embedded corpus (hidden Markov model)",
+    "jsb": "JSB chorales",
 }
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from stablernn.report.chapters import Chapter, chapters, linear_chapter
 from stablernn.report.drawing import PAGE, export, page
-from stablernn.report.evidence import gather
+from stablernn.report.evidence import gather, texts_of
 from stablernn.report.formats import comma_separated, markdown
 from stablernn.report.latex import latex
 from stablernn.report.load import Found, Section, load_analyses, load_records, sections
@@ -22,6 +22,7 @@ from stablernn.report.sections.perplexity import abridged, introduction, leading
 from stablernn.report.sections.price import price_table
 from stablernn.report.sections.search import winners_table
 from stablernn.report.sections.sweep import sweep_table
+from stablernn.report.sections.tasks import tasks_table
 from stablernn.report.sections.truncation import truncation_summary
 from stablernn.report.sections.weight_distance import weight_distance_table
 from stablernn.report.tables import Table
@@ -56,7 +57,7 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         MissingPackageError: what draws is not installed; the tables are written.
     """
     evidence = gather(source, results)
-    if not evidence.parts and not evidence.linear:
+    if not (evidence.parts or evidence.tasks or evidence.linear):
         raise RecordError(
             f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )
@@ -134,8 +135,10 @@ def around_table(readme: Path) -> tuple[str, str]:
 
 def print_report(source: Path, study: str = "perplexity") -> None:
     """The tables of a study's records below ``source`` in the terminal."""
-    own = {part.text: part for part in sections(load_records(source, study))}
-    for part in sections(load_records(source)):
+    own = {part.text: part for part in sections(texts_of(load_records(source, study)))}
+    if tasks := gather(source, source).tasks:
+        console.print(rich_table(tasks_table(tasks)))
+    for part in sections(texts_of(load_records(source))):
         whole = own.get(part.text)
         if study in _DIAGNOSTICS:
             make, name = _DIAGNOSTICS[study]

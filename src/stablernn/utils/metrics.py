@@ -12,17 +12,23 @@ class Metric:
 
     Attributes:
         name: in records, dashboards and tables.
-        unit: of the value; empty for a perplexity, which has none.
+        title: with the unit of the value.
         item: what is counted.
         of_mean: the value for a mean in nats an item; smaller is better.
-        scale: of the mean in nats an item to the scale on which runs are compared (nats or bits an item).
+        margin: the largest loss that counts as none, on the task's natural scale.
+        scale: of a mean in nats an item to that scale.
+        scale_unit: of it.
+        places: decimals to show the value with.
     """
 
     name: str
-    unit: str
+    title: str
     item: str
     of_mean: Callable[[float], float]
+    margin: float
     scale: float = 1.0
+    scale_unit: str = "nats"
+    places: int = 2
 
     def value(self, total: float, count: int) -> float:
         """Infinite where it overflows, NaN for no items."""
@@ -34,9 +40,10 @@ class Metric:
             return math.inf
 
 
-PERPLEXITY = Metric("perplexity", "", "token", math.exp)
-NATS_A_FRAME = Metric("NLL", "nats a frame", "frame", lambda mean: mean)
-BITS_A_CHARACTER = Metric("bits", "bits a character", "character", lambda mean: mean / math.log(2), 1 / math.log(2))
+PERPLEXITY = Metric("perplexity", "perplexity (margin in nats a token)", "token", math.exp, 0.02, places=1)
+NATS_A_FRAME = Metric("NLL", "NLL in nats a frame", "frame", lambda mean: mean, 0.1)
+_BITS = 1 / math.log(2)
+BITS_A_CHARACTER = Metric("bits", "bits a character", "character", lambda mean: mean * _BITS, 0.02, _BITS, "bits", 3)
 METRICS = {metric.name: metric for metric in (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER)}
 
 

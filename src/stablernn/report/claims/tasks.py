@@ -1,0 +1,49 @@
+"""C1 on tasks that are trained to the end: is there a loss beyond the task's margin?"""
+
+from stablernn.report.evidence import Evidence
+from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge
+from stablernn.report.load import Section, setting
+from stablernn.report.sections.tasks import TaskCell, bar_of, task_cells, told
+
+_OUTCOMES = {
+    "gain": Outcome.HOLDS,
+    "no loss": Outcome.HOLDS,
+    "loss": Outcome.FAILS,
+    "undecided": Outcome.UNDECIDED,
+}
+
+
+def stable_on_tasks(evidence: Evidence) -> list[Judgement]:
+    """A judgement a task: the study's stable models against the unstable ones, recurrent."""
+    return [found for section in evidence.tasks if (found := _judged(section))]
+
+
+def _judged(section: Section) -> Judgement | None:
+    cells = [
+        cell
+        for cell in task_cells(section)
+        if setting(cell.runs[0], "approximation.name") == "recurrent"
+        and setting(cell.runs[0], "stability.name") == "stable"
+    ]
+    if not cells:
+        return None
+    metric, bar = section.records[0].metric, bar_of(section)
+    control = (
+        f"; every model beats the control ({bar[0]}: {bar[1]:g})" if bar and not any(c.untrained for c in cells) else ""
+    )
+    return judge(
+        section,
+        [_part(cell) for cell in cells],
+        f"test {metric.title} of the stable models minus that of the unstable ones, margin {metric.margin:g}{control}",
+        "Welch’s interval over seeds, one-sided at 95 %, with the variance of a bootstrap over the test data added",
+    )
+
+
+def _part(cell: TaskCell) -> Part:
+    runs = ids([*cell.base, *cell.runs])
+    if cell.untrained:
+        return Part(Outcome.UNTRAINED, f"{told(cell)}: {cell.verdict}", runs)
+    found = cell.comparison
+    if found is None:
+        return Part(Outcome.UNDECIDED, f"{told(cell)}: undecided, too few seeds", runs)
+    return Part(_OUTCOMES[found.verdict], f"{told(cell)}: {found.words}", runs)

@@ -1,0 +1,124 @@
+"""The rule of decision: is a model as good as another, by a margin that was fixed before the runs?
+
+The difference of the means over seeds has Welch's interval, as seeds are no pairs: their effects do not correlate. Its
+variance is added to that of a bootstrap over the test data, in which both models get the same stretches. *No loss*: the
+upper end of the one-sided 95 % interval lies below the task's margin. *A loss*: its lower end lies above 0.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from stablernn.records.record import Record
+from stablernn.report.difference import stretches_of
+from stablernn.utils.wording import counted
+
+LEVEL = 0.95
+FEWEST_SEEDS = 3
+_MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much worse ``other`` is than ``base``, on the task's natural scale (nats or bits an item).
+
+    Attributes:
+        mean: difference of the means over seeds, positive where ``other`` is worse.
+        deviations: standard deviation over seeds of each.
+        seeds: of each.
+        text_variance: of ``mean`` over other test data, 0 where it is not known.
+        margin: of the task.
+        unit: of the scale.
+    """
+
+    mean: float
+    deviations: tuple[float, float]
+    seeds: tuple[int, int]
+    text_variance: float
+    margin: float
+    unit: str
+
+    def half(self, seeds: tuple[int, int] | None = None) -> float:
+        """From the mean to an end of the one-sided interval, with these numbers of seeds or others."""
+        parts = [deviation**2 / n for deviation, n in zip(self.deviations, seeds or self.seeds, strict=True)]
+        spread = sum(parts)
+        free = sum(part**2 / (n - 1) for part, n in zip(parts, seeds or self.seeds, strict=True))
+        freedom = spread**2 / free if free else math.inf  # Welch & Satterthwaite
+        return float(stats.t.ppf(LEVEL, freedom) if math.isfinite(freedom) else stats.norm.ppf(LEVEL)) * math.sqrt(
+            spread + self.text_variance
+        )
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Both one-sided ends."""
+        return self.mean - self.half(), self.mean + self.half()
+
+    @property
+    def verdict(self) -> str:
+        """``no loss``, ``gain`` (no loss, and sure to be better), ``loss`` or ``undecided``."""
+        low, high = self.interval
+        if high < 0:
+            return "gain"
+        if high < self.margin:
+            return "no loss"
+        return "loss" if low > 0 else "undecided"
+
+    @property
+    def seeds_to_decide(self) -> int | None:
+        """Seeds a cell with which this mean and these deviations would decide; None: no number would."""
+        for n in range(2, _MOST_SEEDS):
+            half = self.half((n, n))
+            if self.mean + half < self.margin or self.mean - half > 0:
+                return n
+        return None
+
+    @property
+    def words(self) -> str:
+        """The verdict with its interval."""
+        low, high = self.interval
+        told = f"{self.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        if self.verdict != "undecided":
+            return f"{self.verdict}: {told}"
+        more = self.seeds_to_decide
+        need = "no number of seeds decides" if more is None else f"{counted(more, 'seed')} a cell would decide"
+        return f"undecided: {told}, {need}"
+
+
+def compare(base: Sequence[Record], other: Sequence[Record]) -> Comparison | None:
+    """Of finished runs of one task; None with fewer than ``FEWEST_SEEDS`` seeds on either side."""
+    if min(len(base), len(other)) < FEWEST_SEEDS:
+        return None
+    metric = base[0].metric
+    left, right = (np.array([_mean(run) for run in runs]) * metric.scale for runs in (base, other))
+    return Comparison(
+        float(right.mean() - left.mean()),
+        (float(left.std(ddof=1)), float(right.std(ddof=1))),
+        (len(left), len(right)),
+        _text_variance(base, other) * metric.scale**2,
+        metric.margin,
+        metric.scale_unit,
+    )
+
+
+def _mean(run: Record) -> float:
+    """Nats an item on test."""
+    return run.metrics["test"]["total"] / run.metrics["test"]["count"]
+
+
+def _text_variance(base: Sequence[Record], other: Sequence[Record]) -> float:
+    """Of the difference of the means, by stretches of the test data that are drawn with replacement."""
+    blocks = [[run.blocks for run in runs if run.blocks] for runs in (base, other)]
+    shapes = {tuple(block["counts"]) for side in blocks for block in side}
+    if [len(side) for side in blocks] != [len(base), len(other)] or len(shapes) > 1:
+        return 0.0
+    sides = [np.mean([block["totals"] for block in side], axis=0) for side in blocks]
+    counts = np.array(shapes.pop())
+    found = stretches_of(len(counts), alike=len(set(counts[:-1])) <= 1)
+    if found is None:
+        return 0.0
+    drawn, stretches = found
+    means = (drawn @ (sides[1] - sides[0])) / (drawn @ counts)
+    return float(means.var(ddof=1)) * stretches / (stretches - 1)

@@ -1,0 +1,175 @@
+"""The study's table: every task with every model, unstable and under each constraint, and what the constraint costs."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from stablernn.records.record import DIVERGED, Record
+from stablernn.report.equivalence import Comparison, compare
+from stablernn.report.labels import describe_constraint
+from stablernn.report.load import Section, place, setting
+from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
+from stablernn.report.sections.certificate import rate
+from stablernn.report.tables import Table
+from stablernn.tasks.music import CONTROLS as MUSIC_CONTROLS
+from stablernn.utils.wording import counted
+
+_EPSILON = "0.01"
+# Bai, Kolter & Koltun (2018), Table 1: peers of the study, not the study itself.
+PEERS: Mapping[str, Mapping[str, float]] = {
+    "jsb": {"rnn": 8.91, "lstm": 8.45, "gru": 8.43},
+    "ptb_char": {"rnn": 1.48, "lstm": 1.36, "gru": 1.37},
+    "ptb": {"rnn": 114.5, "lstm": 78.93, "gru": 92.48},
+}
+
+
+@dataclass(frozen=True)
+class TaskCell:
+    """The runs of one model, approximation and constraint on one task, and those of the unstable model of its kind."""
+
+    section: Section
+    runs: tuple[Record, ...]
+    base: tuple[Record, ...]
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """With the unstable model; None for that itself, and with too few seeds."""
+        if setting(self.runs[0], "stability.name") == "unstable":
+            return None
+        return compare(finished(self.base), finished(self.runs))
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(values(finished(self.runs)))
+
+    @property
+    def untrained(self) -> bool:
+        """Whether a control that knows next to nothing of the past does better."""
+        bar = bar_of(self.section)
+        return bar is not None and bool(finished(self.runs)) and self.mean > bar[1]
+
+    @property
+    def verdict(self) -> str:
+        """In words; empty for the unstable model."""
+        if self.untrained:
+            return "not trained far enough"
+        if setting(self.runs[0], "stability.name") == "unstable":
+            return ""
+        found = self.comparison
+        return "too few seeds" if found is None else found.words
+
+
+def finished(runs: Iterable[Record]) -> tuple[Record, ...]:
+    """Those with a test score."""
+    return tuple(r for r in runs if r.status != DIVERGED and r.metrics.get("test", {}).get("value") is not None)
+
+
+def values(runs: Iterable[Record]) -> list[float]:
+    return [run.metrics["test"]["value"] for run in runs]
+
+
+def controls_of(section: Section) -> Mapping[str, float]:
+    """Test scores of models that know next to nothing of the past, by name."""
+    if section.data in MUSIC_CONTROLS:
+        return MUSIC_CONTROLS[section.data]
+    return {f"Kneser-Ney, order {order}": value for order, value in section.control.items()}
+
+
+def bar_of(section: Section) -> tuple[str, float] | None:
+    """The control that a model has to beat before it says anything about memory."""
+    if section.data in MUSIC_CONTROLS:
+        name = list(MUSIC_CONTROLS[section.data])[-1]
+        return name, MUSIC_CONTROLS[section.data][name]
+    return ("Kneser-Ney, order 3", section.control[3]) if 3 in section.control else None
+
+
+def task_cells(section: Section) -> list[TaskCell]:
+    """The cells of a section, in the order of tables."""
+    groups: dict[tuple, list[Record]] = {}
+    for record in sorted(section.records, key=place):
+        groups.setdefault(_kind(record), []).append(record)
+    unstable = {kind[:3]: tuple(runs) for kind, runs in groups.items() if kind[3] == "unstable"}
+    return [TaskCell(section, tuple(runs), unstable.get(kind[:3], ())) for kind, runs in groups.items()]
+
+
+def _kind(record: Record) -> tuple:
+    stability = setting(record, "stability.name")
+    return (
+        setting(record, "model.name"),
+        setting(record, "approximation.name"),
+        setting(record, "truncation.k"),
+        stability,
+        describe_constraint(record),
+    )
+
+
+def tasks_table(sections: Iterable[Section]) -> Table:
+    """A line for each task, model, approximation and constraint, and for each control."""
+    heads = ["task", "model", "constraint", "approximation", "test", "seeds", "λ", f"k({_EPSILON})", "peer", "loss"]
+    lines, runs, metrics = [], [], {}
+    for section in sections:
+        metric = section.records[0].metric
+        metrics[section.data] = metric
+        for cell in task_cells(section):
+            first, done = cell.runs[0], finished(cell.runs)
+            model = setting(first, "model.name")
+            approximation = setting(first, "approximation.name")
+            k = f", k = {setting(first, 'truncation.k')}" if approximation != "recurrent" else ""
+            published = PEERS.get(section.data, {}).get(model)
+            if section.data == "wikitext2":
+                published = PUBLISHED.get((model, setting(first, "stability.name")))
+            lines.append(
+                [
+                    section.data,
+                    MODEL_NAMES.get(model, model),
+                    describe_constraint(first),
+                    f"{approximation_name(approximation)}{k}",
+                    _spread(values(done), metric.places) if done else "diverged",
+                    str(len(done)),
+                    *_proven(done),
+                    f"{published:g}" if published and approximation == "recurrent" else "–",
+                    cell.verdict or "–",
+                ]
+            )
+            runs.append(dict.fromkeys(range(4, len(heads)), tuple(run.id for run in (*cell.base, *cell.runs))))
+        for name, value in controls_of(section).items():
+            lines.append([section.data, name, "–", "control", f"{value:.{metric.places}f}", *["–"] * 5])
+            runs.append({})
+    told = ", ".join(f"{data}: {metric.title}, margin {metric.margin:g}" for data, metric in metrics.items())
+    notes = [
+        f"test: mean ± standard deviation over seeds ({told})",
+        "loss: mean of the constrained models minus that of the unstable ones, with the ends of the one-sided 95 % "
+        "intervals (Welch over seeds, bootstrap over the test data); no loss: the upper end lies below the margin; "
+        "gain: below 0; loss: the lower end lies above 0",
+        "λ: certified rate of contraction (no: nothing is proven); "
+        f"k({_EPSILON}): inputs that provably determine every log-probability to {_EPSILON} nats; both "
+        "of the seed where they are largest",
+        "peer: Bai, Kolter & Koltun (2018), Table 1, other sizes and settings; on WikiText-2 the study itself",
+        "control: a model worse than the last control of its task is not trained far enough to say anything",
+        "on " + ", ".join(sorted({r.hardware["device"] for section in sections for r in section.records})),
+    ]
+    return Table("The study’s tasks", heads, lines, notes, runs=runs, texts=4, spare=("peer", "λ"))
+
+
+def _spread(found: list[float], places: int) -> str:
+    spread = f" ± {statistics.stdev(found):.{places}f}" if len(found) > 1 else ""
+    return f"{statistics.mean(found):.{places}f}{spread}"
+
+
+def _proven(runs: tuple[Record, ...]) -> tuple[str, str]:
+    known = [run.certificate for run in runs if run.certificate.get("certified") is not None]
+    if not known:
+        return "–", "–"
+    if not all(certificate["certified"] for certificate in known):
+        return "no", "–"
+    contexts = [certificate.get("context", {}).get(_EPSILON) for certificate in known]
+    return rate(max(c["rate"] for c in known)), "–" if None in contexts else f"{max(contexts):,}"
+
+
+def told(cell: TaskCell) -> str:
+    """The cell in a few words."""
+    first = cell.runs[0]
+    model = setting(first, "model.name")
+    return (
+        f"{MODEL_NAMES.get(model, model)}, {describe_constraint(first)} ({counted(len(finished(cell.runs)), 'seed')})"
+    )
