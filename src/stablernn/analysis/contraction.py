@@ -78,7 +78,7 @@ class ContractionAnalysis:
 
     def _streams(self, subject: Subject) -> torch.Tensor:
         """Words of the split, (T, streams)."""
-        ids = torch.as_tensor(subject.corpus.splits[self.split].inputs.astype("int64"), device=subject.device)
+        ids = torch.as_tensor(subject.text(self.split).inputs.astype("int64"), device=subject.device)
         length = min(self.lead + max(self.longest, self.words), len(ids) // self.streams)
         if length < self.lead + self.longest:
             raise ConfigurationError(

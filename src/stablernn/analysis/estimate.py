@@ -18,7 +18,7 @@ from stablernn.tasks.splits import Split, Task
 from stablernn.training.build import build_for, pick_device
 from stablernn.training.estimate import kind
 from stablernn.training.schedule import Schedule
-from stablernn.training.trained import Trained, whole_split
+from stablernn.training.trained import Trained, running_text, whole_split
 from stablernn.utils.console import display, log, open_bar
 from stablernn.utils.errors import StableRNNError
 
@@ -49,6 +49,10 @@ class Planned:
         batches = self.corpus.batches("train", options.batch_size, window)
         schedule = Schedule(options, len(batches), batches.items)
         return tuple(range(schedule.evaluations // options.keep_every)) if options.keep_every else ()
+
+    def text(self, split: str) -> Split:
+        """As ``Trained.text``."""
+        return running_text(self.corpus, split)
 
     def whole_split(self, name: str) -> Split:
         return whole_split(self.config.dataset, self.corpus, name)

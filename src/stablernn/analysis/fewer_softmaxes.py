@@ -73,9 +73,9 @@ class Sparing:
 
     def _wait(self, number: int, *rows: Tensor) -> None:
         """Few rows would leave the softmax waiting for memory: they are collected first."""
-        targets = rows[1]
-        self.waiting.append((torch.full_like(targets, number), *rows))
-        self.rows += len(targets)
+        known = rows[2]
+        self.waiting.append((torch.full((len(known),), number, device=known.device), *rows))
+        self.rows += len(known)
         if self.rows >= _ROWS_A_SWEEP:
             self.flush()
 

@@ -178,7 +178,7 @@ class GradientHorizon:
 
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes, by that of one batch of positions with few words before them."""
-        model, split = subject.model("best"), subject.corpus.splits[self.split]
+        model, split = subject.model("best"), subject.text(self.split)
         streams, lead, horizon = min(self.streams, _STREAMS_AT_ONCE), min(self.lead, 4), min(self.horizon, 8)
 
         def norms() -> None:
@@ -206,7 +206,7 @@ class GradientHorizon:
         for number, (update, stage) in enumerate(moments.items()):
             norms = gradient_norms(
                 trained.model(stage),
-                trained.corpus.splits[self.split],
+                trained.text(self.split),
                 self.horizon,
                 self.streams,
                 self.lead,

@@ -63,7 +63,7 @@ class ParallelAnalysis:
     @torch.no_grad()
     def __call__(self, trained: Trained) -> dict[str, Any]:
         model = trained.model("best")
-        words = trained.corpus.splits[self.split].first(self.tokens).inputs.astype("int64")
+        words = trained.text(self.split).first(self.tokens).inputs.astype("int64")
         x = model.inputs(torch.as_tensor(words, device=trained.device)[:, None])
         cells = list(model.cells)
         proofs = proofs_of(certify(model), self.tolerance)

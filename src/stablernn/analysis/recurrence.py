@@ -58,7 +58,8 @@ class RecurrenceAnalysis:
     def __call__(self, trained: Trained) -> dict[str, Any]:
         model = trained.model("best")
         split = trained.corpus.splits[self.split].first(self.tokens)
-        scored = {"as trained": score(model, split).as_dict()}
+        metric = trained.record.metric
+        scored = {"as trained": score(model, split, metric).as_dict()}
         chosen = list(_choices(model))
         bar = open_bar(f"recurrence {trained.record.id}", len(chosen))
         rate = None
@@ -66,7 +67,7 @@ class RecurrenceAnalysis:
             bar.update(number)
             without = trained.model("best")
             silence(without, blocks)
-            scored[name] = score(without, split).as_dict()
+            scored[name] = score(without, split, metric).as_dict()
             if name == ALL:
                 certificate = certify(without)
                 rate = certificate.rate if certificate.holds else None

@@ -8,7 +8,7 @@ from stablernn.records.record import DIVERGED
 from stablernn.records.schemas import analysis_check
 from stablernn.training.trained import Trained
 from stablernn.utils.console import log
-from stablernn.utils.errors import ConfigurationError, DamagedFileError
+from stablernn.utils.errors import ConfigurationError, DamagedFileError, NotApplicableError
 from stablernn.utils.files import json_digest, read_json, write_json
 from stablernn.utils.provenance import commit, versions
 
@@ -30,7 +30,8 @@ class Analysis(Protocol):
 
 
 def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) -> Iterator[tuple[Trained, dict]]:
-    """The result of an analysis for each run, read where it is there already; diverged runs are left out.
+    """The result of an analysis for each run, read where it is there already; diverged runs are left out,
+    and those to which it does not apply.
 
     Args:
         analysis: to be carried out.
@@ -47,7 +48,11 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
             log.warning(f"computed again: {path} is of another run ({result.get('run')!r:.240})")
             result = None
         if result is None:
-            result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
+            try:
+                result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
+            except NotApplicableError as error:
+                log.info(f"{trained.record.id}: {error}")
+                continue
             write_json(path, result | {"versions": versions(), "commit": commit()})
         yield trained, result
 

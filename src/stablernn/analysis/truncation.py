@@ -21,11 +21,13 @@ from stablernn.models.feed_forward import truncations
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.recurrent import Recurrent
 from stablernn.stability.certificates import certify
+from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.training.evaluate import BLOCK
 from stablernn.training.trained import Trained
 from stablernn.utils.console import open_bar
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.metrics import PERPLEXITY, Metric
 
 POSITIONS = 4096
 TOLERANCE = 1e-5
@@ -36,14 +38,17 @@ _SAMPLE, _SAMPLED = 512, 8  # words and lengths, to tell the time by
 @torch.no_grad()
 def truncation_curve(
     model: SequenceModel,
-    split: Split,
+    split: Split | Sequences,
     lengths: Sequence[int],
     tolerance: float = TOLERANCE,
     positions: int = POSITIONS,
     on_position: Callable[[int], None] = lambda position: None,
     pieces: int | None = None,
+    metric: Metric = PERPLEXITY,
 ) -> TruncationCurve:
-    """Score a split, as one stream, by the recurrent model of these cells and by all its truncations.
+    """Score a split by the recurrent model of these cells and by all its truncations.
+
+    A text is one stream; of sequences each is scored alone, whole, from the zero state.
 
     Every token is scored exactly once for each k, by k words of context or by all there are before it.
 
@@ -57,6 +62,7 @@ def truncation_curve(
         positions: held in memory at once; at least the largest k are.
         on_position: called with the number of positions done, for a progress bar.
         pieces: score so many pieces of the split only (``chosen``), after all the words before them.
+        metric: of the scores.
     """
     was_training = model.training
     model.eval()
@@ -68,9 +74,23 @@ def truncation_curve(
     cells = list(model.cells)
     backbone = Recurrent(cells)
     before = backbone.initial_state(1)
-    scored = chosen(len(split), step, pieces)
-    sums = Sums(len(wanted), sum(map(len, scored)), device)
+    scored = chosen(len(split), step, None if isinstance(split, Sequences) else pieces)
+    sums = Sums(len(wanted), sum(map(len, scored)), device, metric)
     scorer = Sparing(model.objective, tolerance, sums)
+
+    if isinstance(split, Sequences):
+        done = 0
+        for sequence in split:
+            x = model.inputs(sequence.x.to(device, model.dtype if sequence.x.is_floating_point() else None))
+            whole, _ = backbone(x, before)
+            scorer.begin(whole[:, 0], sequence.y[:, 0].to(device))
+            for number, (_, states) in enumerate(truncations(cells, x, wanted)):
+                scorer.add(number, states[-1].h[:, 0])
+            done += sequence.count
+            on_position(done)
+        scorer.flush()
+        model.train(was_training)
+        return sums.curve(wanted, scorer.swept)
 
     def inputs(start: int, stop: int) -> Tensor:
         return model.inputs(_ids(split.inputs[start:stop], device)[:, None])
@@ -110,7 +130,7 @@ def _ids(words: Any, device: torch.device) -> Tensor:
     return torch.as_tensor(words.astype("int64"), device=device)
 
 
-def measure_gaps(model: SequenceModel, split: Split, lengths: Sequence[int]) -> dict[int, Gap]:
+def measure_gaps(model: SequenceModel, split: Split | Sequences, lengths: Sequence[int]) -> dict[int, Gap]:
     """``truncation_curve`` in float64 with every softmax computed: differences far below float32's rounding count."""
     curve = truncation_curve(copy.deepcopy(model).double(), split, lengths, tolerance=0.0)
     return {k: at.gap for k, at in curve.truncated.items()}
@@ -155,7 +175,7 @@ class TruncationAnalysis:
     def options(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if key != "positions"}
 
-    def _text(self, subject: Subject) -> Split:
+    def _text(self, subject: Subject) -> Split | Sequences:
         split = subject.whole_split(self.split) if self.whole else subject.corpus.splits[self.split]
         return split.first(self.tokens)
 
@@ -167,11 +187,11 @@ class TruncationAnalysis:
         from stablernn.analysis.truncation_cost import CurveCost
 
         model, split = subject.model("best"), self._text(subject)
-        scored = chosen(len(split), self.positions, self.pieces)
+        scored = chosen(len(split), self.positions, None if isinstance(split, Sequences) else self.pieces)
         words = sum(map(len, scored))
         cost = CurveCost.measured(model, split)
-        share = 1.0 if self.tolerance == 0 else _SWEPT
-        if isinstance(subject, Trained):
+        share = 1.0 if self.tolerance == 0 or isinstance(split, Sequences) else _SWEPT
+        if isinstance(subject, Trained) and isinstance(split, Split):
             lengths = sorted({-(-self.k_max * part // _SAMPLED) for part in range(1, _SAMPLED + 1)})
             share = truncation_curve(model, split.first(_SAMPLE), lengths, self.tolerance).swept
         led = words * (1 + (self.k_max - 1) / max(map(len, scored)))
@@ -182,13 +202,16 @@ class TruncationAnalysis:
     def __call__(self, trained: Trained) -> dict[str, Any]:
         model = trained.model("best")
         split = self._text(trained)
-        source = trained.corpus.source
+        source = trained.corpus.source if isinstance(split, Split) else None
         if source is not None and self.pieces:
             raise ConfigurationError("analysis.pieces is for real text: on the embedded corpus take analysis.tokens")
-        words = sum(map(len, chosen(len(split), self.positions, self.pieces)))
+        pieces = None if isinstance(split, Sequences) else self.pieces
+        words = sum(map(len, chosen(len(split), self.positions, pieces)))
         bar = open_bar(f"truncation {trained.record.id}", words)
         lengths = range(1, self.k_max + 1)
-        curve = truncation_curve(model, split, lengths, self.tolerance, self.positions, bar.update, self.pieces)
+        curve = truncation_curve(
+            model, split, lengths, self.tolerance, self.positions, bar.update, pieces, trained.record.metric
+        )
         bar.close()
         certificate = certify(model)
         return {
@@ -210,6 +233,10 @@ class TruncationAnalysis:
                 "nats": [certificate.gap(k) for k in curve.truncated] if certificate.holds else None,
                 "reason": certificate.summary().get("reason"),
             },
-            "optimal": source.perplexities(split, self.k_max) if source is not None else None,
-            "optimal_whole_past": source.perplexity(split, None) if source is not None else None,
+            "optimal": source.perplexities(split, self.k_max)
+            if source is not None and isinstance(split, Split)
+            else None,
+            "optimal_whole_past": source.perplexity(split, None)
+            if source is not None and isinstance(split, Split)
+            else None,
         }

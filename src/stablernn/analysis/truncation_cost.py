@@ -8,6 +8,7 @@ import torch
 from stablernn.analysis.truncation import truncation_curve
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.recurrent import Recurrent
+from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.timing import seconds_of
 
@@ -34,13 +35,19 @@ class CurveCost:
 
     @classmethod
     @torch.no_grad()
-    def measured(cls, model: SequenceModel, split: Split) -> "CurveCost":
+    def measured(cls, model: SequenceModel, split: Split | Sequences) -> "CurveCost":
         """By the first words of a split; float64 models count as such."""
         split = split.first(_WORDS)
         device = model.device
-        words = torch.as_tensor(split.inputs.astype("int64"), device=device)
-        targets = torch.as_tensor(split.targets.astype("int64"), device=device)
-        x = model.inputs(words[:, None])
+        if isinstance(split, Sequences):
+            inputs, targets = (
+                torch.cat(side).to(device) for side in zip(*((b.x, b.y[:, 0]) for b in split), strict=True)
+            )
+            inputs = inputs.to(model.dtype)
+        else:
+            inputs = torch.as_tensor(split.inputs.astype("int64"), device=device)[:, None]
+            targets = torch.as_tensor(split.targets.astype("int64"), device=device)
+        x = model.inputs(inputs)
         backbone = Recurrent(list(model.cells)).eval()
         features = backbone(x, backbone.initial_state(1))[0][:, 0]
 

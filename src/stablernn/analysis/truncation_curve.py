@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stablernn.analysis.distribution import Distribution
 from stablernn.training.evaluate import BLOCK
-from stablernn.utils.metrics import Score
+from stablernn.utils.metrics import PERPLEXITY, Metric, Score
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,11 @@ class Sums:
         lengths: K.
         tokens: positions there will be.
         device: where the log-probabilities are.
+        metric: of the scores.
     """
 
-    def __init__(self, lengths: int, tokens: int, device: torch.device) -> None:
+    def __init__(self, lengths: int, tokens: int, device: torch.device, metric: Metric = PERPLEXITY) -> None:
+        self.metric = metric
         self.tokens = tokens
         self.recurrent = torch.zeros((), dtype=torch.float64, device=device)
         self.truncated = torch.zeros(lengths, dtype=torch.float64, device=device)
@@ -110,12 +112,12 @@ class Sums:
 
     def curve(self, lengths: Sequence[int], swept: int) -> TruncationCurve:
         """Of so many softmax rows, for the k in order."""
-        recurrent = Score(-float(self.recurrent), self.tokens)
+        recurrent = Score(-float(self.recurrent), self.tokens, self.metric)
         truncated = {}
         for k, total, largest, gaps, error in zip(
             lengths, self.truncated.tolist(), self.largest.tolist(), self.gaps, self.errors(), strict=True
         ):
             state = {"mean": gaps.mean, "p99": gaps.percentile(99), "largest": gaps.largest}
             gap = Gap((-total - recurrent.total) / self.tokens, largest)
-            truncated[k] = Truncated(Score(-total, self.tokens), gap, state, error)
+            truncated[k] = Truncated(Score(-total, self.tokens, self.metric), gap, state, error)
         return TruncationCurve(recurrent, truncated, swept / (self.tokens * len(lengths)))

@@ -63,6 +63,10 @@ class SequenceModel(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    @property
     def embedding(self) -> nn.Embedding:
         """The input layer of a model of ids; raises NotApplicableError for one of frames."""
         if not isinstance(self.inputs, nn.Embedding):
@@ -130,7 +134,7 @@ def build_model(
     interface: Interface,
     cell: CellFactory,
     backbone: Callable[..., Backbone],
-    embedding_size: int,
+    embedding_size: int | None,
     hidden_size: int,
     num_layers: int = 1,
     dropout: float = 0.0,
@@ -174,10 +178,12 @@ def build_language_model(types: int, *args: Any, **options: Any) -> SequenceMode
     return build_model(Interface.of_words(types), *args, **options)
 
 
-def _input_layer(interface: Interface, embedding_size: int) -> nn.Embedding | Frames:
+def _input_layer(interface: Interface, embedding_size: int | None) -> nn.Embedding | Frames:
     allowed = interface.inputs
     if allowed.kind == "box":
         return Frames(allowed.size, allowed.low, allowed.high)
+    if embedding_size is None:
+        raise ConfigurationError("model.embedding_size is not set, and ids are to be embedded")
     embedding = nn.Embedding(allowed.size, embedding_size)
     nn.init.uniform_(embedding.weight, -INITIAL_RANGE, INITIAL_RANGE)
     return embedding

@@ -6,6 +6,7 @@ A file may hold more, and a reader that takes an entry for optional may lack it.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from stablernn.records.neutral import neutral
 from stablernn.utils.names import LONGEST_NAME, NAME
 
 Schema = Mapping[str, Any]
@@ -361,6 +362,7 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
     """What ``read_json`` asks of the result of an analysis."""
 
     def check_analysis(values: dict[str, Any]) -> None:
+        values = neutral(values)
         check(values, ANALYSES.get(name, _OPTIONS))
         if name == "truncation":
             check_alike(values, ("k", "value", "log_perplexity", "optimal", "largest"))

@@ -36,9 +36,10 @@ def check_memory(config: DictConfig, interface: Interface) -> None:
     except RuntimeError:  # more than PyTorch can count
         needed = 2**63
     have = memory()
+    size = config.model.get("embedding_size")
     if have is not None and needed > have:
         raise ConfigurationError(
-            f"model.hidden_size={config.model.hidden_size}, model.embedding_size={config.model.embedding_size} and "
+            f"model.hidden_size={config.model.hidden_size}, model.embedding_size={size} and "
             f"{interface.outputs.size:,} outputs needs {'more than ' if needed == 2**63 else ''}"
             f"{needed / 2**30:,.0f} GiB for weights and gradients, and this machine has {have / 2**30:,.0f} GiB: "
             "choose a smaller model"
@@ -62,9 +63,10 @@ def build(config: DictConfig, interface: Interface) -> tuple[SequenceModel, Cons
 
 
 def _model(config: DictConfig, interface: Interface) -> SequenceModel:
-    options = {key: config.model[key] for key in ("embedding_size", "hidden_size", "num_layers", "dropout", "tied")}
+    options = {key: config.model[key] for key in ("hidden_size", "num_layers", "dropout", "tied")}
     return build_model(
         interface,
+        embedding_size=config.model.get("embedding_size"),  # without one nothing is embedded
         cell=make(config.model.cell),
         backbone=make(config.approximation.backbone),
         head=make(config.head.softmax) if "head" in config else FullSoftmax,

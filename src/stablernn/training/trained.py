@@ -19,7 +19,14 @@ from stablernn.training import checkpoint
 from stablernn.training.build import build
 from stablernn.training.untrusted import RUN, checked
 from stablernn.utils.console import log
-from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError, RecordError, StorageError
+from stablernn.utils.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DataError,
+    NotApplicableError,
+    RecordError,
+    StorageError,
+)
 from stablernn.utils.files import refuse_links
 from stablernn.utils.wording import counted
 
@@ -97,6 +104,10 @@ class Trained:
         """Raises RecordError if the data that it was trained on are not here."""
         return self._read[1]
 
+    def text(self, split: str) -> Split:
+        """A split that is running text; raises NotApplicableError where it is many sequences."""
+        return running_text(self.corpus, split)
+
     def whole_split(self, name: str) -> Split:
         """All of a split, also of one that training cut short; raises as ``corpus`` does."""
         return whole_split(*self._read, name)
@@ -156,6 +167,14 @@ class Trained:
         if not path.is_file():
             raise RecordError(f"{path} is missing (weights are not committed): delete record.json and train again")
         return path
+
+
+def running_text(task: Task, split: str) -> Split:
+    """A split that is running text; raises NotApplicableError where it is many sequences."""
+    found = task.splits[split]
+    if not isinstance(found, Split):
+        raise NotApplicableError(f"not applicable: {task.name} is no running text, and this is about one")
+    return found
 
 
 def whole_split(dataset: DictConfig, corpus: Task, name: str) -> Split:

@@ -56,6 +56,8 @@ def checked(values: Any, made: Mapping[str, type]) -> DictConfig:
             _check_kind(f"{option}._target_", OmegaConf.select(config, f"{option}._target_"), kind)
             check_targets(OmegaConf.select(config, option), option)
         sizes = [(option, OmegaConf.select(config, option)) for option in _SIZES]
+        if "dataset" in made and not getattr(find_target("dataset", config.dataset["_target_"]), "embeds", True):
+            sizes = [entry for entry in sizes if entry[0] != "model.embedding_size"]
     except OmegaConfBaseException as error:
         raise ConfigurationError(str(error).splitlines()[0]) from None
     for option, value in sizes:

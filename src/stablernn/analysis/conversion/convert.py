@@ -98,7 +98,7 @@ class Conversion:
                 f"run={record.id} was trained with head=adaptive, and the converted formats hold one full softmax: "
                 "train it with head=full"
             )
-        split = trained.corpus.splits[self.split].first(self.tokens)
+        split = trained.text(self.split).first(self.tokens)
         bar = open_bar(f"convert {record.id}", 3 + len(self.formats))
         self._announce(model, split)
         bar.update(0, "choosing k")
