@@ -80,6 +80,11 @@ def chapters(evidence: Evidence) -> list[Chapter]:
     searched = [_of_section(part, [], search_table(part)) for part in evidence.searched]
     winners = [_of_section(part, [], winners_table(part)) for part in evidence.winners]
     tasks = [Block("All tasks", [], [tasks_table(evidence.tasks)])] if evidence.tasks else []
+    for part in evidence.tasks:
+        truncated = [] if part.text in {text.text for text in evidence.parts} else evidence.of(part, "truncation")
+        if truncated:
+            shown = replace(truncation_summary(truncated), name="tasks_truncation")
+            tasks.append(_of_section(part, truncation_figures(truncated), shown))
     made = [
         Chapter(
             "tasks",

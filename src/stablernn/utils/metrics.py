@@ -14,6 +14,8 @@ class Metric:
         name: in records, dashboards and tables.
         title: with the unit of the value.
         item: what is counted.
+        items: several, as readers say.
+        loss: the mean in nats, as readers say.
         of_mean: the value for a mean in nats an item; smaller is better.
         margin: the largest loss that counts as none, on the task's natural scale.
         scale: of a mean in nats an item to that scale.
@@ -24,6 +26,8 @@ class Metric:
     name: str
     title: str
     item: str
+    items: str
+    loss: str
     of_mean: Callable[[float], float]
     margin: float
     scale: float = 1.0
@@ -40,10 +44,38 @@ class Metric:
             return math.inf
 
 
-PERPLEXITY = Metric("perplexity", "perplexity (margin in nats a token)", "token", math.exp, 0.02, places=1)
-NATS_A_FRAME = Metric("NLL", "NLL in nats a frame", "frame", lambda mean: mean, 0.1)
+PERPLEXITY = Metric(
+    name="perplexity",
+    title="perplexity (margin in nats a token)",
+    item="token",
+    items="words",
+    loss="log-perplexity",
+    of_mean=math.exp,
+    margin=0.02,
+    places=1,
+)
+NATS_A_FRAME = Metric(
+    name="NLL",
+    title="NLL in nats a frame",
+    item="frame",
+    items="frames",
+    loss="NLL",
+    of_mean=lambda mean: mean,
+    margin=0.1,
+)
 _BITS = 1 / math.log(2)
-BITS_A_CHARACTER = Metric("bits", "bits a character", "character", lambda mean: mean * _BITS, 0.02, _BITS, "bits", 3)
+BITS_A_CHARACTER = Metric(
+    name="bits",
+    title="bits a character",
+    item="character",
+    items="characters",
+    loss="loss",
+    of_mean=lambda mean: mean * _BITS,
+    margin=0.02,
+    scale=_BITS,
+    scale_unit="bits",
+    places=3,
+)
 METRICS = {metric.name: metric for metric in (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER)}
 
 

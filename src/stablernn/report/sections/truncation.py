@@ -18,15 +18,15 @@ def truncation_table(found: Found) -> Table:
     if len(found) > 1:
         return truncation_summary(found)
     ((record, result),) = found
-    certified, optimal = result["certified"], result["optimal"]
-    heads = ["k", "perplexity", *["optimum"] * bool(optimal), "nats", "mean", "p99", "max", "gap ≤", "nats ≤"]
+    certified, optimal, metric = result["certified"], result["optimal"], record.metric
+    heads = ["k", metric.name, *["optimum"] * bool(optimal), "nats", "mean", "p99", "max", "gap ≤", "nats ≤"]
     lines = []
     for at, k in enumerate(result["k"]):
         if k in SHOWN or k == result["k"][-1]:
             lines.append(
                 [
                     str(k),
-                    f"{result['value'][at]:.2f}",
+                    f"{result['value'][at]:.{metric.places + 1}f}",
                     *([f"{optimal[at]:.2f}"] if optimal else []),
                     f"{result['log_perplexity'][at]:+.5f}",
                     *(short(result["state"][name][at]) for name in ("mean", "p99", "largest")),
@@ -34,12 +34,13 @@ def truncation_table(found: Found) -> Table:
                     short(certified["nats"][at]) if certified["nats"] else "–",
                 ]
             )
-    line = ["all", f"{result['recurrent']['value']:.2f}"]
+    line = ["all", f"{result['recurrent']['value']:.{metric.places + 1}f}"]
     line += [f"{result['optimal_whole_past']:.2f}"] if optimal else []
     lines.append(line + ["–"] * (len(heads) - len(line)))
     notes = [
-        f"the last k words alone, on {result['words']:,} {result['options']['split']} words; all: the recurrent model",
-        "nats: change of the log-perplexity against it",
+        f"the last k {metric.items} alone, on {result['words']:,} {result['options']['split']} {metric.items}; "
+        "all: the recurrent model",
+        f"nats: change of the {metric.loss} against it",
         "mean, p99, max: of the gap ‖h - h⁽ᵏ⁾‖₂ over the positions (float32: some 1e-7 are rounding)",
         "≤: what is proven, for the gap and for any log-probability"
         if certified["nats"]
@@ -52,22 +53,22 @@ def truncation_table(found: Found) -> Table:
 
 def truncation_summary(found: Found) -> Table:
     """A line for each run."""
-    options = found[0][1]["options"]
+    options, metric = found[0][1]["options"], found[0][0].metric
     shown = [k for k in (2, 5, 10, 35) if k in found[0][1]["k"]]
     heads = ["model", "stability", "all", *(f"k={k}" for k in shown)]
     heads += [f"k({EPSILON:g})", "proven"]
     lines = []
     for names, (_, result) in zip(describe(found), found, strict=True):
         values = dict(zip(result["k"], result["value"], strict=True))
-        line = [*names, f"{result['recurrent']['value']:.1f}"]
-        line += [f"{values[k]:.1f}" for k in shown]
+        line = [*names, f"{result['recurrent']['value']:.{metric.places}f}"]
+        line += [f"{values[k]:.{metric.places}f}" for k in shown]
         line += [_or_more(k, result) for k in (measured_context(result), certified_context(result))]
         lines.append(line)
     words = " or ".join(f"{count:,}" for count in sorted({result["words"] for _, result in found}))
     notes = [
-        f"perplexity on {words} {options['split']} words; all: the recurrent model as trained; k=...: the same "
-        "weights, seeing the last k words alone",
-        f"k({EPSILON:g}): from there on the log-perplexity is measured to stay within {EPSILON:g} nats",
+        f"{metric.name} on {words} {options['split']} {metric.items}; all: the recurrent model as trained; k=...: the "
+        f"same weights, seeing the last k {metric.items} alone",
+        f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
         "proven: from there on no log-probability can change by more",
     ]
     return Table("Truncated after training", heads, lines, notes, runs=of_a_run([r for r, _ in found], heads))
