@@ -214,6 +214,14 @@ def test_a_damaged_record_is_left_out_and_named(tmp_path, caplog):
     assert len(load_records(tmp_path)) == 1
 
 
+def test_a_damaged_record_is_named_once_however_often_it_is_met(tmp_path, caplog):
+    good = record(90.0)
+    for name in (good.id, "bad"):
+        good.write(tmp_path / "records" / "smoke" / "perplexity" / name)
+    write_report(tmp_path / "records", tmp_path, None)
+    assert caplog.text.count("bad/record.json is of another run") == 1
+
+
 def test_no_records_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(RecordError, match="make reproduce"):
         write_report(tmp_path / "records", tmp_path, None)

@@ -11,7 +11,7 @@ from stablernn.records.neutral import neutral
 from stablernn.records.record import RECORD_FILE, Record, read_run
 from stablernn.report.names import constraint_rank, rank
 from stablernn.tasks.published import COUNTS, PUBLISHED, TEXT, is_published
-from stablernn.utils.console import log
+from stablernn.utils.console import warn_once
 from stablernn.utils.errors import DamagedFileError, RecordError
 from stablernn.utils.files import read_json
 from stablernn.utils.names import is_name
@@ -31,14 +31,14 @@ def load_records(folder: Path, study: str | None = None, strict: bool = False) -
     """
     known = {path.parent.parent.name for path in folder.rglob(RECORD_FILE)} & set(STUDIES)
     if study is None or ((not known or folder.name in STUDIES) and not strict):
-        return [record for record, _ in _load(folder.rglob(RECORD_FILE))]
+        return [record for record, _ in _load(_record_files(folder))]
     return [record for record, _ in _load(folder.glob(f"**/{study}/*/{RECORD_FILE}"))]
 
 
 def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]]:
     """The records below ``folder`` that an analysis was made of, with its result; in the order of tables."""
     found = []
-    for record, path in _load(folder.rglob(RECORD_FILE)):
+    for record, path in _load(_record_files(folder)):
         try:
             result = neutral(read_json(path / f"{name}.json", schemas.analysis_check(name)))
             if result.get("run", record.id) != record.id:
@@ -47,7 +47,7 @@ def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]
         except FileNotFoundError:
             continue
         except DamagedFileError as error:
-            log.warning(f"left out: {error}; analyze the run again (python scripts/analyze.py analysis={name})")
+            warn_once(f"left out: {error}; analyze the run again (python scripts/analyze.py analysis={name})")
     return sorted(found, key=lambda entry: place(entry[0]))
 
 
@@ -65,13 +65,18 @@ def load_results(paths: Iterable[Path], check: Callable[[dict[str, Any]], object
                 raise DamagedFileError(f"{str(path)!r} is no name of a file of results")
             found[path.name] = read_json(path, check)
         except (FileNotFoundError, DamagedFileError) as error:
-            log.warning(f"left out: {error}; delete it to measure it again")
+            warn_once(f"left out: {error}; delete it to measure it again")
     return found
 
 
 def load_bench(path: Path, kind: str) -> dict[str, Any] | None:
     """The measurements in a file; None if there is none, or if it is damaged, which is said."""
     return load_results([path], schemas.bench_check(kind)).get(path.name) if path.is_file() else None
+
+
+def _record_files(folder: Path) -> set[Path]:
+    """Also those of runs whose folder is a link, which are refused: without a link's name nothing would be said."""
+    return {*folder.rglob(RECORD_FILE), *folder.rglob(f"*/{RECORD_FILE}")}
 
 
 def _load(files: Iterable[Path]) -> list[tuple[Record, Path]]:
@@ -81,7 +86,7 @@ def _load(files: Iterable[Path]) -> list[tuple[Record, Path]]:
             record = read_run(path.parent)
             found.setdefault(record.id, (record, path.parent))
         except RecordError as error:
-            log.warning(f"left out: {error}")
+            warn_once(f"left out: {error}")
     return [found[name] for name in sorted(found)]
 
 
