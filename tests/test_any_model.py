@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
@@ -28,6 +29,7 @@ from stablernn.stability.constraints.small_gain import (
 from stablernn.stability.constraints.spectral import RNNDiagonal, SpectralNormBall
 from stablernn.stability.proofs.gates import GateBounds, coupled
 from stablernn.stability.proofs.rates import MOST_PLACES, levels
+from stablernn.utils.errors import ConfigurationError
 
 LIMITED = {
     RNNCell: [SpectralNormBall, RNNDiagonal],
@@ -166,6 +168,26 @@ def test_rows_on_opposite_sides_of_their_mean_have_a_diameter(p):
         rows = torch.randn(1, 3, dtype=torch.float64) * torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
         rows = rows + torch.randn(3, dtype=torch.float64)
         assert diameter(rows, p) >= float((rows[0] - rows[1]).norm(p=p)) * (1 - 1e-15)
+
+
+@pytest.mark.parametrize("module", [nn.LSTM(3, 4), nn.Linear(2, 2), LSTMCell(3, 4)])
+def test_a_module_that_is_no_model_is_refused_with_a_way_to_make_one(module):
+    with pytest.raises(ConfigurationError, match=f"certify takes a SequenceModel, not {type(module).__name__}: make"):
+        certify(module)
+
+
+@pytest.mark.parametrize(("module", "kind"), [(nn.LSTM(3, 4, num_layers=2), LSTMCell), (nn.RNN(3, 4), RNNCell)])
+def test_the_weights_of_a_module_of_pytorch_make_the_same_model(module, kind):
+    """As the message of ``certify`` says."""
+    model = build_language_model(7, kind, Recurrent, 3, 4, num_layers=module.num_layers)
+    with torch.no_grad():
+        for layer, cell in enumerate(model.backbone.cells):
+            for name, parameter in cell.named_parameters():
+                parameter.copy_(getattr(module, f"{name}_l{layer}"))
+    words = torch.randint(7, (9, 2))
+    with torch.no_grad():
+        torch.testing.assert_close(model(words, model.initial_state(2))[0], module(model.inputs(words))[0])
+    assert certify(model).summary()["norm"]
 
 
 @pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
