@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from test_certificates import pairs, ratio
 from torch import nn
 
 from stablernn.models.cells.lstm import LSTMCell
@@ -213,6 +214,46 @@ def test_bounds_that_overflow_are_a_reason_and_no_infinity():
         model.objective.weight.mul_(3e38)
     assert not check(model)
     assert "overflows" in certify(model).summary()["reason"]
+
+
+def huge(kind, seed):
+    """A model with weights of 1e30 to 3e38, some of whose units are saturated for every state and word."""
+    chance = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    model = build_language_model(5, kind, Recurrent, 3, 4)
+    (cell,) = model.backbone.cells
+    with torch.no_grad():
+        if chance.random() < 0.4:
+            cell.weight_hh.mul_(10 ** chance.uniform(30, 37))
+        if chance.random() < 0.3:
+            cell.weight_ih.mul_(10 ** chance.uniform(30, 38))
+        chosen = torch.rand(len(cell.bias_ih)) < chance.choice([0.5, 1.0])
+        cell.bias_ih[chosen] = torch.where(torch.rand(int(chosen.sum())) < 0.5, 1.0, -1.0) * 3e38
+        if kind is LSTMCell:
+            cell.bias_ih[4:8] = -3e38  # else a unit never forgets
+    return model, cell
+
+
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
+def test_saturated_units_with_huge_weights_are_refused_or_withstand_an_attack(kind):
+    certified = 0
+    for seed in range(30):
+        model, cell = huge(kind, seed)
+        recurrent = bool(cell.weight_hh.any())
+        if not check(model):
+            continue
+        certified += 1
+        certificate = certify(model)
+        assert not recurrent or certificate.rate > 0, "a slope that float64 rounds to zero is not zero"
+        (proven,), inputs = certificate.proofs, model.double().inputs.weight.detach()
+        assert all(bool((part > 0).all()) for part in proven.box)
+        for proof in proven.attempts:
+            if proof.holds:
+                pair = pairs(proven.box, 200)
+                with torch.no_grad():
+                    found = ratio(cell, proof.norm, pair, inputs[torch.randint(5, (200,))])
+                assert float(found.nan_to_num().max()) <= proof.rate * (1 + 1e-7)
+    assert 5 < certified < 30
 
 
 @pytest.mark.parametrize("groups", [2, 5])
