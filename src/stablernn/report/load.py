@@ -10,6 +10,7 @@ from stablernn.records import schemas
 from stablernn.records.neutral import neutral
 from stablernn.records.record import RECORD_FILE, Record, read_run
 from stablernn.report.names import constraint_rank, rank
+from stablernn.tasks.embedded import CONTROL
 from stablernn.tasks.published import COUNTS, PUBLISHED, TEXT, is_published
 from stablernn.utils.console import warn_once
 from stablernn.utils.errors import DamagedFileError, RecordError
@@ -174,6 +175,8 @@ class Section:
     def control(self) -> Mapping[int, float]:
         """Test perplexity of interpolated Kneser-Ney models by their order, of the same words; empty if not known."""
         record = self.records[0]
+        if data_name(record) == "embedded":
+            return CONTROL.get(self.fingerprint, {})
         if not recognised(record) or self.by_counts or self._limits.get("train") is not None:
             return {}
         return PUBLISHED[record.data["name"]].control.get(record.data["tokens"]["test"], {})
@@ -184,10 +187,21 @@ class Section:
         if not self.control:
             return ""
         told = ", ".join(f"{perplexity:.1f} (order {order})" for order, perplexity in self.control.items())
-        return (
-            f"the control, interpolated Kneser-Ney models of the train split: {told}; a model that is worse than the "
-            "trigram (order 3) is not trained far enough"
-        )
+        return f"the control, interpolated Kneser-Ney models of the train split: {told}; {self.bar_told}"
+
+    @property
+    def bar(self) -> tuple[int, float] | None:
+        """What a model must beat: the order of the best of the control's models up to 3, and its test perplexity."""
+        known = {order: perplexity for order, perplexity in self.control.items() if order in NGRAMS}
+        return min(known.items(), key=lambda entry: entry[1], default=None)
+
+    @property
+    def bar_told(self) -> str:
+        """A note on it; empty where there is none."""
+        if self.bar is None:
+            return ""
+        order = self.bar[0]
+        return f"a model that is worse than the {NGRAMS[order]} (order {order}) is not trained far enough"
 
     @property
     def origin(self) -> str:
@@ -208,6 +222,7 @@ class Section:
         return self.protocol or (self.data == "wikitext2" and self.profile == "lease" and self.whole)
 
 
+NGRAMS = {1: "unigram", 2: "bigram", 3: "trigram"}
 TITLES = {name: published.title for name, published in PUBLISHED.items()} | {
     "embedded": "embedded corpus (hidden Markov model)",
     "jsb": "JSB chorales",
