@@ -15,6 +15,7 @@ from faults.children import script
 from omegaconf import DictConfig
 
 from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
 from stablernn.experiments.reproduce import reproduce, studies_of
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.language_model import build_language_model
@@ -105,6 +106,43 @@ def test_flags_may_stand_behind_the_overrides_and_a_sweep_ends_with_a_summary(tm
     again = script("train", *TINY, "truncation.k=5,6", "--multirun", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "2 runs in runs: 2 finished." in again.stderr
+
+
+def test_a_run_that_diverged_is_a_result_and_says_what_to_do(tmp_path):
+    options = [*TINY, "optimizer.lr=1e30", "training.clip=1e30", "training.max_updates=5"]
+    for told in (": diverged", ": diverged before, skipped"):
+        done = script("train", *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert told in last
+        assert "recorded as a result. Try a lower learning rate, optimizer.lr=2.5e+29 (it was 1e+30)" in last
+    assert "Exit code: 0 with a record of every run, also of one that diverged" in script(
+        "train", "--help", cwd=tmp_path
+    ).stdout.replace("\n      ", " ")
+
+
+@pytest.mark.parametrize(
+    ("approximation", "k", "said"),
+    [
+        ("recurrent", 1000000000, "truncation.k=1000000000 is more than the 150 words of a stream of train"),
+        ("recurrent", 150, ""),
+        ("feedforward", 701, "truncation.k=701 is more than the 700 words of test: the same as k = 700"),
+        ("feedforward", 700, ""),
+    ],
+)
+def test_a_k_beyond_the_text_is_told(approximation, k, said, small, monkeypatch, caplog):
+    from stablernn.training import run as module
+
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    config = small("model=rnn", f"approximation={approximation}", f"truncation.k={k}")
+    module._check_context("a", config, make(config.dataset).load())
+    assert (said in caplog.text) if said else not caplog.text
+
+
+def test_a_text_of_ones_own_under_a_published_name_is_told_to_take_another_name(tmp_path):
+    options = ["dataset=text_folder", "dataset.name=wikitext2", f"dataset.path={tmp_path}", *TINY[:3]]
+    said = one_line(script("train", *options, cwd=tmp_path))
+    assert "choose another dataset.name, as in dataset=text_folder dataset.name=mine" in said
 
 
 class LoggedRun:
