@@ -4,7 +4,7 @@
     python scripts/gpu_lease.py table --deadline 500      the table in at most so many seconds
 
 out=folder gets speed.json and records.tar.gz, runs=folder the runs. To bring the records home, unpack the archive into
-results/records/perplexity and call `make report`. Further options: profile=lease|smoke, device=auto|cpu|cuda,
+results/records/lease/perplexity and call `make report`. Further options: profile=lease|smoke, device=auto|cpu|cuda,
 certify=seconds kept for the certificates.
 """
 

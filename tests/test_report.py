@@ -62,9 +62,7 @@ def record(perplexity: float | None, **changes) -> Record:
         else:
             config[group][key] = value
     name = f"{data}-" + "-".join(f"{k}{v}" for k, v in sorted(changes.items()))
-    metrics: dict = (
-        {} if perplexity is None else {"test": {"value": perplexity}, "valid": {"value": perplexity}}
-    )
+    metrics: dict = {} if perplexity is None else {"test": {"value": perplexity}, "valid": {"value": perplexity}}
     if optimal:
         metrics["optimal"] = {"context": None, "test": optimal, "test_by_context": [optimal + 3, optimal + 1, optimal]}
     return Record(
