@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tarfile
 import time
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -16,7 +18,7 @@ from test_report import record
 
 from stablernn.experiments import lease
 from stablernn.records.record import RECORD_FILE, read_record
-from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.errors import ConfigurationError, StableRNNError
 
 
 @pytest.mark.slow
@@ -90,3 +92,14 @@ def test_a_lease_tells_rounded_numbers_and_where_its_records_go(tmp_path):
     ]
     for document in ("README.md", "scripts/gpu_lease.py"):
         assert "results/records/lease/perplexity" in (ROOT / document).read_text()
+
+
+@pytest.mark.parametrize(
+    ("tests", "speed", "said"), [(0, True, ""), (1, True, "tests failed"), (1, False, "tests and speed failed")]
+)
+def test_a_check_says_by_its_exit_code_that_something_failed(tests, speed, said, monkeypatch, tmp_path):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=tests))
+    monkeypatch.setattr(lease, "phase", lambda *_: speed)
+    check = runpy.run_path(str(ROOT / "scripts" / "gpu_lease.py"))["check"]
+    with pytest.raises(StableRNNError, match=f"check: {said}") if said else nullcontext():
+        check(lease.Options(out=tmp_path, runs=tmp_path))

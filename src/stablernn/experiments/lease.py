@@ -114,7 +114,8 @@ def measure_speed(options: Options, seconds: float = 3.0) -> dict[str, float]:
             count = 8 if device.type == "cuda" else 1
             makers = [partial(bare_trainer, same[0], corpus)] * count
             rates[f"{model} {stability}"] = updates_per_second(makers, device, seconds)
-            log.info(f"{model} {stability}: {rates[f'{model} {stability}']:,.0f} updates/s, {count} at once")
+            found = rates[f"{model} {stability}"]
+            log.info(f"{model} {stability}: {found:,.{0 if found >= 10 else 2}f} updates/s, {count} at once")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     write_json(options.out / "speed.json", {"device": name, "profile": options.profile, "updates_per_second": rates})
     return rates
