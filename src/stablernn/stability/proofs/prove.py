@@ -4,6 +4,7 @@ import math
 from functools import singledispatch
 
 import torch
+from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.rnn import RNNCell
