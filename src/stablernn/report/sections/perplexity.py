@@ -222,9 +222,9 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
         yield certainty([line.difference for line in found if line.difference]).partition("; ")[2]
     if any(line.difference for line in found):
         yield f"{_DIFFERENCE}, %: against the unstable model of the line’s kind, over the seeds that both have"
-    uncertified = any(run.certificate.get("certified") is None for line in found for run in line.cell.finished)
-    meaning = "no: nothing is proven" + "; –: no certificate was computed" * uncertified
-    yield f"λ: certified rate of contraction ({meaning})"
+    yield "λ: certified rate of contraction (no: nothing is proven)"
+    if any(run.certificate.get("certified") is None for line in found for run in line.cell.finished):
+        yield "– under λ: no certificate was computed"
     yield f"k({EPSILON}): words of context that provably change no log-probability by more than {EPSILON} nats"
     if seeds[-1] > 1:
         yield "λ and k of the seed where they are largest"
