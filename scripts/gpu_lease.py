@@ -4,7 +4,7 @@
     python scripts/gpu_lease.py table --deadline 500      the table in at most so many seconds
 
 out=folder gets speed.json and records.tar.gz, runs=folder the runs. To bring the records home, unpack the archive into
-results/records/perplexity and call `make report`. Further options: profile=lease|smoke, device=auto|cpu|cuda,
+results/records/lease/perplexity and call `make report`. Further options: profile=lease|smoke, device=auto|cpu|cuda,
 certify=seconds kept for the certificates.
 """
 
@@ -59,8 +59,20 @@ def run_command(arguments: list[str]) -> None:
             lease.table(options)
         case "check":
             options.out.mkdir(parents=True, exist_ok=True)
-            subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/test_gpu.py"], timeout=240, check=False)
-            lease.phase("speed", options, 60)
+            check(options)
+
+
+def check(options: lease.Options) -> None:
+    """The tests, then the speed, whatever becomes of the tests. Raises StableRNNError where one of them failed."""
+    tests = [sys.executable, "-m", "pytest", "-q", str(Path(__file__).parents[1] / "tests" / "test_gpu.py")]
+    try:
+        passed = subprocess.run(tests, timeout=240, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        passed = False
+    measured = lease.phase("speed", options, 60)
+    failed = [name for name, well in (("tests", passed), ("speed", measured)) if not well]
+    if failed:
+        raise StableRNNError(f"check: {' and '.join(failed)} failed or took too long, see above")
 
 
 if __name__ == "__main__":

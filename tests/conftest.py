@@ -16,6 +16,7 @@ from stablernn.config.compose import compose_all
 from stablernn.report.evidence import gather
 from stablernn.report.verdicts import CLAIMS
 from stablernn.tasks.embedded import EmbeddedCorpus
+from stablernn.utils.console import warn_once
 from stablernn.utils.files import write_json
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,7 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def _log_as_it_was():
     """What a test hangs on the package's log, as one that stands for a worker does, is gone with the test."""
+    warn_once.cache_clear()
     log = logging.getLogger("stablernn")
     before = log.handlers[:], log.level, log.propagate
     yield

@@ -7,6 +7,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from test_certificates import pairs, ratio
+from torch import nn
 
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
@@ -28,6 +30,7 @@ from stablernn.stability.constraints.small_gain import (
 from stablernn.stability.constraints.spectral import RNNDiagonal, SpectralNormBall
 from stablernn.stability.proofs.gates import GateBounds, coupled
 from stablernn.stability.proofs.rates import MOST_PLACES, levels
+from stablernn.utils.errors import ConfigurationError
 
 LIMITED = {
     RNNCell: [SpectralNormBall, RNNDiagonal],
@@ -168,6 +171,26 @@ def test_rows_on_opposite_sides_of_their_mean_have_a_diameter(p):
         assert diameter(rows, p) >= float((rows[0] - rows[1]).norm(p=p)) * (1 - 1e-15)
 
 
+@pytest.mark.parametrize("module", [nn.LSTM(3, 4), nn.Linear(2, 2), LSTMCell(3, 4)])
+def test_a_module_that_is_no_model_is_refused_with_a_way_to_make_one(module):
+    with pytest.raises(ConfigurationError, match=f"certify takes a SequenceModel, not {type(module).__name__}: make"):
+        certify(module)
+
+
+@pytest.mark.parametrize(("module", "kind"), [(nn.LSTM(3, 4, num_layers=2), LSTMCell), (nn.RNN(3, 4), RNNCell)])
+def test_the_weights_of_a_module_of_pytorch_make_the_same_model(module, kind):
+    """As the message of ``certify`` says."""
+    model = build_language_model(7, kind, Recurrent, 3, 4, num_layers=module.num_layers)
+    with torch.no_grad():
+        for layer, cell in enumerate(model.backbone.cells):
+            for name, parameter in cell.named_parameters():
+                parameter.copy_(getattr(module, f"{name}_l{layer}"))
+    words = torch.randint(7, (9, 2))
+    with torch.no_grad():
+        torch.testing.assert_close(model(words, model.initial_state(2))[0], module(model.inputs(words))[0])
+    assert certify(model).summary()["norm"]
+
+
 @pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_not_finite_are_a_reason(kind, value):
@@ -191,6 +214,46 @@ def test_bounds_that_overflow_are_a_reason_and_no_infinity():
         model.objective.weight.mul_(3e38)
     assert not check(model)
     assert "overflows" in certify(model).summary()["reason"]
+
+
+def huge(kind, seed):
+    """A model with weights of 1e30 to 3e38, some of whose units are saturated for every state and word."""
+    chance = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    model = build_language_model(5, kind, Recurrent, 3, 4)
+    (cell,) = model.backbone.cells
+    with torch.no_grad():
+        if chance.random() < 0.4:
+            cell.weight_hh.mul_(10 ** chance.uniform(30, 37))
+        if chance.random() < 0.3:
+            cell.weight_ih.mul_(10 ** chance.uniform(30, 38))
+        chosen = torch.rand(len(cell.bias_ih)) < chance.choice([0.5, 1.0])
+        cell.bias_ih[chosen] = torch.where(torch.rand(int(chosen.sum())) < 0.5, 1.0, -1.0) * 3e38
+        if kind is LSTMCell:
+            cell.bias_ih[4:8] = -3e38  # else a unit never forgets
+    return model, cell
+
+
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
+def test_saturated_units_with_huge_weights_are_refused_or_withstand_an_attack(kind):
+    certified = 0
+    for seed in range(30):
+        model, cell = huge(kind, seed)
+        recurrent = bool(cell.weight_hh.any())
+        if not check(model):
+            continue
+        certified += 1
+        certificate = certify(model)
+        assert not recurrent or certificate.rate > 0, "a slope that float64 rounds to zero is not zero"
+        (proven,), inputs = certificate.proofs, model.double().inputs.weight.detach()
+        assert all(bool((part > 0).all()) for part in proven.box)
+        for proof in proven.attempts:
+            if proof.holds:
+                pair = pairs(proven.box, 200)
+                with torch.no_grad():
+                    found = ratio(cell, proof.norm, pair, inputs[torch.randint(5, (200,))])
+                assert float(found.nan_to_num().max()) <= proof.rate * (1 + 1e-7)
+    assert 5 < certified < 30
 
 
 @pytest.mark.parametrize("groups", [2, 5])

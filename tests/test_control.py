@@ -13,6 +13,7 @@ from stablernn.config.instantiate import make
 from stablernn.report.judgement import Outcome, combined
 from stablernn.report.sections.perplexity import table
 from stablernn.report.sections.price import price_table
+from stablernn.tasks.embedded import CONTROL
 from stablernn.tasks.published import PUBLISHED
 
 TOKENS = {"train": 2088628, "valid": 217646, "test": 245569}
@@ -61,6 +62,15 @@ def test_the_controls_are_those_of_the_text(name, data_folder):
         nats = kneser_ney(train, test, order)
         for tokens, control in PUBLISHED[name].control.items():
             assert math.exp(math.fsum(nats[:tokens]) / tokens) == pytest.approx(control[order], abs=0.005)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick"])
+def test_the_controls_of_the_embedded_corpus_are_those_of_its_words(profile):
+    corpus = make(compose("train", ["dataset=embedded", f"profile={profile}"]).dataset).load()
+    train, test = (corpus.splits[split].ids.tolist() for split in ("train", "test"))
+    for order, perplexity in CONTROL[corpus.fingerprint].items():
+        nats = kneser_ney(train, test, order)
+        assert math.exp(math.fsum(nats) / len(nats)) == pytest.approx(perplexity, abs=0.005)
 
 
 def test_what_computes_the_controls_is_a_law_of_the_next_word():
@@ -113,6 +123,36 @@ def test_a_model_that_a_trigram_beats_is_not_judged(judged, unstable, stable, la
     (judgement,) = judged("C1", runs(unstable, stable))
     assert judgement.label == label
     assert ("where a Kneser-Ney trigram has 230.1" in judgement.verdict) == (label == "not trained far enough")
+
+
+@pytest.mark.parametrize(
+    ("profile", "fingerprint", "reached", "label"),
+    [
+        ("smoke", "2bf20a428b6018e4", 57.7, "not trained far enough at smoke"),
+        ("smoke", "2bf20a428b6018e4", 57.6, "undecided at smoke"),
+        ("quick", "03e9bfbed6e79856", 51.2, "not trained far enough at quick"),
+        ("quick", "another", 51.2, "undecided at quick"),
+        ("smoke", "another", 57.6, "not trained far enough at smoke"),
+    ],
+)
+def test_on_the_embedded_corpus_a_bigram_is_the_control(judged, profile, fingerprint, reached, label):
+    made = [
+        record(reached, data="embedded", profile=profile, stability=kind, seed=0) for kind in ("unstable", "stable")
+    ]
+    made = [replace(run, data=run.data | {"fingerprint": fingerprint}) for run in made]
+    (judgement,) = judged("C1", made)
+    assert judgement.label == label
+    if fingerprint in CONTROL:
+        best = CONTROL[fingerprint][2]
+        assert (f"where a Kneser-Ney bigram has {best:.1f}" in judgement.verdict) == (reached > best)
+        assert any("worse than the bigram (order 2)" in note for note in table(only_section(made)).notes)
+
+
+def test_a_certificate_that_was_not_computed_is_told_from_one_that_proves_nothing():
+    for certified in (False, True, None):
+        made = replace(record(100.0), certificate={"certified": certified, "rate": 0.5})
+        told = "– under λ: no certificate was computed" in table(only_section([made])).notes
+        assert told == (certified is None)
 
 
 def test_a_remark_names_what_a_trigram_beats():

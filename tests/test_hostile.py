@@ -26,6 +26,7 @@ from stablernn.experiments.grids import winner_file, winner_settings
 from stablernn.experiments.study import publish
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.monitoring.folder import Runs
+from stablernn.monitoring.states import FAILED
 from stablernn.monitoring.view import view
 from stablernn.records.record import read_run
 from stablernn.report.chapters import chapters
@@ -43,7 +44,7 @@ from stablernn.report.write import rich_table, write_report
 from stablernn.training import checkpoint
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
-from stablernn.utils.console import Terminal
+from stablernn.utils.console import Terminal, warn_once
 from stablernn.utils.errors import CheckpointError, ConfigurationError, DamagedFileError, RecordError, StorageError
 from stablernn.utils.escaping import latex_label
 from stablernn.utils.files import open_lock, read_bytes, read_json, write_json
@@ -326,6 +327,7 @@ def test_a_damaged_file_of_any_kind_is_named_and_left_out(kind, tmp_path, caplog
     for case, content in cases.items():
         assert content != whole
         caplog.clear()
+        warn_once.cache_clear()
         with damaged(results, kind, content) as path:
             if kind == "test_blocks" and case == "no checksum":
                 continue  # the record has its checksum as well
@@ -494,7 +496,7 @@ def test_a_run_writes_through_no_link(name, two_seeds, tmp_path):
     assert not any((tmp_path / "elsewhere").iterdir())
 
 
-def test_a_run_folder_that_is_a_link_is_refused_and_a_folder_of_runs_may_be_one(two_seeds, tmp_path):
+def test_a_run_folder_that_is_a_link_is_refused_and_a_folder_of_runs_may_be_one(two_seeds, tmp_path, caplog):
     config = two_seeds[0].copy()
     (tmp_path / "disk").mkdir()
     (tmp_path / "runs").symlink_to(tmp_path / "disk")
@@ -505,6 +507,15 @@ def test_a_run_folder_that_is_a_link_is_refused_and_a_folder_of_runs_may_be_one(
     (tmp_path / "disk" / run_id(config)).symlink_to(moved)
     with pytest.raises(StorageError, match="is a link"):
         find_runs(run_id(config), tmp_path / "runs", None, torch.device("cpu"))
+    with pytest.raises(RecordError, match=rf"{run_id(config)} is a link, and links in a folder of runs are not"):
+        run(config)
+    assert load_records(tmp_path / "runs") == []
+    assert f"left out: {tmp_path / 'runs' / run_id(config)} is a link" in caplog.text
+    (state,) = Runs(tmp_path / "runs", None, 60).look()
+    assert state.state == FAILED
+    (moved / "record.json").unlink()
+    (state,) = Runs(tmp_path / "runs", None, 60).look()
+    assert "is a link" in state.note
 
 
 def test_publishing_follows_links_in_neither_direction(two_seeds, tmp_path):

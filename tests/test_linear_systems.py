@@ -18,6 +18,7 @@ from stablernn.analysis.linear.matrix import MatrixStudy, carry_out
 from stablernn.analysis.linear.scalar import ScalarStudy, descend_scalar
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
+from stablernn.experiments.linear_part import LinearPart
 from stablernn.report.sections.linear_systems import linear_tables, load_linear_systems
 from stablernn.utils.errors import ConfigurationError
 
@@ -380,3 +381,19 @@ def test_the_quick_grid_is_the_default():
     study = make(options.matrix)
     assert min(study.norms) < 1 < max(study.norms)
     assert math.isclose(make(options.scalar).tolerance, 0.01)
+
+
+def test_a_second_thread_has_no_part_in_matrices_so_small(tmp_path, monkeypatch):
+    """Two threads for matrices of 4 by 4 took 12 times as long on a busy machine, and the plan said so."""
+    part, seen = LinearPart("smoke", tmp_path), []
+    monkeypatch.setattr(ScalarStudy, "__call__", lambda *_: seen.append(torch.get_num_threads()) or {})
+    monkeypatch.setattr(MatrixStudy, "__call__", lambda *_: seen.append(torch.get_num_threads()) or {})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        part.estimate()
+        part.carry_out()
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

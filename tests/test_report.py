@@ -62,9 +62,7 @@ def record(perplexity: float | None, **changes) -> Record:
         else:
             config[group][key] = value
     name = f"{data}-" + "-".join(f"{k}{v}" for k, v in sorted(changes.items()))
-    metrics: dict = (
-        {} if perplexity is None else {"test": {"value": perplexity}, "valid": {"value": perplexity}}
-    )
+    metrics: dict = {} if perplexity is None else {"test": {"value": perplexity}, "valid": {"value": perplexity}}
     if optimal:
         metrics["optimal"] = {"context": None, "test": optimal, "test_by_context": [optimal + 3, optimal + 1, optimal]}
     return Record(
@@ -212,6 +210,14 @@ def test_a_damaged_record_is_left_out_and_named(tmp_path, caplog):
     with pytest.raises(RecordError, match="not a whole run record"):
         read_record(tmp_path / "bad")
     assert len(load_records(tmp_path)) == 1
+
+
+def test_a_damaged_record_is_named_once_however_often_it_is_met(tmp_path, caplog):
+    good = record(90.0)
+    for name in (good.id, "bad"):
+        good.write(tmp_path / "records" / "smoke" / "perplexity" / name)
+    write_report(tmp_path / "records", tmp_path, None)
+    assert caplog.text.count("bad/record.json is of another run") == 1
 
 
 def test_no_records_is_an_error_with_a_remedy(tmp_path):

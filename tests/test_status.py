@@ -255,6 +255,19 @@ def test_what_asks_for_attention_comes_first_and_a_name_is_as_long_as_it_must_be
     assert all(run.id in printed(twins) for run in twins)  # only the hash tells them apart
 
 
+def test_the_name_of_a_run_stands_on_one_line_at_60_columns_or_is_folded_after_a_hyphen():
+    short, long = "rnn-unstable-recurrent-k35-s0", "lstm-lstm_gated_linear-feedforward-k35-s0"
+    states_ = [
+        RunState(f"wikitext2-{name}-0123abcd", RUNNING, update=1200, total=1200, valid=123.4, best=120.1, left=4000.0)
+        for name in (short, long)
+    ]
+    lines = printed(states_, 60, by="runs").splitlines()
+    assert any(line.startswith(f"{short} ") for line in lines)
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("lstm-lstm_gated_linear- ")]
+    assert lines[first + 1].strip() == "feedforward-k35-s0"
+    assert any(line.startswith(f"{long} ") for line in printed(states_, 80, by="runs").splitlines())
+
+
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("by", ["runs", "groups"])
 def test_every_column_has_a_heading(by, width, runs):

@@ -45,6 +45,6 @@ class PackedLauncher(Launcher):
         for overrides, config in zip(job_overrides, configs, strict=True):
             record = found.get(run_label(config))
             result = JobReturn(overrides=overrides, status=JobStatus.COMPLETED if record else JobStatus.FAILED)
-            result.return_value = record or StableRNNError("the run failed or was left out, and said so")
+            result.return_value = record or StableRNNError("the run failed, and said so")
             results.append(result)
         return results

@@ -49,7 +49,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridsConf
 ConfigStore.instance().store(group="hydra/sweeper", name="halving", node=HalvingConfig, provider="stablernn")
 
 
-FAILED = "failed or left out"
+FAILED = "failed"
 
 
 class GridsSweeper(Sweeper):
@@ -102,20 +102,26 @@ class GridsSweeper(Sweeper):
         return self.launch(jobs_of(self._config, arguments))
 
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
-        """What the jobs return; raises SweepError when all of them are over and one failed."""
-        from stablernn.experiments.destinations import written_to
-        from stablernn.utils.errors import StableRNNError, SweepError
+        """What the jobs return; raises SweepError when all of them are over and one failed.
 
-        assert self.launcher is not None
+        Those that other processes are at work on come again when these have ended: they are done by then, or go on.
+        """
+        from stablernn.experiments.destinations import written_to
+        from stablernn.experiments.sweep import pauses
+        from stablernn.training.lock import wait_until_free
+        from stablernn.utils.errors import RunInUseError, StableRNNError, SweepError
+
         self.validate_batch_is_legal(jobs)
-        results: list[JobReturn] = []
-        size = self.options["max_batch_size"] or len(jobs)
-        for start in range(0, len(jobs), size):
-            batch = jobs[start : start + size]
-            results += self.launcher.launch(batch, initial_job_idx=self.launched)
-            self.launched += len(batch)
-        # Hydra's own property prints "Error executing job" for a run that said so itself.
-        values = [result._return_value for result in results]
+        results = self._launch(jobs)
+        for pause in pauses():
+            # Hydra's own property prints "Error executing job" for a run that said so itself.
+            values = [result._return_value for result in results]
+            in_use = [number for number, value in enumerate(values) if isinstance(value, RunInUseError)]
+            if not in_use:
+                break
+            wait_until_free([values[number].folder for number in in_use], pause)
+            for number, result in zip(in_use, self._launch([jobs[number] for number in in_use]), strict=True):
+                results[number] = result
         failures = [value for value in values if isinstance(value, Exception)]
         for value in values:
             status = FAILED if isinstance(value, Exception) else getattr(value, "status", value)
@@ -127,6 +133,16 @@ class GridsSweeper(Sweeper):
         if failures:
             raise SweepError(SweepError.SOME_FAILED) from failures[0]
         return values
+
+    def _launch(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
+        assert self.launcher is not None
+        results: list[JobReturn] = []
+        size = self.options["max_batch_size"] or len(jobs)
+        for start in range(0, len(jobs), size):
+            batch = jobs[start : start + size]
+            results += self.launcher.launch(batch, initial_job_idx=self.launched)
+            self.launched += len(batch)
+        return results
 
     @property
     def _config(self) -> DictConfig:

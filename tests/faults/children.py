@@ -91,11 +91,13 @@ def _enter(environment: dict[str, str], output: Path, errors: Path, function: Ca
     import torch
 
     torch.set_num_threads(1)  # after a fork there may be no threads; and sums come in one order
+    code = 0
     try:
         function(*arguments)
-    except SystemExit as end:  # at once: multiprocessing would wait for the workers of a pool, which outlive their work
-        sys.stdout.flush()
-        os._exit(int(end.code or 0))
+    except SystemExit as end:
+        code = int(end.code or 0)
+    sys.stdout.flush()
+    os._exit(code)  # at once: multiprocessing would wait for the workers of a pool, which outlive their work
 
 
 def train(config: Any) -> None:

@@ -15,10 +15,11 @@ from faults.outcome import difference, updates
 from faults.test_kills import OFTEN, options, uninterrupted
 from stablernn.config.compose import compose
 from stablernn.config.identity import run_id
+from stablernn.experiments import sweep
 from stablernn.training import lock
 from stablernn.training.lock import held, holder
 from stablernn.training.run import run
-from stablernn.utils.errors import RunInUseError, SweepError
+from stablernn.utils.errors import RunInUseError
 
 
 def test_a_folder_has_one_holder_at_a_time_and_tells_who(tmp_path, monkeypatch):
@@ -75,6 +76,39 @@ def test_a_run_that_is_in_use_is_not_touched(small, monkeypatch):
     assert not (folder / ".half.part").exists()
 
 
+def test_a_sweep_waits_for_a_run_that_is_in_use_and_counts_it_when_it_is_done(children, small):
+    command = ["-m", *SMALL, "model=rnn", "training.max_updates=2", "seed=0,1"]
+    config = small("model=rnn", "training.max_updates=2")
+    folder = Path(config.runs) / run_id(config)
+    folder.mkdir(parents=True)
+    with held(folder):
+        child = children.start(command_line, [*command, f"runs={config.runs}"])
+        until(lambda: f"waiting for 1 run that other processes train: {folder.name}" in child.printed(), child)
+        assert len(list(folder.parent.glob("*/record.json"))) == 1
+    assert child.wait() == 0, child.printed()
+    assert "2 runs in" in child.printed()
+    assert "2 finished" in child.printed()
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_plan_waits_for_a_run_that_is_in_use(at_once, small, monkeypatch):
+    monkeypatch.setattr(lock, "_PATIENCE_SECONDS", 0.05)
+    configs = [small("model=rnn", "training.max_updates=2", f"seed={seed}") for seed in (0, 1)]
+    folder = Path(configs[0].runs) / run_id(configs[0])
+    folder.mkdir(parents=True)
+    other = held(folder)
+    other.__enter__()
+
+    def waited(folders, least):
+        assert folders == [folder]
+        other.__exit__(None, None, None)
+
+    monkeypatch.setattr(sweep, "wait_until_free", waited)
+    records, failures = sweep.run_all(configs, at_once=at_once)
+    assert not failures
+    assert {record.id for record in records} == {run_id(config) for config in configs}
+
+
 @pytest.mark.slow
 def test_one_of_two_processes_has_the_run_and_a_dead_one_is_not_in_the_way(children, tmp_path, ledger):
     whole, _ = uninterrupted(children, tmp_path, "rnn")
@@ -107,7 +141,7 @@ def test_one_of_two_processes_has_the_run_and_a_dead_one_is_not_in_the_way(child
 @pytest.mark.parametrize(
     "launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]], ids=["serial", "joblib"]
 )
-def test_a_sweep_leaves_a_run_that_is_in_use_and_goes_on(launcher, children, tmp_path, ledger):
+def test_a_sweep_leaves_a_run_that_is_in_use_for_its_end(launcher, children, tmp_path, ledger):
     sweep = ["-m", *options("rnn"), "seed=0,1,2"]
     assert children.start(command_line, [*sweep, f"runs={tmp_path / 'whole'}"]).wait() == 0
     runs = tmp_path / "runs"
@@ -116,12 +150,14 @@ def test_a_sweep_leaves_a_run_that_is_in_use_and_goes_on(launcher, children, tmp
     until(lambda: bool(updates(runs)), first)
     first.send(signal.SIGSTOP)
     second = children.start(command_line, [*sweep, *launcher, f"runs={runs}"])
-    assert second.wait() == 2
-    assert f"left out: {run_id(config)} is in use by process {first.process.pid} on" in second.printed()
-    assert SweepError.SOME_FAILED in second.printed()
+    until(lambda: "waiting for 1 run" in second.printed(), second)
+    assert f"left for the end: {run_id(config)} is in use by process {first.process.pid} on" in second.printed()
     assert len(list(runs.glob("*/record.json"))) == 2
     first.send(signal.SIGCONT)
     assert first.wait() == 0
+    assert second.wait() == 0
+    assert f"{run_id(config)}: finished before, skipped" in second.printed()
+    assert "3 runs in" in second.printed()
     ledger.settle("two processes on one sweep", 1, difference(runs, tmp_path / "whole"))
 
 

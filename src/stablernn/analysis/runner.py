@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from stablernn.records.record import DIVERGED
 from stablernn.records.schemas import analysis_check
 from stablernn.training.trained import Trained
-from stablernn.utils.console import log
+from stablernn.utils.console import log, warn_once
 from stablernn.utils.errors import ConfigurationError, DamagedFileError, NotApplicableError
 from stablernn.utils.files import json_digest, read_json, write_json
 from stablernn.utils.provenance import commit, versions
@@ -80,6 +80,6 @@ def stored(
     except FileNotFoundError:
         return None
     except DamagedFileError as error:
-        log.warning(f"computed again: {error}")
+        warn_once(f"computed again: {error}")
         return None
     return result if json_digest(result["options"]) == json_digest(options) else None

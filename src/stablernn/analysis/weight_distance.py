@@ -10,7 +10,7 @@ import torch
 from stablernn.records.record import RECORD_FILE, Record, read_run
 from stablernn.training.checkpoint import load_snapshots
 from stablernn.training.trained import Trained
-from stablernn.utils.console import log
+from stablernn.utils.console import warn_once
 from stablernn.utils.errors import ConfigurationError, RecordError
 
 
@@ -53,7 +53,7 @@ class WeightDistance:
             try:
                 record = read_run(path.parent)
             except RecordError as error:
-                log.warning(f"left out: {error}")
+                warn_once(f"left out: {error}")
                 continue
             if record.config == wanted:
                 return path.parent

@@ -34,7 +34,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     The values of the options ``text`` are taken as they are: Hydra's grammar (commas, brackets) does not apply.
 
     Exit code 2 for anything that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a bug. In a sweep a run that
-    fails, or that another process is at work on, says so at once, and the others go on.
+    fails says so at once, and the others go on; one that another process is at work on is waited for at the end.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1" and (config_name != "train" or {"-m", "--multirun"} & set(sys.argv)):
         _refuse("torchrun shares one run among its processes: start scripts/train.py with it, and without -m")
@@ -67,10 +67,10 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 # The sweep is over before Hydra hands the error on, so it is told here.
                 if isinstance(error, RunInUseError):
-                    log.warning(f"left out: {message}")
-                else:
-                    overrides = " ".join(HydraConfig.get().overrides.task)
-                    log.error(f"failed: {overrides}: {message or repr(error)}", exc_info=None if message else error)
+                    log.warning(f"left for the end: {message}")
+                    raise
+                overrides = " ".join(HydraConfig.get().overrides.task)
+                log.error(f"failed: {overrides}: {message or repr(error)}", exc_info=None if message else error)
                 raise (StableRNNError(message) if message else _Bug(repr(error))) from None
             if message is None:
                 raise

@@ -22,7 +22,8 @@ from omegaconf import DictConfig
 
 from stablernn.config.instantiate import make
 from stablernn.experiments.sweep import expand, run_all
-from stablernn.records.record import RECORD_FILE, read_record
+from stablernn.records.record import RECORD_FILE, Record, read_record
+from stablernn.report.sections.certificate import rate
 from stablernn.stability.certificates import summarise
 from stablernn.tasks.windows import Windows
 from stablernn.training.build import pick_device
@@ -113,7 +114,8 @@ def measure_speed(options: Options, seconds: float = 3.0) -> dict[str, float]:
             count = 8 if device.type == "cuda" else 1
             makers = [partial(bare_trainer, same[0], corpus)] * count
             rates[f"{model} {stability}"] = updates_per_second(makers, device, seconds)
-            log.info(f"{model} {stability}: {rates[f'{model} {stability}']:,.0f} updates/s, {count} at once")
+            found = rates[f"{model} {stability}"]
+            log.info(f"{model} {stability}: {found:,.{0 if found >= 10 else 2}f} updates/s, {count} at once")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     write_json(options.out / "speed.json", {"device": name, "profile": options.profile, "updates_per_second": rates})
     return rates
@@ -128,9 +130,9 @@ def choose_epochs(configs: Sequence[DictConfig], rates: dict[str, float], second
     costs = []  # seconds an epoch
     for config in configs:
         stability = "stable" if f"{config.model.name} {config.stability.name}" in rates else "unstable"
-        rate = rates[f"{config.model.name} {stability if config.stability.name != 'unstable' else 'unstable'}"]
+        per_second = rates[f"{config.model.name} {stability if config.stability.name != 'unstable' else 'unstable'}"]
         windows = Windows(corpus.splits["train"], config.training.batch_size, config.approximation.window)
-        costs.append(len(windows) / rate)
+        costs.append(len(windows) / per_second)
     planned = [(c.training.epochs, c.training.anneal_from) for c in configs]
     share = 1.0
     while share > 0:
@@ -163,7 +165,7 @@ def certify(options: Options, name: str) -> None:
     for trained in find_runs(name, options.runs, os.environ.get("STABLERNN_DATA"), torch.device("cpu")):
         record = dataclasses.replace(trained.record, certificate=summarise(trained.model("best")))
         record.write(trained.folder)
-        log.info(f"{name}: λ = {record.certificate['rate']}")
+        log.info(f"{name}: {_rate(record)}")
 
 
 def archive(options: Options) -> int:
@@ -242,8 +244,14 @@ def describe(options: Options) -> list[str]:
     for path in sorted(options.runs.glob(f"*/{RECORD_FILE}")):
         record = read_record(path.parent)
         test = record.metrics.get("test", {}).get("value")
-        rate = record.certificate.get("rate")
-        lines.append(
-            f"{record.id}: {record.status}, {counted(str(record.progress['epochs']), 'epoch')}, test {test}, λ {rate}"
-        )
+        epochs = counted(f"{record.progress['epochs']:.2g}", "epoch")
+        score = "no score of test" if test is None else f"test {test:.2f}"
+        lines.append(f"{record.id}: {record.status}, {epochs}, {score}, {_rate(record)}")
     return lines
+
+
+def _rate(record: Record) -> str:
+    """λ in words."""
+    if record.certificate.get("certified") is None:
+        return "no certificate"
+    return f"λ = {rate(record.certificate['rate'])}" if record.certificate["certified"] else "nothing proven"

@@ -12,6 +12,7 @@ from stablernn.config.instantiate import make
 from stablernn.records.schemas import check_linear
 from stablernn.report.sections.linear_systems import NAME
 from stablernn.utils.console import display, open_bar
+from stablernn.utils.timing import one_thread
 
 _MEASURED_STEPS = 25
 
@@ -45,6 +46,7 @@ class LinearPart:
     def title(self) -> str:
         return f"linear systems, grid={self.grid}" + (" (those of a larger grid are here)" if self.kept else "")
 
+    @one_thread()
     def estimate(self) -> None:
         """Measure ``seconds``: a setting of each kind for a few steps."""
         measured: dict[str, float] = {}

@@ -48,19 +48,18 @@ def reproduce(options: DictConfig) -> None:
     if seconds > DAY and not options.confirm:
         _ask(seconds)
 
-    failures, left = [], 0
+    failures = []
     for number, study in enumerate(studies, start=1):
         if len(studies) > 1:
             console.print(f"[bold]{study.name}[/] (study {number} of {len(studies)})", highlight=False)
         try:
-            failed, in_use = study.carry_out()
+            failed = study.carry_out()
         except Exception as error:  # the other studies have a right to go on
             if len(studies) == 1:
                 raise
             log.error(f"{study.name} failed: {error}", exc_info=not isinstance(error, StableRNNError))
             failures.append(f"{study.name} failed")
             continue
-        left += in_use
         if failed:
             of = f" of {study.name}" if len(studies) > 1 else ""
             failures.append(f"{counted(len(failed), 'run')}{of} failed")
@@ -79,10 +78,6 @@ def reproduce(options: DictConfig) -> None:
             f"tables and figures: {results / 'tables'}, {results / 'figures'}", highlight=False, soft_wrap=True
         )
         console.print(f"the page with the verdicts: {files[-1]}", highlight=False, soft_wrap=True)
-    if left:
-        console.print(
-            f"{counted(left, 'run')} left to other processes (see above); the same command adds what they have done"
-        )
     if failures:
         raise StableRNNError(f"{', '.join(failures)} (see above); the same command tries them again")
     if undrawn:

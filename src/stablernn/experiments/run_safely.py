@@ -10,8 +10,8 @@ from stablernn.training.run import run
 from stablernn.utils.console import log
 from stablernn.utils.errors import RunInUseError, StableRNNError, too_little_memory
 
-# A record, or why there is none; neither where another process is at work on the run, which is said.
-Outcome = tuple[Record | None, str]
+# A record, or why there is none: the run failed, or another process is at work on it. Both are said.
+Outcome = tuple[Record | None, str | RunInUseError]
 
 
 def run_safely(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Outcome:
@@ -25,8 +25,8 @@ def run_safely(config: DictConfig, shared: Interruption | None = None, beside: i
     except torch.OutOfMemoryError:
         raise
     except RunInUseError as error:
-        log.warning(f"left out: {error}")
-        return None, ""
+        log.warning(f"left for the end: {error}")
+        return None, error
     except StableRNNError as error:
         log.error(f"{run_label(config)} failed: {error}")
         return None, str(error)

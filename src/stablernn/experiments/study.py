@@ -53,17 +53,13 @@ class Study:
     def _records(self) -> Path:
         return Path(self.options.results) / "records"
 
-    def carry_out(self) -> tuple[list[str], int]:
-        """Do what is left and publish; one line for each run that failed, and how many others are at work on.
+    def carry_out(self) -> list[str]:
+        """Do what is left and publish; one line for each run that failed.
 
         Raises:
             StableRNNError: its search did not come to an end, so that nothing was published.
         """
-        failures, left = [], 0
-        for part in self.parts:
-            failed, in_use = part.carry_out()
-            failures += failed
-            left += in_use
+        failures = [failed for part in self.parts for failed in part.carry_out()]
         runs = [trained for part in self.parts for trained in part.trained()]
         failures += _analyse(self.options.analyses[self.name], runs, self.profile)
         for part in self.linear:
@@ -73,7 +69,7 @@ class Study:
         for part in self.parts:
             if isinstance(part, SearchPart):
                 part.publish(self._records / self.profile / "search")
-        return failures, left
+        return failures
 
     def print(self) -> None:
         """Its tables in the terminal."""

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
 from typing import Any, cast
 
 import joblib
@@ -15,7 +17,9 @@ from stablernn.experiments.grids import in_grids, product, winner_file, winner_s
 from stablernn.experiments.packed import run_packed
 from stablernn.experiments.run_safely import Outcome, run_safely
 from stablernn.records.record import Record
+from stablernn.training.lock import wait_until_free
 from stablernn.utils.console import display, listening, log, open_bar, speak_through
+from stablernn.utils.errors import RunInUseError
 from stablernn.utils.machine import keep_freed_memory
 
 Settings = Callable[[str], Mapping[str, Any]]  # of each model, by their dotted names
@@ -97,22 +101,36 @@ def run_all(configs: Sequence[DictConfig], jobs: int = 1, at_once: int = 1) -> t
         at_once: runs that are threads of this process instead, see ``experiments.packed``.
 
     Returns:
-        The records, and one line for each run that failed. A run that another process is at work on is left to it,
-        which is said, and is in neither.
+        The records, and one line for each run that failed. A run that another process is at work on comes last, when
+        that process has ended: it is finished by then, or goes on here.
     """
     failures: list[str] = []
     records: list[Record] = []
+    left = list(configs)
     with display():
         bar = open_bar("all runs", len(configs))
-        outcomes = run_packed(configs, at_once) if at_once > 1 else _outcomes(configs, min(jobs, len(configs)))
-        for number, (record, failure) in enumerate(outcomes, start=1):
-            if record is not None:
-                records.append(record)
-            elif failure:
-                failures.append(failure)
-            bar.update(number)
+        for pause in pauses():
+            in_use: list[Path] = []
+            outcomes = run_packed(left, at_once) if at_once > 1 else _outcomes(left, min(jobs, len(left)))
+            for record, failure in outcomes:
+                if record is not None:
+                    records.append(record)
+                elif isinstance(failure, RunInUseError):
+                    in_use.append(failure.folder)
+                else:
+                    failures.append(failure)
+                bar.update(len(records) + len(failures))
+            left = [config for config in left if Path(config.runs) / run_label(config) in in_use]
+            if not left:
+                break
+            wait_until_free(in_use, pause)
         bar.close()
     return records, failures
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait at least before a look again, 1 to 64."""
+    return (2.0 ** min(number, 6) for number in count())
 
 
 def _outcomes(configs: Sequence[DictConfig], jobs: int) -> Iterator[Outcome]:

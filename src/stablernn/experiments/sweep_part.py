@@ -93,15 +93,12 @@ class Part:
         """About how many seconds ``counted`` takes."""
         return sum(estimate_seconds(self.counted)) / self.jobs
 
-    def carry_out(self) -> tuple[list[str], int]:
-        """Do what is left; one line for each run that failed, and how many others are at work on."""
+    def carry_out(self) -> list[str]:
+        """Do what is left; one line for each run that failed."""
         if self.before is not None:  # by now the winners are known
             self.configs = self._expand()
         self.to_do = self._left()  # another part may have done some since
-        if not self.to_do:
-            return [], 0
-        records, failed = run_all(self.to_do, self.jobs, self.at_once)
-        return failed, len(self.to_do) - len(records) - len(failed)
+        return run_all(self.to_do, self.jobs, self.at_once)[1] if self.to_do else []
 
     def trained(self) -> list[Trained]:
         """Its finished runs."""
@@ -146,14 +143,14 @@ class SearchPart(Part):
         seconds = dict(zip(map(run_id, self.configs), estimate_seconds(self.configs), strict=True))
         return self.search.share_left(seconds) / self.jobs
 
-    def carry_out(self) -> tuple[list[str], int]:
+    def carry_out(self) -> list[str]:
         if self.over:
-            return [], 0
+            return []
         self.search.carry_out(lambda configs, jobs: run_all(configs, self.jobs, self.at_once))
         write_winners(self.search, self.options.winners, self.options.results)
         self.to_do = []
         self.over = True
-        return [], 0
+        return []
 
     def trained(self) -> list[Trained]:
         return []

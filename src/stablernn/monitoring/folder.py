@@ -79,6 +79,8 @@ class Runs:
                 return
 
     def _state(self, folder: Path) -> RunState:
+        if folder.is_symlink():
+            return _finished(folder)  # which refuses it
         written = _written(folder / RECORD_FILE)
         if written is None:
             return self._unfinished(folder)

@@ -1,8 +1,10 @@
 """The states of runs as a view for the terminal."""
 
 import io
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -18,6 +20,7 @@ _MEANT = {
     DIVERGED: "a step was not finite; recorded as such",
 }
 _WIDE = 100  # columns from which on all is shown
+_NARROW = 80  # below which the name of a run would not stand on a line
 _LEAST_ROWS = 3
 _NOTES, _BRIEF_NOTES = 4, 2
 
@@ -89,12 +92,12 @@ def _runs(states: Sequence[RunState], width: int, lines: int | None) -> Renderab
     ordered = sorted(states, key=lambda run: STATES.index(run.state))  # stable: by id within a state
     shown = ordered if lines is None else ordered[:lines]
     table = _table(width, "run", "state", "updates", "done", "valid", "best", "words/s", "left")
+    cells = []
     for run in shown:
         updates = "" if run.update is None else f"{run.update:,}" + (f"/{run.total:,}" if run.total else "")
-        table.add_row(
-            *_fit(
-                width,
-                Text(names[run.id], overflow="fold"),
+        cells.append(
+            [
+                names[run.id],
                 Text(run.state, style=_STYLES[run.state]),
                 updates,
                 _percent(run.share),
@@ -102,8 +105,9 @@ def _runs(states: Sequence[RunState], width: int, lines: int | None) -> Renderab
                 _perplexity(run.best),
                 "" if run.speed is None else f"{run.speed:,.0f}",
                 duration(run.left) if run.state == RUNNING and run.left is not None else "",
-            )
+            ]
         )
+    _fill(table, width, cells)
     return _cut(table, ordered[len(shown) :])
 
 
@@ -118,16 +122,16 @@ def _groups(states: Sequence[RunState], width: int, lines: int | None) -> Render
     ordered = sorted(groups, key=urgency)
     shown = ordered if lines is None else ordered[:lines]
     table = _table(width, "group", "state", "runs", "done", "valid", "best", "words/s", "left")
+    cells = []
     for name in shown:
         runs = groups[name]
         going = [run for run in runs if run.state == RUNNING]
         state = STATES[urgency(name)]
         speeds = [run.speed for run in going if run.speed is not None]
         lefts = [run.left for run in going if run.left is not None]
-        table.add_row(
-            *_fit(
-                width,
-                Text(name, overflow="fold"),
+        cells.append(
+            [
+                name,
                 Text(state, style=_STYLES[state]),
                 f"{sum(run.state == DONE for run in runs)}/{len(runs)}",
                 _percent(sum(run.share or 0.0 for run in runs) / len(runs)),
@@ -135,8 +139,9 @@ def _groups(states: Sequence[RunState], width: int, lines: int | None) -> Render
                 _perplexity(_least(runs, lambda run: run.best)),
                 f"{sum(speeds):,.0f}" if speeds else "",
                 duration(max(lefts)) if lefts else "",
-            )
+            ]
         )
+    _fill(table, width, cells)
     return _cut(table, [run for name in ordered[len(shown) :] for run in groups[name]])
 
 
@@ -160,9 +165,20 @@ def _table(width: int, *heads: str) -> Table:
     return table
 
 
+def _fill(table: Table, width: int, rows: Sequence[Sequence[str | Text]]) -> None:
+    """Add the rows; a name that is longer than what the other columns leave goes on in a new line, after a hyphen."""
+    fitted = [_fit(width, *row) for row in rows]
+    heads = [column.header for column in table.columns]
+    others = list(zip(heads, *fitted, strict=True))[1:]
+    room = width - sum(2 + max(cell_len(str(cell)) for cell in column) for column in others)
+    for name, *cells in fitted:
+        table.add_row(Text(textwrap.fill(str(name), max(room, 1)), overflow="fold"), *cells)
+
+
 def _fit(width: int, *cells: str | Text) -> list[str | Text]:
-    """A narrow terminal shows the share of the updates, not their number."""
-    return list(cells) if width >= _WIDE else [cell for number, cell in enumerate(cells) if number not in (2, 6)]
+    """A narrow terminal shows the share of the updates, not their number; a very narrow one of the scores the best."""
+    left_out = () if width >= _WIDE else (2, 6) if width >= _NARROW else (2, 4, 6)
+    return [cell for number, cell in enumerate(cells) if number not in left_out]
 
 
 def _cut(table: Table, left_out: Sequence[RunState]) -> RenderableType:

@@ -111,9 +111,10 @@ def read_alone(path: Path) -> Record:
     """What ``Record.write_alone`` wrote.
 
     Raises:
-        RecordError: it is not one of this version.
+        RecordError: it is not one of this version, or its folder is a link.
         DamagedRecordError: it is not as it was written.
     """
+    _refuse_link(path.parent)
     try:
         values = read_json(path, unsealed=False)
         _check_schema(path, values)
@@ -134,9 +135,10 @@ def read_record(folder: Path) -> Record:
     """The record of a run folder.
 
     Raises:
-        RecordError: there is none, or it is not one of this version.
+        RecordError: there is none, or it is not one of this version, or the folder is a link.
         DamagedRecordError: it, or its history, is not as it was written.
     """
+    _refuse_link(folder)
     path, history_path = folder / RECORD_FILE, folder / HISTORY_FILE
     at_fault = path
     try:
@@ -178,6 +180,11 @@ def read_run(folder: Path) -> Record:
 
 
 _DAMAGES = (OSError, ArithmeticError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
+
+def _refuse_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise RecordError(f"{folder} is a link, and links in a folder of runs are not followed: remove it")
 
 
 def _check_schema(path: Path, values: dict[str, Any]) -> None:

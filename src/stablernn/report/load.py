@@ -10,8 +10,9 @@ from stablernn.records import schemas
 from stablernn.records.neutral import neutral
 from stablernn.records.record import RECORD_FILE, Record, read_run
 from stablernn.report.names import constraint_rank, rank
+from stablernn.tasks.embedded import CONTROL
 from stablernn.tasks.published import COUNTS, PUBLISHED, TEXT, is_published
-from stablernn.utils.console import log
+from stablernn.utils.console import warn_once
 from stablernn.utils.errors import DamagedFileError, RecordError
 from stablernn.utils.files import read_json
 from stablernn.utils.names import is_name
@@ -31,14 +32,14 @@ def load_records(folder: Path, study: str | None = None, strict: bool = False) -
     """
     known = {path.parent.parent.name for path in folder.rglob(RECORD_FILE)} & set(STUDIES)
     if study is None or ((not known or folder.name in STUDIES) and not strict):
-        return [record for record, _ in _load(folder.rglob(RECORD_FILE))]
+        return [record for record, _ in _load(_record_files(folder))]
     return [record for record, _ in _load(folder.glob(f"**/{study}/*/{RECORD_FILE}"))]
 
 
 def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]]:
     """The records below ``folder`` that an analysis was made of, with its result; in the order of tables."""
     found = []
-    for record, path in _load(folder.rglob(RECORD_FILE)):
+    for record, path in _load(_record_files(folder)):
         try:
             result = neutral(read_json(path / f"{name}.json", schemas.analysis_check(name)))
             if result.get("run", record.id) != record.id:
@@ -47,7 +48,7 @@ def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]
         except FileNotFoundError:
             continue
         except DamagedFileError as error:
-            log.warning(f"left out: {error}; analyze the run again (python scripts/analyze.py analysis={name})")
+            warn_once(f"left out: {error}; analyze the run again (python scripts/analyze.py analysis={name})")
     return sorted(found, key=lambda entry: place(entry[0]))
 
 
@@ -65,13 +66,18 @@ def load_results(paths: Iterable[Path], check: Callable[[dict[str, Any]], object
                 raise DamagedFileError(f"{str(path)!r} is no name of a file of results")
             found[path.name] = read_json(path, check)
         except (FileNotFoundError, DamagedFileError) as error:
-            log.warning(f"left out: {error}; delete it to measure it again")
+            warn_once(f"left out: {error}; delete it to measure it again")
     return found
 
 
 def load_bench(path: Path, kind: str) -> dict[str, Any] | None:
     """The measurements in a file; None if there is none, or if it is damaged, which is said."""
     return load_results([path], schemas.bench_check(kind)).get(path.name) if path.is_file() else None
+
+
+def _record_files(folder: Path) -> set[Path]:
+    """Also those of runs whose folder is a link, which are refused: without a link's name nothing would be said."""
+    return {*folder.rglob(RECORD_FILE), *folder.rglob(f"*/{RECORD_FILE}")}
 
 
 def _load(files: Iterable[Path]) -> list[tuple[Record, Path]]:
@@ -81,7 +87,7 @@ def _load(files: Iterable[Path]) -> list[tuple[Record, Path]]:
             record = read_run(path.parent)
             found.setdefault(record.id, (record, path.parent))
         except RecordError as error:
-            log.warning(f"left out: {error}")
+            warn_once(f"left out: {error}")
     return [found[name] for name in sorted(found)]
 
 
@@ -169,6 +175,8 @@ class Section:
     def control(self) -> Mapping[int, float]:
         """Test perplexity of interpolated Kneser-Ney models by their order, of the same words; empty if not known."""
         record = self.records[0]
+        if data_name(record) == "embedded":
+            return CONTROL.get(self.fingerprint, {})
         if not recognised(record) or self.by_counts or self._limits.get("train") is not None:
             return {}
         return PUBLISHED[record.data["name"]].control.get(record.data["tokens"]["test"], {})
@@ -179,10 +187,21 @@ class Section:
         if not self.control:
             return ""
         told = ", ".join(f"{perplexity:.1f} (order {order})" for order, perplexity in self.control.items())
-        return (
-            f"the control, interpolated Kneser-Ney models of the train split: {told}; a model that is worse than the "
-            "trigram (order 3) is not trained far enough"
-        )
+        return f"the control, interpolated Kneser-Ney models of the train split: {told}; {self.bar_told}"
+
+    @property
+    def bar(self) -> tuple[int, float] | None:
+        """What a model must beat: the order of the best of the control's models up to 3, and its test perplexity."""
+        known = {order: perplexity for order, perplexity in self.control.items() if order in NGRAMS}
+        return min(known.items(), key=lambda entry: entry[1], default=None)
+
+    @property
+    def bar_told(self) -> str:
+        """A note on it; empty where there is none."""
+        if self.bar is None:
+            return ""
+        order = self.bar[0]
+        return f"a model that is worse than the {NGRAMS[order]} (order {order}) is not trained far enough"
 
     @property
     def origin(self) -> str:
@@ -203,6 +222,7 @@ class Section:
         return self.protocol or (self.data == "wikitext2" and self.profile == "lease" and self.whole)
 
 
+NGRAMS = {1: "unigram", 2: "bigram", 3: "trigram"}
 TITLES = {name: published.title for name, published in PUBLISHED.items()} | {
     "embedded": "embedded corpus (hidden Markov model)",
     "jsb": "JSB chorales",

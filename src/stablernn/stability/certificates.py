@@ -32,6 +32,7 @@ from stablernn.stability.constraints.base import constrained_cells
 from stablernn.stability.proofs.gates import Box, Seen
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm
 from stablernn.stability.proofs.prove import prove
+from stablernn.utils.errors import ConfigurationError
 
 EPSILONS = (1.0, 0.1, 0.01, 0.001)  # nats
 CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
@@ -181,7 +182,18 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
         model: what its first cell can see are the rows of its embedding, or the box of its frames.
         dropout: for the inputs that training shows to the cell, with entries removed and the others multiplied by
             1 / (1 - p), instead of those at inference.
+
+    Raises:
+        ConfigurationError: it is no model of this package; says how to make one of a PyTorch module.
     """
+    if not isinstance(model, SequenceModel):
+        raise ConfigurationError(
+            f"certify takes a SequenceModel, not {type(model).__name__}: make one of the same sizes with "
+            "stablernn.models.language_model.build_language_model and copy the weights. weight_ih_l0, weight_hh_l0, "
+            "bias_ih_l0 and bias_hh_l0 of torch.nn.LSTM or torch.nn.RNN are those of model.backbone.cells[0] without "
+            "_l0 (and so on, layer by layer), the embedding is model.inputs.weight, the decoder model.objective.weight "
+            "and model.objective.bias"
+        )
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
         refused = Contraction("none", math.inf, "its weights are not all finite numbers")
         layers = len(model.cells)

@@ -138,7 +138,7 @@ class WordCorpus:
             title = PUBLISHED[name].title if name in PUBLISHED else "the corpus that is made from a seed"
             raise ConfigurationError(
                 f"dataset.name={name} is for {title} alone, and without its dataset.expected any text would pass for "
-                "it: for a text of your own choose dataset=text_folder dataset.name=... dataset.path=..."
+                "it: for a text of your own choose another dataset.name, as in dataset=text_folder dataset.name=mine"
             )
         if sorted(file_names) != sorted(SPLITS):
             raise ConfigurationError(f"dataset.file_names={dict(file_names)} must name a file for {', '.join(SPLITS)}")

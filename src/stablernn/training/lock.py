@@ -15,13 +15,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from stablernn.utils.console import log
 from stablernn.utils.errors import RunInUseError
 from stablernn.utils.files import NO_LINKS, open_lock, parse_json, read_bytes, writing
+from stablernn.utils.wording import counted
 
 try:
     import fcntl
@@ -46,7 +47,8 @@ def held(folder: Path) -> Iterator[None]:
     try:
         if not _lock(file, folder):
             raise RunInUseError(
-                f"{folder.name} is in use by {_name(folder)}: leave it to that process, or stop it and start again"
+                f"{folder.name} is in use by {_name(folder)}: leave it to that process, or stop it and start again",
+                folder,
             )
         with writing(folder / LOCK_FILE):
             os.ftruncate(file, 0)
@@ -54,6 +56,17 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def wait_until_free(folders: Sequence[Path], least: float) -> None:
+    """Return when no other process is at work in any of the folders, but not before ``least`` seconds; says so."""
+    log.info(
+        f"waiting for {counted(len(folders), 'run')} that other processes train: "
+        f"{', '.join(folder.name for folder in folders)}. Ctrl-C ends this process and leaves theirs alone"
+    )
+    time.sleep(least)  # where locks do not reach this machine, nobody seems to be at work
+    while any(map(holder, folders)):
+        time.sleep(_PATIENCE_SECONDS)
 
 
 def holder(folder: Path) -> str | None:

@@ -18,7 +18,7 @@ from stablernn.tasks.splits import Task
 from stablernn.training.checkpoint import LAST
 from stablernn.training.counters import Counters
 from stablernn.training.loop import Trainer
-from stablernn.utils.console import log
+from stablernn.utils.console import log, warn_once
 from stablernn.utils.errors import DamagedRecordError, MissingDataError, RecordError
 from stablernn.utils.provenance import commit, processor, versions
 
@@ -39,7 +39,7 @@ def _recorded(folder: Path) -> Record | None:
     try:
         return read_run(folder)
     except DamagedRecordError as error:
-        log.warning(str(error))
+        warn_once(str(error))
         return None
 
 
@@ -62,7 +62,7 @@ def standing_record(config: DictConfig) -> Record | None:
         if record.id != folder.name:
             raise DamagedRecordError(f"{folder / PAUSED_FILE} is of another run ({record.id}): delete it")
     except DamagedRecordError as error:
-        log.warning(str(error))
+        warn_once(str(error))
         return None
     return record if record.progress["epochs"] >= pause else None
 

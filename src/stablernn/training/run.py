@@ -1,5 +1,6 @@
 """One run: from its configuration to its record."""
 
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from stablernn.config.schema import Training
 from stablernn.config.validate import check
 from stablernn.models.dropout import own_generator
 from stablernn.models.precision import exclusive
-from stablernn.records.record import DATA_PATH_FILE, PAUSED, PAUSED_FILE, Record
-from stablernn.tasks.splits import Task
+from stablernn.records.record import DATA_PATH_FILE, DIVERGED, PAUSED, PAUSED_FILE, Record
+from stablernn.tasks.splits import Corpus, Task
 from stablernn.training.build import build_for, pick_device
 from stablernn.training.counters import Counters
 from stablernn.training.interrupt import Interruption
@@ -54,7 +55,7 @@ def run(config: DictConfig, shared: Interruption | None = None, beside: int = 1)
     if (record := standing_record(config)) is not None:
         with exclusive:
             check_same_data(config, record)
-        log.info(f"{name}: {record.status} before, skipped")
+        log.info(f"{name}: {record.status} before, skipped{_remedy(record)}")
         return record
     device = pick_device(config.device)
     with own_stream(device), joined(device) as processes:
@@ -120,6 +121,7 @@ def _unfinished(
             processes=processes,
             generator=generator,
         )
+        _check_context(name, config, task)
         bar = open_bar(describe(config), trainer.total_updates)
         try:
             progress = Progress(folder, task.fingerprint, trainer.total_updates) if processes.first else None
@@ -150,8 +152,20 @@ def _unfinished(
         elif processes.first:
             record.write(folder)
             (folder / PAUSED_FILE).unlink(missing_ok=True)
-    log.info(f"{name}: {_told(record)}")
+    log.log(logging.WARNING if record.status == DIVERGED else logging.INFO, f"{name}: {_told(record)}{_remedy(record)}")
     return record
+
+
+def _check_context(name: str, config: DictConfig, task: Task) -> None:
+    """Warn of a k beyond the words that there are: of a stream of train, or of a text that is scored."""
+    if not isinstance(task, Corpus):
+        return  # whole sequences ask for a k that is as long as the longest
+    k, of = config.truncation.k, "a stream of train"
+    longest = len(task.splits["train"]) // config.training.batch_size
+    if config.approximation.name == "feedforward":
+        longest, of = max((longest, of), *((len(task.splits[split]), split) for split in ("valid", "test")))
+    if k > longest:
+        log.warning(f"{name}: truncation.k={k} is more than the {longest:,} words of {of}: the same as k = {longest}")
 
 
 def describe(config: DictConfig) -> str:
@@ -170,6 +184,14 @@ def _told(record: Record) -> str:
     """How it ended, and with which scores, if it got so far."""
     scores = [f"{key.replace('_', ' ')} {value:.2f}" for key, value in _summary(record).items()]
     return ", ".join([record.status, *scores])
+
+
+def _remedy(record: Record) -> str:
+    """What to do about a run that diverged; empty for any other."""
+    if record.status != DIVERGED:
+        return ""
+    rate = record.config["optimizer"]["lr"]
+    return f"; that is recorded as a result. Try a lower learning rate, optimizer.lr={rate / 4:g} (it was {rate:g})"
 
 
 def _summary(record: Record) -> dict[str, float]:

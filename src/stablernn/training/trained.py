@@ -18,7 +18,7 @@ from stablernn.tasks.splits import Corpus, Split, Task
 from stablernn.training import checkpoint
 from stablernn.training.build import build
 from stablernn.training.untrusted import RUN, checked
-from stablernn.utils.console import log
+from stablernn.utils.console import warn_once
 from stablernn.utils.errors import (
     CheckpointError,
     ConfigurationError,
@@ -208,7 +208,7 @@ def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) 
         except (RecordError, StorageError) as error:
             if len(chosen) == 1:
                 raise
-            log.warning(f"left out: {error}")
+            warn_once(f"left out: {error}")
     if not whole:
         raise RecordError(f"run={pattern}: none of {counted(len(chosen), 'run')} below {runs} can be read (see above)")
     return [Trained(folder, record, data, device) for folder, record in whole]

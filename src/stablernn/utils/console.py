@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from queue import Queue
 from typing import Any
 
@@ -49,6 +50,12 @@ def configure_logging(handler: logging.Handler | None = None) -> None:
         log.handlers = [handler or _ConsoleHandler()]
         log.setLevel(logging.INFO)
         log.propagate = False
+
+
+@cache
+def warn_once(message: str) -> None:
+    """A warning of what a command may meet many times, as a damaged file."""
+    log.warning(message)
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """The errors that a user can act on; the command line prints them as one line and exits with code 2."""
 
 import re
+from pathlib import Path
 
 
 class StableRNNError(Exception):
@@ -48,7 +49,15 @@ class DamagedRecordError(RecordError):
 
 
 class RunInUseError(StableRNNError):
-    """Another process is at work on the run."""
+    """Another process is at work on the run.
+
+    Attributes:
+        folder: of the run.
+    """
+
+    def __init__(self, message: str, folder: Path = Path()) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 class StorageError(StableRNNError):
@@ -71,8 +80,8 @@ class SweepError(StableRNNError):
     """A sweep as a whole cannot be carried out, or some of its runs failed (each was told when it did)."""
 
     SOME_FAILED = (
-        "some runs of the sweep failed or are in use by other processes (see above; jobs of submitit write to "
-        ".sweep/.submitit in the folder of the runs); the others are recorded. The same command runs what is left"
+        "some runs of the sweep failed (see above; jobs of submitit write to .sweep/.submitit in the folder of the "
+        "runs); the others are recorded. The same command runs what is left"
     )
 
 

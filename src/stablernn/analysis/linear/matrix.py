@@ -20,6 +20,7 @@ from stablernn.records.schemas import check_linear
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.files import write_json
 from stablernn.utils.provenance import commit, versions
+from stablernn.utils.timing import one_thread
 
 
 class Study(Protocol):
@@ -38,6 +39,7 @@ class Study(Protocol):
     def __call__(self, options: dict[str, Any]) -> dict[str, Any]: ...
 
 
+@one_thread()
 def carry_out(
     studies: Sequence[Study], folder: Path, fresh: bool = False, on_setting: Callable[[int], None] = lambda done: None
 ) -> list[Path]:

@@ -1,6 +1,5 @@
 """Table 1: test perplexity of each model under each constraint, and what the constraint costs."""
 
-import math
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from stablernn.records.record import STOPPED, Record
 from stablernn.report.difference import Difference, certainty, difference, relative, signed
 from stablernn.report.judgement import span
 from stablernn.report.labels import describe_constraint
-from stablernn.report.load import Section, setting
+from stablernn.report.load import NGRAMS, Section, setting
 from stablernn.report.names import CONSTRAINTS, approximation_name, own_constraints
 from stablernn.report.rows import Cell, Row, rows
 from stablernn.report.sections.certificate import rate
@@ -28,7 +27,7 @@ class _Line:
     name: str
     cell: Cell
     seeds: frozenset[int]  # of all lines with its approximation and k
-    trigram: float = math.inf  # the test perplexity of that control, where it is known
+    bar: tuple[int, float] | None = None  # ``Section.bar``
 
     @property
     def constraint(self) -> str:
@@ -46,7 +45,7 @@ class _Line:
 
     @property
     def untrained(self) -> bool:
-        return bool(self.cell.values) and statistics.mean(self.cell.values) > self.trigram
+        return self.bar is not None and bool(self.cell.values) and statistics.mean(self.cell.values) > self.bar[1]
 
     @property
     def percent(self) -> float | None:
@@ -80,7 +79,7 @@ class _Line:
             f"difference over the {found.seeds} of {counted(len(finished), 'seed')} that the unstable model has as well"
             if found and found.seeds < len(finished)
             else "",
-            "worse than a trigram, so not trained far enough" if self.untrained else "",
+            f"worse than a {NGRAMS[self.bar[0]]}, so not trained far enough" if self.bar and self.untrained else "",
             f"nothing is proven of {len(refused)} of {len(finished)}"
             if 0 < len(refused) < len(finished)
             else f"nothing is proven (seed {setting(refused[0], 'seed')}: {refused[0].certificate['reason']})"
@@ -155,7 +154,7 @@ def table(section: Section) -> Table:
         runs_of_row = [run for cell in row.cells.values() for run in cell.runs]
         seeds.setdefault((row.approximation, row.k), set()).update(setting(run, "seed") for run in runs_of_row)
     found = [
-        _Line(row, name, cell, frozenset(seeds[row.approximation, row.k]), section.control.get(3, math.inf))
+        _Line(row, name, cell, frozenset(seeds[row.approximation, row.k]), section.bar)
         for row in body
         for name, cell in row.cells.items()
     ]
@@ -224,6 +223,8 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
     if any(line.difference for line in found):
         yield f"{_DIFFERENCE}, %: against the unstable model of the line’s kind, over the seeds that both have"
     yield "λ: certified rate of contraction (no: nothing is proven)"
+    if any(run.certificate.get("certified") is None for line in found for run in line.cell.finished):
+        yield "– under λ: no certificate was computed"
     yield f"k({EPSILON}): words of context that provably change no log-probability by more than {EPSILON} nats"
     if seeds[-1] > 1:
         yield "λ and k of the seed where they are largest"
@@ -242,10 +243,7 @@ def _notes(section: Section, found: list[_Line]) -> Iterator[str]:
     if any(line.row.optimal for line in found):
         yield "optimum: exact, for the words of context that the model may use"
     if section.control:
-        yield (
-            "n-gram: interpolated Kneser-Ney models of the train split, the control; a model that is worse than the "
-            "trigram (order 3) is not trained far enough"
-        )
+        yield f"n-gram: interpolated Kneser-Ney models of the train split, the control; {section.bar_told}"
     if section.origin:
         yield section.origin
     yield "on " + ", ".join(sorted({record.hardware["device"] for record in section.records}))

@@ -13,7 +13,7 @@ from stablernn.report.names import MODEL_NAMES
 from stablernn.report.rows import settings_of
 from stablernn.report.sections.perplexity import table
 from stablernn.report.tables import Table, of_a_run
-from stablernn.utils.console import log
+from stablernn.utils.console import warn_once
 from stablernn.utils.errors import RecordError
 
 TRIAL_FILE = "trial.json"  # a published record of a trial; no other report takes it for a result
@@ -31,7 +31,7 @@ def load_trials(folder: Path) -> list[Record]:
                 raise RecordError(f"{path} is of another run ({record.id}): search again")
             found.append(record)
         except RecordError as error:
-            log.warning(f"left out: {error}")
+            warn_once(f"left out: {error}")
     return found
 
 

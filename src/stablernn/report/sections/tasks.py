@@ -80,7 +80,7 @@ def bar_of(section: Section) -> tuple[str, float] | None:
     if section.data in MUSIC_CONTROLS:
         name = list(MUSIC_CONTROLS[section.data])[-1]
         return name, MUSIC_CONTROLS[section.data][name]
-    return ("Kneser-Ney, order 3", section.control[3]) if 3 in section.control else None
+    return section.bar and (f"Kneser-Ney, order {section.bar[0]}", section.bar[1])
 
 
 def task_cells(section: Section) -> list[TaskCell]:

@@ -23,7 +23,11 @@ from stablernn.models.cells.lstm import LSTMCell
 # terms cancel.
 ROUNDING = 1e-12
 _LEAST = 1e-30  # bounds below are raised to this: no norm divides by zero, and no claim is changed
+# Bounds are raised to this: what float64 rounds to zero, as the slope of a saturated unit, is not zero. The square of
+# its product with a weight of float32 is no zero either.
+UNDERFLOW = 1e-100
 _LEAST_RATIO = 1e-200  # of smaller numbers no ratio is taken, as float64 has few digits of them
+_LEAST_SIGMOID = 1e-300  # e^f may be as large as this is small
 _ENTRIES_A_CHUNK = 2**23  # numbers in the pre-activations of as many words as are looked at together
 
 
@@ -162,7 +166,8 @@ def _bounds(
         c = memory
     squashed = torch.tanh(c)
     f, o = f.clamp_min(_LEAST), o.clamp_min(_LEAST)
-    return GateBounds(i, f, z, o, c, o * squashed, z * slope_i, c * slope_f, i * slope_z, squashed * slope_o)
+    bounds = GateBounds(i, f, z, o, c, o * squashed, z * slope_i, c * slope_f, i * slope_z, squashed * slope_o)
+    return GateBounds(*(bound.clamp_min(UNDERFLOW) for bound in bounds))
 
 
 def is_coupled(cell: LSTMCell) -> bool:
@@ -219,7 +224,7 @@ def _memory(cell: LSTMCell, words: Tensor, spread: Tensor, dropout: float) -> Te
         i, f, z, _ = (high + (bias + spread)).chunk(4, dim=1)
         deepest = (low + (bias - spread)).chunk(4, dim=1)[2]
         # 1 / (1 - σ(f)) = 1 + e^f
-        held = torch.sigmoid(i) * torch.tanh(torch.maximum(z, -deepest)) * (1 + f.exp())
+        held = torch.sigmoid(i).clamp_min(_LEAST_SIGMOID) * torch.tanh(torch.maximum(z, -deepest)) * (1 + f.exp())
         torch.maximum(most, held.nan_to_num(nan=math.inf, posinf=math.inf).amax(0), out=most)
     return most
 

@@ -4,18 +4,20 @@ import math
 from functools import singledispatch
 
 import torch
+from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import RNNState
 from stablernn.stability.constraints.base import spectral_norm
 from stablernn.stability.constraints.spectral import balance
-from stablernn.stability.proofs.gates import Seen, input_reach, tanh_slope, term_sizes
+from stablernn.stability.proofs.gates import UNDERFLOW, Seen, input_reach, tanh_slope, term_sizes
 from stablernn.stability.proofs.lstm import prove_lstm
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
 from stablernn.stability.proofs.rates import least_rate, perron, rates, spectral_radius
 
 _ROUNDS = 4
+_LEAST_NORM = 1e-150
 
 
 @singledispatch
@@ -44,7 +46,7 @@ def _(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
         spread = weight.abs() @ hidden
         hidden = torch.tanh(torch.maximum(reach.high + spread, spread - reach.low)) * (1 + OUTWARD)
     low, high = reach.low - spread, reach.high + spread
-    slopes = tanh_slope(torch.zeros_like(low).clamp(low, high)) * (1 + OUTWARD)
+    slopes = (tanh_slope(torch.zeros_like(low).clamp(low, high)) * (1 + OUTWARD)).clamp_min(UNDERFLOW)
     scaled = slopes[:, None] * weight
     drive = slopes[:, None] * cell.weight_ih.detach().double().abs()
 
@@ -57,10 +59,10 @@ def _(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
         )
 
     plain = StateNorm(2, RNNState(torch.ones_like(hidden)))
-    rate = up(spectral_norm(scaled))
+    rate = _norm(scaled)
     attempts = [contraction("2-norm", rate, plain, f"‖W‖_2 = {rate:.4g} is not below 1")]
     for weights in (balance(scaled), balance(weight)):
-        rate = up(spectral_norm(weights[:, None] * scaled / weights))
+        rate = _norm(weights[:, None] * scaled / weights)
         attempts.append(
             contraction(
                 "weighted 2-norm",
@@ -81,3 +83,8 @@ def _(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
                 attempts.append(contraction("weighted ∞-norm", rate, StateNorm(math.inf, RNNState(1 / weights)), ""))
     bounds = {"‖W‖_2": spectral_norm(weight), "‖W‖_∞": float(weight.abs().sum(1).max()), "max |h|": float(hidden.max())}
     return CellProofs(attempts, bounds, RNNState(hidden))
+
+
+def _norm(matrix: Tensor) -> float:
+    """‖·‖_2 rounded outward; float64 may round the squares of a tiny one to zero."""
+    return up(max(spectral_norm(matrix), _LEAST_NORM)) if bool(matrix.any()) else 0.0
