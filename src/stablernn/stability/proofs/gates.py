@@ -55,7 +55,8 @@ def input_reach(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dty
         dtype: of the computation.
     """
     weight = cell.weight_ih.detach().to(dtype)
-    bias = cell.bias_ih.detach().to(dtype) + cell.bias_hh.detach().to(dtype)
+    first, second = (bias.detach().to(dtype) for bias in cell.input_biases())
+    bias = first + second
     if inputs is None:
         inputs = Box(-1.0, 1.0)
     if isinstance(inputs, Box):
@@ -79,8 +80,8 @@ def term_sizes(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dtyp
         largest = float(inputs.detach().to(dtype).abs().max())
     else:
         largest = max(map(abs, inputs)) if inputs else 1.0
-    bias = cell.bias_ih.detach().to(dtype).abs() + cell.bias_hh.detach().to(dtype).abs()
-    return cell.weight_ih.detach().to(dtype).abs().sum(1) * largest / (1 - dropout) + bias
+    first, second = (bias.detach().to(dtype).abs() for bias in cell.input_biases())
+    return cell.weight_ih.detach().to(dtype).abs().sum(1) * largest / (1 - dropout) + (first + second)
 
 
 def word_chunks(cell: Cell, inputs: Tensor) -> tuple[Tensor, ...]:
