@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.language_model import build_language_model
@@ -16,6 +17,7 @@ from stablernn.stability import certify
 from stablernn.stability.certificates import diameter, summarise
 from stablernn.stability.constraints.base import Unconstrained, project
 from stablernn.stability.constraints.cascade import LSTMCascade
+from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
 from stablernn.stability.constraints.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.constraints.output_gate import LSTMOutputGate
 from stablernn.stability.constraints.small_gain import (
@@ -40,15 +42,16 @@ LIMITED = {
         LSTMOutputGate,
         LSTMCascade,
     ],
+    GRUCell: [GRURowwise, GRUGatedLinear],
 }
-OTHERS = {RNNCell: [Unconstrained], LSTMCell: [Unconstrained, LSTMStated, LSTMAsCoded]}
+OTHERS = {RNNCell: [Unconstrained], LSTMCell: [Unconstrained, LSTMStated, LSTMAsCoded], GRUCell: [Unconstrained]}
 
 
 def draw(seed):
     """A model whose sizes, scales, zeros, ties, stack, dropout and constraint follow from the seed."""
     chance = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    kind = (RNNCell, LSTMCell, LSTMCell)[chance.integers(3)]
+    kind = (RNNCell, LSTMCell, LSTMCell, GRUCell)[chance.integers(4)]
     size = int(chance.integers(1, 25 if chance.random() < 0.1 else 9))
     tied = bool(chance.random() < 0.2)
     model = build_language_model(
@@ -168,7 +171,7 @@ def test_rows_on_opposite_sides_of_their_mean_have_a_diameter(p):
         assert diameter(rows, p) >= float((rows[0] - rows[1]).norm(p=p)) * (1 - 1e-15)
 
 
-@pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell, GRUCell])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_not_finite_are_a_reason(kind, value):
     model = build_language_model(5, kind, Recurrent, 2, 3, num_layers=2)

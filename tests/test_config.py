@@ -492,7 +492,7 @@ def test_a_script_checks_the_kind_of_its_options_before_it_does_anything(tmp_pat
 def test_what_a_benchmark_cannot_measure_is_refused_before_it_measures_anything(option, message, tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         Benchmarks(compose("bench", [option, f"results={tmp_path}"]), torch.device("cpu"))
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(("script", "config_name"), SCRIPTS.items())

@@ -21,11 +21,11 @@ from stablernn.analysis.truncation_curve import Sums
 from stablernn.analysis.weight_distance import WeightDistance
 from stablernn.benchmarks.plain import PlainModel
 from stablernn.config.compose import compose
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward, truncated_states
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.kernels.truncated import layered
 from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
 from stablernn.stability.certificates import certify
@@ -35,7 +35,7 @@ from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import ConfigurationError, RecordError
 
-CELLS = [RNNCell, LSTMCell]
+CELLS = [RNNCell, LSTMCell, GRUCell]
 
 
 def network(cell, types, layers=1, dropout=0.0, backbone=Recurrent):
@@ -86,11 +86,11 @@ def test_the_layers_and_their_gradient_are_those_of_cut_windows(kind, recompute,
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_the_gradient_of_the_layers_matches_finite_differences(kind):
-    projected = torch.randn(6, 1, kind(2, 3).weight_hh.shape[0], dtype=torch.float64, requires_grad=True)
-    weight = (kind(2, 3).weight_hh.detach().double()).requires_grad_()
+    cell = kind(2, 3).double()
+    projected = torch.randn(6, 1, len(cell.weight_hh), dtype=torch.float64, requires_grad=True)
     for recompute in (False, True):
         assert torch.autograd.gradcheck(
-            lambda p, w, r=recompute: layered(p, w, 3, 4, kind.activation, r), (projected, weight)
+            lambda p, *_, r=recompute: cell.truncated(p, 3, 4, r), (projected, *cell.parameters())
         )
 
 

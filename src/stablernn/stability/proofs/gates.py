@@ -155,7 +155,7 @@ def _bounds(
     z = torch.tanh(torch.maximum(high[2], -low[2]))
     # σ' and tanh' are greatest at zero and fall off on both sides: the point of the range that is nearest to it.
     steepest = [torch.zeros_like(lo).clamp(lo, hi) for lo, hi in zip(low, high, strict=True)]
-    slope_i, slope_f, slope_o = (_sigmoid_slope(steepest[gate]) for gate in (0, 1, 3))
+    slope_i, slope_f, slope_o = (sigmoid_slope(steepest[gate]) for gate in (0, 1, 3))
     slope_z = tanh_slope(steepest[2])
     if memory is None:  # σ(-x) is 1 - σ(x) without the loss of digits near 1
         c = (i * z / torch.sigmoid(-high[1]).clamp_min(1 - forget_limit)).nan_to_num(nan=math.inf, posinf=math.inf)
@@ -225,10 +225,11 @@ def _memory(cell: LSTMCell, words: Tensor, spread: Tensor, dropout: float) -> Te
     return most
 
 
-def _sigmoid_slope(x: Tensor) -> Tensor:
+def sigmoid_slope(x: Tensor) -> Tensor:
+    """σ(x) (1 - σ(x)), with all its digits also where σ(x) rounds to 1."""
     return torch.sigmoid(x) * torch.sigmoid(-x)
 
 
 def tanh_slope(x: Tensor) -> Tensor:
     """1 - tanh²(x), with all its digits also where tanh(x) rounds to 1."""
-    return 4 * _sigmoid_slope(2 * x)
+    return 4 * sigmoid_slope(2 * x)
