@@ -623,7 +623,7 @@ def test_a_feasible_gru_is_left_as_it_is_and_of_another_only_the_rows_that_are_t
 
 @settings(max_examples=15, deadline=None)
 @given(seed=seeds, scale=st.floats(1, 10), limit=st.sampled_from([0.9, 0.999]))
-def test_a_gru_is_moved_hardly_farther_than_to_the_nearest_point_of_its_condition(seed, scale, limit):
+def test_a_gru_is_moved_half_a_percent_farther_than_to_the_nearest_point_at_most(seed, scale, limit):
     cell, table = random_gru(seed, 4, scale)
     before = cell.weight_hh.detach().double().view(3, 4, 4).clone()
     set_of_cells = GRURowwise(limit)
@@ -641,7 +641,7 @@ def test_a_gru_is_moved_hardly_farther_than_to_the_nearest_point_of_its_conditio
 
         if gain(sizes) >= 0:
             continue
-        found = min(
+        tried = [
             scipy.optimize.minimize(
                 lambda x, sizes=sizes: ((x - sizes) ** 2).sum(),
                 start,
@@ -649,11 +649,12 @@ def test_a_gru_is_moved_hardly_farther_than_to_the_nearest_point_of_its_conditio
                 constraints=[{"type": "ineq", "fun": gain}],
                 method="SLSQP",
                 options={"ftol": 1e-12, "maxiter": 300},
-            ).fun
+            )
             for start in (sizes * 0.05, np.abs(after[:, unit].numpy()).ravel())
-        )
+        ]
+        found = min(result.fun for result in tried if gain(result.x) >= -1e-6)
         ours = float(((after[:, unit].numpy() - signs.reshape(3, 4) * sizes.reshape(3, 4)) ** 2).sum())
-        assert ours**0.5 <= 1.1 * found**0.5 + 1e-6
+        assert ours**0.5 <= 1.005 * found**0.5 + 1e-5
 
 
 @settings(max_examples=20, deadline=None)
