@@ -28,8 +28,8 @@ class GRURowwise(Constraint):
 
     Of a unit beyond it the three rows together are moved to the nearest point (Euclidean) of a linear condition, that
     which touches this one where the rows scaled by one factor, or then the result, meet it; what is left beyond this
-    one is scaled. That ends within half a percent of the nearest distance. What opens an update gate beyond its cap gives
-    way as ``forget_caps`` says.
+    one is scaled. That ends within half a percent of the nearest distance. What opens an update gate beyond its cap
+    gives way as ``forget_caps`` says.
 
     Args:
         limit: λ, in (0, 1).
