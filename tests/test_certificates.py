@@ -407,6 +407,23 @@ def test_the_certified_rate_of_a_gru_is_attained_where_one_path_alone_leads_back
     assert float(ratio(cell, proven.attempts[0].norm, pair, torch.zeros(1, 3).double())) >= least * (1 - 1e-5)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_bound_of_a_gru_knows_that_its_reset_gate_may_close(sign):
+    """b_hn pulls the candidate towards zero while the gate is open; the one word that closes it frees it."""
+    cell = GRUCell(1, 1).requires_grad_(False)
+    for parameter in cell.parameters():
+        parameter.zero_()
+    cell.weight_ih[0], cell.bias_ih[2], cell.bias_hh[2] = 40.0, 2.0 * sign, -1.0 * sign
+    words = torch.tensor([[1.0], [-1.0]])
+    (bound,) = prove(cell, words, 0.0).box
+    double(cell)
+    state = cell.zeros(1)
+    for _ in range(60):
+        state = cell(words[1:].double(), state)
+    assert float(state.h.abs()) <= float(bound)
+    assert float(bound) == pytest.approx(math.tanh(2), rel=1e-6)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, size=st.integers(1, 6), scale=st.floats(0.3, 30), limit=st.sampled_from([0.6, 0.9, 0.999]))
 def test_no_pair_of_states_of_a_projected_gru_contracts_slower_than_certified(seed, size, scale, limit):
