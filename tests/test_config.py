@@ -322,8 +322,9 @@ def test_where_the_data_lie_does_not_change_the_id():
     assert len(ids) == 1
 
 
+MODELS = "|".join(sorted(path.stem for path in (CONFIG_FOLDER / "model").glob("*.yaml")))
 MISTAKES = [
-    (["model=rnnn"], "model=rnnn does not exist: choose model=lstm|rnn; did you mean rnn?"),
+    (["model=rnnn"], f"model=rnnn does not exist: choose model={MODELS}; did you mean rnn?"),
     (["truncation.kk=3"], "truncation.kk is not an option; did you mean truncation.k?"),
     (["truncation.k=three"], "truncation.k=three: Value 'three' of type 'str' could not be converted to Integer"),
     (["truncation.k=0"], "truncation.k=0 must be a whole number >= 1"),
