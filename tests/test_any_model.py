@@ -10,6 +10,7 @@ import torch
 from test_certificates import pairs, ratio
 from torch import nn
 
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.language_model import build_language_model
@@ -18,6 +19,7 @@ from stablernn.stability import certify
 from stablernn.stability.certificates import diameter, summarise
 from stablernn.stability.constraints.base import Unconstrained, project
 from stablernn.stability.constraints.cascade import LSTMCascade
+from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
 from stablernn.stability.constraints.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.constraints.output_gate import LSTMOutputGate
 from stablernn.stability.constraints.small_gain import (
@@ -43,15 +45,16 @@ LIMITED = {
         LSTMOutputGate,
         LSTMCascade,
     ],
+    GRUCell: [GRURowwise, GRUGatedLinear],
 }
-OTHERS = {RNNCell: [Unconstrained], LSTMCell: [Unconstrained, LSTMStated, LSTMAsCoded]}
+OTHERS = {RNNCell: [Unconstrained], LSTMCell: [Unconstrained, LSTMStated, LSTMAsCoded], GRUCell: [Unconstrained]}
 
 
 def draw(seed):
     """A model whose sizes, scales, zeros, ties, stack, dropout and constraint follow from the seed."""
     chance = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    kind = (RNNCell, LSTMCell, LSTMCell)[chance.integers(3)]
+    kind = (RNNCell, LSTMCell, LSTMCell, GRUCell)[chance.integers(4)]
     size = int(chance.integers(1, 25 if chance.random() < 0.1 else 9))
     tied = bool(chance.random() < 0.2)
     model = build_language_model(
@@ -191,7 +194,7 @@ def test_the_weights_of_a_module_of_pytorch_make_the_same_model(module, kind):
     assert certify(model).summary()["norm"]
 
 
-@pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell, GRUCell])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_not_finite_are_a_reason(kind, value):
     model = build_language_model(5, kind, Recurrent, 2, 3, num_layers=2)

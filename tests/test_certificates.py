@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from stablernn.models.cells.base import Cell
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
-from stablernn.models.cells.state import LSTMState, State, map_state
+from stablernn.models.cells.state import LSTMState, RNNState, State, map_state
 from stablernn.models.feed_forward import truncated_states
 from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
@@ -23,6 +24,7 @@ from stablernn.stability import certify
 from stablernn.stability.certificates import diameter, summarise
 from stablernn.stability.constraints.base import project
 from stablernn.stability.constraints.cascade import LSTMCascade
+from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
 from stablernn.stability.constraints.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.constraints.output_gate import LSTMOutputGate
 from stablernn.stability.constraints.small_gain import (
@@ -54,12 +56,13 @@ def random_cell(kind, seed, size, recurrent, bias, strongest=None):
     cell = kind(3, size)
     with torch.no_grad():
         cell.weight_hh.mul_(recurrent)
-        if kind is LSTMCell:
+        if kind is not RNNCell:  # the forget gate of an LSTM, the update gate of a GRU
+            gates = len(kind.GATES)
             cell.bias_ih[size : 2 * size] += bias
             if strongest is not None:
-                factors = torch.full((4,), 1e-3)
-                factors[strongest] = 3.0
-                cell.weight_hh.view(4, size, size).mul_(factors[:, None, None])
+                factors = torch.full((gates,), 1e-3)
+                factors[strongest % gates] = 3.0
+                cell.weight_hh.view(gates, size, size).mul_(factors[:, None, None])
     return cell, torch.randn(9, 3)
 
 
@@ -110,10 +113,10 @@ def withstand(cell, inputs, proven, proofs) -> None:
             assert attack(cell, proven.box, proof, inputs.double(), steps=25) <= proof.rate * _TOLERANCE
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=seeds,
-    kind=st.sampled_from([RNNCell, LSTMCell, LSTMCell]),
+    kind=st.sampled_from([RNNCell, LSTMCell, LSTMCell, GRUCell, GRUCell]),
     size=st.integers(1, 6),
     recurrent=st.floats(0.05, 1.2),
     bias=st.floats(-3, 4),
@@ -208,7 +211,9 @@ def test_the_certified_rate_of_an_rnn_is_attained():
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=seeds, kind=st.sampled_from([RNNCell, LSTMCell]), recurrent=st.floats(0.05, 3), bias=st.floats(-2, 6))
+@given(
+    seed=seeds, kind=st.sampled_from([RNNCell, LSTMCell, GRUCell]), recurrent=st.floats(0.05, 3), bias=st.floats(-2, 6)
+)
 def test_no_input_leads_out_of_the_certified_box_and_radius(seed, kind, recurrent, bias):
     cell, inputs = random_cell(kind, seed, 5, recurrent, bias)
     proven = prove(cell, inputs, 0.0)
@@ -232,7 +237,7 @@ def test_no_input_leads_out_of_the_certified_box_and_radius(seed, kind, recurren
 @settings(max_examples=15, deadline=None)
 @given(
     seed=seeds,
-    kind=st.sampled_from([RNNCell, LSTMCell]),
+    kind=st.sampled_from([RNNCell, LSTMCell, GRUCell]),
     layers=st.integers(1, 2),
     recurrent=st.floats(0.05, 0.8),
     decoder=st.floats(0.1, 10),
@@ -278,7 +283,7 @@ def test_the_output_gate_alone_can_close_the_loop():
     assert float(ratio(cell, h, pair, inputs.double())) >= 0.9 * least
 
 
-@pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell, GRUCell])
 def test_what_a_lower_layer_still_remembers_moves_the_upper_one(kind):
     torch.manual_seed(0)
     model = build_language_model(5, kind, Recurrent, 3, 4, num_layers=2).eval()
@@ -307,7 +312,7 @@ def test_what_a_lower_layer_still_remembers_moves_the_upper_one(kind):
 
 
 @settings(max_examples=10, deadline=None)
-@given(seed=seeds, kind=st.sampled_from([RNNCell, LSTMCell]), rate=st.floats(0.1, 0.7))
+@given(seed=seeds, kind=st.sampled_from([RNNCell, LSTMCell, GRUCell]), rate=st.floats(0.1, 0.7))
 def test_the_certificate_for_training_holds_under_every_dropout_mask(seed, kind, rate):
     cell, inputs = random_cell(kind, seed, 4, 0.15, 0)
     proven = prove(cell, inputs, rate)
@@ -377,13 +382,58 @@ def test_an_as_coded_lstm_is_refused_and_does_expand():
 
 def test_unstable_models_are_refused_with_the_reason():
     torch.manual_seed(0)
-    for kind, scale in ((RNNCell, 3.0), (LSTMCell, 3.0)):
+    for kind, scale in ((RNNCell, 3.0), (LSTMCell, 3.0), (GRUCell, 3.0)):
         model = build_language_model(7, kind, Recurrent, 3, 8)
         with torch.no_grad():
             model.cells[0].weight_hh.mul_(scale)
         summary = certify(model).summary()
         assert not summary["certified"]
         assert "below 1" in summary["reason"]
+
+
+def test_the_certified_rate_of_a_gru_is_attained_where_one_path_alone_leads_back():
+    """One unit whose update gate is a constant and whose reset gate is open: λ = z + (1 - z) W_n, at the state zero."""
+    cell = GRUCell(3, 1)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.zero_()
+        cell.weight_hh[2], cell.bias_ih[0], cell.bias_ih[1] = 0.5, 40.0, 1.0
+    proven = prove(cell, torch.zeros(1, 3), 0.0)
+    z = 1 / (1 + math.exp(-1))
+    least = min(proof.rate for proof in proven.attempts)
+    assert least == pytest.approx(z + (1 - z) * 0.5, rel=1e-5)
+    double(cell)
+    pair = RNNState(torch.tensor([[[1e-6]], [[-1e-6]]], dtype=torch.float64))
+    assert float(ratio(cell, proven.attempts[0].norm, pair, torch.zeros(1, 3).double())) >= least * (1 - 1e-5)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_bound_of_a_gru_knows_that_its_reset_gate_may_close(sign):
+    """b_hn pulls the candidate towards zero while the gate is open; the one word that closes it frees it."""
+    cell = GRUCell(1, 1).requires_grad_(False)
+    for parameter in cell.parameters():
+        parameter.zero_()
+    cell.weight_ih[0], cell.bias_ih[2], cell.bias_hh[2] = 40.0, 2.0 * sign, -1.0 * sign
+    words = torch.tensor([[1.0], [-1.0]])
+    (bound,) = prove(cell, words, 0.0).box
+    double(cell)
+    state = cell.zeros(1)
+    for _ in range(60):
+        state = cell(words[1:].double(), state)
+    assert float(state.h.abs()) <= float(bound)
+    assert float(bound) == pytest.approx(math.tanh(2), rel=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, size=st.integers(1, 6), scale=st.floats(0.3, 30), limit=st.sampled_from([0.6, 0.9, 0.999]))
+def test_no_pair_of_states_of_a_projected_gru_contracts_slower_than_certified(seed, size, scale, limit):
+    cell, inputs = random_cell(GRUCell, seed, size, scale, 2.0)
+    with torch.no_grad():
+        cell.bias_hh.mul_(scale)
+    GRURowwise(limit).project(cell, inputs)
+    proven = prove(cell, inputs, 0.0)
+    assert min(proof.rate for proof in proven.attempts) <= limit * (1 + 1e-6)
+    withstand(cell, inputs, proven, proven.attempts)
 
 
 def test_a_forget_gate_that_rounds_to_one_is_refused():
@@ -406,16 +456,20 @@ def test_a_forget_gate_that_rounds_to_one_is_refused():
         LSTMOutputGate,
         LSTMCascade,
         partial(LSTMCascade, groups=5),
+        GRURowwise,
+        partial(GRURowwise, update=0.5),
+        GRUGatedLinear,
     ],
 )
 @pytest.mark.parametrize("limit", [0.9, 0.999])
 def test_what_is_projected_is_certified_at_its_limit(constraint, limit, seed, size, scale, stack):
     torch.manual_seed(seed)
-    model = build_language_model(23, LSTMCell, Recurrent, 5, size, num_layers=2 if stack else 1)
+    set_of_cells = constraint(limit)
+    model = build_language_model(23, set_of_cells.cell_type, Recurrent, 5, size, num_layers=2 if stack else 1)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(scale)
-    project(constraint(limit), model)
+    project(set_of_cells, model)
     certificate = certify(model)
     assert certificate.holds
     assert certificate.rate <= limit * (1 + 1e-6)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.language_model import build_language_model
@@ -22,6 +23,7 @@ from stablernn.stability.constraints import forget_caps
 from stablernn.stability.constraints.base import Unconstrained, infinity_norm, project, spectral_norm
 from stablernn.stability.constraints.cascade import LSTMCascade
 from stablernn.stability.constraints.forget_caps import cap_forget_gates
+from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
 from stablernn.stability.constraints.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.constraints.output_gate import LSTMOutputGate
 from stablernn.stability.constraints.small_gain import (
@@ -66,6 +68,11 @@ def random_rnn(seed, size, scale):
 def random_lstm(seed, size, scale):
     torch.manual_seed(seed)
     return scaled(LSTMCell(3, size), scale), torch.randn(11, 3) * scale
+
+
+def random_gru(seed, size, scale):
+    torch.manual_seed(seed)
+    return scaled(GRUCell(3, size), scale), torch.randn(11, 3) * scale
 
 
 @settings(max_examples=50, deadline=None)
@@ -572,6 +579,84 @@ def test_the_caps_run_evenly_in_the_logarithm_of_what_is_forgotten():
     assert_close((1 - caps[1:]) / (1 - caps[:-1]), ((1 - caps[-1]) / (1 - caps[0])).pow(0.25).expand(4))
 
 
+def gru_gains(cell, update):
+    """‖W_n,j‖_1 + (‖W_n,j‖_1 + |b_hn,j|) ‖W_r,j‖_1 / 4 + 2 φ ‖W_z,j‖_1, (D,) float64."""
+    r, z, n = (block.detach().double().abs().sum(1) for block in cell.recurrent_blocks().values())
+    return n + (n + cell.reset_bias.detach().double().abs()) * r / 4 + 2 * update * z
+
+
+@pytest.mark.parametrize("constraint", [GRURowwise, GRUGatedLinear])
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=seeds, size=st.integers(1, 16), scale=scales, first=st.booleans(), limit=st.sampled_from([0.5, 0.95, 0.999])
+)
+def test_the_conditions_of_a_gru_are_feasible_and_idempotent(constraint, seed, size, scale, first, limit):
+    cell, table = random_gru(seed, size, scale)
+    inputs, set_of_cells = table if first else None, constraint(limit)
+    set_of_cells.project(cell, inputs)
+    cap = set_of_cells.update
+    assert bool((gru_gains(cell, cap) <= (limit - cap) / (1 - cap) * (1 + 1e-6)).all())
+    rows = slice(size, 2 * size)
+    drive = cell.input_blocks()["U_z"].detach().double()
+    reach = (table.double() @ drive.T).amax(0) if first else drive.abs().sum(1)
+    bias = cell.bias_ih.detach().double()[rows] + cell.bias_hh.detach().double()[rows]
+    highest = reach + bias + cell.recurrent_blocks()["W_z"].detach().double().abs().sum(1)
+    assert bool((torch.sigmoid(highest) <= cap).all())
+    once, table_once = weights(cell), table.clone()
+    set_of_cells.project(cell, inputs)
+    assert_close(weights(cell), once, rtol=0, atol=0)
+    assert_close(table, table_once, rtol=0, atol=0)
+
+
+def test_a_feasible_gru_is_left_as_it_is_and_of_another_only_the_rows_that_are_too_long_are_moved():
+    cell, table = random_gru(1, 6, 1e-2)
+    cell.requires_grad_(False)
+    before, table_before = weights(cell), table.clone()
+    GRURowwise(0.95).project(cell, table)
+    assert_close(weights(cell), before, rtol=0, atol=0)
+    assert_close(table, table_before, rtol=0, atol=0)
+    cell.weight_hh.view(3, 6, 6)[:, 2] *= 1e3
+    GRURowwise(0.95).project(cell, table)
+    moved = (cell.weight_hh != before["weight_hh"]).view(3, 6, 6).any(2).any(0)
+    assert moved.tolist() == [number == 2 for number in range(6)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, scale=st.floats(1, 10), limit=st.sampled_from([0.9, 0.999]))
+def test_a_gru_is_moved_half_a_percent_farther_than_to_the_nearest_point_at_most(seed, scale, limit):
+    cell, table = random_gru(seed, 4, scale)
+    before = cell.weight_hh.detach().double().view(3, 4, 4).clone()
+    set_of_cells = GRURowwise(limit)
+    room, cap = (limit - set_of_cells.update) / (1 - set_of_cells.update), set_of_cells.update
+    bias = cell.reset_bias.detach().double().abs()
+    set_of_cells.project(cell, table)
+    after = cell.weight_hh.detach().double().view(3, 4, 4)
+    for unit in range(4):
+        row, offset = before[:, unit].numpy(), float(bias[unit])
+        signs, sizes = np.sign(row), np.abs(row).ravel()
+
+        def gain(x, offset=offset):
+            r, z, n = x.reshape(3, 4).sum(1)
+            return room - (n + (n + offset) * r / 4 + 2 * cap * z)
+
+        if gain(sizes) >= 0:
+            continue
+        tried = [
+            scipy.optimize.minimize(
+                lambda x, sizes=sizes: ((x - sizes) ** 2).sum(),
+                start,
+                bounds=[(0, None)] * 12,
+                constraints=[{"type": "ineq", "fun": gain}],
+                method="SLSQP",
+                options={"ftol": 1e-12, "maxiter": 300},
+            )
+            for start in (sizes * 0.05, np.abs(after[:, unit].numpy()).ravel())
+        ]
+        found = min(result.fun for result in tried if gain(result.x) >= -1e-6)
+        ours = float(((after[:, unit].numpy() - signs.reshape(3, 4) * sizes.reshape(3, 4)) ** 2).sum())
+        assert ours**0.5 <= 1.005 * found**0.5 + 1e-5
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, size=st.integers(1, 16), scale=st.floats(1e-2, 30))
 def test_the_coded_rescaling_fixes_the_column_sums_also_from_below(seed, size, scale):
@@ -593,6 +678,9 @@ def test_the_coded_rescaling_fixes_the_column_sums_also_from_below(seed, size, s
         (LSTMCoupled, {"forget": 0.995}, "forget="),
         (LSTMSpectral, {"shares": {"i": 1.0}}, "shares"),
         (LSTMAsCoded, {"input_bound": 0.0}, "input_bound"),
+        (GRURowwise, {"limit": 1.0}, "limit"),
+        (GRURowwise, {"update": 0.9995}, "update"),
+        (GRURowwise, {"every": 0}, "every"),
     ],
 )
 def test_options_that_make_no_set_are_refused_by_name(constraint, options, name):

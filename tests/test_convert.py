@@ -24,6 +24,7 @@ from stablernn.analysis.conversion.network import Unrolled
 from stablernn.analysis.conversion.scoring import log_probabilities
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.config.compose import compose
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward
@@ -37,7 +38,7 @@ from stablernn.training.trained import Trained, find_runs
 from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
 from stablernn.utils.files import replacing_folder, write_json
 
-KINDS = [(RNNCell, 1), (LSTMCell, 1), (RNNCell, 2), (LSTMCell, 2)]
+KINDS = [(RNNCell, 1), (LSTMCell, 1), (RNNCell, 2), (LSTMCell, 2), (GRUCell, 2)]
 TYPES, K = 11, 4
 SHORT = ["training.max_updates=3"]
 

@@ -15,6 +15,7 @@ from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation import TruncationAnalysis, truncation_curve
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward
@@ -28,7 +29,7 @@ from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import ConfigurationError
 
-CELLS = [RNNCell, LSTMCell]
+CELLS = [RNNCell, LSTMCell, GRUCell]
 
 
 def network(cell, types, layers=1, backbone=Recurrent):

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
+from stablernn.benchmarks.plain import PlainModel
 from stablernn.models.cells.base import Cell
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import LSTMState, RNNState
@@ -19,12 +21,16 @@ from stablernn.models.feed_forward import FeedForward
 from stablernn.models.heads import softmax
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.language_model import build_language_model
+from stablernn.models.parallel.iterations import newton
 from stablernn.models.precision import Precision
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.state import detach, rebuild, tensors
+from stablernn.stability import certify
+from stablernn.stability.constraints.lstm import LSTMStated
+from stablernn.stability.constraints.spectral import SpectralNormBall
 from stablernn.utils.errors import ConfigurationError
 
-CELLS = [RNNCell, LSTMCell]
+CELLS = [RNNCell, LSTMCell, GRUCell]
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(1, 4), st.integers(1, 5))
 
 
@@ -49,15 +55,20 @@ def test_the_fused_sequence_is_the_plain_loop(kind, shape, seed):
     assert_close(torch.autograd.grad((fused[0] * weight).sum(), [x, *cell.parameters()]), wanted)
 
 
-@pytest.mark.parametrize(
-    ("kind", "theirs", "state"), [(RNNCell, nn.RNNCell, RNNState), (LSTMCell, nn.LSTMCell, LSTMState)]
-)
-def test_one_step_is_pytorchs(kind, theirs, state):
+@pytest.mark.parametrize(("kind", "theirs"), [(RNNCell, nn.RNNCell), (LSTMCell, nn.LSTMCell), (GRUCell, nn.GRUCell)])
+def test_one_step_and_its_gradient_are_pytorchs(kind, theirs):
     ours, reference = kind(3, 5), theirs(3, 5)
     reference.load_state_dict(ours.state_dict())
-    x, before = torch.randn(4, 3), random_state(ours, 4)
-    after = reference(x, before.h if kind is RNNCell else tuple(before))
-    assert_close(tuple(ours(x, before)), (after,) if kind is RNNCell else after)
+    x, before = torch.randn(4, 3, requires_grad=True), random_state(ours, 4)
+    after = reference(x, tuple(before) if len(before) > 1 else before.h)
+    after, found = after if len(before) > 1 else (after,), tuple(ours(x, before))
+    assert_close(found, after, rtol=0, atol=1e-6)
+    weights = [torch.randn_like(part) for part in after]
+    gradients = [
+        torch.autograd.grad(sum((p * w).sum() for p, w in zip(parts, weights, strict=True)), [x, *cell.parameters()])
+        for parts, cell in ((found, ours), (after, reference))
+    ]
+    assert_close(*gradients, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -72,12 +83,21 @@ def test_the_gradient_of_a_step_is_that_of_finite_differences(kind):
 @pytest.mark.parametrize("kind", CELLS)
 def test_a_stack_of_cells_is_pytorchs_stack(kind):
     cells = [kind(3, 5), kind(5, 5)]
-    reference = (nn.RNN if kind is RNNCell else nn.LSTM)(3, 5, num_layers=2)
+    reference = kind.torch_layer(3, 5, num_layers=2)
     names = {f"{name}_l{layer}": value for layer, cell in enumerate(cells) for name, value in cell.state_dict().items()}
     reference.load_state_dict(names)
     x = torch.randn(7, 2, 3)
     backbone = Recurrent(cells)
-    assert_close(backbone(x, backbone.initial_state(2))[0], reference(x)[0])
+    y, wanted = backbone(x, backbone.initial_state(2))[0], reference(x)[0]
+    assert_close(y, wanted, rtol=0, atol=1e-6)
+    ours, theirs = (dict(one.named_parameters()) for one in (backbone, reference))
+    weight = torch.randn_like(y)
+    for tensor, named in ((y, ours), (wanted, theirs)):
+        gradients = torch.autograd.grad((tensor * weight).sum(), list(named.values()))
+        named |= dict(zip(named, gradients, strict=True))
+    for name, gradient in ours.items():
+        _, layer, parameter = name.split(".")
+        assert_close(gradient, theirs[f"{parameter}_l{layer}"], rtol=1e-5, atol=1e-6)
 
 
 def cut_windows(cells, x, k):
@@ -137,6 +157,37 @@ def test_a_context_as_long_as_the_text_is_the_recurrent_model(kind):
     x = torch.randn(9, 2, 3)
     full, cut = Recurrent(cells), FeedForward(cells, k=9)
     assert_close(cut(x, cut.initial_state(2))[0], full(x, full.initial_state(2))[0])
+
+
+class Leaky(Cell):
+    """A cell that declares no more than it must."""
+
+    GATES = ("a", "b")
+    state_type = RNNState
+
+    def step(self, projected, state):
+        a, b = (projected + state.h @ self.weight_hh.T).chunk(2, dim=-1)
+        return RNNState(torch.sigmoid(a) * state.h + torch.tanh(b) / 2)
+
+
+def test_a_new_cell_needs_its_gates_its_state_and_its_step_alone():
+    torch.manual_seed(0)
+    model = build_language_model(7, Leaky, Recurrent, 3, 4)
+    (cell,) = model.cells
+    assert list(cell.recurrent_blocks()) == ["W_a", "W_b"]
+    assert [tuple(block.shape) for block in cell.input_blocks().values()] == [(4, 3), (4, 3)]
+    x = torch.randn(6, 2, 3)
+    expected = cut_windows([cell], x, 3)
+    for k in (FeedForward([cell], k=3), FeedForward([cell], k=3, recompute=True)):
+        assert_close(k(x, k.initial_state(2))[0], expected)
+    projected, before = torch.randn(6, 2, 8), random_state(cell, 6, 2)
+    assert_close(newton(cell, projected, before, cell.zeros(2)), (cell.step(projected, before),) * 2)
+    assert "no condition is known for a Leaky" in certify(model).summary()["reason"]
+    with pytest.raises(ConfigurationError, match="Leaky has no plain counterpart"):
+        PlainModel.like(model)
+    for constraint in (SpectralNormBall(), LSTMStated()):
+        with pytest.raises(ConfigurationError, match="the model has a Leaky"):
+            constraint.check(cell)
 
 
 def test_a_word_more_than_k_steps_back_changes_nothing():
@@ -246,7 +297,7 @@ def test_a_tied_decoder_is_the_embedding_and_gets_both_gradients():
         build_language_model(7, LSTMCell, Recurrent, 3, 4, tied=True)
 
 
-@pytest.mark.parametrize("kind", [RNNCell, LSTMCell])
+@pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("window", [1, 3, 4, 12])
 def test_the_gradient_of_feed_forward_training_is_that_of_plain_windows(kind, layers, window):

@@ -26,6 +26,7 @@ from stablernn.experiments import packed as pack
 from stablernn.experiments import sweep_part as parts
 from stablernn.experiments.packed import run_packed
 from stablernn.experiments.sweep import run_all
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.dropout import Dropout, draw_from, own_generator
@@ -37,6 +38,7 @@ from stablernn.models.precision import Precision, set_up_products, use_tf32
 from stablernn.models.recurrent import Recurrent
 from stablernn.stability.constraints.base import Unconstrained, project
 from stablernn.stability.constraints.cascade import LSTMCascade
+from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
 from stablernn.stability.constraints.lstm import LSTMAsCoded, LSTMStated
 from stablernn.stability.constraints.output_gate import LSTMOutputGate
 from stablernn.stability.constraints.small_gain import (
@@ -500,6 +502,8 @@ CONSTRAINTS = [
     (LSTMCell, LSTMGatedLinear),
     (LSTMCell, LSTMOutputGate),
     (LSTMCell, LSTMCascade),
+    (GRUCell, GRURowwise),
+    (GRUCell, GRUGatedLinear),
 ]
 
 
@@ -512,7 +516,7 @@ def of_gpu(monkeypatch):
 
 @pytest.mark.parametrize("precision", Precision)
 @pytest.mark.parametrize("backbone", [Recurrent, partial(FeedForward, k=4)], ids=["recurrent", "feedforward"])
-@pytest.mark.parametrize("cell", [RNNCell, LSTMCell])
+@pytest.mark.parametrize("cell", [RNNCell, LSTMCell, GRUCell])
 def test_no_update_and_no_score_on_a_gpu_looks_at_a_number(cell, backbone, precision, of_gpu):
     """Then each can be captured in a graph."""
     model = build_language_model(50, cell, backbone, 8, 8, dropout=0.3)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stablernn.analysis.parallel import ParallelAnalysis, proofs_of
 from stablernn.analysis.runner import analyse
 from stablernn.models.cells.base import Cell
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import RNNState
@@ -29,7 +30,7 @@ from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import ConfigurationError
 
-KINDS = {"rnn": RNNCell, "lstm": LSTMCell}
+KINDS = {"rnn": RNNCell, "lstm": LSTMCell, "gru": GRUCell}
 BOTH = list(itertools.product(KINDS, ITERATIONS))
 
 

@@ -21,12 +21,11 @@ from stablernn.analysis.truncation_curve import Sums
 from stablernn.analysis.weight_distance import WeightDistance
 from stablernn.benchmarks.plain import PlainModel
 from stablernn.config.compose import compose
-from stablernn.models.cells.base import Cell
+from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward, truncated_states
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.kernels.truncated import LongShortTerm, Tanh, layered
 from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
 from stablernn.stability.certificates import certify
@@ -36,7 +35,7 @@ from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import ConfigurationError, RecordError
 
-CELLS = [RNNCell, LSTMCell]
+CELLS = [RNNCell, LSTMCell, GRUCell]
 
 
 def network(cell, types, layers=1, dropout=0.0, backbone=Recurrent):
@@ -77,7 +76,7 @@ def test_the_layers_and_their_gradient_are_those_of_cut_windows(kind, recompute,
     gradients = torch.autograd.grad((expected * weights).sum(), inputs)
     for found in (
         cell.truncated(cell.project_inputs(x), k, outputs, recompute),
-        Cell.truncated(cell, cell.project_inputs(x), k, outputs, recompute),
+        cell.truncated_plainly(cell.project_inputs(x), k, outputs),
         truncated_states([cell], x, k)[-1].h[carried:],
     ):
         assert_close(found, expected, rtol=1e-10, atol=1e-12)
@@ -87,12 +86,11 @@ def test_the_layers_and_their_gradient_are_those_of_cut_windows(kind, recompute,
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_the_gradient_of_the_layers_matches_finite_differences(kind):
-    projected = torch.randn(6, 1, kind(2, 3).weight_hh.shape[0], dtype=torch.float64, requires_grad=True)
-    weight = (kind(2, 3).weight_hh.detach().double()).requires_grad_()
-    activation = Tanh() if kind is RNNCell else LongShortTerm()
+    cell = kind(2, 3).double()
+    projected = torch.randn(6, 1, len(cell.weight_hh), dtype=torch.float64, requires_grad=True)
     for recompute in (False, True):
         assert torch.autograd.gradcheck(
-            lambda p, w, r=recompute: layered(p, w, 3, 4, activation, r), (projected, weight)
+            lambda p, *_, r=recompute: cell.truncated(p, 3, 4, r), (projected, *cell.parameters())
         )
 
 

@@ -64,7 +64,7 @@ def measure_constraint(
     (with - without) / n, and ``ratio`` is that by ``without``.
 
     Args:
-        model: "rnn" or "lstm", recurrent, 20 streams.
+        model: a choice of ``model=``, recurrent, 20 streams.
         constraint: to be measured.
         size: d.
         device: where.

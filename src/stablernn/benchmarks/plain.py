@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.language_model import SequenceModel
 from stablernn.utils.errors import ConfigurationError
 
 
 class PlainModel(nn.Module):
-    """``nn.Embedding`` -> ``nn.RNN`` or ``nn.LSTM`` -> ``nn.Linear``."""
+    """``nn.Embedding`` -> ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU`` -> ``nn.Linear``."""
 
     def __init__(self, embedding: nn.Embedding, recurrent: nn.RNNBase, decoder: nn.Linear) -> None:
         super().__init__()
@@ -23,13 +22,15 @@ class PlainModel(nn.Module):
         """A plain model with a copy of the weights of ``model`` (one without dropout), on its device.
 
         Raises:
-            ConfigurationError: the model has not one full softmax.
+            ConfigurationError: the model has not one full softmax, or PyTorch has no layer of its cells.
         """
         if not isinstance(model.objective, FullSoftmax):
             raise ConfigurationError("head=adaptive has no plain counterpart to be compared with: choose head=full")
         cells = model.cells
-        kind = nn.LSTM if isinstance(cells[0], LSTMCell) else nn.RNN
-        recurrent = kind(cells[0].input_size, cells[0].hidden_size, num_layers=len(cells))
+        layer = cells[0].torch_layer
+        if layer is None:
+            raise ConfigurationError(f"{type(cells[0]).__name__} has no plain counterpart: PyTorch has no such layer")
+        recurrent = layer(cells[0].input_size, cells[0].hidden_size, num_layers=len(cells))
         recurrent.load_state_dict(
             {f"{name}_l{layer}": value for layer, cell in enumerate(cells) for name, value in cell.state_dict().items()}
         )
@@ -97,12 +98,17 @@ def _update(
 
 @torch.no_grad()
 def plain_projection(model: PlainModel) -> None:
-    """Onto the stable set: an SVD for an RNN, the rows of the four blocks rescaled for an LSTM; defaults of both."""
+    """Onto the stable set: an SVD for an RNN, the rows of the four blocks rescaled for an LSTM; defaults of both.
+
+    Of another layer all rows are rescaled alike: what such a loop costs, on a set of no particular meaning.
+    """
     weight = model.recurrent.weight_hh_l0
     assert isinstance(weight, Tensor)
     if isinstance(model.recurrent, nn.LSTM):
         for gate, limit in zip(weight.chunk(4), (0.36, 0.128, 0.09, 0.36), strict=True):
             gate *= (limit / gate.abs().sum(1, keepdim=True)).clamp_max(1)
-    else:
+    elif isinstance(model.recurrent, nn.RNN):
         u, s, vt = torch.linalg.svd(weight)
         weight.copy_((u * s.clamp_max(0.999)) @ vt)
+    else:
+        weight *= (0.25 / weight.abs().sum(1, keepdim=True)).clamp_max(1)

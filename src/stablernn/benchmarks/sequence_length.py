@@ -18,11 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stablernn.benchmarks.step import TYPES
+from stablernn.benchmarks.step import TYPES, cell_of
 from stablernn.benchmarks.step_time import extra_memory, read_or_begin
 from stablernn.models.backbone import Backbone
-from stablernn.models.cells.lstm import LSTMCell
-from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.cells.base import Cell
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import set_up_products
@@ -31,8 +30,6 @@ from stablernn.utils.files import write_json
 from stablernn.utils.provenance import commit
 from stablernn.utils.timing import seconds_of
 
-_CELLS = {"rnn": RNNCell, "lstm": LSTMCell}
-_KEPT_A_STEP = {"rnn": 3, "lstm": 10}  # numbers a unit that backpropagation through time keeps, about
 _ROWS_A_PIECE = {"cpu": 4096, "cuda": 65536}  # positions times streams that a feed-forward model takes at once
 _MEMORY_AT = 1000  # steps at which memory is measured
 
@@ -115,7 +112,7 @@ def measure_sequence(
     """Median seconds of alternating runs by rival (``recurrent``, ``k=10``, ...), and why others were left out."""
     left_out, rivals = {}, {}
     for name, backbone in {"recurrent": Recurrent, **{f"k={k}": _feedforward(k) for k in ks}}.items():
-        kept = case.tokens * case.size * _KEPT_A_STEP[case.model] * 4
+        kept = case.tokens * case.size * _kept_a_step(cell_of(case.model)) * 4
         if name == "recurrent" and case.work == "training" and kept > limits.memory:
             left_out[name] = f"would keep some {kept / 2**30:.0f} GiB for its gradient"
         elif expected.get(name, 0.0) > limits.longest:
@@ -148,13 +145,18 @@ def measure_sequence(
     }
 
 
+def _kept_a_step(cell: type[Cell]) -> int:
+    """Numbers a unit that backpropagation through time keeps, about: gates before and after, and the state."""
+    return 2 * len(cell.GATES) + len(cell.state_type._fields)
+
+
 def _feedforward(k: int, recompute: bool = False) -> Callable[..., Backbone]:
     return lambda cells, dropout: FeedForward(cells, dropout, k=k, recompute=recompute)
 
 
 def _network(case: Length, backbone: Callable[..., Backbone], device: torch.device) -> SequenceModel:
     torch.manual_seed(0)
-    return build_language_model(TYPES, _CELLS[case.model], backbone, case.size, case.size).to(device)
+    return build_language_model(TYPES, cell_of(case.model), backbone, case.size, case.size).to(device)
 
 
 def _runner(case: Length, backbone: Callable[..., Backbone], device: torch.device) -> Callable[[], None]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from stablernn.benchmarks.plain import PlainModel, plain_projection, plain_step, plain_window_step
+from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
 from stablernn.models.backbone import Backbone
-from stablernn.models.cells.lstm import LSTMCell
-from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.cells.base import Cell
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import (
@@ -23,16 +25,18 @@ from stablernn.models.precision import (
 )
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.state import detach
-from stablernn.stability.constraints.base import Constraint, Unconstrained, project
-from stablernn.stability.constraints.lstm import LSTMStated
-from stablernn.stability.constraints.spectral import SpectralNormBall
+from stablernn.stability.constraints.base import Constraint, project
 from stablernn.training.graph import make_step
 from stablernn.utils.machine import keep_freed_memory, return_freed_memory
 from stablernn.utils.timing import seconds_of
 
 TYPES, STEPS, CLIP, LR = 33278, 35, 0.25, 1.0
-CELLS = {"rnn": RNNCell, "lstm": LSTMCell}
-_STABLE: dict[str, Callable[[], Constraint]] = {"rnn": SpectralNormBall, "lstm": LSTMStated}
+
+
+@cache
+def cell_of(model: str) -> type[Cell]:
+    """The cell of a choice of ``model=``."""
+    return make(compose("train", [f"model={model}"]).model.cell).func
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Case:
 
     def products(self) -> int:
         """Floating-point operations of the matrix products of a step: forward, and twice as many backward."""
-        gates = 4 if self.model == "lstm" else 1
+        gates = len(cell_of(self.model).GATES)
         carried = 0 if self.k is None else (self.k - 1) * self.batch
         recurrent = self.tokens if self.k is None else (self.k - 1) * (self.tokens + carried)
         inputs = self.tokens + carried
@@ -66,7 +70,7 @@ class Case:
         """The matrix products of a recurrent step of ours and nothing else, on matrices of its shapes and precision."""
         narrow = torch.float32 if precision is Precision.FLOAT32 else torch.bfloat16
         logits = torch.bfloat16 if precision is Precision.BF16 else torch.float32
-        gates = (4 if self.model == "lstm" else 1) * self.size
+        gates = len(cell_of(self.model).GATES) * self.size
 
         def matrices(dtype: torch.dtype, *shapes: tuple[int, int]) -> list[Tensor]:
             return [torch.randn(shape, device=device, dtype=dtype) for shape in shapes]
@@ -202,8 +206,8 @@ def _network(case: Case, device: torch.device) -> tuple[SequenceModel, Constrain
     def backbone(cells, dropout) -> Backbone:
         return Recurrent(cells, dropout) if case.k is None else FeedForward(cells, dropout, k=case.k)
 
-    network = build_language_model(TYPES, CELLS[case.model], backbone, case.size, case.size)
-    constraint = _STABLE[case.model]() if case.stability == "stable" else Unconstrained()
+    network = build_language_model(TYPES, cell_of(case.model), backbone, case.size, case.size)
+    constraint = make(compose("train", [f"model={case.model}", f"stability={case.stability}"]).stability.constraint)
     project(constraint, network)
     return network.to(device), constraint
 

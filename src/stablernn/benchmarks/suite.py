@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from stablernn.benchmarks.constraint import benchmark_constraints
 from stablernn.benchmarks.large_vocabulary import Case, benchmark_large
 from stablernn.benchmarks.sequence_length import Limits, benchmark_sequences, sequence_cases
-from stablernn.benchmarks.step import CELLS
 from stablernn.benchmarks.step_time import benchmark, cases
 from stablernn.benchmarks.throughput import benchmark_jobs
 from stablernn.benchmarks.traffic import count_all
 from stablernn.benchmarks.truncation_curve import benchmark_curve
+from stablernn.config.compose import CONFIG_FOLDER
 from stablernn.config.instantiate import make
 from stablernn.experiments.sweep import cores
 from stablernn.records.schemas import bench_check
@@ -47,7 +47,8 @@ class Benchmarks:
         self.jobs = folder / f"jobs-{slug}.json"
         self.large = folder / f"large-{slug}.json"
         self.traffic = folder / "traffic.json"
-        for name, known in (("parts", self._parts), ("models", CELLS)):
+        models = sorted(path.stem for path in (CONFIG_FOLDER / "model").glob("*.yaml"))
+        for name, known in (("parts", self._parts), ("models", models)):
             unknown = [choice for choice in options[name] if choice not in known]
             if unknown:
                 raise ConfigurationError(f"{name}: {unknown[0]} is unknown: choose of [{','.join(known)}]")

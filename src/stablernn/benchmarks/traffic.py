@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablernn.benchmarks.plain import PlainModel, plain_step
-from stablernn.benchmarks.step import CELLS, CLIP, LR, STEPS, TYPES
+from stablernn.benchmarks.step import CLIP, LR, STEPS, TYPES, cell_of
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.models.language_model import SequenceModel, build_language_model
@@ -145,7 +145,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 class _Recurrence(torch.autograd.Function):
-    """``nn.LSTM`` or ``nn.RNN`` of one layer as one operation each way: shapes, and what it counts."""
+    """A recurrent layer of PyTorch as one operation each way: shapes, and what it counts."""
 
     @staticmethod
     def forward(ctx, traffic: Traffic, x: Tensor, *others: Tensor):
@@ -172,18 +172,18 @@ def on_a_gpu_without_data(traffic: Traffic) -> Iterator[None]:
     def recurrence(x: Tensor, state, weights: Sequence[Tensor], *_: Any):
         return _Recurrence.apply(traffic, x, *([state] if isinstance(state, Tensor) else state), *weights)
 
+    library = dict.fromkeys(("lstm", "gru", "rnn_tanh"), recurrence)
     with (
         torch.device("meta"),
         mock.patch.object(torch.Tensor, "is_cuda", property(lambda _: True), create=True),
-        mock.patch.object(torch, "lstm", recurrence),
-        mock.patch.object(torch._VF, "lstm", recurrence),
-        mock.patch.object(torch._VF, "rnn_tanh", recurrence),
+        mock.patch.multiple(torch, **library),
+        mock.patch.multiple(torch._VF, **library),
     ):
         yield
 
 
 def _model(cell: str, size: int, tied: bool, types: int) -> SequenceModel:
-    model = build_language_model(types, CELLS[cell], Recurrent, size, size, tied=tied).train()
+    model = build_language_model(types, cell_of(cell), Recurrent, size, size, tied=tied).train()
     model.objective.precision = Precision.BF16
     return model
 
@@ -212,8 +212,8 @@ def count_plain(cell: str, size: int, tied: bool, types: int = TYPES) -> dict[st
             model.decoder.weight = model.embedding.weight
         optimizer = torch.optim.SGD(model.parameters(), lr=LR)
         x, y = (torch.empty(STEPS, BATCH, dtype=torch.int64) for _ in range(2))
-        state = torch.zeros(1, BATCH, size)
-        before = (state, state) if cell == "lstm" else state
+        state, parts = torch.zeros(1, BATCH, size), len(cell_of(cell).state_type._fields)
+        before = (state,) * parts if parts > 1 else state
         with traffic:
             plain_step(model, optimizer, x, y, before, CLIP)
     return traffic.summary()

@@ -1,13 +1,12 @@
 """The LSTM."""
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.state import LSTMState
-from stablernn.models.kernels.truncated import LongShortTerm, layered
+from stablernn.models.kernels.scan import linear_scan
+from stablernn.models.kernels.truncated import LongShortTerm
 
 
 class LSTMCell(Cell):
@@ -20,25 +19,14 @@ class LSTMCell(Cell):
     """
 
     GATES = ("i", "f", "z", "o")
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size, gates=4)
-
-    def zeros(self, *axes: int) -> LSTMState:
-        zeros = self.weight_hh.new_zeros(*axes, self.hidden_size)
-        return LSTMState(zeros, zeros)
+    state_type = LSTMState
+    activation = LongShortTerm()
+    torch_layer = nn.LSTM
 
     def step(self, projected: Tensor, state: LSTMState) -> LSTMState:
         i, f, z, o = (projected + state.h @ self.weight_hh.T).chunk(4, dim=-1)
         c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(z)
         return LSTMState(torch.sigmoid(o) * torch.tanh(c), c)
-
-    def recurrent_blocks(self) -> Mapping[str, Tensor]:
-        return {f"W_{gate}": block for gate, block in zip(self.GATES, self.weight_hh.chunk(4), strict=True)}
-
-    def input_blocks(self) -> Mapping[str, Tensor]:
-        """The input-to-hidden matrices (D, E) by name, as views that can be written to."""
-        return {f"U_{gate}": block for gate, block in zip(self.GATES, self.weight_ih.chunk(4), strict=True)}
 
     def sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
@@ -46,5 +34,16 @@ class LSTMCell(Cell):
         y, h, c = torch.lstm(x, initial, weights, True, 1, 0.0, self.training, False, False)
         return y, LSTMState(h[0], c[0])
 
-    def truncated(self, projected: Tensor, k: int, outputs: int, recompute: bool) -> Tensor:
-        return layered(projected, self.weight_hh, k, outputs, LongShortTerm(), recompute)
+    def newton(self, projected: Tensor, before: LSTMState, initial: LSTMState) -> tuple[LSTMState, LSTMState]:
+        """Gates at the old h; then c' = f ⊙ c + i ⊙ z is linear in c and solved exactly, and h' = o ⊙ tanh(c').
+
+        This is the Newton step with the exact ∂c'/∂c = f and ∂h'/∂c', and without the derivatives by h, W_• times
+        slopes of at most 1/4 (1 for z): the path by which an LSTM remembers long is exact, that through its recurrent
+        weights is iterated. Their diagonal would save no iteration worth its price. Every guess of c is a mean that
+        gates could make.
+        """
+        i, f, z, o = (projected + before.h @ self.weight_hh.T).chunk(4, dim=-1)
+        f, o, drive = torch.sigmoid(f), torch.sigmoid(o), torch.sigmoid(i) * torch.tanh(z)
+        c = f * before.c + drive
+        solved = linear_scan(f, drive, initial.c)
+        return LSTMState(o * torch.tanh(c), c), LSTMState(o * torch.tanh(solved), solved)

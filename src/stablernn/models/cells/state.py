@@ -1,9 +1,22 @@
-"""The states of cells."""
+"""The states of cells: named tuples whose first field is h. A cell of another kind of state has it in its own file."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
+
+
+class State(Protocol):
+    """What every state is: tensors (..., D), h first."""
+
+    _fields: tuple[str, ...]
+
+    def __init__(self, *parts: Tensor) -> None: ...
+
+    @property
+    def h(self) -> Tensor: ...
+
+    def __iter__(self) -> Iterator[Tensor]: ...
 
 
 class RNNState(NamedTuple):
@@ -19,9 +32,9 @@ class LSTMState(NamedTuple):
     c: Tensor
 
 
-State = RNNState | LSTMState
+S = TypeVar("S", bound=State)
 
 
-def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
+def map_state(function: Callable[[Tensor], Tensor], state: S) -> S:
     """The state with ``function`` applied to each of its tensors."""
     return type(state)(*map(function, state))

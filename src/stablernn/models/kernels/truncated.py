@@ -25,8 +25,12 @@ class Activation(Protocol):
         """The state after, from W h + U x + b (rows, B, G), which is overwritten, and the state before."""
         ...
 
-    def backward(self, gates: Tensor, before: Parts, after: Parts, grads: Parts) -> tuple[Tensor, Parts]:
-        """The gradient by W h + U x + b, and by the parts of the state before other than h (h goes through W alone).
+    def backward(
+        self, gates: Tensor, before: Parts, after: Parts, grads: Parts
+    ) -> tuple[Tensor, tuple[Tensor | None, *Parts]]:
+        """The gradient by W h + U x + b, and by the parts of the state before.
+
+        That by h is without its way through W; None: there is no other.
 
         Args:
             gates: as ``forward`` left it.
@@ -44,8 +48,8 @@ class Tanh:
     def forward(self, gates: Tensor, before: Parts) -> Parts:
         return (gates.tanh_(),)
 
-    def backward(self, gates: Tensor, before: Parts, after: Parts, grads: Parts) -> tuple[Tensor, Parts]:
-        return torch.ops.aten.tanh_backward(grads[0], after[0]), ()
+    def backward(self, gates: Tensor, before: Parts, after: Parts, grads: Parts) -> tuple[Tensor, tuple[None]]:
+        return torch.ops.aten.tanh_backward(grads[0], after[0]), (None,)
 
 
 class LongShortTerm:
@@ -62,7 +66,7 @@ class LongShortTerm:
         c = torch.addcmul(i * z, f, before[1])
         return c.tanh().mul_(o), c
 
-    def backward(self, gates: Tensor, before: Parts, after: Parts, grads: Parts) -> tuple[Tensor, Parts]:
+    def backward(self, gates: Tensor, before: Parts, after: Parts, grads: Parts) -> tuple[Tensor, tuple[None, Tensor]]:
         i, f, z, o = gates.chunk(4, dim=-1)
         grad_h, grad_c = grads
         tanh_c = after[1].tanh()
@@ -74,7 +78,7 @@ class LongShortTerm:
         sigmoid_backward.grad_input(grad_c * before[1], f, grad_input=grad_f)
         tanh_backward.grad_input(grad_c * i, z, grad_input=grad_z)
         sigmoid_backward.grad_input(grad_h * tanh_c, o, grad_input=grad_o)
-        return result, (grad_c.mul_(f),)
+        return result, (None, grad_c.mul_(f))
 
 
 def layered(
@@ -84,7 +88,7 @@ def layered(
 
     Args:
         projected: input products U x + b at S positions, (S, B, G).
-        weight: W, (G, D).
+        weight: W, (G, D), or fewer rows: then the gates behind them do not see the state.
         k: inputs that an output sees, or all there are before it.
         outputs: T <= S, the last positions, whose states are asked for.
         activation: the rest of the cell.
@@ -129,7 +133,11 @@ class _Layers:
     def gates(self, layer: int, before: Parts) -> Tensor:
         """W h + U x + b."""
         projected = self.projected[self.inputs(layer)]
-        flat = torch.addmm(projected.flatten(0, 1), before[0].flatten(0, 1), self.transposed)
+        flat, h, seeing = projected.flatten(0, 1), before[0].flatten(0, 1), len(self.weight)
+        if seeing == projected.shape[-1]:
+            return torch.addmm(flat, h, self.transposed).view_as(projected)
+        flat = flat.clone()
+        flat[:, :seeing].addmm_(h, self.transposed)
         return flat.view_as(projected)
 
     def run(self, layers: Sequence[int], after: Parts | None, keep: bool) -> tuple[Parts, list[tuple]]:
@@ -176,10 +184,12 @@ class _Layered(torch.autograd.Function):
             for layer, (gates, before, after) in zip(reversed(segment), reversed(kept), strict=True):
                 grad_gates, rest = layers.activation.backward(gates, before, after, grad)
                 grad_projected[layers.inputs(layer)] += grad_gates
-                flat = grad_gates.flatten(0, 1)
+                flat = grad_gates.flatten(0, 1)[:, : len(layers.weight)]
                 grad_weight.addmm_(flat.T, before[0].flatten(0, 1))
                 if layer > 1:
-                    grad = ((flat @ layers.weight).view_as(before[0]), *rest)
+                    direct, *others = rest
+                    through = (flat @ layers.weight).view_as(before[0])
+                    grad = (through if direct is None else through.add_(direct), *others)
                     started = layers.first(layer - 1) - layers.first(layer)
                     grad = tuple(part[started:] for part in grad)
         return grad_projected, grad_weight, None, None, None, None

@@ -9,7 +9,7 @@ from stablernn.report.difference import Difference, certainty, difference, relat
 from stablernn.report.judgement import span
 from stablernn.report.labels import describe_constraint
 from stablernn.report.load import NGRAMS, Section, setting
-from stablernn.report.names import CONSTRAINTS, approximation_name, own_constraints
+from stablernn.report.names import CONSTRAINTS, STUDIED, approximation_name, own_constraints
 from stablernn.report.rows import Cell, Row, rows
 from stablernn.report.sections.certificate import rate
 from stablernn.report.tables import Table
@@ -93,7 +93,7 @@ class _Line:
 def constraint_name(record: Record, name: str) -> str:
     """A constraint as readers know it, with its limit; ``name``: with the options that tell it from its like."""
     options = ", ".join(option for option in name.split(", ")[1:] if not option.startswith("limit="))
-    if setting(record, "stability.name") != "stable":
+    if setting(record, "stability.name") != "stable" or setting(record, "model.name") not in STUDIED:
         return describe_constraint(record, options)
     constraint = setting(record, "stability.constraint")
     norm = f"‖W‖₂ ≤ {constraint['limit']:g}" if "limit" in constraint else "‖W‖₂ ≤ λ"

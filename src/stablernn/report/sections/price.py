@@ -8,7 +8,15 @@ from stablernn.records.record import Record
 from stablernn.report.difference import difference, relative, signed
 from stablernn.report.labels import options_apart
 from stablernn.report.load import Section, setting
-from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, constraint_rank, own_constraints, rank
+from stablernn.report.names import (
+    CONSTRAINTS,
+    MODEL_NAMES,
+    STABILITIES,
+    STUDIED,
+    constraint_rank,
+    own_constraints,
+    rank,
+)
 from stablernn.report.rows import Cell, differing, settings_of
 from stablernn.report.sections.certificate import rate
 from stablernn.report.tables import Table, trained_for
@@ -37,7 +45,8 @@ class Price:
     @property
     def label(self) -> str:
         """Of the constraint, without its limit."""
-        known = CONSTRAINTS.get(self.constraint, self.constraint)
+        named = self.constraint != "stable" or self.model in STUDIED
+        known = CONSTRAINTS.get(self.constraint, self.constraint) if named else self.constraint
         return f"{known} ({self.options})" if self.options else known
 
     @property
@@ -130,7 +139,9 @@ def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str,
         "as coded: its limits prove nothing, λ is what is found for these weights"
         if {"lstm_as_coded", "rnn_as_coded"} & set(constraints)
         else "",
-        "as stated: the study’s condition" if "stable" in constraints else "",
+        "as stated: the study’s condition"
+        if any(price.constraint == "stable" and price.model in STUDIED for price in found)
+        else "",
         own_constraints(constraints),
         section.control_told,
         trained_for(every),

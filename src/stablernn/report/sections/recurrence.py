@@ -10,11 +10,13 @@ from stablernn.report.tables import Table, of_a_run
 
 _WHOLE = "W"
 _AS_TRAINED = "as trained"
+_ORDER = ("W_i", "W_f", "W_z", "W_o")  # the LSTM's; others follow
 
 
 def recurrence_table(found: Found) -> Table:
     """A line for each run; changes in per cent of its perplexity as trained."""
-    names = [name for name in ("W_i", "W_f", "W_z", "W_o") if any(name in result["scored"] for _, result in found)]
+    alone = {name for _, result in found for name in result["scored"]} - {_WHOLE, _AS_TRAINED}
+    names = [name for name in _ORDER if name in alone] + sorted(alone.difference(_ORDER))
     heads = ["model", "stability", "as trained", "W = 0", "%", *(f"{name} = 0, %" for name in names), "λ at W = 0"]
     columns = [*heads[:4], "change %", *(f"{name} = 0: change %" for name in names), heads[-1]]
     lines = []

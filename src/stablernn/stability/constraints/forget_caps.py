@@ -1,4 +1,4 @@
-"""Caps on forget gates.
+"""Caps on forget gates: f of an LSTM, z of a GRU.
 
 A forget gate is beyond its cap because of few words. They give way: their embedding loses the excess along the row of
 U_f (the nearest point for one word and one unit), and what is left of it by scaling. Only biases that alone would open
@@ -9,7 +9,7 @@ U_f, and the two run away.)
 import torch
 from torch import Tensor
 
-from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.base import Cell
 
 _ROOM = 1.0  # between the pre-activation at which a forget gate is at its cap, and its bias
 _CORRECTIONS = 2
@@ -17,11 +17,11 @@ _WORDS_A_CHUNK = 4096
 _INSIDE = 1 - 1e-5  # float32 sums of a thousand terms round by less
 
 
-def cap_forget_gates(cell: LSTMCell, inputs: Tensor | None, caps: Tensor) -> None:
+def cap_forget_gates(cell: Cell, inputs: Tensor | None, caps: Tensor, gate: str = "f") -> None:
     """See to it that no input and no state opens forget gate j further than caps_j, in place."""
-    recurrent, drive = cell.recurrent_blocks()["W_f"], cell.input_blocks()["U_f"]
-    d = cell.hidden_size
-    biases = cell.bias_ih[d : 2 * d], cell.bias_hh[d : 2 * d]
+    recurrent, drive = cell.recurrent_blocks()[f"W_{gate}"], cell.input_blocks()[f"U_{gate}"]
+    d, place = cell.hidden_size, cell.GATES.index(gate)
+    biases = cell.bias_ih[place * d : (place + 1) * d], cell.bias_hh[place * d : (place + 1) * d]
     allowed = torch.logit(caps.double()).to(caps) * (1 - 1e-6) - recurrent.abs().sum(1)
     excess = biases[0] + biases[1] - (allowed - _ROOM)
     margin = 1e-5 * (1 + biases[0].abs() + biases[1].abs())

@@ -59,7 +59,8 @@ def input_reach(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dty
         dtype: of the computation.
     """
     weight = cell.weight_ih.detach().to(dtype)
-    bias = cell.bias_ih.detach().to(dtype) + cell.bias_hh.detach().to(dtype)
+    first, second = (bias.detach().to(dtype) for bias in cell.input_biases())
+    bias = first + second
     if inputs is None:
         inputs = Box(-1.0, 1.0)
     if isinstance(inputs, Box):
@@ -83,8 +84,8 @@ def term_sizes(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dtyp
         largest = float(inputs.detach().to(dtype).abs().max())
     else:
         largest = max(map(abs, inputs)) if inputs else 1.0
-    bias = cell.bias_ih.detach().to(dtype).abs() + cell.bias_hh.detach().to(dtype).abs()
-    return cell.weight_ih.detach().to(dtype).abs().sum(1) * largest / (1 - dropout) + bias
+    first, second = (bias.detach().to(dtype).abs() for bias in cell.input_biases())
+    return cell.weight_ih.detach().to(dtype).abs().sum(1) * largest / (1 - dropout) + (first + second)
 
 
 def word_chunks(cell: Cell, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -158,7 +159,7 @@ def _bounds(
     z = torch.tanh(torch.maximum(high[2], -low[2]))
     # σ' and tanh' are greatest at zero and fall off on both sides: the point of the range that is nearest to it.
     steepest = [torch.zeros_like(lo).clamp(lo, hi) for lo, hi in zip(low, high, strict=True)]
-    slope_i, slope_f, slope_o = (_sigmoid_slope(steepest[gate]) for gate in (0, 1, 3))
+    slope_i, slope_f, slope_o = (sigmoid_slope(steepest[gate]) for gate in (0, 1, 3))
     slope_z = tanh_slope(steepest[2])
     if memory is None:  # σ(-x) is 1 - σ(x) without the loss of digits near 1
         c = (i * z / torch.sigmoid(-high[1]).clamp_min(1 - forget_limit)).nan_to_num(nan=math.inf, posinf=math.inf)
@@ -229,10 +230,11 @@ def _memory(cell: LSTMCell, words: Tensor, spread: Tensor, dropout: float) -> Te
     return most
 
 
-def _sigmoid_slope(x: Tensor) -> Tensor:
+def sigmoid_slope(x: Tensor) -> Tensor:
+    """σ(x) (1 - σ(x)), with all its digits also where σ(x) rounds to 1."""
     return torch.sigmoid(x) * torch.sigmoid(-x)
 
 
 def tanh_slope(x: Tensor) -> Tensor:
     """1 - tanh²(x), with all its digits also where tanh(x) rounds to 1."""
-    return 4 * _sigmoid_slope(2 * x)
+    return 4 * sigmoid_slope(2 * x)

@@ -17,6 +17,7 @@ from stablernn.stability.constraints.base import spectral_norm
 from stablernn.stability.constraints.small_gain import loop_weights
 from stablernn.stability.proofs.gates import GateBounds, Seen, coupled, gate_bounds, input_reach, is_coupled, term_sizes
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
+from stablernn.stability.proofs.prove import prove
 from stablernn.stability.proofs.rates import (
     LEAST_MARGIN,
     MOST_PLACES,
@@ -36,6 +37,7 @@ _NEVER_FORGETS = f"a forget gate reaches 1 to within {LEAST_MARGIN:g}: its unit 
 _FALLS = (1e2, 1e3, 1e4, 1e5, 1e7, 1e10, 1e15)
 
 
+@prove.register
 def prove_lstm(cell: LSTMCell, inputs: Seen, dropout: float) -> CellProofs:
     """See ``prove``."""
     reach = widened(input_reach(cell, inputs, dropout), term_sizes(cell, inputs, dropout))

@@ -1,0 +1,72 @@
+"""Proofs that a tanh-RNN is contractive."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.cells.state import RNNState
+from stablernn.stability.constraints.base import spectral_norm
+from stablernn.stability.constraints.spectral import balance
+from stablernn.stability.proofs.gates import UNDERFLOW, Seen, input_reach, tanh_slope, term_sizes
+from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
+from stablernn.stability.proofs.prove import prove
+from stablernn.stability.proofs.rates import least_rate, perron, rates, spectral_radius
+
+_ROUNDS = 4
+_LEAST_NORM = 1e-150
+
+
+@prove.register
+def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
+    """h' = tanh(W h + U x + b): |δh'| <= diag(s) |W δh|, s_j the steepest slope that unit j can reach (at most 1)."""
+    weight = cell.weight_hh.detach().double()
+    reach = widened(input_reach(cell, inputs, dropout), term_sizes(cell, inputs, dropout))
+    hidden = weight.new_ones(cell.hidden_size)
+    for _ in range(_ROUNDS):
+        spread = weight.abs() @ hidden
+        hidden = torch.tanh(torch.maximum(reach.high + spread, spread - reach.low)) * (1 + OUTWARD)
+    low, high = reach.low - spread, reach.high + spread
+    slopes = (tanh_slope(torch.zeros_like(low).clamp(low, high)) * (1 + OUTWARD)).clamp_min(UNDERFLOW)
+    scaled = slopes[:, None] * weight
+    drive = slopes[:, None] * cell.weight_ih.detach().double().abs()
+
+    def contraction(name: str, rate: float, norm: StateNorm, reason: str) -> Contraction:
+        if rate >= 1:
+            return Contraction(name, rate, reason)
+        radius = up(float(norm(RNNState(hidden))))
+        return Contraction(
+            name, rate, "", norm, radius, lambda change: up(float(norm(RNNState(drive @ change.double()))))
+        )
+
+    plain = StateNorm(2, RNNState(torch.ones_like(hidden)))
+    rate = _norm(scaled)
+    attempts = [contraction("2-norm", rate, plain, f"‖W‖_2 = {rate:.4g} is not below 1")]
+    for weights in (balance(scaled), balance(weight)):
+        rate = _norm(weights[:, None] * scaled / weights)
+        attempts.append(
+            contraction(
+                "weighted 2-norm",
+                rate,
+                StateNorm(2, RNNState(weights)),
+                f"‖D W D⁻¹‖_2 = {rate:.4g} is not below 1 for the D that balances W",
+            )
+        )
+    least = least_rate(0.0, lambda rate: perron(scaled.abs(), rate) is not None)
+    if least is None:
+        radius = spectral_radius(scaled.abs())
+        reason = f"no weights w make the rows of |W| w shorter than w: its spectral radius is {radius:.4g}"
+        attempts.append(Contraction("weighted ∞-norm", up(radius), reason))
+    else:
+        for rate in rates(least):
+            weights = perron(scaled.abs(), rate)
+            if weights is not None:
+                attempts.append(contraction("weighted ∞-norm", rate, StateNorm(math.inf, RNNState(1 / weights)), ""))
+    bounds = {"‖W‖_2": spectral_norm(weight), "‖W‖_∞": float(weight.abs().sum(1).max()), "max |h|": float(hidden.max())}
+    return CellProofs(attempts, bounds, RNNState(hidden))
+
+
+def _norm(matrix: Tensor) -> float:
+    """‖·‖_2 rounded outward; float64 may round the squares of a tiny one to zero."""
+    return up(max(spectral_norm(matrix), _LEAST_NORM)) if bool(matrix.any()) else 0.0
