@@ -76,15 +76,24 @@ class Comparison:
         return None
 
     @property
-    def words(self) -> str:
-        """The verdict with its interval."""
+    def difference_told(self) -> str:
+        """Mean and interval."""
         low, high = self.interval
-        told = f"{self.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        return f"{self.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+    @property
+    def verdict_told(self) -> str:
+        """The verdict, and where it is undecided what would decide."""
         if self.verdict != "undecided":
-            return f"{self.verdict}: {told}"
+            return self.verdict
         more = self.seeds_to_decide
         need = "no number of seeds decides" if more is None else f"{counted(more, 'seed')} a cell would decide"
-        return f"undecided: {told}, {need}"
+        return f"undecided ({need})"
+
+    @property
+    def words(self) -> str:
+        """The verdict with its interval."""
+        return f"{self.verdict_told}: {self.difference_told} {self.unit}"
 
 
 def compare(base: Sequence[Record], other: Sequence[Record]) -> Comparison | None:

@@ -39,24 +39,30 @@ class TaskCell:
         return compare(finished(self.base), finished(self.runs))
 
     @property
-    def mean(self) -> float:
-        return statistics.mean(values(finished(self.runs)))
+    def untrained(self) -> str:
+        """Which of the two a control that knows next to nothing of the past does better than; empty for none."""
+        if not self.beats_control(self.runs):
+            return "not trained far enough"
+        return "" if self.beats_control(self.base) else "unstable not trained far enough"
 
-    @property
-    def untrained(self) -> bool:
-        """Whether a control that knows next to nothing of the past does better."""
-        bar = bar_of(self.section)
-        return bar is not None and bool(finished(self.runs)) and self.mean > bar[1]
+    def beats_control(self, runs: Iterable[Record]) -> bool:
+        """Whether runs are no worse than it on average; also where there are none, or no control."""
+        bar, done = bar_of(self.section), values(finished(runs))
+        return bar is None or not done or statistics.mean(done) <= bar[1]
 
     @property
     def verdict(self) -> str:
         """In words; empty for the unstable model."""
-        if self.untrained:
-            return "not trained far enough"
         if setting(self.runs[0], "stability.name") == "unstable":
-            return ""
+            return self.untrained
         found = self.comparison
-        return "too few seeds" if found is None else found.words
+        return self.untrained or ("too few seeds" if found is None else found.verdict_told)
+
+    @property
+    def difference(self) -> str:
+        """The loss with its interval."""
+        found = self.comparison
+        return "–" if found is None else found.difference_told
 
 
 def finished(runs: Iterable[Record]) -> tuple[Record, ...]:
@@ -84,9 +90,9 @@ def bar_of(section: Section) -> tuple[str, float] | None:
 
 
 def task_cells(section: Section) -> list[TaskCell]:
-    """The cells of a section, in the order of tables."""
+    """The cells of a section, in the order of tables; trials of a search are none."""
     groups: dict[tuple, list[Record]] = {}
-    for record in sorted(section.records, key=place):
+    for record in sorted((r for r in section.records if not r.experiment.startswith("search")), key=place):
         groups.setdefault(_kind(record), []).append(record)
     unstable = {kind[:3]: tuple(runs) for kind, runs in groups.items() if kind[3] == "unstable"}
     return [TaskCell(section, tuple(runs), unstable.get(kind[:3], ())) for kind, runs in groups.items()]
@@ -105,7 +111,19 @@ def _kind(record: Record) -> tuple:
 
 def tasks_table(sections: Iterable[Section]) -> Table:
     """A line for each task, model, approximation and constraint, and for each control."""
-    heads = ["task", "model", "constraint", "approximation", "test", "seeds", "λ", f"k({_EPSILON})", "peer", "loss"]
+    heads = [
+        "task",
+        "model",
+        "constraint",
+        "approximation",
+        "test",
+        "seeds",
+        "λ",
+        f"k({_EPSILON})",
+        "peer",
+        "loss",
+        "verdict",
+    ]
     lines, runs, metrics = [], [], {}
     for section in sections:
         metric = section.records[0].metric
@@ -128,19 +146,21 @@ def tasks_table(sections: Iterable[Section]) -> Table:
                     str(len(done)),
                     *_proven(done),
                     f"{published:g}" if published and approximation == "recurrent" else "–",
+                    cell.difference,
                     cell.verdict or "–",
                 ]
             )
             runs.append(dict.fromkeys(range(4, len(heads)), tuple(run.id for run in (*cell.base, *cell.runs))))
         for name, value in controls_of(section).items():
-            lines.append([section.data, name, "–", "control", f"{value:.{metric.places}f}", *["–"] * 5])
+            lines.append([section.data, name, "–", "control", f"{value:.{metric.places}f}", *["–"] * 6])
             runs.append({})
     told = ", ".join(f"{data}: {metric.title}, margin {metric.margin:g}" for data, metric in metrics.items())
     notes = [
         f"test: mean ± standard deviation over seeds ({told})",
         "loss: mean of the constrained models minus that of the unstable ones, with the ends of the one-sided 95 % "
-        "intervals (Welch over seeds, bootstrap over the test data); no loss: the upper end lies below the margin; "
-        "gain: below 0; loss: the lower end lies above 0",
+        "intervals (Welch over seeds, bootstrap over the test data)",
+        "verdict: gain where the upper end lies below 0, no loss where it lies below the margin, loss where the lower end "
+        "lies above 0",
         "λ: certified rate of contraction (no: nothing is proven); "
         f"k({_EPSILON}): inputs that provably determine every log-probability to {_EPSILON} nats; both "
         "of the seed where they are largest",
@@ -148,7 +168,7 @@ def tasks_table(sections: Iterable[Section]) -> Table:
         "control: a model worse than the last control of its task is not trained far enough to say anything",
         "on " + ", ".join(sorted({r.hardware["device"] for section in sections for r in section.records})),
     ]
-    return Table("The study’s tasks", heads, lines, notes, runs=runs, texts=4, spare=("peer", "λ"))
+    return Table("The study’s tasks", heads, lines, notes, runs=runs, texts=4, spare=("peer", "λ", "approximation"))
 
 
 def _spread(found: list[float], places: int) -> str:

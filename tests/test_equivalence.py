@@ -1,0 +1,115 @@
+"""The rule of decision: no loss, a gain, a loss, or undecided."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import stats
+from test_report import record
+
+from stablernn.report.equivalence import Comparison, compare
+from stablernn.report.load import Section
+from stablernn.report.sections.tasks import task_cells, tasks_table
+from stablernn.tasks.music import CONTROLS
+
+LENGTHS = [30, 50, 40, 60, 20, 80, 45, 55, 35, 70]
+
+
+def runs(losses, stability="unstable", hardness=None, experiment="table1_jsb"):
+    """Runs of the music task with these losses in nats a frame, a seed each; pieces may be harder than others."""
+    made = []
+    for seed, loss in enumerate(losses):
+        totals = np.array(LENGTHS) * (loss + (np.zeros(len(LENGTHS)) if hardness is None else hardness))
+        entry = record(1.0, model="lstm", stability=stability, seed=seed)
+        total, count = float(totals.sum()), sum(LENGTHS)
+        entry.data |= {"name": "jsb", "metric": "NLL"}
+        entry.metrics["test"] = {"total": total, "count": count, "value": total / count}
+        blocks = {"counts": LENGTHS, "totals": totals.tolist()}
+        made.append(replace(entry, id=f"{entry.id}-{stability}-{seed}", blocks=blocks, experiment=experiment))
+    return made
+
+
+def section(records):
+    return Section("cpu", "jsb", "f", tuple(records))
+
+
+@given(st.lists(st.floats(8, 9), min_size=3, max_size=8), st.lists(st.floats(8, 9), min_size=3, max_size=8))
+def test_the_interval_is_welchs_where_the_test_data_do_not_matter(base, other):
+    assume(min(np.std(base), np.std(other)) > 1e-6)
+    found = compare(runs(base), runs(other, "stable"))
+    whole = stats.ttest_ind(other, base, equal_var=False).confidence_interval(0.9)  # two-sided: 5 % on each side
+    assert found.interval == pytest.approx((whole.low, whole.high), abs=1e-6)
+
+
+def test_what_makes_pieces_hard_for_both_cancels_and_what_does_not_widens():
+    hard = np.linspace(-2, 2, len(LENGTHS))
+    base, other = [8.4, 8.41, 8.39], [8.45, 8.44, 8.46]
+    alike = compare(runs(base, hardness=hard), runs(other, "stable", hardness=hard))
+    assert alike.text_variance < 1e-20
+    apart = compare(runs(base, hardness=hard), runs(other, "stable", hardness=-hard))
+    assert apart.half() > 5 * alike.half()
+
+
+def comparison(mean, deviation=0.01, seeds=10, text=0.0):
+    return Comparison(mean, (deviation, deviation), (seeds, seeds), text, 0.1, "nats")
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (comparison(-0.2), "gain"),
+        (comparison(0.05), "no loss"),
+        (comparison(-0.001, 0.1), "no loss"),
+        (comparison(0.2), "loss"),
+        (comparison(0.09, 0.5), "undecided"),
+        (comparison(0.05, 0.0), "no loss"),
+    ],
+)
+def test_margin_and_zero_decide(found, verdict):
+    assert found.verdict == verdict
+    assert found.words.startswith(verdict)
+
+
+def test_a_loss_below_the_margin_is_no_loss_by_the_rule():
+    """The upper end below the margin comes first: a loss that is sure, and too small to matter, counts as none."""
+    assert comparison(0.05, 0.01).interval[0] > 0
+    assert comparison(0.05, 0.01).verdict == "no loss"
+
+
+@given(st.floats(-0.3, 0.3), st.floats(0.001, 0.5))
+def test_the_number_of_seeds_that_would_decide_is_the_least(mean, deviation):
+    found = comparison(mean, deviation, seeds=3)
+    n = found.seeds_to_decide
+    if n is not None:
+        assert comparison(mean, deviation, seeds=n).verdict != "undecided"
+        assert n == 2 or comparison(mean, deviation, seeds=n - 1).verdict == "undecided"
+
+
+def test_where_the_test_data_alone_are_too_uncertain_no_number_of_seeds_decides():
+    assert comparison(0.05, 0.01, text=1.0).seeds_to_decide is None
+    assert "no number of seeds" in comparison(0.05, 0.01, text=1.0).words
+
+
+def test_two_seeds_are_too_few():
+    assert compare(runs([8.4, 8.5]), runs([8.4, 8.5, 8.6])) is None
+
+
+def test_a_model_worse_than_its_control_decides_nothing():
+    bar = list(CONTROLS["jsb"].values())[-1]
+    good, bad = [bar - 0.2 + step for step in (0, 0.01, 0.02)], [bar + 0.2 + step for step in (0, 0.01, 0.02)]
+
+    def verdicts(base, other):
+        return [cell.verdict for cell in task_cells(section([*runs(base), *runs(other, "stable")]))]
+
+    assert verdicts(good, good) == ["", "no loss"]
+    assert verdicts(good, bad) == ["", "not trained far enough"]
+    assert verdicts(bad, good) == ["not trained far enough", "unstable not trained far enough"]
+
+
+def test_trials_of_a_search_are_in_no_table():
+    shown = tasks_table([section([*runs([8.4, 8.5, 8.6]), *runs([8.0], experiment="search_jsb")])])
+    assert [line[5] for line in shown.lines if line[1] == "LSTM"] == ["3"]
+    assert math.isclose(float(shown.lines[0][4].split()[0]), 8.5)
