@@ -227,6 +227,7 @@ NGRAMS = {1: "unigram", 2: "bigram", 3: "trigram", 6: "6-gram"}
 TITLES = {name: published.title for name, published in PUBLISHED.items()} | {
     "embedded": "embedded corpus (hidden Markov model)",
     "jsb": "JSB chorales",
+    "atis": "ATIS slots",
 }
 
 
