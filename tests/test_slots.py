@@ -57,6 +57,16 @@ def test_markers_are_no_words_and_rare_words_are_unknown(folder):
     assert task.batches("train", 4, 9).batch(0).mask is not None
 
 
+def test_a_tag_may_wait_for_the_words_after_its_own(folder):
+    plain, delayed = (slots(folder, delay=delay).load().splits["test"] for delay in (0, 2))
+    for x, y, later_x, later_y in zip(plain.inputs, plain.targets, delayed.inputs, delayed.targets, strict=True):
+        assert later_x[-2:].tolist() == [1, 1]
+        assert [max(n - 1, 0) for n in later_x[:-2].tolist()] == x.tolist(), "</s> is a word more"
+        assert later_y.tolist() == [0, 0, *y.tolist()]
+        assert delayed.tally(later_y.tolist(), later_y.tolist()) == plain.tally(y.tolist(), y.tolist())
+    assert len(delayed) == len(plain) + 4
+
+
 def test_valid_is_a_tenth_of_train_and_nothing_is_lost():
     sentences = list(range(4978))
     train, valid = hold_out(sentences)  # type: ignore[arg-type]
@@ -141,7 +151,7 @@ def test_a_run_keeps_the_chunks_of_every_sentence_and_its_value_is_their_f1(fold
     assert [sum(entry) for entry in zip(*blocks["tallies"], strict=True)] == test["tally"]
     assert test["value"] == pytest.approx(f1(test["tally"]))
     assert test["tally"][2] == 3
-    assert blocks["counts"] == [2, 4]
+    assert blocks["counts"] == [3, 5], "words, and the position that waits"
 
 
 def test_the_best_validation_is_that_of_the_larger_f1_whatever_its_loss():
@@ -195,8 +205,8 @@ def test_a_model_below_the_control_is_not_trained_far_enough():
     assert [cell.untrained for made in (low, high) for cell in task_cells(only_section(made))] == [True, False]
 
 
-def atis(data_folder):
-    return make(compose("train", ["dataset=atis", f"dataset.path={data_folder}"]).dataset)
+def atis(data_folder, *options):
+    return make(compose("train", ["dataset=atis", f"dataset.path={data_folder}", *options]).dataset)
 
 
 def test_atis_has_its_published_sentences_words_and_tags(data_folder):
@@ -206,11 +216,11 @@ def test_atis_has_its_published_sentences_words_and_tags(data_folder):
     assert task.description()["sequences"] == {"train": 4481, "valid": 497, "test": 893}
     assert task.interface.outputs.size == 127
     assert sum(task.splits["test"].tally(y.tolist(), y.tolist())[2] for y in task.splits["test"].targets) == 2837
-    assert sum(len(split) for split in task.splits.values()) == 56200 + 9164
+    assert sum(len(split) for split in task.splits.values()) == 56200 + 4978 + 9164 + 893
 
 
 def test_the_controls_are_those_of_the_sentences(data_folder):
-    task = atis(data_folder).load()
+    task = atis(data_folder, "dataset.delay=0").load()
     train, test = task.splits["train"], task.splits["test"]
     for order, expected in enumerate(CONTROLS["atis"].values(), 1):
         seen = defaultdict(Counter)
