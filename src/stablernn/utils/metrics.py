@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,9 +42,12 @@ class Metric:
     larger: bool = False
 
     @property
-    def loss_name(self) -> str:
-        """Of what ``value`` gives."""
-        return self.loss if self.of_tally else self.name
+    def of_loss(self) -> "Metric":
+        """The metric whose value is that of the loss alone."""
+        if self.of_tally is None:
+            return self
+        title = f"{self.loss} in nats a {self.item}"
+        return replace(self, name=self.loss, title=title, scale_unit="nats", of_tally=None, larger=False)
 
     def cost(self, value: float) -> float:
         """A value with the sign that makes the smaller one better."""
