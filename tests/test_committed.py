@@ -45,12 +45,14 @@ def test_a_perplexity_is_that_of_the_blocks_of_its_text():
         for split in record["metrics"].keys() & {"valid", "test"}:
             score = record["metrics"][split]
             assert score["count"] == record["data"]["tokens"][split], folder.name
-            assert score["value"] == pytest.approx(metric.value(score["total"], score["count"]), rel=EPSILON)
+            value = metric.of_tally(score["tally"]) if metric.of_tally else metric.value(score["total"], score["count"])
+            assert score["value"] == pytest.approx(value, rel=EPSILON)
         if (path := folder / "test_blocks.json").is_file():
             blocks, test = neutral_blocks(json.loads(path.read_text(encoding="utf-8"))), record["metrics"]["test"]
             assert sum(blocks["counts"]) == test["count"]
             assert len(blocks["totals"]) == len(blocks["counts"])
             assert math.fsum(blocks["totals"]) == pytest.approx(test["total"], rel=EPSILON), folder.name
+            assert [sum(entry) for entry in zip(*blocks.get("tallies", []), strict=True)] == test.get("tally", [])
             kept += 1
     assert kept > 10
 
@@ -60,13 +62,14 @@ def test_a_run_was_scored_at_its_best_validation_and_annealed_where_there_was_no
         rows = [row for row in history if row.get("valid") is not None]
         if record["status"] != "finished" or not rows:
             continue
-        best = min(rows, key=lambda row: row["valid"])
+        cost = METRICS[record["data"].get("metric", "perplexity")].cost
+        best = min(rows, key=lambda row: cost(row["valid"]))
         assert record["progress"]["best_update"] == best["update"], folder.name
         assert record["metrics"]["valid"]["value"] == pytest.approx(best["valid"], rel=EPSILON)
         reached, lr = math.inf, rows[0]["lr"]
         for row, after in pairwise(rows):
-            gained = row["valid"] < reached
-            reached = min(reached, row["valid"])
+            gained = cost(row["valid"]) < reached
+            reached = min(reached, cost(row["valid"]))
             lr = lr if gained else lr / record["config"]["training"]["annealing"]
             assert after["lr"] == pytest.approx(lr, rel=EPSILON), folder.name
 

@@ -52,7 +52,7 @@ CHOICES = [
 
 @pytest.mark.parametrize(("choice", "model"), CHOICES)
 def test_every_choice_composes_and_instantiates(choice, model):
-    own = ["dataset.name=own", "dataset.path=somewhere"] if choice == "dataset=text_folder" else []
+    own = ["dataset.name=own", "dataset.path=somewhere"] if choice.endswith("_folder") else []
     config = compose("train", [f"model={model}", choice, *own])
     check(config)
     made = (config.dataset, config.stability.constraint, config.tracking, config.optimizer)

@@ -45,7 +45,7 @@ FACTORS = st.integers(2, 5)
 
 @given(STANDINGS, FACTORS)
 def test_one_in_factor_survives_rounded_up_and_nobody_who_diverged(standings, factor):
-    finite = sum(math.isfinite(standing.perplexity) for standing in standings)
+    finite = sum(math.isfinite(standing.cost) for standing in standings)
     assert len(survivors(standings, factor)) == min(-(-len(standings) // factor), finite)
 
 

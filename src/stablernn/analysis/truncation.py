@@ -210,7 +210,7 @@ class TruncationAnalysis:
         bar = open_bar(f"truncation {trained.record.id}", words)
         lengths = range(1, self.k_max + 1)
         curve = truncation_curve(
-            model, split, lengths, self.tolerance, self.positions, bar.update, pieces, trained.record.metric
+            model, split, lengths, self.tolerance, self.positions, bar.update, pieces, trained.record.metric.of_loss
         )
         bar.close()
         certificate = certify(model)

@@ -43,7 +43,8 @@ class CurveCost:
             inputs, targets = (
                 torch.cat(side).to(device) for side in zip(*((b.x, b.y[:, 0]) for b in split), strict=True)
             )
-            inputs = inputs.to(model.dtype)
+            if inputs.is_floating_point():  # frames, and not ids
+                inputs = inputs.to(model.dtype)
         else:
             inputs = torch.as_tensor(split.inputs.astype("int64"), device=device)[:, None]
             targets = torch.as_tensor(split.targets.astype("int64"), device=device)

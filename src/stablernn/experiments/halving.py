@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stablernn.records.record import DIVERGED, Record
+from stablernn.utils.metrics import PERPLEXITY, Metric
 
 
 @dataclass(frozen=True)
@@ -18,18 +19,19 @@ class Standing:
 
     Attributes:
         id: of the run.
-        perplexity: the best on the validation split up to the rung; infinite if the trial did not get there.
+        cost: the best on the validation split up to the rung, the smaller the better; infinite if the trial did not
+            get there.
         parameters: of the model; of two equal trials the smaller one is the better.
     """
 
     id: str
-    perplexity: float
+    cost: float
     parameters: int
 
     @property
     def order(self) -> tuple[float, int, str]:
         """Smaller is better; no two trials are equal."""
-        return self.perplexity, self.parameters, self.id
+        return self.cost, self.parameters, self.id
 
 
 def rungs(first: int, factor: int, last: int) -> list[int]:
@@ -48,10 +50,10 @@ def rungs(first: int, factor: int, last: int) -> list[int]:
 
 
 def survivors(standings: Iterable[Standing], factor: int) -> list[str]:
-    """Ids of the best n / factor of n trials (rounded up), the best first; one without a finite perplexity never is."""
+    """Ids of the best n / factor of n trials (rounded up), the best first; one without a finite cost never is."""
     ranked = sorted(standings, key=lambda standing: standing.order)
     best = ranked[: kept(len(ranked), factor)]
-    return [standing.id for standing in best if math.isfinite(standing.perplexity)]
+    return [standing.id for standing in best if math.isfinite(standing.cost)]
 
 
 def kept(count: int, factor: int) -> int:
@@ -61,13 +63,14 @@ def kept(count: int, factor: int) -> int:
 
 def standing(record: Record, epochs: float) -> Standing:
     """Where a trial stood after so many epochs, whatever it did later."""
-    return Standing(
-        record.id, best_until(record.history, epochs, record.status == DIVERGED), record.model["parameters"]
-    )
+    cost = best_until(record.history, epochs, record.status == DIVERGED, record.metric)
+    return Standing(record.id, cost, record.model["parameters"])
 
 
-def best_until(history: Sequence[Mapping[str, Any]], epochs: float, diverged: bool = False) -> float:
-    """The best validation perplexity of a history up to an epoch; infinite if the run diverged before it.
+def best_until(
+    history: Sequence[Mapping[str, Any]], epochs: float, diverged: bool = False, metric: Metric = PERPLEXITY
+) -> float:
+    """The cost of the best validation of a history up to an epoch; infinite if the run diverged before it.
 
     A run that ended early because it no longer improved keeps its best.
     """
@@ -75,4 +78,4 @@ def best_until(history: Sequence[Mapping[str, Any]], epochs: float, diverged: bo
     if diverged and (not scored or scored[-1]["epoch"] < epochs):
         return math.inf
     values = [row["valid"] for row in scored if row["epoch"] <= epochs]
-    return min((math.inf if value is None else value for value in values), default=math.inf)
+    return min((math.inf if value is None else metric.cost(value) for value in values), default=math.inf)

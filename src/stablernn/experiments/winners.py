@@ -82,11 +82,11 @@ def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
     settings = OmegaConf.create()
     for option, value in changed.items():
         OmegaConf.update(settings, option, value)
-    best = record.metrics["valid"]["value"]
+    best = f"validation {record.metric.name} {record.metrics['valid']['value']:.2f}"
     arguments = shlex.join(argument for argument in command if not argument.startswith(_WHERE))
     lines = [
         "# @package _global_",
-        f"# The best of {counted(trials, 'trial')}: validation perplexity {best:.2f}, run {record.id}. Found by",
+        f"# The best of {counted(trials, 'trial')}: {best}, run {record.id}. Found by",
         f"#   python scripts/train.py -m {arguments}",
         "# Train it, here under a constraint:",
         f"#   python scripts/train.py experiment=best/{title} stability=stable{' dataset.path=...' if own else ''}",

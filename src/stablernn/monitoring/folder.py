@@ -15,6 +15,7 @@ from stablernn.training.lock import holder
 from stablernn.training.progress import INTERRUPTED, PROGRESS_FILE
 from stablernn.utils.errors import DamagedFileError, RecordError
 from stablernn.utils.files import parse_json, read_bytes, read_json
+from stablernn.utils.metrics import METRICS, PERPLEXITY
 
 _MARKS = (RECORD_FILE, PROGRESS_FILE, LAST, HISTORY_FILE)
 _DEPTHS = ("*", "*/*", "*/*/*")  # runs/<id>, results/records/<profile>/<study>/<id>
@@ -102,6 +103,7 @@ class Runs:
             history = []
             notes.append(str(error))
         valid = [row["valid"] for row in history if _number(row.get("valid"))]
+        metric = METRICS.get(str(progress.get("metric")), PERPLEXITY)
         ended = progress.get("ended")
         if ended and ended != INTERRUPTED:
             state, notes = FAILED, [f"failed: {ended}", *notes]
@@ -113,7 +115,8 @@ class Runs:
             update=_number(progress.get("update")) or _number(history[-1].get("update") if history else None),  # type: ignore[arg-type]
             total=_number(progress.get("total")),  # type: ignore[arg-type]
             valid=_number(progress.get("valid")) or (valid[-1] if valid else None),
-            best=_number(progress.get("best")) or min(valid, default=None),
+            best=_number(progress.get("best")) or min(valid, key=metric.cost, default=None),
+            metric=metric,
             speed=_number(progress.get("tokens_per_second")) if state == RUNNING else None,
             seconds=_number(progress.get("seconds")),
             left=_number(progress.get("seconds_left")),
@@ -148,6 +151,7 @@ def _of_record(record: Record) -> dict[str, Any]:
         "total": updates,
         "valid": scores[-1] if scores else best,
         "best": best,
+        "metric": record.metric,
         "speed": _number(record.speed["train_tokens_per_second"]),
         "seconds": _number(record.speed["seconds"]),
         "left": 0.0,

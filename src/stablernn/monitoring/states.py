@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stablernn.records.record import DIVERGED
+from stablernn.utils.metrics import PERPLEXITY, Metric
 
 RUNNING, FAILED, STOPPED, TO_DO, DONE = "running", "failed", "stopped", "to do", "done"
 STATES = (RUNNING, FAILED, STOPPED, DIVERGED, TO_DO, DONE)  # in the order of what asks for attention
@@ -22,7 +23,8 @@ class RunState:
         id: of the run, the name of its folder.
         state: one of ``STATES``.
         update, total: updates done, and at most to do.
-        valid, best: validation perplexity, the last and the lowest.
+        valid, best: validation score, the last and the best.
+        metric: of the scores.
         speed: training tokens a second.
         seconds, left: of the run so far, and to its end at most.
         kind: runs of one kind take about the same time.
@@ -36,6 +38,7 @@ class RunState:
     total: int | None = None
     valid: float | None = None
     best: float | None = None
+    metric: Metric = PERPLEXITY
     speed: float | None = None
     seconds: float | None = None
     left: float | None = None

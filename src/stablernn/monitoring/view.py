@@ -74,17 +74,17 @@ def _left(states: Sequence[RunState]) -> str:
 
 
 def _best(states: Sequence[RunState]) -> Iterable[Text]:
-    """A line for each text: perplexities on different texts do not compare."""
+    """A line for each text: scores on different texts do not compare."""
     scored = [run for run in states if run.best is not None]
     texts = sorted({(run.data, run.fingerprint) for run in scored})
     for data, fingerprint in texts:
         best = min(
             (run for run in scored if (run.data, run.fingerprint) == (data, fingerprint)),
-            key=lambda run: run.best or 0.0,
+            key=lambda run: run.metric.cost(run.best or 0.0),
         )
         several = sum(data == other for other, _ in texts) > 1
         where = f" on {data}" + (f" ({fingerprint or 'fingerprint not known'})" if several else "") if data else ""
-        yield Text(f"best so far{where}: valid perplexity {best.best:.2f}, {best.id}", overflow="fold")
+        yield Text(f"best so far{where}: valid {best.metric.name} {best.best:.2f}, {best.id}", overflow="fold")
 
 
 def _runs(states: Sequence[RunState], width: int, lines: int | None) -> RenderableType:
@@ -101,8 +101,8 @@ def _runs(states: Sequence[RunState], width: int, lines: int | None) -> Renderab
                 Text(run.state, style=_STYLES[run.state]),
                 updates,
                 _percent(run.share),
-                _perplexity(run.valid),
-                _perplexity(run.best),
+                _score(run.valid),
+                _score(run.best),
                 "" if run.speed is None else f"{run.speed:,.0f}",
                 duration(run.left) if run.state == RUNNING and run.left is not None else "",
             ]
@@ -135,8 +135,8 @@ def _groups(states: Sequence[RunState], width: int, lines: int | None) -> Render
                 Text(state, style=_STYLES[state]),
                 f"{sum(run.state == DONE for run in runs)}/{len(runs)}",
                 _percent(sum(run.share or 0.0 for run in runs) / len(runs)),
-                _perplexity(_least(runs, lambda run: run.valid)),
-                _perplexity(_least(runs, lambda run: run.best)),
+                _score(_leading(runs, lambda run: run.valid)),
+                _score(_leading(runs, lambda run: run.best)),
                 f"{sum(speeds):,.0f}" if speeds else "",
                 duration(max(lefts)) if lefts else "",
             ]
@@ -145,8 +145,9 @@ def _groups(states: Sequence[RunState], width: int, lines: int | None) -> Render
     return _cut(table, [run for name in ordered[len(shown) :] for run in groups[name]])
 
 
-def _least(runs: Sequence[RunState], of: Callable[[RunState], float | None]) -> float | None:
-    return min((value for run in runs if (value := of(run)) is not None), default=None)
+def _leading(runs: Sequence[RunState], of: Callable[[RunState], float | None]) -> float | None:
+    scored = [(run.metric.cost(value), value) for run in runs if (value := of(run)) is not None]
+    return min(scored)[1] if scored else None
 
 
 def _names(states: Sequence[RunState]) -> dict[str, str]:
@@ -206,7 +207,7 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.0%}"
 
 
-def _perplexity(value: float | None) -> str:
+def _score(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}" if value < 1e5 else f"{value:.0e}"
 
 

@@ -54,12 +54,13 @@ class Record:
             (``text``) and by what each split of a published text was recognised (``recognised``).
         model: parameter count and the norms that a constraint bounds, at the best evaluation.
         certificate: what is proven about the same weights (``stability.certificates``).
-        metrics: ``value`` (and ``total`` in nats, ``count``) on valid and test; the optimal value where it is known.
+        metrics: ``value`` (and ``total`` in nats, ``count``, and ``tally``, what else the metric counts) on valid and
+            test; the optimal value where it is known.
         progress: epochs, updates, and the update at which validation was best.
         speed: seconds and training tokens per second.
         hardware, versions, commit: what it ran on.
-        blocks: the test score's parts, one after the other: ``totals`` in nats, and ``counts`` of items; in a file of
-            its own, which older records do not have.
+        blocks: the test score's parts, one after the other: ``totals`` in nats, ``counts`` of items, and ``tallies``;
+            in a file of its own, which older records do not have.
         sealed: whether checksums tell that it is as it was written; no part of the file.
     """
 
@@ -212,6 +213,9 @@ def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dic
     if None in blocks["totals"]:
         return None
     whole = sum(blocks["counts"]) == score["count"] and len(blocks["counts"]) == len(blocks["totals"])
+    tallies = blocks.get("tallies", [])
+    whole = whole and (not tallies or len(tallies) == len(blocks["counts"]))
+    whole = whole and [sum(entry) for entry in zip(*tallies, strict=True)] == score.get("tally", [])
     if not whole or not math.isclose(sum(blocks["totals"]), score["total"], rel_tol=1e-9):
         raise ValueError(f"they do not add up to the test score of {RECORD_FILE}")
     return blocks

@@ -41,7 +41,7 @@ def optional(schema: Schema) -> Schema:
 
 NUMBERS = several(NUMBER, least=1)
 SCORE = mapping({"value": NUMBER, "total": NUMBER, "count": SIZE})
-_SCORED = mapping({}, {"value": optional(NUMBER), "total": optional(NUMBER), "count": COUNT})
+_SCORED = mapping({}, {"value": optional(NUMBER), "total": optional(NUMBER), "count": COUNT, "tally": several(COUNT)})
 
 _INPUTS = mapping({"kind": {"enum": ["finite", "box"]}, "size": SIZE}, {"low": NUMBER, "high": NUMBER})
 _OUTPUTS = mapping({"kind": {"enum": ["categorical", "bernoulli"]}, "size": SIZE})
@@ -103,7 +103,10 @@ RECORD = mapping(
 ROW = every({"type": ["number", "null"]})
 BLOCKS: Schema = {
     "anyOf": [
-        mapping({"counts": several(COUNT), "totals": several(optional(NUMBER))}),
+        mapping(
+            {"counts": several(COUNT), "totals": several(optional(NUMBER))},
+            {"tallies": several(several(COUNT, least=1))},
+        ),
         mapping({"length": SIZE, "tokens": COUNT, "nats": several(optional(NUMBER))}),
     ]
 }

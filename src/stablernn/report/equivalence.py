@@ -14,6 +14,7 @@ from scipy import stats
 
 from stablernn.records.record import Record
 from stablernn.report.difference import stretches_of
+from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
 
 LEVEL = 0.95
@@ -23,7 +24,7 @@ _MOST_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much worse ``other`` is than ``base``, on the task's natural scale (nats or bits an item).
+    """How much worse ``other`` is than ``base``, on the task's natural scale (nats or bits an item, F1 points).
 
     Attributes:
         mean: difference of the means over seeds, positive where ``other`` is worse.
@@ -101,33 +102,34 @@ def compare(base: Sequence[Record], other: Sequence[Record]) -> Comparison | Non
     if min(len(base), len(other)) < FEWEST_SEEDS:
         return None
     metric = base[0].metric
-    left, right = (np.array([_mean(run) for run in runs]) * metric.scale for runs in (base, other))
+    left, right = (np.array([metric.natural(run.metrics["test"]) for run in runs]) for runs in (base, other))
     return Comparison(
         float(right.mean() - left.mean()),
         (float(left.std(ddof=1)), float(right.std(ddof=1))),
         (len(left), len(right)),
-        _text_variance(base, other) * metric.scale**2,
+        _text_variance(base, other, metric),
         metric.margin,
         metric.scale_unit,
     )
 
 
-def _mean(run: Record) -> float:
-    """Nats an item on test."""
-    return run.metrics["test"]["total"] / run.metrics["test"]["count"]
-
-
-def _text_variance(base: Sequence[Record], other: Sequence[Record]) -> float:
+def _text_variance(base: Sequence[Record], other: Sequence[Record], metric: Metric) -> float:
     """Of the difference of the means, by stretches of the test data that are drawn with replacement."""
     blocks = [[run.blocks for run in runs if run.blocks] for runs in (base, other)]
     shapes = {tuple(block["counts"]) for side in blocks for block in side}
     if [len(side) for side in blocks] != [len(base), len(other)] or len(shapes) > 1:
         return 0.0
-    sides = [np.mean([block["totals"] for block in side], axis=0) for side in blocks]
     counts = np.array(shapes.pop())
     found = stretches_of(len(counts), alike=len(set(counts[:-1])) <= 1)
     if found is None:
         return 0.0
     drawn, stretches = found
-    means = (drawn @ (sides[1] - sides[0])) / (drawn @ counts)
+    if metric.of_tally is None:
+        sides = [np.mean([block["totals"] for block in side], axis=0) for side in blocks]
+        means = (drawn @ (sides[1] - sides[0])) / (drawn @ counts) * metric.scale
+    elif all("tallies" in block for side in blocks for block in side):
+        values = [np.mean([metric.of_tally((drawn @ block["tallies"]).T) for block in side], axis=0) for side in blocks]
+        means = values[1] - values[0]
+    else:
+        return 0.0
     return float(means.var(ddof=1)) * stretches / (stretches - 1)

@@ -173,7 +173,7 @@ class Section:
 
     @property
     def control(self) -> Mapping[int, float]:
-        """Test perplexity of interpolated Kneser-Ney models by their order, of the same words; empty if not known."""
+        """Test scores of interpolated Kneser-Ney models by their order, of the same tokens; empty if not known."""
         record = self.records[0]
         if data_name(record) == "embedded":
             return CONTROL.get(self.fingerprint, {})
@@ -191,7 +191,7 @@ class Section:
 
     @property
     def bar(self) -> tuple[int, float] | None:
-        """What a model must beat: the order of the best of the control's models up to 3, and its test perplexity."""
+        """What a model must beat: the order of the best of the control's models among ``NGRAMS``, and its score."""
         known = {order: perplexity for order, perplexity in self.control.items() if order in NGRAMS}
         return min(known.items(), key=lambda entry: entry[1], default=None)
 
@@ -222,10 +222,12 @@ class Section:
         return self.protocol or (self.data == "wikitext2" and self.profile == "lease" and self.whole)
 
 
-NGRAMS = {1: "unigram", 2: "bigram", 3: "trigram"}
+# Controls that know next to nothing of the past: three words, or the 6 characters of a word and its blank.
+NGRAMS = {1: "unigram", 2: "bigram", 3: "trigram", 6: "6-gram"}
 TITLES = {name: published.title for name, published in PUBLISHED.items()} | {
     "embedded": "embedded corpus (hidden Markov model)",
     "jsb": "JSB chorales",
+    "atis": "ATIS slots",
 }
 
 

@@ -38,7 +38,7 @@ def _run(record: Record) -> Run:
     updates = counted(record.progress["updates"], "update")
     return Run(
         record.id,
-        record.status if test is None else f"test perplexity {test:.1f}",
+        record.status if test is None else f"test {record.metric.name} {test:.1f}",
         {
             "status": record.status,
             "seed": str(setting(record, "seed")),
@@ -57,7 +57,7 @@ def _run(record: Record) -> Run:
 
 def _scores(record: Record) -> dict[str, str]:
     return {
-        f"{split} perplexity": f"{score['value']:.2f}"
+        f"{split} {record.metric.name}": f"{score['value']:.2f}"
         for split, score in record.metrics.items()
         if isinstance(score, dict) and score.get("value") is not None
     }

@@ -1,8 +1,8 @@
 """Tasks of many sequences of their own length, each from the zero state: music, sentences."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,15 @@ _SEED = 1805  # of the order of the sequences, which no run's seed changes: its 
 
 @dataclass(frozen=True)
 class Sequences:
-    """N sequences: inputs and targets of T_n positions each, ids (T_n,) or frames (T_n, E)."""
+    """N sequences: inputs and targets of T_n positions each, ids (T_n,) or frames (T_n, E).
+
+    ``tally`` counts what a metric needs beside the loss, from the targets of a sequence and the most probable outputs;
+    None where the loss is all.
+    """
 
     inputs: tuple[np.ndarray, ...]
     targets: tuple[np.ndarray, ...]
+    tally: Callable[[list[int], list[int]], tuple[int, ...]] | None = None
 
     def __len__(self) -> int:
         """Items, of all sequences together."""
@@ -38,7 +43,7 @@ class Sequences:
             return self
         ends = np.cumsum([len(target) for target in self.targets])
         number = 1 + int(np.searchsorted(ends, items))
-        return Sequences(self.inputs[:number], self.targets[:number])
+        return replace(self, inputs=self.inputs[:number], targets=self.targets[:number])
 
     def __iter__(self) -> Iterator[Batch]:
         """Each sequence alone, as it is scored."""

@@ -95,7 +95,7 @@ class Corpus:
     source: Source | None = None
     text: str | None = None
     recognised: Mapping[str, str] = field(default_factory=dict)
-    metric: ClassVar[Metric] = PERPLEXITY
+    metric: Metric = PERPLEXITY
     fixed_shapes: ClassVar[bool] = True  # of its batches, but for the last one of a pass
 
     @property
@@ -123,7 +123,9 @@ class Corpus:
 
     def description(self) -> dict[str, Any]:
         """What a record says of the data."""
-        known = {"text": self.text, "recognised": dict(self.recognised)} if self.text else {}
+        known: dict[str, Any] = {"text": self.text, "recognised": dict(self.recognised)} if self.text else {}
+        if self.metric is not PERPLEXITY:
+            known["metric"] = self.metric.name
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,

@@ -1,6 +1,6 @@
 """Words to numbers, in order of first appearance, in one pass and constant memory."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stablernn.tasks.splits import EOS
@@ -33,18 +33,21 @@ class Vocabulary:
     def types(self) -> list[str]:
         return list(self._index)
 
-    def encode(self, lines: Iterable[str], path: Path) -> int:
+    def encode(self, lines: Iterable[str], path: Path, tokens_of: Callable[[str], Iterable[str]] = str.split) -> int:
         """Write the ids of ``lines`` to the file ``path``, ``<eos>`` before the first line and after each.
 
-        New words are added to the vocabulary. Ids are written as they come, so the memory needed does not grow with
+        New tokens are added to the vocabulary. Ids are written as they come, so the memory needed does not grow with
         the text. Returns the number of tokens, the leading ``<eos>`` not counted.
+
+        Args:
+            tokens_of: a line: its words, or ``iter``, its characters.
         """
         number = self._index.__getitem__
         eos = number(EOS)
         buffer = [eos]
         with TokenWriter(path) as out:
             for line in lines:
-                buffer.extend(map(number, line.split()))
+                buffer.extend(map(number, tokens_of(line)))
                 buffer.append(eos)
                 if len(buffer) >= _BUFFER_TOKENS:
                     out.write(buffer)

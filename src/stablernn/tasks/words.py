@@ -8,9 +8,9 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from stablernn.tasks import hub
 from stablernn.tasks.published import PUBLISHED, TEXT, is_published, mixture, recognise
@@ -20,12 +20,11 @@ from stablernn.tasks.vocabulary import Vocabulary
 from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError, DamagedFileError, DataError, MissingDataError
 from stablernn.utils.files import file_digest, json_digest, read_json, write_json, write_text, writing
+from stablernn.utils.metrics import PERPLEXITY, Metric
 from stablernn.utils.names import is_name
 from stablernn.utils.wording import counted
 
 _COUNTS = "counts.json"
-
-_FORMAT = "text"  # of the cached files; another name makes those of an older version anew
 _MARK = "\ufeff"  # byte-order mark
 
 # Counts of the files that this process has read before, by what the file system says of them.
@@ -119,6 +118,11 @@ class WordCorpus:
         ConfigurationError: the name is none that a folder of the cache can have, or is that of another text.
     """
 
+    metric: ClassVar[Metric] = PERPLEXITY
+    tokens_of: ClassVar[Callable[[str], Iterable[str]]] = str.split  # a line
+    cached_as: ClassVar[str] = "text"  # another name makes the cached files of an older version anew
+    own: ClassVar[str] = "text_folder"  # the dataset for a text of one's own
+
     def __init__(
         self,
         name: str,
@@ -138,7 +142,8 @@ class WordCorpus:
             title = PUBLISHED[name].title if name in PUBLISHED else "the corpus that is made from a seed"
             raise ConfigurationError(
                 f"dataset.name={name} is for {title} alone, and without its dataset.expected any text would pass for "
-                "it: for a text of your own choose another dataset.name, as in dataset=text_folder dataset.name=mine"
+                "it: for a text of your own choose another dataset.name, as in "
+                f"dataset={self.own} dataset.name=mine"
             )
         if sorted(file_names) != sorted(SPLITS):
             raise ConfigurationError(f"dataset.file_names={dict(file_names)} must name a file for {', '.join(SPLITS)}")
@@ -171,7 +176,14 @@ class WordCorpus:
             for split in SPLITS
         }
         recognised = recognise(self.name, counts["texts"])
-        return Corpus(self.name, counts["types"], splits, text=_whole(counts["texts"]), recognised=recognised)
+        return Corpus(
+            self.name,
+            counts["types"],
+            splits,
+            text=_whole(counts["texts"]),
+            recognised=recognised,
+            metric=self.metric,
+        )
 
     def fingerprint_of_own(self) -> str | None:
         """The fingerprint of the text in the local files, all splits together.
@@ -193,7 +205,7 @@ class WordCorpus:
             if self.fingerprint is None and self.name not in PUBLISHED:
                 raise
             return self.fingerprint
-        key = (self.name, str(self.expected), *stats)
+        key = (self.name, self.cached_as, str(self.expected), *stats)
         if key not in _counts_of:
             _counts_of[key] = self._encoded()[1]
         counts = _counts_of[key]
@@ -206,7 +218,7 @@ class WordCorpus:
         files = self.local_files()
         # A text on the hub is known by where it is; one in files by what they hold.
         origin = _digest(files[split] for split in SPLITS) if files else f"hub-{self._hub_key()}"
-        folder = cache_root() / f"{self.name}-{origin}-{_FORMAT}"
+        folder = cache_root() / f"{self.name}-{origin}-{self.cached_as}"
         counts = _read_counts(folder)
         if counts is None:
             lines = {s: _lines(files[s]) for s in SPLITS} if files else self._hub_lines()
@@ -281,7 +293,7 @@ class WordCorpus:
                 vocabulary = Vocabulary()
                 tokens, types = {}, {}
                 for split in SPLITS:
-                    tokens[split] = vocabulary.encode(readings[split], file_of(part, split))
+                    tokens[split] = vocabulary.encode(readings[split], file_of(part, split), type(self).tokens_of)
                     types[split] = len(vocabulary)
                 for split in SPLITS:
                     narrow(file_of(part, split), len(vocabulary))
@@ -320,7 +332,7 @@ class WordCorpus:
         if counts["types"] != self.expected["types"]:
             wrong.append(f"the vocabulary has {counted(counts['types'], 'type')}, expected {self.expected['types']:,}")
         if wrong:
-            own = "choose dataset=text_folder dataset.name=... for a text of your own"
+            own = f"choose dataset={self.own} dataset.name=... for a text of your own"
             raise DataError(
                 f"{self.name}: this is not the published text: {'; '.join([*self._guesses(counts), *wrong])}",
                 f"fetch the files again, or {own}",

@@ -58,7 +58,8 @@ class Counters:
 
     def is_gain(self, valid: Score) -> bool:
         """Count a score of valid; whether it is the best so far."""
-        if self.best is not None and not valid.total < self.best["total"]:
+        rank = valid.metric.rank
+        if self.best is not None and not rank(valid.as_dict()) < rank(self.best):
             self.evaluations_without_gain += 1
             return False
         self.best, self.best_update, self.evaluations_without_gain = valid.as_dict(), self.update, 0

@@ -1,5 +1,6 @@
 """Scoring: every item of a split exactly once, the state of a text carried along."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from stablernn.models.language_model import SequenceModel
 from stablernn.models.precision import float32_products
 from stablernn.models.state import split_streams
+from stablernn.tasks.base import Batch
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.tasks.windows import Windows
@@ -45,7 +47,7 @@ class Scorer:
     def score(self, split: Split | Sequences, streams: int = 1) -> Score:
         """Score a split, as one stream from the zero state or in several pieces, each from the zero state.
 
-        Sequences are scored one by one, each from the zero state, and their sums are kept.
+        Sequences are scored one by one, each from the zero state, and their sums and tallies are kept.
 
         Args:
             split: of N tokens.
@@ -57,12 +59,14 @@ class Scorer:
         total = torch.zeros_like(self._nats)
         blocks, counts = [], []
         if isinstance(split, Sequences):
+            outputs = []
             for sequence in split:
-                self._score(sequence.x.to(self.device), sequence.y.to(self.device), self.model.initial_state(1))
+                outputs.append(self._score_sequence(sequence, split.tally is not None))
                 total += self._nats
                 blocks.append(self._nats.clone())
                 counts.append(sequence.count)
-            return self._done(was_training, total, split, blocks, counts)
+            score = self._done(was_training, total, split, blocks, counts)
+            return score if split.tally is None else replace(score, tallies=_tallies(split, outputs))
         streams = min(streams, len(split))
         state = self.model.initial_state(streams)
         for x, y in Windows(split, streams, BLOCK // streams, self.device):
@@ -98,11 +102,29 @@ class Scorer:
             self._launches[streams] = WindowLaunch(self._score, self._record)
         return self._launches[streams](x, y, state)
 
+    def _score_sequence(self, sequence: Batch, predict: bool) -> Tensor | None:
+        """The most probable outputs (T, 1), where they are asked for."""
+        x, y, state = sequence.x.to(self.device), sequence.y.to(self.device), self.model.initial_state(1)
+        if not predict:
+            self._score(x, y, state)
+            return None
+        with float32_products(self.device):
+            features, _ = self.model(x, state)
+            self._nats.copy_(self.model.objective(features, y))
+            return self.model.objective.logits(features).argmax(-1)
+
     def _score(self, x: Tensor, y: Tensor, state: Any) -> Any:
         with float32_products(self.device):
             nats, after = self.model.loss(x, y, state)
         self._nats.copy_(nats)
         return after
+
+
+def _tallies(split: Sequences, outputs: list[Tensor]) -> tuple[tuple[int, ...], ...]:
+    """What the metric counts of each sequence."""
+    assert split.tally is not None
+    found = torch.cat(outputs)[:, 0].cpu().split([len(output) for output in outputs])  # one transfer
+    return tuple(split.tally(y.tolist(), ids.tolist()) for y, ids in zip(split.targets, found, strict=True))
 
 
 def valid_streams(device: torch.device) -> int:

@@ -170,7 +170,7 @@ class Trainer:
         if finite:
             if self.schedule.row_is_due(now):
                 row = now.add_row(self.task.metric)
-                self.tracker.log({"update": now.update, f"train/{self.task.metric.name}": row["train"]})
+                self.tracker.log({"update": now.update, f"train/{self.task.metric.of_loss.name}": row["train"]})
             self.on_update(now, nats / tokens)
         return finite
 
@@ -187,7 +187,7 @@ class Trainer:
                 "update": now.update,
                 "epoch": epoch,
                 f"valid/{metric}": valid.value,
-                f"valid/train_{metric}": row["train"],
+                f"valid/train_{self.task.metric.of_loss.name}": row["train"],
                 "valid/lr": row["lr"],
             }
         )

@@ -11,6 +11,7 @@ from typing import Any
 from stablernn.training.counters import Counters
 from stablernn.utils.errors import StorageError
 from stablernn.utils.files import write_json
+from stablernn.utils.metrics import PERPLEXITY, Metric
 
 PROGRESS_FILE = "progress.json"
 INTERRUPTED = "interrupted"
@@ -28,13 +29,15 @@ class Progress:
         folder: of the run.
         fingerprint: of the data that it trains on.
         total_updates: that it does at most.
+        metric: of its scores.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, total_updates: int) -> None:
+    def __init__(self, folder: Path, fingerprint: str, total_updates: int, metric: Metric = PERPLEXITY) -> None:
         self._path = folder / PROGRESS_FILE
         self._values: dict[str, Any] = {
             "fingerprint": fingerprint,
             "total": total_updates,
+            "metric": metric.name,
             "host": socket.gethostname(),
             "process": os.getpid(),
             "ended": None,

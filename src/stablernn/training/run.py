@@ -124,7 +124,9 @@ def _unfinished(
         _check_context(name, config, task)
         bar = open_bar(describe(config), trainer.total_updates)
         try:
-            progress = Progress(folder, task.fingerprint, trainer.total_updates) if processes.first else None
+            progress = (
+                Progress(folder, task.fingerprint, trainer.total_updates, task.metric) if processes.first else None
+            )
             with progress or nullcontext():
 
                 def on_update(now: Counters, loss: float) -> None:

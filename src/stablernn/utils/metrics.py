@@ -1,9 +1,11 @@
-"""Scores: a summed negative log-probability, and the value that tables show for it."""
+"""Scores: a summed negative log-probability, what else was counted, and the value that tables show for it."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -16,11 +18,14 @@ class Metric:
         item: what is counted.
         items: several, as readers say.
         loss: the mean in nats, as readers say.
-        of_mean: the value for a mean in nats an item; smaller is better.
+        of_mean: the value for a mean in nats an item.
         margin: the largest loss that counts as none, on the task's natural scale.
         scale: of a mean in nats an item to that scale.
         scale_unit: of it.
         places: decimals to show the value with.
+        of_tally: the value for what was counted beside the loss, each entry a number or an array; its scale is the
+            natural one. None: the loss alone makes the value.
+        larger: whether a larger value is better.
     """
 
     name: str
@@ -33,9 +38,31 @@ class Metric:
     scale: float = 1.0
     scale_unit: str = "nats"
     places: int = 2
+    of_tally: Callable[[Sequence[Any]], Any] | None = None
+    larger: bool = False
+
+    @property
+    def of_loss(self) -> "Metric":
+        """The metric whose value is that of the loss alone."""
+        if self.of_tally is None:
+            return self
+        title = f"{self.loss} in nats a {self.item}"
+        return replace(self, name=self.loss, title=title, scale_unit="nats", of_tally=None, larger=False)
+
+    def cost(self, value: float) -> float:
+        """A value with the sign that makes the smaller one better."""
+        return -value if self.larger else value
+
+    def rank(self, score: Mapping[str, Any]) -> float:
+        """Of ``Score.as_dict``: the smaller, the better."""
+        return self.cost(score["value"]) if self.of_tally else score["total"]
+
+    def natural(self, score: Mapping[str, Any]) -> float:
+        """Of ``Score.as_dict``, on the natural scale: the smaller, the better."""
+        return self.cost(score["value"]) if self.of_tally else score["total"] / score["count"] * self.scale
 
     def value(self, total: float, count: int) -> float:
-        """Infinite where it overflows, NaN for no items."""
+        """Of the loss; infinite where it overflows, NaN for no items."""
         if not count:
             return math.nan
         try:
@@ -76,7 +103,27 @@ BITS_A_CHARACTER = Metric(
     scale_unit="bits",
     places=3,
 )
-METRICS = {metric.name: metric for metric in (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER)}
+
+
+def f1(tally: Sequence[Any]) -> Any:
+    """In points, of the numbers of chunks (correct, predicted, true) or of arrays of them; 0 where there is none."""
+    correct, predicted, true = tally
+    return 200 * correct / np.maximum(predicted + true, 1)
+
+
+F1 = Metric(
+    name="F1",
+    title="F1 of chunks",
+    item="word",
+    items="words",
+    loss="NLL",
+    of_mean=lambda mean: mean,
+    margin=0.5,
+    scale_unit="F1 points",
+    of_tally=f1,
+    larger=True,
+)
+METRICS = {metric.name: metric for metric in (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER, F1)}
 
 
 @dataclass(frozen=True)
@@ -88,6 +135,7 @@ class Score:
         count: items.
         metric: makes a value of the two.
         totals, counts: the same of each part of the split, one after the other; empty where nobody kept them.
+        tallies: what else the metric counts of each part, as chunks (correct, predicted, true).
     """
 
     total: float
@@ -95,15 +143,26 @@ class Score:
     metric: Metric = PERPLEXITY
     totals: tuple[float, ...] = field(default=(), repr=False)
     counts: tuple[int, ...] = field(default=(), repr=False)
+    tallies: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
+
+    @property
+    def tally(self) -> list[int]:
+        """Of all parts."""
+        return [sum(entry) for entry in zip(*self.tallies, strict=True)]
 
     @property
     def value(self) -> float:
-        return self.metric.value(self.total, self.count)
+        """NaN where what the metric counts was not counted."""
+        if self.metric.of_tally is None:
+            return self.metric.value(self.total, self.count)
+        return float(self.metric.of_tally(self.tally)) if self.tallies else math.nan
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, Any]:
         """What a record's metrics hold: the sums of the parts have a file of their own."""
-        return {"total": self.total, "count": self.count, "value": self.value}
+        values = {"total": self.total, "count": self.count, "value": self.value}
+        return values | ({"tally": self.tally} if self.tallies else {})
 
     def as_blocks(self) -> dict[str, Any]:
         """What a record keeps of the parts."""
-        return {"counts": list(self.counts), "totals": list(self.totals)}
+        blocks = {"counts": list(self.counts), "totals": list(self.totals)}
+        return blocks | ({"tallies": [list(tally) for tally in self.tallies]} if self.tallies else {})

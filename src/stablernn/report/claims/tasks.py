@@ -28,13 +28,14 @@ def _judged(section: Section) -> Judgement | None:
     if not cells:
         return None
     metric, bar = section.records[0].metric, bar_of(section)
+    first, second = ("unstable", "stable") if metric.larger else ("stable", "unstable")
     control = (
         f"; every model beats the control ({bar[0]}: {bar[1]:g})" if bar and not any(c.untrained for c in cells) else ""
     )
     return judge(
         section,
         [_part(cell) for cell in cells],
-        f"test {metric.title} of the stable models minus that of the unstable ones, margin {metric.margin:g}{control}",
+        f"test {metric.title} of the {first} models minus that of the {second} ones, margin {metric.margin:g}{control}",
         "Welch’s interval over seeds, one-sided at 95 %, with the variance of a bootstrap over the test data added",
     )
 

@@ -14,7 +14,7 @@ _ORDER = ("W_i", "W_f", "W_z", "W_o")  # the LSTM's; others follow
 
 
 def recurrence_table(found: Found) -> Table:
-    """A line for each run; changes in per cent of its perplexity as trained."""
+    """A line for each run; changes in per cent of its score as trained."""
     alone = {name for _, result in found for name in result["scored"]} - {_WHOLE, _AS_TRAINED}
     names = [name for name in _ORDER if name in alone] + sorted(alone.difference(_ORDER))
     heads = ["model", "stability", "as trained", "W = 0", "%", *(f"{name} = 0, %" for name in names), "λ at W = 0"]
@@ -36,7 +36,7 @@ def recurrence_table(found: Found) -> Table:
     options = found[0][1]["options"]
     words = f"the first {options['tokens']:,} words of {options['split']}" if options["tokens"] else options["split"]
     notes = [
-        f"perplexity on {words}: as trained, and with all recurrent matrices set to zero without training again",
+        f"{found[0][0].metric.name} on {words}: as trained, and with all recurrent matrices set to zero without training again",
         "%: by how much that changes it; W_i = 0 and the others: by how much if that matrix alone is set to zero",
         "at W = 0 an RNN sees one word, an LSTM is a gated linear recurrence",
         "λ: certified rate of contraction (no: a forget gate reaches 1)",

@@ -35,20 +35,20 @@ def load_trials(folder: Path) -> list[Record]:
     return found
 
 
-def perplexity(record: Record) -> float:
-    """The best on the validation split; infinite where there is none."""
+def cost(record: Record) -> float:
+    """The best on the validation split, the smaller the better; infinite where there is none."""
     value = record.metrics.get("valid", {}).get("value")
-    return math.inf if value is None else value
+    return math.inf if value is None else record.metric.cost(value)
 
 
 def order(record: Record) -> tuple[float, int, str]:
     """Best first, as the search ranks them: of two equal trials the smaller model."""
-    return perplexity(record), record.model["parameters"], record.id
+    return cost(record), record.model["parameters"], record.id
 
 
 def winner(records: Sequence[Record]) -> Record | None:
     """The best of the trials that went to their end. No paused trial is better: it lost to one that only improved."""
-    whole = [record for record in records if record.status == FINISHED and math.isfinite(perplexity(record))]
+    whole = [record for record in records if record.status == FINISHED and math.isfinite(cost(record))]
     return min(whole, key=order, default=None)
 
 
@@ -85,7 +85,7 @@ def search_table(section: Section) -> Table:
     lines = []
     for record, values in found:
         outcome = _OUTCOMES.get(record.status, "trained to its end")
-        value = perplexity(record)
+        reached = math.isfinite(cost(record))
         model = _model(record)
         lines.append(
             [
@@ -95,11 +95,12 @@ def search_table(section: Section) -> Table:
                 *values,
                 f"{record.model['parameters']:,}",
                 f"{record.progress['epochs']:.3g}",
-                f"{value:.2f}" if math.isfinite(value) else "–",
+                f"{record.metrics['valid']['value']:.2f}" if reached else "–",
             ]
         )
     notes = [
-        "perplexity on the validation split, the best up to where the trial went; the test split plays no part",
+        f"{section.records[0].metric.name} on the validation split, the best up to where the trial went; the test "
+        "split plays no part",
         *["stopped: others were better at the same epoch (successive halving)"]
         * any(record.status == PAUSED for record, _ in found),
         "on " + ", ".join(sorted({record.hardware["device"] for record in section.records})),

@@ -18,7 +18,7 @@ def truncation_table(found: Found) -> Table:
     if len(found) > 1:
         return truncation_summary(found)
     ((record, result),) = found
-    certified, optimal, metric = result["certified"], result["optimal"], record.metric
+    certified, optimal, metric = result["certified"], result["optimal"], record.metric.of_loss
     heads = ["k", metric.name, *["optimum"] * bool(optimal), "nats", "mean", "p99", "max", "gap ≤", "nats ≤"]
     lines = []
     for at, k in enumerate(result["k"]):
@@ -53,7 +53,7 @@ def truncation_table(found: Found) -> Table:
 
 def truncation_summary(found: Found) -> Table:
     """A line for each run."""
-    options, metric = found[0][1]["options"], found[0][0].metric
+    options, metric = found[0][1]["options"], found[0][0].metric.of_loss
     shown = [k for k in (2, 5, 10, 35) if k in found[0][1]["k"]]
     heads = ["model", "stability", "all", *(f"k={k}" for k in shown)]
     heads += [f"k({EPSILON:g})", "proven"]
