@@ -159,8 +159,8 @@ def tasks_table(sections: Iterable[Section]) -> Table:
     told = ", ".join(f"{data}: {metric.title}, margin {metric.margin:g}" for data, metric in metrics.items())
     notes = [
         f"test: mean ± standard deviation over seeds ({told})",
-        "loss: mean of the constrained models minus that of the unstable ones (of F1 the reverse), with the ends of the "
-        "one-sided 95 % intervals (Welch over seeds, bootstrap over the test data)",
+        "loss: mean of the constrained models minus that of the unstable ones (of F1 the reverse), with the ends of "
+        "the one-sided 95 % intervals (Welch over seeds, bootstrap over the test data)",
         "verdict: gain where the upper end lies below 0, no loss where it lies below the margin, loss where the lower "
         "end lies above 0",
         "λ: certified rate of contraction (no: nothing is proven); "
