@@ -139,7 +139,7 @@ def test_plans_and_analyses_are_of_the_studies_that_a_report_knows():
     assert set(options.plans) == set(options.analyses) == {*STUDIES, *options.published_with, "linear_systems"}
     assert tuple(options.all) == STUDIES
     options.study = "everything"
-    with pytest.raises(ConfigurationError, match="choose all, perplexity, table1"):
+    with pytest.raises(ConfigurationError, match="choose all, tasks, perplexity, table1"):
         studies_of(options, "smoke")
 
 

@@ -36,8 +36,8 @@ def recurrence_table(found: Found) -> Table:
     options = found[0][1]["options"]
     words = f"the first {options['tokens']:,} words of {options['split']}" if options["tokens"] else options["split"]
     notes = [
-        f"{found[0][0].metric.name} on {words}: as trained, and with all recurrent matrices set to zero without training "
-        "again",
+        f"{found[0][0].metric.name} on {words}: as trained, and with all recurrent matrices set to zero without "
+        "training again",
         "%: by how much that changes it; W_i = 0 and the others: by how much if that matrix alone is set to zero",
         "at W = 0 an RNN sees one word, an LSTM is a gated linear recurrence",
         "λ: certified rate of contraction (no: a forget gate reaches 1)",
