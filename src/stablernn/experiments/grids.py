@@ -79,6 +79,13 @@ def winner_file(folder: str | Path | None, dataset: str, model: str, profile: st
     return Path(folder or WINNERS) / f"{dataset}_{model}_{profile}.yaml"
 
 
+def _search_of(dataset: str, profile: str) -> str:
+    """The arguments of the search on a data set: one of its own, or that for texts."""
+    if (CONFIG_FOLDER / "experiment" / f"search_{dataset}.yaml").is_file():
+        return f"experiment=search_{dataset}"
+    return f"experiment=search profile={profile} dataset={dataset}"
+
+
 def winner_settings(path: Path) -> dict[str, Any]:
     """The settings of a winner by their dotted names.
 
@@ -88,8 +95,7 @@ def winner_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         dataset, _, profile = path.stem.rsplit("_", 2)  # a text of one's own may have a _ in its name
         raise ConfigurationError(
-            f"{path} is not there: search first, "
-            f"python scripts/train.py -m experiment=search profile={profile} dataset={dataset}"
+            f"{path} is not there: search first, python scripts/train.py -m {_search_of(dataset, profile)}"
         )
     try:
         written = OmegaConf.to_container(OmegaConf.load(path))

@@ -180,7 +180,7 @@ def chain(
     for sweep, side_by_side in sweeps:
         key = (*sweep, side_by_side, search)
         if key not in known:
-            searches = "experiment=search" in sweep
+            searches = any(argument.startswith("experiment=search") for argument in sweep)
             known[key] = (
                 SearchPart(sweep, side_by_side, options) if searches else Part(sweep, side_by_side, options, search)
             )
