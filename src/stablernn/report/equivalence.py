@@ -78,9 +78,8 @@ class Comparison:
 
     @property
     def difference_told(self) -> str:
-        """Mean and interval."""
-        low, high = self.interval
-        return f"{self.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        """Mean ± what leads to the ends of the one-sided intervals."""
+        return f"{self.mean:+.3f} ± {self.half():.3f}"
 
     @property
     def verdict_told(self) -> str:

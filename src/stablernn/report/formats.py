@@ -54,7 +54,7 @@ def _columns(shown: Table) -> Iterator[tuple[str, list[str]]]:
                     cell[part] or "" if cell else text * (part == "value")
                     for cell, text in zip(parsed, cells, strict=True)
                 ]
-                told_as = "half of the 95 % interval" if part == "deviation" and column in shown.intervals else part
+                told_as = shown.interval if part == "deviation" and column in shown.intervals else part
                 yield name if part == "value" else f"{name}: {told_as}", [_plain(value) for value in values]
 
 

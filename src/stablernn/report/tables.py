@@ -22,6 +22,7 @@ class Table:
         name, place: of its files: what is told, and text and profile.
         where: text and profile for readers.
         intervals: columns whose ± is half of a 95 % interval, not a standard deviation.
+        interval: what the CSV file calls that half.
         spare: heads of columns that a place too narrow for all leaves out, the first ones first.
     """
 
@@ -37,6 +38,7 @@ class Table:
     place: str = ""
     where: str = ""
     intervals: frozenset[int] = frozenset()
+    interval: str = "half of the 95 % interval"
     spare: tuple[str, ...] = ()
 
     def without(self, count: int) -> "Table":

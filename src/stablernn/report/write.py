@@ -69,7 +69,8 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         first, *others = leading(evidence.study)
         shown = [table(first), *(table(abridged(part)) for part in others)]
         told = [markdown(_without(one, shown[:at])) for at, one in enumerate(shown)]
-        _renew(readme, "\n".join([f"{markdown_text(introduction(first))}\n", *told]))
+        tasks = [markdown(tasks_table(evidence.tasks))] if evidence.tasks else []
+        _renew(readme, "\n".join([*tasks, f"{markdown_text(introduction(first))}\n", *told]))
     figures = [_draw(chapter, results) for chapter in made]
     written = [path for both in zip(tables, figures, strict=True) for paths in both for path in paths]
     write_text(results / "report" / PAGE, page(evidence, made))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stablernn.records.record import DIVERGED, Record
 from stablernn.report.equivalence import Comparison, compare
 from stablernn.report.labels import describe_constraint
-from stablernn.report.load import Section, place, setting
+from stablernn.report.load import TITLES, Section, place, setting
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
 from stablernn.report.sections.certificate import rate
 from stablernn.report.tables import Table
@@ -130,17 +130,19 @@ def tasks_table(sections: Iterable[Section]) -> Table:
     for section in sections:
         metric = section.records[0].metric
         metrics[section.data] = metric
+        task = f"{TITLES.get(section.data, section.data)} ({section.profile})"
         for cell in task_cells(section):
             first, done = cell.runs[0], finished(cell.runs)
             model = setting(first, "model.name")
             approximation = setting(first, "approximation.name")
             k = f", k = {setting(first, 'truncation.k')}" if approximation != "recurrent" else ""
-            published = PEERS.get(section.data, {}).get(model)
+            stability = setting(first, "stability.name")
+            published = PEERS.get(section.data, {}).get(model) if stability == "unstable" else None
             if section.data == "wikitext2":
-                published = PUBLISHED.get((model, setting(first, "stability.name")))
+                published = PUBLISHED.get((model, stability))
             lines.append(
                 [
-                    section.data,
+                    task,
                     MODEL_NAMES.get(model, model),
                     describe_constraint(first),
                     f"{approximation_name(approximation)}{k}",
@@ -154,13 +156,15 @@ def tasks_table(sections: Iterable[Section]) -> Table:
             )
             runs.append(dict.fromkeys(range(4, len(heads)), tuple(run.id for run in (*cell.base, *cell.runs))))
         for name, value in controls_of(section).items():
-            lines.append([section.data, name, "–", "control", f"{value:.{metric.places}f}", *["–"] * 6])
+            lines.append([task, name, "–", "control", f"{value:.{metric.places}f}", *["–"] * 6])
             runs.append({})
-    told = ", ".join(f"{data}: {metric.title}, margin {metric.margin:g}" for data, metric in metrics.items())
+    told = ", ".join(
+        f"{TITLES.get(data, data)}: {metric.title}, margin {metric.margin:g}" for data, metric in metrics.items()
+    )
     notes = [
-        f"test: mean ± standard deviation over seeds ({told})",
-        "loss: mean of the constrained models minus that of the unstable ones (of F1 the reverse), with the ends of "
-        "the one-sided 95 % intervals (Welch over seeds, bootstrap over the test data)",
+        f"task: with its profile; test: mean ± standard deviation over seeds ({told})",
+        "loss: mean of the constrained models minus that of the unstable ones (of F1 the reverse) ± what leads to the "
+        "ends of the one-sided 95 % intervals (Welch over seeds, bootstrap over the test data)",
         "verdict: gain where the upper end lies below 0, no loss where it lies below the margin, loss where the lower "
         "end lies above 0",
         "λ: certified rate of contraction (no: nothing is proven); "
@@ -171,7 +175,17 @@ def tasks_table(sections: Iterable[Section]) -> Table:
         "control: a model worse than the last control of its task is not trained far enough to say anything",
         "on " + ", ".join(sorted({r.hardware["device"] for section in sections for r in section.records})),
     ]
-    return Table("The study’s tasks", heads, lines, notes, runs=runs, texts=4, spare=("peer", "λ", "approximation"))
+    return Table(
+        "The study’s tasks",
+        heads,
+        lines,
+        notes,
+        runs=runs,
+        texts=4,
+        intervals=frozenset({heads.index("loss")}),
+        interval="to the ends of the one-sided 95 % intervals",
+        spare=("peer", "λ", "approximation"),
+    )
 
 
 def _spread(found: list[float], places: int) -> str:
