@@ -66,7 +66,7 @@ def test_a_part_holds_only_its_own_streams_in_memory(small, monkeypatch):
     model, constraint = build(config, corpus.interface)
     seen = []
     loss = model.loss
-    monkeypatch.setattr(model, "loss", lambda x, y, state: (seen.append(tuple(x.shape)), loss(x, y, state))[1])
+    monkeypatch.setattr(model, "loss", lambda x, *rest: (seen.append(tuple(x.shape)), loss(x, *rest))[1])
     step = Step(model, constraint, torch.optim.SGD(model.parameters(), lr=1.0), 0.25, accumulate=4)
     step(*Windows(corpus.splits["train"], 8, 6).window(0), model.initial_state(8))
     assert seen == [(6, 2)] * 4

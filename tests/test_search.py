@@ -328,7 +328,8 @@ def test_every_winner_composes_under_every_seed_and_constraint(path):
     assert f", run {run_id(found)}. Found by" in text
     dataset, model, profile = path.stem.split("_")
     assert (config.dataset.name, config.model.name, config.profile.name) == (dataset, model, profile)
-    assert all(OmegaConf.select(config, option) == value for option, value in winner_settings(path).items())
+    settings = {option: None if value == "null" else value for option, value in winner_settings(path).items()}
+    assert all(OmegaConf.select(config, option) == value for option, value in settings.items())
 
 
 def test_the_table_retrains_the_winners_and_tunes_nothing(tmp_path, small):

@@ -13,6 +13,7 @@ from stablernn.tasks.base import Batch, Interface
 from stablernn.tasks.splits import SPLITS
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.metrics import Metric
+from stablernn.utils.wording import counted
 
 _SEED = 1805  # of the order of the sequences, which no run's seed changes: its updates can be compared
 
@@ -112,7 +113,7 @@ class SequenceTask:
         longest = self.splits[split].longest
         if window < longest:
             raise ConfigurationError(
-                f"dataset={self.name} trains on whole sequences, and the longest has {longest} positions: choose "
+                f"dataset={self.name} trains on whole sequences, and the longest has {counted(longest, 'position')}: choose "
                 f"truncation.k={longest} or more, or approximation=feedforward"
             )
         return SequenceBatches(self.splits[split], batch, device)
