@@ -113,8 +113,8 @@ class SequenceTask:
         longest = self.splits[split].longest
         if window < longest:
             raise ConfigurationError(
-                f"dataset={self.name} trains on whole sequences, and the longest has {counted(longest, 'position')}: choose "
-                f"truncation.k={longest} or more, or approximation=feedforward"
+                f"dataset={self.name} trains on whole sequences, and the longest has {counted(longest, 'position')}: "
+                f"choose truncation.k={longest} or more, or approximation=feedforward"
             )
         return SequenceBatches(self.splits[split], batch, device)
 
