@@ -260,3 +260,16 @@ def test_the_controls_are_what_such_models_reach(data_folder):
                 best = min(best, tuple(frame_loss(network(x[name]), y[name]) for name in ("valid", "test")))
         found.append(best[1])
     assert found == pytest.approx(list(CONTROLS["jsb"].values()), abs=0.05)
+
+
+def test_a_feed_forward_model_of_few_frames_trains_on_whole_pieces(tmp_path):
+    record = run(config(write(tmp_path), "approximation=feedforward", "truncation.k=3"))
+    assert record.status == "finished"
+    assert record.blocks["counts"] == [7, 2, 5]
+
+
+def test_a_head_for_words_is_refused(tmp_path):
+    with pytest.raises(
+        ConfigurationError, match="head=adaptive is for models of words, not for switches: choose head=full"
+    ):
+        run(config(write(tmp_path), "head=adaptive"))

@@ -214,7 +214,7 @@ IN_README = [
     ("without a constraint {}, and is proven", ".2f", lambda: music("unstable")),
     ("determined by its last {} frames", ".0f", lambda: music("stable", column="k(0.01)")),
     ("frames ({} measured)", ".0f", lambda: music_k("k(0.01)")),
-    ("any recurrent matrices ({}): on this", ".2f", lambda: music("gated linear")),
+    ("does as well ({}): what helps", ".2f", lambda: music("gated linear")),
     ("(RNN with ‖W‖₂ ≤ 0.999: {} words;", ",.0f", lambda: proven("stable", "RNN")),
     ("words; cascade: {}),", ",.0f", lambda: proven("cascade")),
     ("comes to a test perplexity of {}; under", ".0f", lambda: lease("unstable")),

@@ -169,7 +169,7 @@ def typeset(text: str) -> str:
 
 def _epochs(section: Section, runs: Sequence[str]) -> str:
     every = sorted(record.progress["epochs"] for record in section.records if record.id in runs)
-    told = span([f"{epochs:.2g}" for epochs in every]) if every else "no"
+    told = span([f"{epochs:.2g}" if epochs < 100 else f"{epochs:.0f}" for epochs in every]) if every else "no"
     return counted(told, "epoch")
 
 

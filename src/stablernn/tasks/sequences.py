@@ -107,16 +107,19 @@ class SequenceTask:
     def batches(
         self, split: str, batch: int, window: int, device: torch.device | str = "cpu", share: tuple[int, int] = (0, 1)
     ) -> SequenceBatches:
-        """Raises ConfigurationError where whole sequences would not fit into the window, or are to be shared."""
+        """Batches of whole sequences, whatever the window; raises ConfigurationError where they are to be shared."""
         if share != (0, 1):
             raise ConfigurationError(f"dataset={self.name} trains in one process: start it without torchrun")
-        longest = self.splits[split].longest
+        return SequenceBatches(self.splits[split], batch, device)
+
+    def check_window(self, window: int) -> None:
+        """Raises ConfigurationError where a recurrent model would be cut within a sequence."""
+        longest = self.splits["train"].longest
         if window < longest:
             raise ConfigurationError(
                 f"dataset={self.name} trains on whole sequences, and the longest has {counted(longest, 'position')}: "
                 f"choose truncation.k={longest} or more, or approximation=feedforward"
             )
-        return SequenceBatches(self.splits[split], batch, device)
 
     def description(self) -> dict[str, Any]:
         """What a record says of the data."""

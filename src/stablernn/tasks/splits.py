@@ -121,6 +121,9 @@ class Corpus:
 
         return Windows(self.splits[split], batch, window, device, share)
 
+    def check_window(self, window: int) -> None:
+        """A text can be cut into windows of any length."""
+
     def description(self) -> dict[str, Any]:
         """What a record says of the data."""
         known: dict[str, Any] = {"text": self.text, "recognised": dict(self.recognised)} if self.text else {}
@@ -182,6 +185,10 @@ class Task(Protocol):
             device: where they are wanted.
             share: (i, n): of n equal shares of the streams only the i-th.
         """
+        ...
+
+    def check_window(self, window: int) -> None:
+        """Raises ConfigurationError where a recurrent model cannot be trained in windows of so many steps."""
         ...
 
     def description(self) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class Trainer:
         self.tracker, self.on_update, self.processes = tracker, on_update, processes
         self.device = model.device
         share = (processes.rank, processes.size)
+        if model.backbone.receptive_field is None:
+            task.check_window(window)
         self.batches = task.batches("train", options.batch_size, window, self.device, share)
         self.streams = options.batch_size // processes.size  # of this process
         self.schedule = Schedule(options, len(self.batches), self.batches.items)

@@ -173,7 +173,10 @@ def running_text(task: Task, split: str) -> Split:
     """A split that is running text; raises NotApplicableError where it is many sequences."""
     found = task.splits[split]
     if not isinstance(found, Split):
-        raise NotApplicableError(f"not applicable: {task.name} is no running text, and this is about one")
+        raise NotApplicableError(
+            f"not applicable: {task.name} is a set of sequences, and this analysis needs one running text; choose "
+            "analysis=truncation, certificate or recurrence"
+        )
     return found
 
 

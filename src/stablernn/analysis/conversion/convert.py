@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import nn
 
 from stablernn.analysis.conversion.choice import GUARANTEES, choose
 from stablernn.analysis.conversion.converted import (
@@ -29,7 +30,7 @@ from stablernn.records.record import DIVERGED
 from stablernn.tasks.splits import SPLITS, Split
 from stablernn.training.trained import Trained
 from stablernn.utils.console import duration, log, open_bar
-from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
+from stablernn.utils.errors import ConfigurationError, ExportError, NotApplicableError, RecordError
 from stablernn.utils.files import replacing_folder
 from stablernn.utils.provenance import commit, device_name, processor, versions
 
@@ -93,6 +94,10 @@ class Conversion:
         if self.out is not None:
             _check_free(Path(self.out))
         model = trained.model("best")
+        if not isinstance(model.inputs, nn.Embedding):
+            raise NotApplicableError(
+                f"run={record.id} reads frames, and the converted formats are of models that read ids"
+            )
         if not isinstance(model.objective, FullSoftmax):
             raise ConfigurationError(
                 f"run={record.id} was trained with head=adaptive, and the converted formats hold one full softmax: "

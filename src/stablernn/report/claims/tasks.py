@@ -14,8 +14,9 @@ _OUTCOMES = {
 
 
 def stable_on_tasks(evidence: Evidence) -> list[Judgement]:
-    """A judgement a task: the study's stable models against the unstable ones, recurrent."""
-    return [found for section in evidence.tasks if (found := _judged(section))]
+    """A judgement a task that is no text: the study's stable models against the unstable ones, recurrent."""
+    judged = {section.text for section in evidence.study}
+    return [found for section in evidence.tasks if section.text not in judged and (found := _judged(section))]
 
 
 def _judged(section: Section) -> Judgement | None:

@@ -1,12 +1,14 @@
 """Trained recurrent models that see the last k words alone: perplexity, distance of the state, and as n-grams."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.figures.shared import BEST_POSSIBLE, WORDS, coloured
 from stablernn.report.load import Found, setting
 from stablernn.report.sections.ngram import reset_perplexities
+from stablernn.utils.metrics import Metric
 
 _N_MAX = 35
 _ROUNDING = 3e-8  # of float32: what is below is not shown
@@ -22,7 +24,8 @@ def truncation_curves(found: Found) -> Figure | None:
     drawing = Drawing()
     for model, constraint, colour, record, result in coloured(found):
         ks, runs = result["k"], (record.id,)
-        drawing.line(model, Curve(f"{constraint}, last k words", colour), zip(ks, result["value"], strict=True), runs)
+        name = f"{constraint}, last k {record.metric.items}"
+        drawing.line(model, Curve(name, colour), zip(ks, result["value"], strict=True), runs)
         recurrent = Curve(f"{constraint}, recurrent", colour, (2, 3))
         drawing.line(model, recurrent, _level(result, ks[-1]), runs)
     for model, _, _, record, result in coloured(found):
@@ -31,10 +34,20 @@ def truncation_curves(found: Found) -> Figure | None:
     return drawing.figure(
         "truncation",
         "Truncated after training",
-        "The same weights, seeing the last k words alone, against the recurrent model that sees all of them.",
-        WORDS,
-        Axis(f"{_split(found)} perplexity"),
+        f"The same weights, seeing the last k {_metric(found).items} alone, against the recurrent model that sees all "
+        "of them.",
+        _inputs(found),
+        Axis(f"{_split(found)} {_metric(found).name}"),
     )
+
+
+def _metric(found: Found) -> Metric:
+    return found[0][0].metric
+
+
+def _inputs(found: Found) -> Axis:
+    """The axis of k."""
+    return replace(WORDS, title=WORDS.title.replace("words", _metric(found).items))
 
 
 def state_gap(found: Found) -> Figure | None:
@@ -57,7 +70,7 @@ def state_gap(found: Found) -> Figure | None:
         "How far the truncated state is off",
         "‖h − h⁽ᵏ⁾‖₂ over all positions, measured, and under the proven bound where that is less than 2√d, which holds "
         "of any two states. Below some 10⁻⁶ it is rounding of float32.",
-        WORDS,
+        _inputs(found),
         Axis("‖h − h⁽ᵏ⁾‖₂", powers=True),
     )
 

@@ -47,6 +47,6 @@ def recurrence_table(found: Found) -> Table:
 
 
 def _change(scored: dict[str, Any], name: str) -> str:
-    if name not in scored:
+    if name not in scored or not scored[_AS_TRAINED]["value"]:
         return "–"
     return signed(relative(scored[_AS_TRAINED]["value"], scored[name]["value"]))
