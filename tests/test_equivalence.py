@@ -113,3 +113,16 @@ def test_trials_of_a_search_are_in_no_table():
     shown = tasks_table([section([*runs([8.4, 8.5, 8.6]), *runs([8.0], experiment="search_jsb")])])
     assert [line[5] for line in shown.lines if line[1] == "LSTM"] == ["3"]
     assert math.isclose(float(shown.lines[0][4].split()[0]), 8.5)
+
+
+def test_runs_of_other_settings_are_no_seeds_of_a_cell():
+    others = [replace(run, config=run.config | {"optimizer": {"lr": 9.0}}) for run in runs([7.0, 7.1, 7.2])]
+    close = [8.40, 8.41, 8.42]
+    both = section([*runs(close), *others, *runs(close, "stable")])
+    found = task_cells(both)
+    assert sorted(len(cell.runs) for cell in found) == [3, 3, 3]
+    assert [cell.verdict for cell in found if cell.base and cell.runs != cell.base] == ["no loss"], "against its like"
+    assert {line[1] for line in tasks_table([both]).lines if line[3] == "recurrent"} == {
+        "LSTM (optimizer.lr=9.0)",
+        f"LSTM (optimizer.lr={runs(close)[0].config['optimizer']['lr']})",
+    }

@@ -1,5 +1,6 @@
 """The study's table: every task with every model, unstable and under each constraint, and what the constraint costs."""
 
+import json
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from stablernn.report.equivalence import Comparison, compare
 from stablernn.report.labels import describe_constraint
 from stablernn.report.load import TITLES, Section, place, setting
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
+from stablernn.report.rows import differing, settings_of
 from stablernn.report.sections.certificate import rate
 from stablernn.report.tables import Table
 from stablernn.tasks import music, slots
@@ -96,18 +98,19 @@ def task_cells(section: Section) -> list[TaskCell]:
     groups: dict[tuple, list[Record]] = {}
     for record in sorted((r for r in section.records if not r.experiment.startswith("search")), key=place):
         groups.setdefault(_kind(record), []).append(record)
-    unstable = {kind[:3]: tuple(runs) for kind, runs in groups.items() if kind[3] == "unstable"}
-    return [TaskCell(section, tuple(runs), unstable.get(kind[:3], ())) for kind, runs in groups.items()]
+    unstable = {kind[:4]: tuple(runs) for kind, runs in groups.items() if kind[4] == "unstable"}
+    return [TaskCell(section, tuple(runs), unstable.get(kind[:4], ())) for kind, runs in groups.items()]
 
 
 def _kind(record: Record) -> tuple:
-    stability = setting(record, "stability.name")
+    """Runs of one kind differ in the seed alone; they are held against those that differ in the constraint as well."""
     return (
         setting(record, "model.name"),
         setting(record, "approximation.name"),
         setting(record, "truncation.k"),
-        stability,
-        describe_constraint(record),
+        json.dumps(settings_of(record), sort_keys=True),
+        setting(record, "stability.name"),
+        json.dumps(record.config["stability"], sort_keys=True),
     )
 
 
@@ -131,19 +134,22 @@ def tasks_table(sections: Iterable[Section]) -> Table:
         metric = section.records[0].metric
         metrics[section.data] = metric
         task = f"{TITLES.get(section.data, section.data)} ({section.profile})"
-        for cell in task_cells(section):
+        cells = task_cells(section)
+        for cell in cells:
             first, done = cell.runs[0], finished(cell.runs)
             model = setting(first, "model.name")
             approximation = setting(first, "approximation.name")
             k = f", k = {setting(first, 'truncation.k')}" if approximation != "recurrent" else ""
             stability = setting(first, "stability.name")
+            alike = [settings_of(other.runs[0]) for other in cells if _kind(other.runs[0])[:3] == _kind(first)[:3]]
+            apart = differing(settings_of(first), alike)
             published = PEERS.get(section.data, {}).get(model) if stability == "unstable" else None
             if section.data == "wikitext2":
                 published = PUBLISHED.get((model, stability))
             lines.append(
                 [
                     task,
-                    MODEL_NAMES.get(model, model),
+                    f"{MODEL_NAMES.get(model, model)}{f' ({apart})' if apart else ''}",
                     describe_constraint(first),
                     f"{approximation_name(approximation)}{k}",
                     _spread(values(done), metric.places) if done else "diverged",
