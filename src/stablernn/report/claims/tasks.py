@@ -3,7 +3,7 @@
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge
 from stablernn.report.load import Section, setting
-from stablernn.report.sections.tasks import TaskCell, bar_of, task_cells, told
+from stablernn.report.sections.tasks import TaskCell, bar_of, describe_cell, task_cells
 
 _OUTCOMES = {
     "gain": Outcome.HOLDS,
@@ -44,8 +44,8 @@ def _judged(section: Section) -> Judgement | None:
 def _part(cell: TaskCell) -> Part:
     runs = ids([*cell.base, *cell.runs])
     if cell.untrained:
-        return Part(Outcome.UNTRAINED, f"{told(cell)}: {cell.verdict}", runs)
+        return Part(Outcome.UNTRAINED, f"{describe_cell(cell)}: {cell.verdict}", runs)
     found = cell.comparison
     if found is None:
-        return Part(Outcome.UNDECIDED, f"{told(cell)}: undecided, too few seeds", runs)
-    return Part(_OUTCOMES[found.verdict], f"{told(cell)}: {found.words}", runs)
+        return Part(Outcome.UNDECIDED, f"{describe_cell(cell)}: undecided, too few seeds", runs)
+    return Part(_OUTCOMES[found.verdict], f"{describe_cell(cell)}: {found.words}", runs)

@@ -209,7 +209,7 @@ def _proven(runs: tuple[Record, ...]) -> tuple[str, str]:
     return rate(max(c["rate"] for c in known)), "–" if None in contexts else f"{max(contexts):,}"
 
 
-def told(cell: TaskCell) -> str:
+def describe_cell(cell: TaskCell) -> str:
     """The cell in a few words."""
     first = cell.runs[0]
     model = setting(first, "model.name")
