@@ -13,8 +13,8 @@ from torch import nn
 from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
-from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.stability import certify
 from stablernn.stability.certificates import diameter, summarise
 from stablernn.stability.constraints.base import Unconstrained, project

@@ -18,8 +18,8 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import LSTMState, RNNState, State, map_state
 from stablernn.models.feed_forward import truncated_states
-from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.stability import certify
 from stablernn.stability.certificates import diameter, summarise
 from stablernn.stability.constraints.base import project

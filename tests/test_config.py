@@ -26,7 +26,7 @@ from stablernn.experiments.grids import winner_file
 from stablernn.experiments.reproduce import studies_of
 from stablernn.experiments.sweep import expand
 from stablernn.experiments.sweep_part import SearchPart
-from stablernn.models import language_model
+from stablernn.models import sequence_model
 from stablernn.models.cells import lstm
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.report.load import STUDIES
@@ -552,10 +552,10 @@ def test_the_list_of_targets_fits_a_terminal():
 
 def test_a_class_that_moves_keeps_the_ids_of_its_runs(monkeypatch):
     """Runs know it by its alias: where it lies now they have the same id, and old records are still read."""
-    known, new = "stablernn.models.cells.LSTMCell", "stablernn.models.language_model.LSTMCell"
+    known, new = "stablernn.models.cells.LSTMCell", "stablernn.models.sequence_model.LSTMCell"
     before = run_id(compose("train", ["model=lstm"]))
     here, old = (compose("train", ["model=lstm", f"model.cell._target_={path}"]) for path in (new, known))
-    monkeypatch.setattr(language_model, "LSTMCell", LSTMCell, raising=False)
+    monkeypatch.setattr(sequence_model, "LSTMCell", LSTMCell, raising=False)
     assert run_id(here) != before, "without its alias it is another class"
     monkeypatch.setitem(ALIASES, known, new)
     monkeypatch.delattr(lstm, "LSTMCell")  # it has moved

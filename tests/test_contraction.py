@@ -12,8 +12,8 @@ from stablernn.analysis.contraction import ContractionAnalysis
 from stablernn.analysis.runner import analyse
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
-from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.report.sections.certificate import certificate_table
 from stablernn.report.sections.contraction import contraction_table
 from stablernn.stability import certify

@@ -28,8 +28,8 @@ from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.records.record import read_record
 from stablernn.report.sections.convert import conversion_table
 from stablernn.stability.certificates import certify

@@ -17,9 +17,9 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.dropout import draw_from, own_generator
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.language_model import build_language_model
 from stablernn.models.precision import Precision, exclusive, set_up_products
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.constraints.base import Unconstrained, project
 from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.tasks.splits import Split

@@ -19,8 +19,8 @@ from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.report.figures.memory import gradient_figures
 from stablernn.report.sections.gradient_horizon import gradient_horizon_table
 from stablernn.report.sections.ngram import ngram_table, reset_perplexities

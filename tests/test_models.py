@@ -20,10 +20,10 @@ from stablernn.models.cells.state import LSTMState, RNNState
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.heads import softmax
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.language_model import build_language_model
 from stablernn.models.parallel.iterations import newton
 from stablernn.models.precision import Precision
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.models.state import detach, rebuild, tensors
 from stablernn.stability import certify
 from stablernn.stability.constraints.lstm import LSTMStated

@@ -14,11 +14,12 @@ from torch.testing import assert_close
 from stablernn.config.compose import compose
 from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
+from stablernn.models.backbone import stack_of
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.language_model import build_model
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_model
 from stablernn.records.record import read_record
 from stablernn.stability.certificates import certify
 from stablernn.stability.constraints.base import project
@@ -68,7 +69,7 @@ def sequences(*lengths: int) -> Sequences:
 
 def model(cell=LSTMCell, backbone=Recurrent, hidden=12):
     torch.manual_seed(0)
-    return build_model(INTERFACE, cell, backbone, None, hidden)
+    return build_model(INTERFACE, stack_of(cell, backbone), None, hidden)
 
 
 def config(folder: Path, *overrides: str):
@@ -176,7 +177,7 @@ def test_the_loss_is_that_of_the_published_code():
 def test_truncation_beyond_the_longest_piece_changes_nothing():
     network, split = model(), sequences(9, 4, 6)
     cells = list(network.cells)
-    truncated = build_model(INTERFACE, LSTMCell, lambda _, dropout: FeedForward(cells, dropout, k=8), None, 12)
+    truncated = build_model(INTERFACE, lambda *_: FeedForward(cells, k=8), None, 12)
     truncated.objective = network.objective
     assert score(truncated, split).total == pytest.approx(score(network, split).total, rel=1e-6)
 

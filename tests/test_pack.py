@@ -33,9 +33,9 @@ from stablernn.models.dropout import Dropout, draw_from, own_generator
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.heads import softmax
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.language_model import build_language_model
 from stablernn.models.precision import Precision, set_up_products, use_tf32
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.constraints.base import Unconstrained, project
 from stablernn.stability.constraints.cascade import LSTMCascade
 from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise

@@ -16,12 +16,12 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import RNNState
 from stablernn.models.kernels.scan import linear_scan
-from stablernn.models.language_model import build_language_model
 from stablernn.models.parallel.backbone import ParallelInTime
 from stablernn.models.parallel.iterations import ITERATIONS, jacobi, newton
 from stablernn.models.parallel.residuals import Contracting
 from stablernn.models.parallel.solver import Solver
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.models.state import tensors
 from stablernn.report.sections.parallel import parallel_table
 from stablernn.stability import certify

@@ -7,8 +7,8 @@ from stablernn.analysis.recurrence import RecurrenceAnalysis, silence
 from stablernn.analysis.runner import analyse
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
-from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.report.difference import signed
 from stablernn.report.sections.recurrence import recurrence_table
 from stablernn.training.run import run

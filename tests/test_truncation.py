@@ -26,8 +26,8 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward, truncated_states
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.certificates import certify
 from stablernn.training import checkpoint, evaluate
 from stablernn.training.evaluate import score

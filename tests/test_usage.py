@@ -18,8 +18,8 @@ from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.experiments.reproduce import reproduce, studies_of
 from stablernn.models.cells.rnn import RNNCell
-from stablernn.models.language_model import build_language_model
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.constraints.base import Constraint, project
 from stablernn.training.run import run
 from stablernn.utils.errors import ConfigurationError, too_little_memory

@@ -32,6 +32,7 @@ class CertificateAnalysis:
     lengths: tuple[int, ...] = (10, 35)
     k_max: int = 256
     name: ClassVar[str] = "certificate"
+    needs: ClassVar[tuple[str, ...]] = ("cells",)
 
     def __post_init__(self) -> None:
         check_split(self.split)

@@ -38,6 +38,7 @@ class ContractionAnalysis:
     steps: int = 40
     words: int = 500
     name: ClassVar[str] = "contraction"
+    needs: ClassVar[tuple[str, ...]] = ("cells", "text")
 
     def __post_init__(self) -> None:
         check_split(self.split)

@@ -13,7 +13,7 @@ from stablernn.analysis.runner import Analysis
 from stablernn.config.identity import identity
 from stablernn.config.instantiate import make
 from stablernn.config.schema import Training
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.tasks.splits import Split, Task
 from stablernn.training.build import build_for, pick_device
 from stablernn.training.estimate import kind

@@ -23,7 +23,7 @@ from stablernn.analysis.estimate import Subject
 from stablernn.analysis.runner import check_split
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.state import State
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.tasks.splits import Split
 from stablernn.training.trained import STAGES, Trained
 from stablernn.utils.console import log, open_bar
@@ -165,6 +165,7 @@ class GradientHorizon:
     lead: int = 64
     horizon: int = 100
     name: ClassVar[str] = "gradient_horizon"
+    needs: ClassVar[tuple[str, ...]] = ("cells", "text")
 
     def __post_init__(self) -> None:
         check_split(self.split)

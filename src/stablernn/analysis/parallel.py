@@ -43,6 +43,7 @@ class ParallelAnalysis:
     max_iterations: int = 100
     rounds: int = 5
     name: ClassVar[str] = "parallel"
+    needs: ClassVar[tuple[str, ...]] = ("cells", "text")
 
     def __post_init__(self) -> None:
         check_split(self.split)

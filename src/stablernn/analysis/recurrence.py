@@ -13,7 +13,7 @@ import torch
 
 from stablernn.analysis.estimate import Subject
 from stablernn.analysis.runner import check_split
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import certify
 from stablernn.training.evaluate import score
 from stablernn.training.trained import Trained
@@ -37,6 +37,7 @@ class RecurrenceAnalysis:
     split: str = "test"
     tokens: int | None = None
     name: ClassVar[str] = "recurrence"
+    needs: ClassVar[tuple[str, ...]] = ("cells",)
 
     def __post_init__(self) -> None:
         check_split(self.split)

@@ -19,9 +19,11 @@ class Analysis(Protocol):
     Attributes:
         name: the result is ``<name>.json`` in the run's folder.
         options: all that changes the result; with others it is computed anew.
+        needs: what a run must have: ``cells`` that recur, one running ``text``.
     """
 
     name: str
+    needs: tuple[str, ...]
 
     @property
     def options(self) -> dict[str, Any]: ...
@@ -49,12 +51,21 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
             result = None
         if result is None:
             try:
+                check_applies(analysis, trained)
                 result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
             except NotApplicableError as error:
                 log.info(f"{trained.record.id}: {error}")
                 continue
             write_json(path, result | {"versions": versions(), "commit": commit()})
         yield trained, result
+
+
+def check_applies(analysis: Analysis, trained: Trained) -> None:
+    """Raises NotApplicableError if the run has not what the analysis needs."""
+    if "cells" in analysis.needs and trained.config.model.get("backbone") is not None:
+        raise NotApplicableError(f"not applicable: model={trained.config.model.name} has no recurrent cells")
+    if "text" in analysis.needs:
+        trained.text("valid")
 
 
 def is_missing(analysis: Analysis, trained: Trained) -> bool:

@@ -18,8 +18,8 @@ from stablernn.analysis.fewer_softmaxes import Sparing
 from stablernn.analysis.runner import check_split
 from stablernn.analysis.truncation_curve import Gap, Sums, TruncationCurve
 from stablernn.models.feed_forward import truncations
-from stablernn.models.language_model import SequenceModel
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import certify
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
@@ -159,6 +159,7 @@ class TruncationAnalysis:
     tolerance: float = TOLERANCE
     positions: int = POSITIONS
     name: ClassVar[str] = "truncation"
+    needs: ClassVar[tuple[str, ...]] = ("cells",)
 
     def __post_init__(self) -> None:
         check_split(self.split)

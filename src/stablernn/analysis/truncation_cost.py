@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from stablernn.analysis.truncation import truncation_curve
-from stablernn.models.language_model import SequenceModel
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.timing import seconds_of

@@ -24,6 +24,7 @@ class WeightDistance:
 
     reference: int = 65
     name: ClassVar[str] = "weight_distance"
+    needs: ClassVar[tuple[str, ...]] = ("cells",)
 
     def __post_init__(self) -> None:
         if self.reference < 1:

@@ -19,9 +19,9 @@ from stablernn.benchmarks.step_time import extra_memory, read_or_begin
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.heads.adaptive_softmax import AdaptiveSoftmax
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.language_model import build_language_model
 from stablernn.models.precision import Precision, choose_precision, set_up_products
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.constraints.base import Unconstrained
 from stablernn.tasks.embedded import EmbeddedCorpus
 from stablernn.tasks.splits import SPLITS, Corpus

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.errors import ConfigurationError
 
 

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from stablernn.benchmarks.step import TYPES, cell_of
 from stablernn.benchmarks.step_time import extra_memory, read_or_begin
-from stablernn.models.backbone import Backbone
+from stablernn.models.backbone import CellStack
 from stablernn.models.cells.base import Cell
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import set_up_products
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.utils.files import write_json
 from stablernn.utils.provenance import commit
 from stablernn.utils.timing import seconds_of
@@ -150,16 +150,16 @@ def _kept_a_step(cell: type[Cell]) -> int:
     return 2 * len(cell.GATES) + len(cell.state_type._fields)
 
 
-def _feedforward(k: int, recompute: bool = False) -> Callable[..., Backbone]:
+def _feedforward(k: int, recompute: bool = False) -> Callable[..., CellStack]:
     return lambda cells, dropout: FeedForward(cells, dropout, k=k, recompute=recompute)
 
 
-def _network(case: Length, backbone: Callable[..., Backbone], device: torch.device) -> SequenceModel:
+def _network(case: Length, backbone: Callable[..., CellStack], device: torch.device) -> SequenceModel:
     torch.manual_seed(0)
     return build_language_model(TYPES, cell_of(case.model), backbone, case.size, case.size).to(device)
 
 
-def _runner(case: Length, backbone: Callable[..., Backbone], device: torch.device) -> Callable[[], None]:
+def _runner(case: Length, backbone: Callable[..., CellStack], device: torch.device) -> Callable[[], None]:
     """Embedding and states of the whole sequence, and in training their gradient."""
     model = _network(case, backbone, device)
     model.embedding.sparse = device.type == "cpu"

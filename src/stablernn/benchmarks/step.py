@@ -10,10 +10,9 @@ from torch import Tensor
 from stablernn.benchmarks.plain import PlainModel, plain_projection, plain_step, plain_window_step
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
-from stablernn.models.backbone import Backbone
+from stablernn.models.backbone import CellStack
 from stablernn.models.cells.base import Cell
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import (
     Precision,
     choose_precision,
@@ -24,6 +23,7 @@ from stablernn.models.precision import (
     use_tf32,
 )
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.models.state import detach
 from stablernn.stability.constraints.base import Constraint, project
 from stablernn.training.graph import make_step
@@ -203,7 +203,7 @@ def contenders(case: Case, device: torch.device) -> dict[str, "Ours | Plain"]:
 def _network(case: Case, device: torch.device) -> tuple[SequenceModel, Constraint]:
     torch.manual_seed(0)
 
-    def backbone(cells, dropout) -> Backbone:
+    def backbone(cells, dropout) -> CellStack:
         return Recurrent(cells, dropout) if case.k is None else FeedForward(cells, dropout, k=case.k)
 
     network = build_language_model(TYPES, cell_of(case.model), backbone, case.size, case.size)

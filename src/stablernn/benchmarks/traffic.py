@@ -20,9 +20,9 @@ from stablernn.benchmarks.plain import PlainModel, plain_step
 from stablernn.benchmarks.step import CLIP, LR, STEPS, TYPES, cell_of
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
-from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import Precision
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.stability.constraints.base import Constraint, Unconstrained, project
 from stablernn.training.step import Step
 from stablernn.utils.files import write_json

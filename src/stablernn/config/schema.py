@@ -15,7 +15,8 @@ class Truncation:
 @dataclass
 class Model:
     name: str = MISSING
-    cell: dict[str, Any] = MISSING
+    cell: dict[str, Any] | None = None  # one of the two
+    backbone: dict[str, Any] | None = None
     embedding_size: int = MISSING
     hidden_size: int = MISSING
     num_layers: int = MISSING

@@ -16,7 +16,7 @@ from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.escaping import visible
 from stablernn.utils.names import LONGEST_NAME, is_name
 
-_MADE = ("dataset", "model.cell", "stability.constraint", "approximation.backbone", "optimizer", "tracking")
+_MADE = ("dataset", "stability.constraint", "approximation.backbone", "optimizer", "tracking")
 # Parts of run folders, of the files of reports, and of labels and cells in them.
 _NAMES = ("dataset.name", "model.name", "head.name", "stability.name", "approximation.name", "profile.name")
 _PRECISIONS = ("auto", "float32", "mixed", "bf16")
@@ -71,11 +71,15 @@ def check_nothing_missing(config: DictConfig) -> None:
 
 def _check(config: DictConfig) -> None:
     _check_known(config, Config, "")
-    for option in _MADE:
+    for option in (*_MADE, network_option(config)):
         node = OmegaConf.select(config, option)
         if not isinstance(node, DictConfig) or "_target_" not in node:
             raise ConfigurationError(f"{option}={node} is not a mapping with a _target_: choose one of conf/")
     check_nothing_missing(config)
+    if OmegaConf.select(config, "model.backbone") is not None and config.training.snapshot_every is not None:
+        raise ConfigurationError(
+            f"training.snapshot_every copies recurrent matrices, and model={config.model.name} has none: set it to null"
+        )
     for option in _NAMES:
         check_name(option, OmegaConf.select(config, option))
     if config.truncation.k is None:
@@ -99,6 +103,23 @@ def _check(config: DictConfig) -> None:
     if config.precision not in _PRECISIONS:
         raise ConfigurationError(f"precision={config.precision} is unknown: choose {', '.join(_PRECISIONS)}")
     check_targets(config)
+
+
+def network_option(config: DictConfig) -> str:
+    """The option that makes the network between input layer and head.
+
+    Raises:
+        ConfigurationError: there are both or none, or what has no cells is to be truncated.
+    """
+    given = [option for option in ("model.cell", "model.backbone") if OmegaConf.select(config, option) is not None]
+    if len(given) != 1:
+        raise ConfigurationError(f"model={config.model.name} must have either model.cell or model.backbone")
+    if given == ["model.backbone"] and config.approximation.name != "recurrent":
+        raise ConfigurationError(
+            f"approximation={config.approximation.name} truncates recurrent cells, and model={config.model.name} has "
+            "none: choose approximation=recurrent, which takes a network as it is"
+        )
+    return given[0]
 
 
 def check_name(option: str, value: object) -> None:

@@ -1,5 +1,6 @@
 """The contract of what lies between input layer and head."""
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,13 +12,15 @@ from stablernn.models.dropout import Dropout
 from stablernn.utils.errors import NotApplicableError
 
 CellFactory = Callable[[int, int], Cell]
+BackboneFactory = Callable[[int, int, int, float], "Backbone"]
 
 
 class Backbone(nn.Module, ABC):
     """What every backbone keeps to: ``forward(x, state) -> (y, state)``, time first.
 
-    x (T, B, E), y (T, B, D). The state is a tensor or a nest of tuples of tensors; whoever carries it on need
-    not know what it means. Two windows one after the other, the state carried, give what the joined one gives.
+    x (T, B, E), y (T, B, D). The state is a tensor or a nest of tuples of tensors; whoever carries it on need not know
+    what it means. Where ``receptive_field`` is a number k, it is the last k - 1 inputs, (k - 1, B, E), or fewer at the
+    start. Two windows one after the other, the state carried, give what the joined one gives.
     """
 
     @property
@@ -42,6 +45,16 @@ class CellStack(Backbone):
         super().__init__()
         self.cells: Sequence[Cell] = nn.ModuleList(cells)  # type: ignore[assignment]
         self.dropout = Dropout(dropout)
+
+
+def stack_of(cell: CellFactory, stack: Callable[[Sequence[Cell], float], CellStack]) -> BackboneFactory:
+    """(input size E, hidden size D, layers, dropout) -> a stack of such cells: E -> D -> ... -> D."""
+
+    def build(input_size: int, hidden_size: int, num_layers: int, dropout: float) -> CellStack:
+        sizes = [input_size] + [hidden_size] * num_layers
+        return stack([cell(*pair) for pair in itertools.pairwise(sizes)], dropout)
+
+    return build
 
 
 def cell_stack(backbone: nn.Module) -> CellStack:

@@ -27,12 +27,12 @@ from torch import Tensor
 from stablernn.models.backbone import cell_stack
 from stablernn.models.cells.base import Cell
 from stablernn.models.heads.base import Head
-from stablernn.models.language_model import Frames, SequenceModel
+from stablernn.models.sequence_model import Frames, SequenceModel
 from stablernn.stability.constraints.base import constrained_cells
 from stablernn.stability.proofs.gates import Box, Seen
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm
 from stablernn.stability.proofs.prove import prove
-from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.errors import ConfigurationError, NotApplicableError
 
 EPSILONS = (1.0, 0.1, 0.01, 0.001)  # nats
 CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
@@ -166,8 +166,11 @@ class Certificate:
 
 
 def summarise(model: SequenceModel) -> dict[str, Any]:
-    """``certify``'s summary, and with dropout also what holds for the inputs of training."""
-    summary = certify(model).summary()
+    """``certify``'s summary, and with dropout also what holds for the inputs of training; or why there is none."""
+    try:
+        summary = certify(model).summary()
+    except NotApplicableError as error:
+        return {"certified": None, "rate": None, "norm": None, "reason": str(error)}
     if model.input_dropout or (len(model.cells) > 1 and cell_stack(model.backbone).dropout.p):
         training = certify(model, dropout=True)
         summary["training"] = {"certified": training.holds, "rate": _finite(training.rate)}
@@ -184,12 +187,13 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
             1 / (1 - p), instead of those at inference.
 
     Raises:
+        NotApplicableError: the model has no cells.
         ConfigurationError: it is no model of this package; says how to make one of a PyTorch module.
     """
     if not isinstance(model, SequenceModel):
         raise ConfigurationError(
             f"certify takes a SequenceModel, not {type(model).__name__}: make one of the same sizes with "
-            "stablernn.models.language_model.build_language_model and copy the weights. weight_ih_l0, weight_hh_l0, "
+            "stablernn.models.sequence_model.build_language_model and copy the weights. weight_ih_l0, weight_hh_l0, "
             "bias_ih_l0 and bias_hh_l0 of torch.nn.LSTM or torch.nn.RNN are those of model.backbone.cells[0] without "
             "_l0 (and so on, layer by layer), the embedding is model.inputs.weight, the decoder model.objective.weight "
             "and model.objective.bias"

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import rebuild, tensors
 
 LEAST_GROWTH = 1e-12  # float64 tells no smaller ratios of distances apart from none

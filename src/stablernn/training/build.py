@@ -4,10 +4,11 @@ import torch
 from omegaconf import DictConfig
 
 from stablernn.config.instantiate import make
+from stablernn.models.backbone import BackboneFactory, stack_of
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.language_model import SequenceModel, build_model
 from stablernn.models.precision import choose_precision, set_up_products
-from stablernn.stability.constraints.base import Constraint, constrained_cells, project
+from stablernn.models.sequence_model import SequenceModel, build_model
+from stablernn.stability.constraints.base import Constraint, check, project
 from stablernn.tasks.base import Interface
 from stablernn.tasks.splits import Corpus, Task
 from stablernn.training.processes import own_device
@@ -52,8 +53,7 @@ def build(config: DictConfig, interface: Interface) -> tuple[SequenceModel, Cons
     torch.manual_seed(config.seed)
     model = _model(config, interface)
     constraint: Constraint = make(config.stability.constraint)
-    for cell, _ in constrained_cells(model):
-        constraint.check(cell)
+    check(constraint, model)
     device = pick_device(config.device)
     model.objective.precision = choose_precision(config.precision, device)
     set_up_products(device)
@@ -70,11 +70,17 @@ def _model(config: DictConfig, interface: Interface) -> SequenceModel:
     return build_model(
         interface,
         embedding_size=config.model.get("embedding_size"),  # without one nothing is embedded
-        cell=make(config.model.cell),
-        backbone=make(config.approximation.backbone),
+        backbone=backbone_of(config),
         head=make(config.head.softmax) if "head" in config else FullSoftmax,
         **options,
     )
+
+
+def backbone_of(config: DictConfig) -> BackboneFactory:
+    """(input size, hidden size, layers, dropout) -> backbone: the model's own, or a stack of its cells."""
+    if config.model.get("backbone") is not None:
+        return make(config.model.backbone)
+    return stack_of(make(config.model.cell), make(config.approximation.backbone))
 
 
 def build_for(config: DictConfig, task: Task) -> tuple[SequenceModel, Constraint]:

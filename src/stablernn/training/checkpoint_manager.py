@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import join_streams, rebuild, split_streams, tensors
 from stablernn.records.neutral import neutral, neutral_rows
 from stablernn.records.record import write_history

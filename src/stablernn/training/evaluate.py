@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stablernn.models.language_model import SequenceModel
 from stablernn.models.precision import float32_products
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import split_streams
 from stablernn.tasks.base import Batch
 from stablernn.tasks.sequences import Sequences

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.dropout import draw_from
-from stablernn.models.language_model import SequenceModel, build_language_model
 from stablernn.models.precision import choose_precision, exclusive
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.models.state import rebuild, tensors
 from stablernn.stability.constraints.base import Constraint
 from stablernn.stability.constraints.lstm import LSTMStated

@@ -9,7 +9,7 @@ import torch
 
 from stablernn.config.schema import Training
 from stablernn.models.dropout import draw_from, own_generator
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.records.record import FINISHED, PAUSED, STOPPED
 from stablernn.stability.constraints.base import Constraint
 from stablernn.tasks.splits import Task

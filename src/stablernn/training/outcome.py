@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config.identity import StoredText, run_id
 from stablernn.config.instantiate import make
+from stablernn.models.backbone import CellStack
+from stablernn.models.cells.base import Cell
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.records.record import DIVERGED, PAUSED, PAUSED_FILE, RECORD_FILE, STOPPED, Record, read_alone, read_run
 from stablernn.stability.certificates import summarise
-from stablernn.stability.constraints.base import Constraint, constrained_cells
+from stablernn.stability.constraints.base import Constraint
 from stablernn.tasks.splits import Task
 from stablernn.training.checkpoint import LAST
 from stablernn.training.counters import Counters
@@ -91,6 +94,10 @@ def check_same_data(config: DictConfig, record: Record) -> None:
         )
 
 
+def _cells(model: SequenceModel) -> Sequence[Cell]:
+    return model.cells if isinstance(model.backbone, CellStack) else ()
+
+
 def outcome(
     config: DictConfig,
     values: Mapping[str, Any],
@@ -145,7 +152,7 @@ def outcome(
         data=task.description(),
         model={
             "parameters": trainer.model.size(),
-            "norms": [constraint.norms(cell) for cell, _ in constrained_cells(trainer.model)],
+            "norms": [constraint.norms(cell) for cell in _cells(trainer.model)],
         },
         metrics=metrics,
         progress={

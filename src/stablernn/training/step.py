@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from stablernn.models.heads.softmax import unit
-from stablernn.models.language_model import SequenceModel
 from stablernn.models.precision import float32_products, products_of_training
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import detach, join_streams, split_streams
 from stablernn.stability.constraints.base import Constraint, Unconstrained, project
 from stablernn.tasks.base import count_items

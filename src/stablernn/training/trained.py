@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config.instantiate import make
 from stablernn.config.targets import find_target
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.records.record import DATA_PATH_FILE, RECORD_FILE, Record, read_run
 from stablernn.tasks.base import Interface
 from stablernn.tasks.splits import Corpus, Split, Task

@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch.optim import Optimizer
 
 from stablernn.config.targets import find_target
-from stablernn.config.validate import check_targets
+from stablernn.config.validate import check_targets, network_option
 from stablernn.models.backbone import Backbone
 from stablernn.models.cells.base import Cell
 from stablernn.models.heads.base import Head
@@ -20,12 +20,13 @@ from stablernn.utils.errors import ConfigurationError
 # All that is ever made of such a configuration, and what each must turn out to be.
 MODEL = {
     "model.cell": Cell,
+    "model.backbone": Backbone,
     "approximation.backbone": Backbone,
     "stability.constraint": Constraint,
     "head.softmax": Head,
 }
 RUN = MODEL | {"dataset": DataSet, "optimizer": Optimizer}
-_OPTIONAL = "head.softmax"  # without one it is the first head
+_OPTIONAL = ("head.softmax", "model.cell", "model.backbone")  # the first head; one of the two
 _SIZES = ("model.embedding_size", "model.hidden_size", "model.num_layers", "truncation.k")
 
 
@@ -51,10 +52,11 @@ def checked(values: Any, made: Mapping[str, type]) -> DictConfig:
     try:
         config = OmegaConf.create(values)
         for option, kind in made.items():
-            if option == _OPTIONAL and "head" not in config:
+            if option in _OPTIONAL and OmegaConf.select(config, option) is None:
                 continue
             _check_kind(f"{option}._target_", OmegaConf.select(config, f"{option}._target_"), kind)
             check_targets(OmegaConf.select(config, option), option)
+        network_option(config)
         sizes = [(option, OmegaConf.select(config, option)) for option in _SIZES]
         if "dataset" in made and not getattr(find_target("dataset", config.dataset["_target_"]), "embeds", True):
             sizes = [entry for entry in sizes if entry[0] != "model.embedding_size"]

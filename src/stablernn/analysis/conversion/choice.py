@@ -6,7 +6,7 @@ from typing import Any
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_curve import Gap
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import Certificate, certify
 from stablernn.tasks.splits import Split
 from stablernn.utils.errors import ConfigurationError

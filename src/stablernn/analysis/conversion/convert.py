@@ -25,7 +25,7 @@ from stablernn.analysis.conversion.scoring import best_speed, largest_difference
 from stablernn.analysis.truncation_cost import CurveCost
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.records.record import DIVERGED
 from stablernn.tasks.splits import SPLITS, Split
 from stablernn.training.trained import Trained

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.records import schemas
 from stablernn.records.record import Record
 from stablernn.tasks.base import Interface

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.state import State, map_state
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.errors import ConfigurationError
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.conversion.export import Program
-from stablernn.models.language_model import SequenceModel
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.tasks.splits import Split
 from stablernn.utils.console import log
 from stablernn.utils.timing import seconds_of

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stablernn.models.cells.base import Cell
-from stablernn.models.language_model import SequenceModel
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.errors import ConfigurationError
 
 
@@ -96,9 +96,23 @@ def constrained_cells(model: SequenceModel) -> Iterable[tuple[Cell, Tensor | Non
         yield cell, model.inputs.weight if layer == 0 and isinstance(model.inputs, nn.Embedding) else None
 
 
+def check(constraint: Constraint, model: SequenceModel) -> None:
+    """Refuse a constraint that is not made for the model.
+
+    Raises:
+        ConfigurationError: it is made for other cells.
+        NotApplicableError: the model has no cells.
+    """
+    if not isinstance(constraint, Unconstrained):
+        for cell in model.cells:
+            constraint.check(cell)
+
+
 @torch.no_grad()  # a constraint may write in place without a word about gradients
 def project(constraint: Constraint, model: nn.Module) -> None:
-    """Apply ``constraint`` to every cell of ``model`` in place."""
+    """Apply ``constraint`` to every cell of ``model`` in place; a model without cells may be unconstrained."""
     assert isinstance(model, SequenceModel)
+    if isinstance(constraint, Unconstrained):
+        return
     for cell, inputs in constrained_cells(model):
         constraint.project(cell, inputs)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stablernn.models.backbone import Backbone, CellFactory, cell_stack
+from stablernn.models.backbone import Backbone, BackboneFactory, CellFactory, CellStack, cell_stack, stack_of
 from stablernn.models.cells.base import Cell
 from stablernn.models.dropout import Dropout
 from stablernn.models.heads.base import Head
@@ -132,8 +132,7 @@ class SequenceModel(nn.Module):
 
 def build_model(
     interface: Interface,
-    cell: CellFactory,
-    backbone: Callable[..., Backbone],
+    backbone: BackboneFactory,
     embedding_size: int | None,
     hidden_size: int,
     num_layers: int = 1,
@@ -147,10 +146,9 @@ def build_model(
 
     Args:
         interface: what it reads and predicts.
-        cell: (input size, hidden size) -> cell.
-        backbone: (cells, dropout) -> backbone.
+        backbone: (input size, hidden size, layers, dropout) -> backbone.
         embedding_size, hidden_size: E and D; frames are not embedded, and their size is E.
-        num_layers: cells in the stack.
+        num_layers: of the backbone.
         dropout: rate on the embedded words, between the layers and on the features.
         tied: the decoder uses the embedding matrix (Press & Wolf 2017); needs E = D.
         head: (types, hidden size, embedding that it is tied to or None) -> head, of a categorical output.
@@ -162,20 +160,21 @@ def build_model(
     inputs = _input_layer(interface, embedding_size)
     if tied and interface.inputs != Interface.of_words(interface.outputs.size).inputs:
         raise ConfigurationError("model.tied=true is for models that predict what they read: choose model.tied=false")
-    sizes = [inputs.embedding_dim] + [hidden_size] * num_layers
-    cells = [cell(sizes[layer], sizes[layer + 1]) for layer in range(num_layers)]
+    made = backbone(inputs.embedding_dim, hidden_size, num_layers, dropout)
     if interface.outputs.kind == "bernoulli":
         objective: Head = Bernoulli(interface.outputs.size, hidden_size)
     else:
         objective = head(interface.outputs.size, hidden_size, tied_to=inputs if tied else None)
     if not tied:
         objective.initialise(INITIAL_RANGE)
-    return SequenceModel(inputs, backbone(cells, dropout), objective, dropout)
+    return SequenceModel(inputs, made, objective, dropout)
 
 
-def build_language_model(types: int, *args: Any, **options: Any) -> SequenceModel:
-    """``build_model`` over ``types`` words."""
-    return build_model(Interface.of_words(types), *args, **options)
+def build_language_model(
+    types: int, cell: CellFactory, stack: Callable[..., CellStack], *args: Any, **options: Any
+) -> SequenceModel:
+    """``build_model`` over ``types`` words with a stack of such cells."""
+    return build_model(Interface.of_words(types), stack_of(cell, stack), *args, **options)
 
 
 def _input_layer(interface: Interface, embedding_size: int | None) -> nn.Embedding | Frames:

@@ -1,0 +1,254 @@
+"""What a stranger adds: a class and a YAML file for a cell, a backbone, a task, a constraint; nothing else is edited.
+
+Each is written into a copy of the package, as whoever extends it would, and runs to its record.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+import stablernn.models
+import stablernn.tasks
+from stablernn.analysis.runner import check_applies
+from stablernn.config import compose
+from stablernn.config.instantiate import make
+from stablernn.records.record import read_run
+from stablernn.report.load import sections
+from stablernn.report.sections.tasks import task_cells
+from stablernn.training.run import run
+from stablernn.training.trained import find_runs
+from stablernn.utils.errors import NotApplicableError, StableRNNError
+from stablernn.utils.files import read_json
+
+ADDED = {
+    "src/stablernn/models/cells/leaky.py": '''
+        import torch
+
+        from stablernn.models.cells.base import Cell
+        from stablernn.models.cells.state import RNNState
+
+
+        class LeakyCell(Cell):
+            """h' = a h + (1 - a) tanh(W h + U x + b)."""
+
+            GATES = ("",)
+            state_type = RNNState
+
+            def __init__(self, input_size: int, hidden_size: int, leak: float) -> None:
+                super().__init__(input_size, hidden_size)
+                self.leak = leak
+
+            def step(self, projected, state):
+                return RNNState(torch.lerp(torch.tanh(projected + state.h @ self.weight_hh.T), state.h, self.leak))
+    ''',
+    "conf/model/leaky.yaml": """
+        name: leaky
+        cell: {_target_: stablernn.models.cells.leaky.LeakyCell, _partial_: true, leak: 0.5}
+        embedding_size: 16
+        hidden_size: 16
+        num_layers: 1
+        dropout: 0
+        tied: false
+        learning_rate: 1
+    """,
+    "src/stablernn/stability/proofs/leaky.py": '''
+        """One layer: |h'| <= (a + (1 - a) ‖W‖) |δh|, in the 2-norm."""
+
+        import torch
+
+        from stablernn.models.cells.leaky import LeakyCell
+        from stablernn.models.cells.state import RNNState
+        from stablernn.stability.constraints.base import spectral_norm
+        from stablernn.stability.proofs.norms import CellProofs, Contraction, StateNorm, up
+        from stablernn.stability.proofs.prove import prove
+
+
+        @prove.register
+        def prove_leaky(cell: LeakyCell, inputs, dropout) -> CellProofs:
+            rate = up(cell.leak + (1 - cell.leak) * up(spectral_norm(cell.weight_hh)))
+            norm = StateNorm(2, RNNState(torch.ones(cell.hidden_size, dtype=torch.float64)))
+            reason = "" if rate < 1 else "its norm is too large"
+            return CellProofs([Contraction("2-norm", rate, reason, norm, cell.hidden_size**0.5)], {})
+    ''',
+    "src/stablernn/stability/constraints/short.py": '''
+        import torch
+
+        from stablernn.models.cells.leaky import LeakyCell
+        from stablernn.stability.constraints.base import Constraint, spectral_norm
+
+
+        class Short(Constraint):
+            """‖W‖_2 <= limit, by scaling."""
+
+            cell_type = LeakyCell
+
+            def __init__(self, limit: float) -> None:
+                self.limit = limit
+
+            def project(self, cell, inputs) -> None:
+                cell.weight_hh *= min(1.0, self.limit * 0.999 / spectral_norm(cell.weight_hh))
+    ''',
+    "conf/stability/short.yaml": """
+        name: short
+        constraint: {_target_: stablernn.stability.constraints.short.Short, limit: 0.5}
+    """,
+    "src/stablernn/models/causal.py": '''
+        import torch
+        from torch import nn
+
+        from stablernn.models.backbone import Backbone
+
+
+        class Causal(Backbone):
+            """One causal convolution over the last ``width`` inputs."""
+
+            def __init__(self, input_size: int, hidden_size: int, num_layers: int, dropout: float, width: int) -> None:
+                super().__init__()
+                self.width, self.input_size = width, input_size
+                self.product = nn.Linear(width * input_size, hidden_size)
+
+            @property
+            def receptive_field(self) -> int:
+                return self.width
+
+            def initial_state(self, batch: int):
+                return self.product.weight.new_zeros(0, batch, self.input_size)
+
+            def forward(self, x, state):
+                seen = torch.cat([state, x])
+                padded = torch.cat([x.new_zeros(self.width - 1 - len(state), *x.shape[1:]), seen])
+                windows = torch.cat([padded[n : n + len(x)] for n in range(self.width)], dim=-1)
+                return torch.tanh(self.product(windows)), seen[max(0, len(seen) - self.width + 1) :]
+    ''',
+    "conf/model/causal.yaml": """
+        name: causal
+        backbone: {_target_: stablernn.models.causal.Causal, _partial_: true, width: 3}
+        embedding_size: 16
+        hidden_size: 16
+        num_layers: 1
+        dropout: 0
+        tied: false
+        learning_rate: 1
+    """,
+    "src/stablernn/tasks/echo.py": '''
+        import numpy as np
+
+        from stablernn.tasks.base import Inputs, Interface, Outputs
+        from stablernn.tasks.sequences import Sequences, SequenceTask
+        from stablernn.utils.metrics import NATS_A_FRAME
+
+
+        class Echo:
+            """Random switches, to be repeated one step later."""
+
+            embeds = False
+
+            def __init__(self, name: str, switches: int, max_tokens: dict | None = None) -> None:
+                self.name, self.switches = name, switches
+
+            def load(self) -> SequenceTask:
+                draw = np.random.default_rng(0)
+
+                def sequences(count: int) -> Sequences:
+                    rolls = [draw.integers(0, 2, (9, self.switches), dtype=np.uint8) for _ in range(count)]
+                    return Sequences(tuple(r[1:] for r in rolls), tuple(r[:-1] for r in rolls))
+
+                interface = Interface(Inputs("box", self.switches), Outputs("bernoulli", self.switches))
+                splits = {"train": sequences(60), "valid": sequences(6), "test": sequences(6)}
+                return SequenceTask(self.name, interface, NATS_A_FRAME, splits)
+    ''',
+    "conf/dataset/echo.yaml": """
+        _target_: stablernn.tasks.echo.Echo
+        name: echo
+        switches: 4
+    """,
+}
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    """Files, without the indentation that they have here; none of them is there before."""
+    for name, text in files.items():
+        lines = text.strip("\n").split("\n")
+        indent = len(lines[0]) - len(lines[0].lstrip())
+        path = root / name
+        assert not path.exists()
+        path.write_text("\n".join(line[indent:] for line in lines).rstrip() + "\n")
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A checkout with all that is added."""
+    root = tmp_path_factory.mktemp("extended")
+    for folder in ("src", "conf", "scripts"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    write(root, ADDED)
+    return root
+
+
+@pytest.fixture
+def here(extended, monkeypatch):
+    """The same modules and choices in this process, which is faster than another one."""
+    for package in (stablernn.models, stablernn.tasks):
+        inside = extended / "src" / package.__name__.replace(".", "/")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(inside)])
+    monkeypatch.setattr(compose, "_composed_from", extended / "conf")
+
+
+def call(root: Path, script: str, *arguments: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, f"scripts/{script}.py", *arguments]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+SMALL = ("profile=smoke", "tracking=none", "training.epochs=1", "truncation.k=10", "progress=false")
+
+
+def configured(folder: Path, *options: str):
+    return compose.compose("train", [*SMALL, f"runs={folder}", *options])
+
+
+def test_a_cell_with_its_proof_and_its_constraint(extended):
+    call(extended, "train", "-m", *SMALL, "model=leaky", "stability=short", "approximation=recurrent,feedforward")
+    forward, recurrent = (read_run(folder) for folder in sorted(extended.glob("runs/*")))
+    for record in (forward, recurrent):
+        assert record.certificate["certified"]
+        assert 0.5 < record.certificate["rate"] <= 0.75
+        assert {"‖W‖_2", "‖W‖_∞"} <= record.model["norms"][0].keys()
+    call(extended, "analyze", "analysis=truncation", "run=*recurrent*", "k_max=4")
+    curve = read_json(extended / "runs" / recurrent.id / "truncation.json")
+    gaps = np.array(curve["state"]["largest"])
+    assert (gaps <= np.array(curve["certified"]["state"])).all()
+
+
+def test_a_backbone_without_cells(here, tmp_path):
+    record = run(configured(tmp_path, "model=causal"))
+    assert record.metrics["valid"]["value"] < 900, "it has learnt something"
+    assert record.certificate["certified"] is None
+    assert "no recurrent cells" in record.certificate["reason"]
+    (trained,) = find_runs("*", tmp_path, None, torch.device("cpu"))
+    for analysis in ("certificate", "truncation", "contraction", "recurrence", "gradient_horizon"):
+        chosen = make(compose.compose("analyze", [f"analysis={analysis}"]).analysis)
+        with pytest.raises(NotApplicableError, match="model=causal has no recurrent cells"):
+            check_applies(chosen, trained)
+    for option, remedy in (
+        ("approximation=feedforward", "choose approximation=recurrent"),
+        ("stability=rnn_spectral", "no recurrent cells"),
+        ("training.snapshot_every=1", "set it to null"),
+    ):
+        with pytest.raises(StableRNNError, match=remedy):
+            run(configured(tmp_path, "model=causal", option))
+
+
+def test_a_task(here, tmp_path):
+    record = run(configured(tmp_path, "dataset=echo", "model=rnn", "stability=stable"))
+    assert record.metrics["test"]["count"] == 6 * 8
+    assert record.certificate["certified"], "over the box of its frames"
+    assert "echo" in [cell.section.data for cell in task_cells(*sections([record]))]
