@@ -33,6 +33,7 @@ from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.records.record import read_record
 from stablernn.report.sections.convert import conversion_table
 from stablernn.stability.certificates import certify
+from stablernn.tasks.base import Interface
 from stablernn.training.run import run
 from stablernn.training.trained import Trained, find_runs
 from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
@@ -61,7 +62,7 @@ def feedforward(model: SequenceModel, k: int) -> SequenceModel:
 
 @functools.cache
 def programs(cell, layers, folder: Path):
-    write_programs(Unrolled(network(cell, layers), K), TYPES, folder, ["export", "onnx"])
+    write_programs(Unrolled(network(cell, layers), K), Interface.of_words(TYPES), folder, ["export", "onnx"])
     return [read_program(folder, name) for name in ("export", "onnx")]
 
 
@@ -125,9 +126,9 @@ def test_streams_down_and_time_across_is_refused_where_the_state_tells_and_said_
     model(words, model.initial_state(2))
     with pytest.raises(ConfigurationError, match=r"inputs must be \(time, batch, ...\): they have 5 streams, .* has 2"):
         model(words.T, model.initial_state(2))
-    with pytest.raises(ConfigurationError, match=r"words must be \(time, batch\), got 1 axes"):
+    with pytest.raises(ConfigurationError, match=r"ids must be \(time, batch\), got 1 axes"):
         Unrolled(network(RNNCell), K)(words[:, 0])
-    write_programs(Unrolled(network(RNNCell), K), TYPES, tmp_path, ["onnx"])
+    write_programs(Unrolled(network(RNNCell), K), Interface.of_words(TYPES), tmp_path, ["onnx"])
     graph = onnx.load(tmp_path / "model.onnx").graph
     (given_,) = graph.input
     assert [axis.dim_param for axis in given_.type.tensor_type.shape.dim] == ["time", "batch"]
@@ -231,7 +232,7 @@ def test_a_feed_forward_model_keeps_its_own_context(corpus):
     model, split = feedforward(network(RNNCell, types=corpus.types), 3), corpus.splits["valid"].first(50)
     choice = choose(model, split, 0.01, None, "certified")
     assert (choice.k, choice.how, choice.gap.largest) == (3, "own", 0.0)
-    with pytest.raises(ConfigurationError, match="k=5: the run was trained as a feed-forward model of 3 words"):
+    with pytest.raises(ConfigurationError, match="k=5: the run was trained as a feed-forward model of 3 inputs"):
         choose(model, split, 0.01, 5, "auto")
 
 

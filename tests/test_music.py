@@ -11,6 +11,11 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 from torch.testing import assert_close
 
+from stablernn.analysis.conversion.convert import Conversion
+from stablernn.analysis.conversion.converted import load_converted
+from stablernn.analysis.conversion.export import read_program, write_programs
+from stablernn.analysis.conversion.network import Unrolled
+from stablernn.analysis.conversion.scoring import log_probabilities
 from stablernn.config.compose import compose
 from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
@@ -30,6 +35,7 @@ from stablernn.tasks.music import CONTROLS, KEYS, PianoRolls
 from stablernn.tasks.sequences import SequenceBatches, Sequences
 from stablernn.training.evaluate import score
 from stablernn.training.run import run
+from stablernn.training.trained import find_runs
 from stablernn.utils.errors import ConfigurationError, DataError, MissingDataError
 from stablernn.utils.metrics import NATS_A_FRAME
 
@@ -272,3 +278,33 @@ def test_a_feed_forward_model_of_few_frames_trains_on_whole_pieces(tmp_path):
 def test_a_head_for_words_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="is for models of words, not for switches: choose head=full"):
         run(config(write(tmp_path), "head=adaptive"))
+
+
+def test_a_model_of_frames_is_converted(tmp_path):
+    record = run(config(write(tmp_path), "model=rnn", "stability=rnn_spectral", "stability.constraint.limit=0.5"))
+    (trained,) = find_runs("*", tmp_path / "runs", None, torch.device("cpu"))
+    folder, description = Conversion(seconds=0.1, tokens=None, split="test")(trained)
+    assert description["choice"]["how"] == "certified"
+    assert all(parity["nats"] <= 1e-5 for parity in description["parity"].values())
+    assert "frames: float32, (time, batch, 88)" in description["order"]
+    loaded, piece = load_converted(folder), next(iter(trained.corpus.splits["test"]))
+    ours, _ = log_probabilities(loaded, piece.x)
+    assert_close(read_program(folder, "onnx")(piece.x.float()), ours, rtol=0, atol=1e-5)
+    exact, _ = log_probabilities(trained.model("best"), piece.x)
+    assert float((ours - exact).abs().max()) <= description["choice"]["epsilon"]
+    on, off = ours, torch.log1p(-ours.exp())
+    total = -(torch.where(piece.y > 0, on, off)).sum()
+    expected = score(loaded, trained.corpus.splits["test"].first(1)).total
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    assert record.id == description["run"]
+
+
+def test_a_key_that_never_sounds_has_a_finite_log_probability_in_every_form(tmp_path):
+    network = model().eval()
+    with torch.no_grad():
+        network.objective.bias.fill_(-300)
+    write_programs(Unrolled(network, 2), INTERFACE, tmp_path, ["export", "onnx"])
+    for name in ("export", "onnx"):
+        assert_close(
+            read_program(tmp_path, name)(torch.zeros(3, 1, KEYS)), torch.full((3, 1, KEYS), -300.0), rtol=0.02, atol=0
+        )

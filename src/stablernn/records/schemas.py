@@ -45,6 +45,7 @@ _SCORED = mapping({}, {"value": optional(NUMBER), "total": optional(NUMBER), "co
 
 _INPUTS = mapping({"kind": {"enum": ["finite", "box"]}, "size": SIZE}, {"low": NUMBER, "high": NUMBER})
 _OUTPUTS = mapping({"kind": {"enum": ["categorical", "bernoulli"]}, "size": SIZE})
+_INTERFACE = mapping({"inputs": _INPUTS, "outputs": _OUTPUTS})
 RECORD = mapping(
     {
         "id": {"type": "string", "pattern": rf"^{NAME.pattern}\Z", "maxLength": 240},
@@ -69,7 +70,7 @@ RECORD = mapping(
         ),
         "data": mapping(
             {"name": NAMED, "fingerprint": NAMED, "tokens": every(COUNT)},
-            {"types": SIZE, "metric": NAMED, "interface": mapping({"inputs": _INPUTS, "outputs": _OUTPUTS})},
+            {"types": SIZE, "metric": NAMED, "interface": _INTERFACE},
         ),
         "model": mapping({}, {"parameters": COUNT, "norms": several(ANY_MAPPING)}),
         "metrics": mapping(
@@ -333,9 +334,9 @@ CONVERTED = mapping(
     {
         "schema": COUNT,
         "config": ANY_MAPPING,
-        "types": {"type": "integer"},
         "files": every(mapping({"bytes": COUNT, "sha256": TEXT})),
-    }
+    },
+    {"types": {"type": "integer"}, "interface": _INTERFACE},
 )
 
 

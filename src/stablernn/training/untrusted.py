@@ -58,12 +58,11 @@ def checked(values: Any, made: Mapping[str, type]) -> DictConfig:
             check_targets(OmegaConf.select(config, option), option)
         network_option(config)
         sizes = [(option, OmegaConf.select(config, option)) for option in _SIZES]
-        if "dataset" in made and not getattr(find_target("dataset", config.dataset["_target_"]), "embeds", True):
-            sizes = [entry for entry in sizes if entry[0] != "model.embedding_size"]
     except OmegaConfBaseException as error:
         raise ConfigurationError(str(error).splitlines()[0]) from None
     for option, value in sizes:
-        check_size(option, value)
+        if option != "model.embedding_size" or value is not None:  # frames are not embedded
+            check_size(option, value)
     return config
 
 

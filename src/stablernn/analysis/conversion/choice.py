@@ -1,4 +1,4 @@
-"""How many words of context replace a recurrent state: proven where that is possible, else measured."""
+"""How many inputs of context replace a recurrent state: proven where that is possible, else measured."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from stablernn.analysis.truncation_curve import Gap
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import Certificate, certify
+from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.wording import counted
@@ -21,15 +22,15 @@ class Choice:
     """A k, and what stands behind it.
 
     Attributes:
-        k: words of context.
-        how: ``certified``: k(ε); ``measured``: by the words of a split alone; ``given``: by whoever asked;
+        k: inputs of context.
+        how: ``certified``: k(ε); ``measured``: by the inputs of a split alone; ``given``: by whoever asked;
             ``own``: the model was trained with this context and is feed-forward already.
         reason: in words, why so.
-        epsilon: what was asked for, in nats a token; None where k was given.
+        epsilon: what was asked for, in nats an item; None where k was given.
         certified_gap: the proven bound at k of the change of any log-probability, in nats; None: nothing is proven.
         certified_k: k(ε); None: nothing is proven, or epsilon was not asked for.
         gap: what was measured at k.
-        tokens: on so many words.
+        tokens: on so many items.
         examined: the change of the mean log-probability, in nats, by the k that were looked at (measured alone).
     """
 
@@ -48,15 +49,20 @@ class Choice:
 
 
 def choose(
-    model: SequenceModel, split: Split, epsilon: float, k: int | None, guarantee: str, k_max: int = 256
+    model: SequenceModel,
+    split: Split | Sequences,
+    epsilon: float,
+    k: int | None,
+    guarantee: str,
+    k_max: int = 256,
 ) -> Choice:
     """The context with which ``model`` may be replaced.
 
     Args:
         model: a trained model.
         split: measured on it.
-        epsilon: nats a token. A certified k changes no log-probability by more, on any text; a measured one changes the
-            mean log-probability by no more, on these words.
+        epsilon: nats an item. A certified k changes no log-probability by more, on any inputs that the task allows; a
+            measured one changes the mean log-probability by no more, on these.
         k: use this context, whatever it costs.
         guarantee: ``auto``: certified if k(ε) <= k_max, else measured; ``certified`` or ``measured``: no other.
         k_max: no longer context is chosen.
@@ -93,13 +99,13 @@ def choose(
     )
 
 
-def _own(backbone: FeedForward, split: Split, k: int | None) -> Choice:
-    words = counted(backbone.k, "word")
+def _own(backbone: FeedForward, split: Split | Sequences, k: int | None) -> Choice:
+    inputs = counted(backbone.k, "input")
     if k not in (None, backbone.k):
         raise ConfigurationError(
-            f"k={k}: the run was trained as a feed-forward model of {words}; leave k=null to keep that"
+            f"k={k}: the run was trained as a feed-forward model of {inputs}; leave k=null to keep that"
         )
-    reason = f"it was trained as a feed-forward model of {words} and is exported as it is"
+    reason = f"it was trained as a feed-forward model of {inputs} and is exported as it is"
     return Choice(backbone.k, OWN, reason, None, 0.0, None, Gap(0.0, 0.0), len(split), {})
 
 
@@ -119,7 +125,7 @@ def _shortfall(certificate: Certificate, proven: int | None, epsilon: float, k_m
     return f"{_unproven(certificate, proven, epsilon, k_max)}; {remedy}"
 
 
-def _search(model: SequenceModel, split: Split, epsilon: float, k_max: int) -> tuple[int, dict[int, float]]:
+def _search(model: SequenceModel, split: Split | Sequences, epsilon: float, k_max: int) -> tuple[int, dict[int, float]]:
     """The k such that it and every larger k examined change the mean log-probability by at most ``epsilon``.
 
     Examined are the powers of two below ``k_max``, ``k_max`` itself, and by bisection what lies between the largest of
@@ -134,7 +140,7 @@ def _search(model: SequenceModel, split: Split, epsilon: float, k_max: int) -> t
     if abs(examined[k_max]) > epsilon:
         raise ConfigurationError(
             f"k_max={k_max}: so much context changes the mean log-probability by {examined[k_max]:.2g} nats on "
-            f"{len(split):,} words, more than epsilon={epsilon:g}: choose a larger k_max or epsilon"
+            f"{len(split):,} items, more than epsilon={epsilon:g}: choose a larger k_max or epsilon"
         )
     fails = max((k for k, gap in examined.items() if abs(gap) > epsilon), default=0)
     holds = min(k for k in examined if k > fails)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
 
 from stablernn.analysis.conversion.choice import GUARANTEES, choose
 from stablernn.analysis.conversion.converted import (
@@ -24,15 +23,20 @@ from stablernn.analysis.conversion.network import Unrolled
 from stablernn.analysis.conversion.scoring import best_speed, largest_difference
 from stablernn.analysis.truncation_cost import CurveCost
 from stablernn.models.feed_forward import FeedForward
+from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.records.record import DIVERGED
+from stablernn.tasks.base import Interface
+from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import SPLITS, Split
 from stablernn.training.trained import Trained
 from stablernn.utils.console import duration, log, open_bar
-from stablernn.utils.errors import ConfigurationError, ExportError, NotApplicableError, RecordError
+from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
 from stablernn.utils.files import replacing_folder
+from stablernn.utils.metrics import Metric
 from stablernn.utils.provenance import commit, device_name, processor, versions
+from stablernn.utils.wording import counted
 
 TOLERANCE = 1e-4  # nats
 _PACKAGES = {EXPORT: (), ONNX: ("onnx", "onnxscript", "onnxruntime")}
@@ -94,30 +98,26 @@ class Conversion:
         if self.out is not None:
             _check_free(Path(self.out))
         model = trained.model("best")
-        if not isinstance(model.inputs, nn.Embedding):
-            raise NotApplicableError(
-                f"run={record.id} reads frames, and the converted formats are of models that read ids"
-            )
-        if not isinstance(model.objective, FullSoftmax):
+        if not isinstance(model.objective, FullSoftmax | Bernoulli):
             raise ConfigurationError(
                 f"run={record.id} was trained with head=adaptive, and the converted formats hold one full softmax: "
                 "train it with head=full"
             )
-        split = trained.text(self.split).first(self.tokens)
+        split = trained.corpus.splits[self.split].first(self.tokens)
+        interface = Interface.of_record(record.data)
         bar = open_bar(f"convert {record.id}", 3 + len(self.formats))
-        self._announce(model, split)
+        self._announce(model, split, record.metric)
         bar.update(0, "choosing k")
         choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max)
         log.info(f"{record.id}: k = {choice.k}, {choice.how}: {choice.reason}")
         folder = Path(self.out) if self.out is not None else trained.folder / f"feedforward-k{choice.k}"
         _check_free(folder)
-        types = record.data["types"]
         values: dict[str, Any] = {
             "run": record.id,
             "config": feedforward_config(record, choice.k),
             "data": {name: record.data[name] for name in ("name", "fingerprint")},
-            "types": types,
-            "order": order(types),
+            **({"types": record.data["types"]} if "types" in record.data else {"interface": interface.as_dict()}),
+            "order": order(interface),
             "parameters": model.size(),
             "k": choice.k,
             "choice": choice.as_dict() | {"split": self.split},
@@ -125,7 +125,7 @@ class Conversion:
         bar.update(1, "writing the forms")
         with replacing_folder(folder) as new:
             save_weights(new, model, record.id)
-            write_programs(Unrolled(copy.deepcopy(model).cpu(), choice.k), types, new, self.formats)
+            write_programs(Unrolled(copy.deepcopy(model).cpu(), choice.k), interface, new, self.formats)
             describe(new, values)
             bar.update(2, "reading what was written")
             ours = load_converted(new)
@@ -157,7 +157,7 @@ class Conversion:
             runtimes = {package: metadata.version(package) for name in self.formats for package in _PACKAGES[name]}
             return folder, describe(new, values | {"versions": versions() | runtimes, "commit": commit()})
 
-    def _announce(self, model: SequenceModel, split: Split) -> None:
+    def _announce(self, model: SequenceModel, split: Split | Sequences, metric: Metric) -> None:
         """Say what is done, and how long it takes to look at the lengths and to time the forms."""
         layers, rows = (self.k, 1) if self.k is not None else (self.k_max, self.k_max.bit_length())
         measured = 0.0
@@ -165,7 +165,7 @@ class Conversion:
             cost = CurveCost.measured(copy.deepcopy(model).double(), split)
             measured = cost.seconds(len(split), layers, rows * len(split))
         log.info(
-            f"choosing k on {len(split):,} words, then writing, checking and timing the forms: "
+            f"choosing k on {counted(len(split), metric.item)}, then writing, checking and timing the forms: "
             f"about {duration(measured + self.seconds)}, and what writing them takes is not known"
         )
 

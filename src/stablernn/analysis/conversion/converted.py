@@ -38,7 +38,7 @@ def save_weights(folder: Path, model: SequenceModel, run: str) -> None:
 
 
 def describe(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``values`` (with ``config`` and ``types``) as the description, with size and hash of each file."""
+    """Write ``values``, with the ``config``, and ``types`` or ``interface``, beside size and hash of each file."""
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)}
         for path in sorted(folder.iterdir())
@@ -69,12 +69,12 @@ def load_converted(folder: Path | str, device: torch.device | str = "cpu") -> Se
         if file_digest(folder / WEIGHTS) != values["files"][WEIGHTS]["sha256"]:
             raise RecordError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} describes: convert the run again")
         schemas.check(values, schemas.CONVERTED)
-        types = values["types"]
+        if "interface" not in values:
+            check_size("types", values["types"])
         config = checked(values["config"], MODEL)
-        check_size("types", types)
         config.device, config.precision = str(device), "float32"
         with torch.random.fork_rng(devices=[]):
-            model, _ = build(config, Interface.of_words(types))
+            model, _ = build(config, Interface.of_record(values))
         tensors, _ = checkpoint.load(folder / WEIGHTS)
         checkpoint.load_model(model, tensors)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, *_OURS) as error:

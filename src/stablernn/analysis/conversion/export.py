@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.conversion.network import Unrolled
+from stablernn.tasks.base import Interface
 from stablernn.utils.errors import ConfigurationError
 
-Program = Callable[[Tensor], Tensor]  # words (T, B) -> log-probabilities (T, B, V), on the CPU
+Program = Callable[[Tensor], Tensor]  # ids (T, B) or frames (T, B, E) -> log-probabilities (T, B, V), on the CPU
 
 EXPORT, ONNX = "export", "onnx"
 FILES = {EXPORT: "model.pt2", ONNX: "model.onnx"}
-INPUT, OUTPUT = "words", "log_probabilities"
+OUTPUT = "log_probabilities"
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _MOST_IN_ONE_FILE = 2**31 - 2**24  # bytes of weights; a protobuf ends at 2 GiB
 
@@ -39,32 +40,45 @@ def check_formats(formats: Sequence[str]) -> None:
         )
 
 
-def write_programs(network: Unrolled, types: int, folder: Path, formats: Sequence[str]) -> None:
-    """Write ``network``, which is on the CPU, in each format: from ``words`` to ``log_probabilities``."""
+def write_programs(network: Unrolled, interface: Interface, folder: Path, formats: Sequence[str]) -> None:
+    """Write ``network``, which is on the CPU, in each format: from ``input_name`` to ``log_probabilities``."""
     if not formats:
         return
-    words = torch.arange(2 * (network.k + 1)).view(-1, 2) % types
-    # At least 1, not 2: PyTorch's own default would refuse a single word or a single stream.
-    axes = {INPUT: {0: torch.export.Dim("time", min=1), 1: torch.export.Dim("batch", min=1)}}
+    x = torch.arange(2 * (network.k + 1)).view(-1, 2) % interface.inputs.size
+    if interface.inputs.kind == "box":
+        x = torch.zeros(*x.shape, interface.inputs.size)
+    # At least 1, not 2: PyTorch's own default would refuse a single input or a single stream.
+    axes = ({0: torch.export.Dim("time", min=1), 1: torch.export.Dim("batch", min=1)},)
     with torch.no_grad(), _quiet():
-        program = torch.export.export(network.eval(), (words,), dynamic_shapes=axes)
+        program = torch.export.export(network.eval(), (x,), dynamic_shapes=axes)
         if EXPORT in formats:
             torch.export.save(program, folder / FILES[EXPORT])
         if ONNX in formats:
-            names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
-            exported = torch.onnx.export(program, (words,), dynamo=True, dynamic_shapes=axes, verbose=False, **names)
+            names: dict[str, Any] = {"input_names": [input_name(interface)], "output_names": [OUTPUT]}
+            exported = torch.onnx.export(program, (x,), dynamo=True, dynamic_shapes=axes, verbose=False, **names)
             assert exported is not None
-            exported.model.graph.doc_string = order(types)
+            exported.model.graph.doc_string = order(interface)
             weights = sum(value.numel() * value.element_size() for value in network.parameters())
             exported.save(folder / FILES[ONNX], external_data=weights > _MOST_IN_ONE_FILE)
 
 
-def order(types: int) -> str:
+def input_name(interface: Interface) -> str:
+    """Of a written network."""
+    return "words" if interface.inputs.kind == "finite" else "frames"
+
+
+def order(interface: Interface) -> str:
     """What the input must be; its axes are dynamic, so no runtime can tell when the two are swapped."""
-    return (
-        f"{INPUT}: int64 ids 0 to {types - 1}, (time, batch), time first; an id outside is an error. "
-        f"{OUTPUT}: nats, (time, batch, {types})"
-    )
+    inputs, outputs = interface.inputs, interface.outputs
+    if inputs.kind == "finite":
+        wanted = f"int64 ids 0 to {inputs.size - 1}, (time, batch), time first; an id outside is an error"
+    else:
+        wanted = (
+            f"float32, (time, batch, {inputs.size}), time first, entries in [{inputs.low:g}, {inputs.high:g}]; what is "
+            "proven holds inside alone"
+        )
+    of_what = "" if outputs.kind == "categorical" else " that each output is on"
+    return f"{input_name(interface)}: {wanted}. {OUTPUT}: nats{of_what}, (time, batch, {outputs.size})"
 
 
 def read_program(folder: Path, name: str) -> Program:
@@ -78,9 +92,11 @@ def read_program(folder: Path, name: str) -> Program:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def run(words: Tensor) -> Tensor:
-        (found,) = session.run([OUTPUT], {INPUT: words.numpy()})
-        return torch.from_numpy(found)
+    (given,) = session.get_inputs()
+
+    def run(x: Tensor) -> Tensor:
+        (result,) = session.run([OUTPUT], {given.name: x.numpy()})
+        return torch.from_numpy(result)
 
     return run
 

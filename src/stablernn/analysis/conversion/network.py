@@ -1,4 +1,4 @@
-"""The k-truncated language model as one plain network from words to log-probabilities, for export.
+"""The k-truncated model as one plain network from inputs to log-probabilities, for export.
 
 It keeps no state and takes no branch that depends on the data, so a tracer sees all of it. Layer j computes
 
@@ -6,8 +6,8 @@ It keeps no state and takes no branch that depends on the data, so a tracer sees
 
 at every position at once. What comes from position t - 1 is the layer before, moved one position on, with a row of
 zeros entering at the front. That row is the state from which every stream starts, h_{-1}^(j) = 0 for all j, so a
-position t < k - 1, which has fewer than k words, is in every layer j > t the state from zero over the t + 1 words that
-there are: φ is applied to it again and again, on the same inputs, with the same result. ``models.feed_forward`` leaves
+position t < k - 1, which has fewer than k inputs, is in every layer j > t the state from zero over all t + 1 of them:
+φ is applied to it again and again, on the same inputs, with the same result. ``models.feed_forward`` leaves
 those repetitions out, but needs to know which positions they are; here T and B may be anything, 1 included.
 """
 
@@ -21,31 +21,36 @@ from stablernn.utils.errors import ConfigurationError
 
 
 class Unrolled(nn.Module):
-    """Words (T, B) -> log-probabilities (T, B, V) of the next word in nats, by k words of context or all there are.
+    """Inputs -> log-probabilities (T, B, V) of all outputs in nats, by k inputs of context or all there are.
+
+    Inputs are ids (T, B) or frames (T, B, E).
 
     A stream can be scored in pieces that begin k - 1 words early: the first k - 1 rows of a piece are dropped.
 
     Args:
         model: its weights are shared, not copied; whether its own backbone is recurrent does not matter.
-        k: words of context, the current one included.
+        k: inputs of context, the current one included.
     """
 
     def __init__(self, model: SequenceModel, k: int) -> None:
         super().__init__()
         if k < 1:
-            raise ConfigurationError(f"k={k}: a feed-forward model needs at least 1 word of context")
-        self.inputs = model.embedding
+            raise ConfigurationError(f"k={k}: a feed-forward model needs at least 1 input of context")
+        self.inputs = model.inputs
         self.cells = nn.ModuleList(model.cells)
         self.objective = model.objective
         self.k = k
 
-    def forward(self, words: Tensor) -> Tensor:
-        if words.dim() != 2:
-            raise ConfigurationError(f"words must be (time, batch), got {words.dim()} axes")
-        # ONNX counts negative ids from the end of the table. Beyond its end no runtime finds a row, and each says so.
-        words = torch.where(words < 0, self.inputs.num_embeddings, words)
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.inputs, nn.Embedding):
+            if x.dim() != 2:
+                raise ConfigurationError(f"ids must be (time, batch), got {x.dim()} axes")
+            # ONNX counts negative ids from the end of the table. Beyond its end every runtime refuses.
+            x = torch.where(x < 0, self.inputs.num_embeddings, x)
+        elif x.dim() != 3:
+            raise ConfigurationError(f"frames must be (time, batch, entries), got {x.dim()} axes")
         cells: list[Cell] = list(self.cells)  # type: ignore[arg-type]
-        projected = cells[0].project_inputs(self.inputs(words))
+        projected = cells[0].project_inputs(self.inputs(x))
         # One position and one stream stand for all of them: the first layer's product with zeros costs nothing.
         states: list[State] = [cell.zeros(1, 1) for cell in cells]
         for layer in range(self.k):
@@ -54,7 +59,7 @@ class Unrolled(nn.Module):
                 inputs = cell.project_inputs(after[-1].h) if after else projected
                 after.append(cell.step(inputs, map_state(_one_later, state) if layer else state))
             states = after
-        return self.objective.logits(states[-1].h).log_softmax(-1)
+        return self.objective.distribution(states[-1].h)
 
 
 def _one_later(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One job for every form of a model: the log-probabilities of all types along a text. Do the forms agree, how fast?"""
+"""One job for every form of a model: log-probabilities of all outputs. Do the forms agree, and how fast are they?"""
 
 import statistics
 import time
@@ -12,38 +12,46 @@ from torch import Tensor
 from stablernn.analysis.conversion.export import Program
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import SequenceModel
+from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.console import log
 from stablernn.utils.timing import seconds_of
 
-_PIECE = 1024  # words scored at once
+_PIECE = 1024  # positions scored at once
 _TIMED = 4 * _PIECE
 _SCATTER = 0.25  # interquartile range by the median, above which a ratio says little
 _ROUNDS = 7  # at least: on a busy machine the median of three turned the ratio over
 
 
 @torch.no_grad()
-def log_probabilities(model: SequenceModel, words: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-    """Of all V words at every position, in nats: words (T, B) -> (T, B, V), and the state after them."""
-    features, state = model(words, model.initial_state(words.shape[1]) if state is None else state)
-    return model.objective.logits(features).log_softmax(-1), state
+def log_probabilities(model: SequenceModel, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    """Of all V outputs at every position, in nats: x, (T, B) or (T, B, E), -> (T, B, V), and the state after them."""
+    features, state = model(x, model.initial_state(x.shape[1]) if state is None else state)
+    return model.objective.distribution(features), state
+
+
+def stream(split: Split | Sequences) -> Tensor:
+    """The inputs of a split one after the other, ids (N,) or frames (N, E); sequences have no gap between them."""
+    inputs = split.inputs if isinstance(split, Split) else np.concatenate(split.inputs)
+    return torch.from_numpy(inputs.astype(np.int64 if inputs.ndim == 1 else np.float32))
 
 
 @torch.no_grad()
-def largest_difference(ours: SequenceModel, program: Program, split: Split, k: int) -> dict[str, Any]:
-    """The largest difference of any of the log-probabilities, in nats, on the first words of a split.
+def largest_difference(ours: SequenceModel, program: Program, split: Split | Sequences, k: int) -> dict[str, Any]:
+    """The largest difference of any of the log-probabilities, in nats, on the first inputs of a split.
 
-    They are shown as one stream longer than k, as four at once, and as a single word, so that both dynamic axes are
+    They are shown as one stream longer than k, as four at once, and as a single one, so that both dynamic axes are
     tried at their ends too.
 
     Returns:
         ``nats``, and ``shapes``: the (T, B) that were compared.
     """
     shapes = [(k + 64, 1), (32, 4), (1, 1)]
-    worst = 0.0
+    inputs, worst = stream(split), 0.0
     for steps, batch in shapes:
-        words = torch.from_numpy(np.resize(split.inputs.astype(np.int64), (batch, steps)).T.copy())
-        difference = (program(words) - log_probabilities(ours, words)[0]).abs().max()
+        chosen = torch.arange(batch * steps) % len(inputs)
+        x = inputs[chosen.view(batch, steps).T].contiguous()
+        difference = (program(x) - log_probabilities(ours, x)[0]).abs().max()
         # max() of Python would pass a NaN over in silence.
         worst = float(torch.maximum(difference, torch.tensor(worst)))
     return {"nats": worst, "shapes": shapes}
@@ -53,7 +61,7 @@ def best_speed(
     model: SequenceModel,
     ours: SequenceModel,
     read_programs: Callable[[], Mapping[str, Program]],
-    split: Split,
+    split: Split | Sequences,
     seconds: float,
 ) -> dict[str, Any]:
     """``scoring_speed`` on one thread and on all; each form counts with the number that serves it best.
@@ -97,15 +105,15 @@ def best_speed(
 
 @torch.no_grad()
 def scoring_speed(
-    model: SequenceModel, ours: SequenceModel, programs: Mapping[str, Program], split: Split, seconds: float
+    model: SequenceModel, ours: SequenceModel, programs: Mapping[str, Program], split: Split | Sequences, seconds: float
 ) -> dict[str, Any]:
     """Tokens a second at which one text is scored from its start to its end, in pieces.
 
     Args:
         model: unrolled as a recurrent model, a stream of batch 1 with its state carried on.
-        ours: the feed-forward model, a stream that carries its last k - 1 words.
-        programs: the exported ones, which carry nothing: their pieces begin k - 1 words early.
-        split: on its first words.
+        ours: the feed-forward model, a stream that carries its last k - 1 inputs.
+        programs: the exported ones, which carry nothing: their pieces begin k - 1 inputs early.
+        split: on its first inputs.
         seconds: alternate rounds of all of them for about so long, but seven rounds at least.
 
     Returns:
@@ -114,11 +122,11 @@ def scoring_speed(
     """
     recurrent = SequenceModel(model.inputs, Recurrent(list(model.cells)), model.objective).eval()
     overlap = ours.backbone.k - 1  # type: ignore[operator]
-    words = torch.from_numpy(split.first(_TIMED).inputs.astype(np.int64))[:, None]
-    starts = range(0, len(words), _PIECE)
+    x = stream(split.first(_TIMED))[:, None]
+    starts = range(0, len(x), _PIECE)
 
     def streamed(form: SequenceModel) -> Callable[[], None]:
-        here = words.to(form.device)
+        here = x.to(form.device)
 
         def run() -> None:
             state = None
@@ -131,7 +139,7 @@ def scoring_speed(
         def run() -> None:
             for start in starts:
                 first = max(0, start - overlap)
-                program(words[first : start + _PIECE])[start - first :]
+                program(x[first : start + _PIECE])[start - first :]
 
         return run
 
@@ -146,10 +154,10 @@ def scoring_speed(
         for name, run in runs.items():
             times[name].append(seconds_of(run, device))
     return {
-        "tokens_per_second": {name: len(words) / statistics.median(values) for name, values in times.items()},
+        "tokens_per_second": {name: len(x) / statistics.median(values) for name, values in times.items()},
         "scatter": {name: _scatter(values) for name, values in times.items()},
         "rounds": len(times["recurrent"]),
-        "tokens": len(words),
+        "tokens": len(x),
         "piece": _PIECE,
     }
 

@@ -27,7 +27,11 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def logits(self, features: Tensor) -> Tensor:
-        """(..., D) -> (..., V), all of them in memory; their log-softmax is the log-probability."""
+        """(..., D) -> (..., V), all of them in memory."""
+
+    def distribution(self, features: Tensor) -> Tensor:
+        """Log-probability in nats of every output: (..., D) -> (..., V)."""
+        return self.logits(features).log_softmax(-1)
 
     @abstractmethod
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:

@@ -27,6 +27,10 @@ class Bernoulli(Head):
     def logits(self, features: Tensor) -> Tensor:
         return nn.functional.linear(features, self.weight, self.bias)
 
+    def distribution(self, features: Tensor) -> Tensor:
+        """Log-probability in nats that each output is on: (..., D) -> (..., n)."""
+        return -nn.functional.softplus(-self.logits(features))  # exported, logsigmoid is log σ, which underflows
+
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Summed loss in nats, a float64 scalar: features (..., D), targets (..., n)."""
         logits = self.logits(features)
