@@ -250,7 +250,7 @@ def test_saturated_units_with_huge_weights_are_refused_or_withstand_an_attack(ki
         assert not recurrent or certificate.rate > 0, "a slope that float64 rounds to zero is not zero"
         (proven,), inputs = certificate.proofs, model.double().inputs.weight.detach()
         assert all(bool((part > 0).all()) for part in proven.box)
-        for proof in proven.attempts:
+        for proof in proven.candidates:
             if proof.holds:
                 pair = pairs(proven.box, 200)
                 with torch.no_grad():

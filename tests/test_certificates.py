@@ -125,7 +125,7 @@ def withstand(cell, inputs, proven, proofs) -> None:
 def test_no_pair_of_states_contracts_slower_than_certified(seed, kind, size, recurrent, bias, strongest):
     cell, inputs = random_cell(kind, seed, size, recurrent, bias, strongest)
     proven = prove(cell, inputs, 0.0)
-    withstand(cell, inputs, proven, proven.attempts)
+    withstand(cell, inputs, proven, proven.candidates)
 
 
 @settings(max_examples=15, deadline=None)
@@ -137,7 +137,7 @@ def test_no_pair_of_states_of_coupled_gates_contracts_slower_than_certified(seed
             part[:size] = -part[size : 2 * size]
     proven = prove(cell, inputs, 0.0)
     assert float(proven.box.c.max()) <= 1 + 1e-6
-    withstand(cell, inputs, proven, proven.attempts)
+    withstand(cell, inputs, proven, proven.candidates)
 
 
 @settings(max_examples=15, deadline=None)
@@ -148,10 +148,10 @@ def test_no_pair_of_states_of_a_cascade_contracts_slower_than_certified(seed, si
     cell, inputs = random_cell(LSTMCell, seed, size, recurrent, bias)
     LSTMCascade(0.99, groups).project(cell, inputs)
     proven = prove(cell, inputs, 0.0)
-    assert any(proof.holds and proof.name == "weighted 2-norm" for proof in proven.attempts)
-    least = min(proof.rate for proof in proven.attempts)
+    assert any(proof.holds and proof.name == "weighted 2-norm" for proof in proven.candidates)
+    least = min(proof.rate for proof in proven.candidates)
     # one of each norm that proves it
-    withstand(cell, inputs, proven, [proof for proof in proven.attempts if proof.rate == least])
+    withstand(cell, inputs, proven, [proof for proof in proven.candidates if proof.rate == least])
 
 
 def test_a_cascade_is_certified_whatever_comes_down_and_refused_once_a_loop_is_closed():
@@ -204,7 +204,7 @@ def test_the_certified_rate_of_an_rnn_is_attained():
         inputs[0] = 0  # tanh has slope 1 at the state zero
     proven = prove(cell, inputs, 0.0)
     double(cell)
-    best = next(proof for proof in proven.attempts if proof.name == "2-norm")
+    best = next(proof for proof in proven.candidates if proof.name == "2-norm")
     direction = torch.linalg.svd(cell.weight_hh).Vh[0] * 1e-5
     pair = type(proven.box)(torch.stack([direction, -direction])[:, None])
     assert float(ratio(cell, best.norm, pair, inputs[:1].double())) >= best.rate * (1 - 1e-6)
@@ -229,7 +229,7 @@ def test_no_input_leads_out_of_the_certified_box_and_radius(seed, kind, recurren
         state = cell(word, state)
         for part, bound in zip(state, proven.box, strict=True):
             assert bool((part.abs() <= bound).all())
-        for proof in proven.attempts:
+        for proof in proven.candidates:
             if proof.holds:
                 assert float(proof.norm(state).max()) <= proof.radius
 
@@ -274,12 +274,12 @@ def test_the_output_gate_alone_can_close_the_loop():
     inputs = torch.zeros(1, 1)
     proven = prove(cell, inputs, 0.0)
     double(cell)
-    for proof in proven.attempts:
+    for proof in proven.candidates:
         assert proof.holds
         assert attack(cell, proven.box, proof, inputs.double(), steps=60) <= proof.rate * _TOLERANCE
-    least = min(proof.rate for proof in proven.attempts)
+    least = min(proof.rate for proof in proven.candidates)
     pair = LSTMState(torch.tensor([[[1e-6]], [[-1e-6]]]).double(), torch.ones(2, 1, 1).double())
-    h = proven.attempts[0].norm
+    h = proven.candidates[0].norm
     assert float(ratio(cell, h, pair, inputs.double())) >= 0.9 * least
 
 
@@ -323,7 +323,7 @@ def test_the_certificate_for_training_holds_under_every_dropout_mask(seed, kind,
     for _ in range(30):
         state = cell(masked, state)
         assert all(bool((part.abs() <= bound).all()) for part, bound in zip(state, proven.box, strict=True))
-    for proof in proven.attempts:
+    for proof in proven.candidates:
         if proof.holds:
             assert attack(cell, proven.box, proof, masked, steps=3) <= proof.rate * _TOLERANCE
 
@@ -400,11 +400,11 @@ def test_the_certified_rate_of_a_gru_is_attained_where_one_path_alone_leads_back
         cell.weight_hh[2], cell.bias_ih[0], cell.bias_ih[1] = 0.5, 40.0, 1.0
     proven = prove(cell, torch.zeros(1, 3), 0.0)
     z = 1 / (1 + math.exp(-1))
-    least = min(proof.rate for proof in proven.attempts)
+    least = min(proof.rate for proof in proven.candidates)
     assert least == pytest.approx(z + (1 - z) * 0.5, rel=1e-5)
     double(cell)
     pair = RNNState(torch.tensor([[[1e-6]], [[-1e-6]]], dtype=torch.float64))
-    assert float(ratio(cell, proven.attempts[0].norm, pair, torch.zeros(1, 3).double())) >= least * (1 - 1e-5)
+    assert float(ratio(cell, proven.candidates[0].norm, pair, torch.zeros(1, 3).double())) >= least * (1 - 1e-5)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -432,8 +432,8 @@ def test_no_pair_of_states_of_a_projected_gru_contracts_slower_than_certified(se
         cell.bias_hh.mul_(scale)
     GRURowwise(limit).project(cell, inputs)
     proven = prove(cell, inputs, 0.0)
-    assert min(proof.rate for proof in proven.attempts) <= limit * (1 + 1e-6)
-    withstand(cell, inputs, proven, proven.attempts)
+    assert min(proof.rate for proof in proven.candidates) <= limit * (1 + 1e-6)
+    withstand(cell, inputs, proven, proven.candidates)
 
 
 def test_a_forget_gate_that_rounds_to_one_is_refused():

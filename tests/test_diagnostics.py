@@ -43,7 +43,7 @@ def kept(tmp_path_factory):
 
 
 def test_kept_weights_are_those_of_every_so_many_evaluations_before_the_end(kept, tmp_path):
-    assert kept.kept == (4, 8)  # evaluations after 2, 4, 6, 8, 9 updates
+    assert kept.saved_updates == (4, 8)  # evaluations after 2, 4, 6, 8, 9 updates
     stopped = trained(tmp_path, "training.max_updates=4")
     assert torch.equal(weights(kept.model(4)), weights(stopped.model("last")))
     assert not torch.equal(weights(kept.model(8)), weights(kept.model("last")))
@@ -55,7 +55,7 @@ def test_keeping_weights_changes_nothing_and_those_at_the_end_are_kept_anyway(ke
     without = trained(tmp_path / "without", "training.max_updates=9")
     assert (without.record.id, without.record.metrics) == (kept.record.id, kept.record.metrics)
     every = trained(tmp_path / "every", "training.max_updates=6", "training.keep_every=1")
-    assert every.kept == (2, 4)
+    assert every.saved_updates == (2, 4)
 
 
 @pytest.fixture(scope="module")

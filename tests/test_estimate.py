@@ -90,6 +90,6 @@ def test_the_cost_of_a_curve_grows_with_its_words_layers_and_softmaxes():
 
 def test_a_planned_run_keeps_as_many_weights_as_its_schedule_will(sweep):
     config = copy.deepcopy(sweep.configs[0])
-    assert len(Planned(config).kept) == 1
+    assert len(Planned(config).saved_updates) == 1
     config.training.keep_every = None
-    assert Planned(config).kept == ()
+    assert Planned(config).saved_updates == ()

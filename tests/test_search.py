@@ -24,7 +24,7 @@ from stablernn.config.identity import run_id
 from stablernn.config.validate import check
 from stablernn.experiments import search as search_module
 from stablernn.experiments.grids import in_grids, winner_file, winner_settings
-from stablernn.experiments.halving import Standing, best_until, kept, rungs, survivors
+from stablernn.experiments.halving import Ranking, best_until, rungs, survivor_count, survivors
 from stablernn.experiments.reproduce import reproduce
 from stablernn.experiments.search import Search, Trial, _check_comparable
 from stablernn.experiments.sweep import expand, jobs_of, master
@@ -38,7 +38,7 @@ from stablernn.utils.errors import ConfigurationError, StableRNNError
 # Few values, so that ties are common; infinite: diverged.
 PERPLEXITIES = st.sampled_from([1.0, 2.0, 3.0, math.inf])
 STANDINGS = st.lists(
-    st.builds(Standing, st.uuids().map(str), PERPLEXITIES, st.integers(1, 3)), max_size=12, unique_by=lambda s: s.id
+    st.builds(Ranking, st.uuids().map(str), PERPLEXITIES, st.integers(1, 3)), max_size=12, unique_by=lambda s: s.id
 )
 FACTORS = st.integers(2, 5)
 
@@ -73,8 +73,8 @@ def test_where_nobody_overtakes_the_best_wins_with_little_training(final, first,
     alive = [str(number) for number in range(len(final))]
     for epoch in epochs:
         count = len(alive)
-        alive = survivors((Standing(name, final[int(name)] + 1e4 / epoch, 1) for name in alive), factor)
-        assert len(alive) == kept(count, factor)
+        alive = survivors((Ranking(name, final[int(name)] + 1e4 / epoch, 1) for name in alive), factor)
+        assert len(alive) == survivor_count(count, factor)
     assert alive[0] == str(final.index(min(final)))
 
 
@@ -302,7 +302,7 @@ def test_a_trial_that_is_left_out_ends_the_search_with_an_error(whole, tmp_path)
 
 
 def test_of_equal_trials_the_smaller_wins_then_the_one_whose_id_comes_first():
-    assert survivors([Standing("a", 5.0, 9), Standing("c", 5.0, 3), Standing("b", 5.0, 3)], 3) == ["b"]
+    assert survivors([Ranking("a", 5.0, 9), Ranking("c", 5.0, 3), Ranking("b", 5.0, 3)], 3) == ["b"]
 
 
 def test_a_trial_that_diverged_after_its_last_validation_cannot_win(whole, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from stablernn.benchmarks import step as contenders
+from stablernn.benchmarks import step as bench
 from stablernn.benchmarks import step_time as speed
 from stablernn.models.heads import softmax
 from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, use_onednn
@@ -164,9 +164,9 @@ def test_products_are_float32_whichever_library_makes_them():
 @pytest.mark.parametrize("k", [None, 3])
 @pytest.mark.parametrize("model", ["rnn", "lstm"])
 def test_the_plain_contender_of_a_benchmark_computes_the_same(model, k, monkeypatch):
-    monkeypatch.setattr(contenders, "TYPES", 50)
-    case = contenders.Case(model, "unstable", size=6, batch=2, k=k)
-    ours, plain = (contenders.contenders(case, torch.device("cpu"))[name] for name in ("auto", "plain"))
+    monkeypatch.setattr(bench, "TYPES", 50)
+    case = bench.Case(model, "unstable", size=6, batch=2, k=k)
+    ours, plain = (bench.variants(case, torch.device("cpu"))[name] for name in ("auto", "plain"))
     if k is not None:  # what the k - 1 words before the window were
         ours.state = plain.window[: k - 1, :, None]
     first = [ours.model(ours.x, ours.state)[0], ours.model.objective.weight]
@@ -175,7 +175,7 @@ def test_the_plain_contender_of_a_benchmark_computes_the_same(model, k, monkeypa
 
 
 def test_a_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(contenders, "TYPES", 50)
+    monkeypatch.setattr(bench, "TYPES", 50)
     monkeypatch.setattr(speed, "ceiling", lambda device: {"float32": 1e11, "bfloat16": 3e11})
     device, path = torch.device("cpu"), tmp_path / "step.json"
     todo = speed.cases(["rnn"], [8], [20], [None, 2]) + speed.cases(["lstm"], [8], [20], [2])
@@ -206,7 +206,7 @@ def test_a_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_several_runs_at_once_are_counted_together():
-    case = contenders.Case("rnn", "unstable", size=8, batch=20, k=None)
+    case = bench.Case("rnn", "unstable", size=8, batch=20, k=None)
     assert speed.packed(case, torch.device("cpu"), jobs=2, seconds=1.0) > 0
 
 

@@ -14,7 +14,7 @@ from stablernn.analysis import fewer_softmaxes as sparing
 from stablernn.analysis import truncation as truncation_module
 from stablernn.analysis import truncation_curve as curve_module
 from stablernn.analysis.distribution import Distribution
-from stablernn.analysis.fewer_softmaxes import Sparing
+from stablernn.analysis.fewer_softmaxes import FewerSoftmaxes
 from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation import TruncationAnalysis, chosen, measure_gaps, truncation_curve
 from stablernn.analysis.truncation_curve import Sums
@@ -266,7 +266,7 @@ def test_the_tolerance_holds_where_the_neglected_variance_is_largest(half, toler
     with torch.no_grad():
         objective.weight.copy_(torch.tensor([[half], [-half]]))
     sums = Sums(1, 50, objective.weight.device)
-    scorer = Sparing(objective, tolerance, sums)
+    scorer = FewerSoftmaxes(objective, tolerance, sums)
     features, targets = torch.zeros(50, 1, dtype=torch.float64), torch.arange(50) % 2
     reach = 2 * math.sqrt(8 * tolerance) / (2 * half)  # twice as far as first-order scores may be used
     moved = torch.linspace(-reach, reach, 50, dtype=torch.float64)[:, None]

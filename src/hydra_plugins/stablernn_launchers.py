@@ -40,10 +40,10 @@ class PackedLauncher(Launcher):
         setup_globals()
         configs = compose_swept(self.hydra_context, self.config, job_overrides)
         records, _ = run_all(configs, at_once=self.at_once)
-        found = {record.id: record for record in records}
+        by_id = {record.id: record for record in records}
         results = []
         for overrides, config in zip(job_overrides, configs, strict=True):
-            record = found.get(run_label(config))
+            record = by_id.get(run_label(config))
             result = JobReturn(overrides=overrides, status=JobStatus.COMPLETED if record else JobStatus.FAILED)
             result.return_value = record or StableRNNError("the run failed, and said so")
             results.append(result)

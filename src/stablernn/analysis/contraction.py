@@ -55,8 +55,8 @@ class ContractionAnalysis:
     @property
     def targets(self) -> list[int]:
         """The r that pairs are searched for."""
-        found = [2**power for power in range(self.longest.bit_length()) if 2**power <= self.longest]
-        return found if found[-1] == self.longest else [*found, self.longest]
+        results = [2**power for power in range(self.longest.bit_length()) if 2**power <= self.longest]
+        return results if results[-1] == self.longest else [*results, self.longest]
 
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes, by a search of few steps over few words."""

@@ -42,7 +42,7 @@ class Planned:
         return make(self.config.dataset).load()
 
     @property
-    def kept(self) -> tuple[int, ...]:
+    def saved_updates(self) -> tuple[int, ...]:
         """A number for each moment of which training will keep the weights, if it stops at no earlier epoch."""
         options: Training = OmegaConf.to_object(self.config.training)  # type: ignore[assignment]
         window = self.config.approximation.window
@@ -85,7 +85,7 @@ def analysis_seconds(to_do: Sequence[tuple[Analysis, Subject]]) -> list[float | 
 def _key(analysis: Analysis, subject: Subject) -> str:
     try:
         if isinstance(subject, Trained):
-            alike: Any = [kind(subject.record.config), len(subject.kept)]
+            alike: Any = [kind(subject.record.config), len(subject.saved_updates)]
         else:
             alike = [kind(identity(subject.config)), subject.config.training.keep_every]
     except (StableRNNError, LookupError, TypeError):  # the analysis itself will say what is wrong with the run

@@ -22,7 +22,7 @@ from stablernn.stability.certificates import diameter
 _ROWS_A_SWEEP = 4096  # feature vectors that the softmax scores at once
 
 
-class Sparing:
+class FewerSoftmaxes:
     """Scores the recurrent model and its truncations, position by position, into ``sums``.
 
     Args:
@@ -83,6 +83,6 @@ class Sparing:
         """Score the rows that wait."""
         if self.rows:
             numbers, features, targets, known, blocks = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
-            self.sums.add_found(numbers, self.objective.log_probabilities(features, targets), known, blocks)
+            self.sums.add_known(numbers, self.objective.log_probabilities(features, targets), known, blocks)
             self.swept += self.rows
         self.waiting, self.rows = [], 0

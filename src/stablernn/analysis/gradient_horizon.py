@@ -70,7 +70,7 @@ def gradient_norms(
     inputs, targets = (torch.as_tensor(part.astype("int64"), device=device) for part in (split.inputs, split.targets))
     ends = reach - 1 + torch.arange(streams, device=device) * room // streams
     before = torch.arange(1 - reach, 1, device=device)[:, None]
-    found: list[Tensor] = []
+    results: list[Tensor] = []
     for chosen in ends.split(_STREAMS_AT_ONCE):
         x = model.inputs(inputs[before + chosen])
         _, states = _through(cells, x[:lead], [cell.zeros(len(chosen)) for cell in cells])
@@ -79,9 +79,9 @@ def gradient_norms(
         scores = model.objective.logits(features[-1]).log_softmax(dim=1)
         loss = -scores.gather(1, targets[chosen][:, None]).sum()
         (gradients,) = torch.autograd.grad(loss, [sources])
-        found.append(_norms(gradients).flip(0))
-        on_streams(sum(part.shape[1] for part in found))
-    return torch.cat(found, dim=1)
+        results.append(_norms(gradients).flip(0))
+        on_streams(sum(part.shape[1] for part in results))
+    return torch.cat(results, dim=1)
 
 
 def _through(cells: Sequence[Cell], x: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
@@ -188,11 +188,11 @@ class GradientHorizon:
         once = min(seconds_of(norms, subject.device) for _ in range(2))  # the first is that of a cold machine
         batches = math.ceil(self.streams / _STREAMS_AT_ONCE)
         share = (self.lead + _BACKWARD * self.horizon) / (lead + _BACKWARD * horizon)
-        return once * share * batches * (len(STAGES) + len(subject.kept))
+        return once * share * batches * (len(STAGES) + len(subject.saved_updates))
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         """Summaries of the three stages, and of the moments between that were kept, in their order."""
-        if not trained.kept:
+        if not trained.saved_updates:
             log.warning(
                 f"{trained.record.id} kept no weights during training, so {self.name} tells the beginning, the best "
                 f"evaluation and the end alone; for more, delete {trained.folder} and train with training.keep_every=1"
@@ -200,10 +200,10 @@ class GradientHorizon:
         progress = trained.record.progress
         stages = {"initial": 0, "best": progress["best_update"], "last": progress["updates"]}
         # A moment that has several names, as the best evaluation that is also the last, is looked into once.
-        moments: dict[int, str | int] = {update: update for update in trained.kept}
+        moments: dict[int, str | int] = {update: update for update in trained.saved_updates}
         moments |= {update: stage for stage, update in stages.items()}
         bar = open_bar(f"gradient horizon {trained.record.id}", len(moments) * self.streams)
-        found = {}
+        results = {}
         for number, (update, stage) in enumerate(moments.items()):
             norms = gradient_norms(
                 trained.model(stage),
@@ -213,9 +213,9 @@ class GradientHorizon:
                 self.lead,
                 on_streams=lambda done, before=number * self.streams: bar.update(before + done),
             )
-            found[update] = summary(norms)
+            results[update] = summary(norms)
         bar.close()
         return {
-            "stages": {stage: found[update] for stage, update in stages.items()},
-            "during": [{"update": update, **found[update]} for update in trained.kept],
+            "stages": {stage: results[update] for stage, update in stages.items()},
+            "during": [{"update": update, **results[update]} for update in trained.saved_updates],
         }

@@ -32,7 +32,7 @@ class ParallelAnalysis:
         tokens: so many words of it.
         methods: names of iterations.
         chunk, tolerance, max_iterations: see ``Solver``.
-        rounds: of timing, each of all contenders in turn; 0: none.
+        rounds: of timing, each of all variants in turn; 0: none.
     """
 
     split: str = "valid"
@@ -74,7 +74,7 @@ class ParallelAnalysis:
         backbones = {method: self._backbone(cells, method, proofs) for method in self.methods}
         methods = {}
         for method, backbone in backbones.items():
-            found = _evaluate(backbone, x)
+            value = _evaluate(backbone, x)
             efforts = backbone.efforts
             iterations = [effort.iterations for effort in efforts]
             double = _evaluate(self._backbone(list(exact.cells), method, proofs), x.double())
@@ -84,7 +84,7 @@ class ParallelAnalysis:
                 "most_iterations": max(iterations),
                 "fallbacks": sum(effort.sequential for effort in efforts),
                 "error": max(effort.error for effort in efforts),
-                "difference": _largest(found, expected),
+                "difference": _largest(value, expected),
                 "difference_float64": _largest(double, true),
                 "efforts": [asdict(effort) for effort in efforts],
             }
@@ -112,11 +112,11 @@ class ParallelAnalysis:
             proofs=proofs,
         ).eval()
 
-    def _time(self, contenders: dict[str, Any], x: Tensor, device: torch.device) -> dict[str, float]:
+    def _time(self, variants: dict[str, Any], x: Tensor, device: torch.device) -> dict[str, float]:
         """Medians in seconds of alternating evaluations."""
-        times: dict[str, list[float]] = {name: [] for name in contenders}
+        times: dict[str, list[float]] = {name: [] for name in variants}
         for _ in range(self.rounds):
-            for name, backbone in contenders.items():
+            for name, backbone in variants.items():
                 times[name].append(seconds_of(lambda backbone=backbone: _evaluate(backbone, x), device))
         return {name: statistics.median(values) for name, values in times.items()}
 
@@ -125,13 +125,13 @@ def proofs_of(certificate: Certificate, tolerance: float) -> list[Contracting | 
     """For each layer the proven contraction with which the fewest Jacobi iterations suffice; None without one."""
     chosen: list[Contracting | None] = []
     for proofs in certificate.proofs:
-        found: list[tuple[float, Contracting]] = []
-        for attempt in proofs.attempts:
-            if attempt.holds and attempt.norm is not None:
-                unit = 1 / min(float(weights.min()) for weights in attempt.norm.weights)
-                needed = math.log(max(attempt.radius * unit / tolerance, 1.0)) / -math.log(max(attempt.rate, 1e-9))
-                found.append((needed, Contracting(attempt.rate, attempt.norm, unit, proofs.box)))
-        chosen.append(min(found, key=lambda pair: pair[0])[1] if found else None)
+        results: list[tuple[float, Contracting]] = []
+        for candidate in proofs.candidates:
+            if candidate.holds and candidate.norm is not None:
+                unit = 1 / min(float(weights.min()) for weights in candidate.norm.weights)
+                needed = math.log(max(candidate.radius * unit / tolerance, 1.0)) / -math.log(max(candidate.rate, 1e-9))
+                results.append((needed, Contracting(candidate.rate, candidate.norm, unit, proofs.box)))
+        chosen.append(min(results, key=lambda pair: pair[0])[1] if results else None)
     return chosen
 
 

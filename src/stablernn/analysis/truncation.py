@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.estimate import Subject
-from stablernn.analysis.fewer_softmaxes import Sparing
+from stablernn.analysis.fewer_softmaxes import FewerSoftmaxes
 from stablernn.analysis.runner import check_split
 from stablernn.analysis.truncation_curve import Gap, Sums, TruncationCurve
 from stablernn.models.feed_forward import truncations
@@ -76,7 +76,7 @@ def truncation_curve(
     before = backbone.initial_state(1)
     scored = chosen(len(split), step, None if isinstance(split, Sequences) else pieces)
     sums = Sums(len(wanted), sum(map(len, scored)), device, metric)
-    scorer = Sparing(model.objective, tolerance, sums)
+    scorer = FewerSoftmaxes(model.objective, tolerance, sums)
 
     if isinstance(split, Sequences):
         done = 0
@@ -147,7 +147,7 @@ class TruncationAnalysis:
         tokens: its first so many words; None: all.
         pieces: of that so many pieces of 1,024 words, spread evenly; None: all. Not on the embedded corpus, whose
             optimum is that of a whole text.
-        tolerance: nats by which a single log-probability may be off (see ``sparing``).
+        tolerance: nats by which a single log-probability may be off (see ``fewer_softmaxes``).
         positions: held in memory at once.
     """
 

@@ -87,12 +87,12 @@ class Sums:
         return blocks
 
     def add_moved(self, number: int, found: Tensor, moved: Tensor, blocks: Tensor) -> None:
-        """Of one length log-probabilities and what they have moved by, 0 where ``add_found`` tells; all (N,)."""
+        """Of one length log-probabilities and what they have moved by, 0 where ``add_known`` tells; all (N,)."""
         self.truncated[number] += found.sum(dtype=torch.float64)
         self.changes[number].index_add_(0, blocks, moved.double(), alpha=-1)
         self.largest[number] = torch.maximum(self.largest[number], moved.abs().max())
 
-    def add_found(self, numbers: Tensor, found: Tensor, known: Tensor, blocks: Tensor) -> None:
+    def add_known(self, numbers: Tensor, found: Tensor, known: Tensor, blocks: Tensor) -> None:
         """Log-probabilities of several lengths, and what the recurrent model's are there; all (N,)."""
         self.changes.index_put_((numbers, blocks), (known - found).double(), accumulate=True)
         self.truncated.index_add_(0, numbers, found.double())

@@ -75,13 +75,13 @@ def _at(record: Record, k: int) -> dict[str, Any]:
 
 def _matrices(folder: Path) -> dict[int, torch.Tensor]:
     """All recurrent matrices of each snapshot, as one vector in float64."""
-    found = {
+    results = {
         update: torch.cat([matrix.double().flatten() for matrix in matrices.values()])
         for update, matrices in load_snapshots(folder)
     }
-    if not found:
+    if not results:
         raise RecordError(f"{folder} has no snapshots of its weights: train with training.snapshot_every=...")
-    return found
+    return results
 
 
 def _norm(vector: torch.Tensor) -> float:

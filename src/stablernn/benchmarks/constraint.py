@@ -38,15 +38,15 @@ def benchmark_constraints(
     Yields:
         The name of what is measured next.
     """
-    found = measured.setdefault("constraints", {})
+    result = measured.setdefault("constraints", {})
     for model, choices in constraints.items():
         for size in sizes:
             for choice in choices:
                 name = f"{model}-{choice}-d{size}"
                 yield name
-                if name not in found:
+                if name not in result:
                     constraint = make(compose("train", [f"model={model}", f"stability={choice}"]).stability.constraint)
-                    found[name] = measure_constraint(model, constraint, size, device, seconds) | {
+                    result[name] = measure_constraint(model, constraint, size, device, seconds) | {
                         "model": model,
                         "stability": choice,
                         "size": size,

@@ -89,13 +89,13 @@ def benchmark_large(
         yield f"a text of {made['tokens']:,} tokens"
         write_made_text(folder, text)
         yield "encoding"
-        found = _in_a_process(_encode, folder)
-        measured.setdefault("encoding", found | {"commit": commit()})
+        result = _in_a_process(_encode, folder)
+        measured.setdefault("encoding", result | {"commit": commit()})
         write_json(path, measured)
         for case in missing:
             yield case.name
-            found = _in_a_process(_train, folder, case, list(cutoffs), updates, str(device))
-            measured["cases"][case.name] = asdict(case) | found | {"commit": commit()}
+            result = _in_a_process(_train, folder, case, list(cutoffs), updates, str(device))
+            measured["cases"][case.name] = asdict(case) | result | {"commit": commit()}
             write_json(path, measured)
 
 

@@ -87,8 +87,8 @@ def benchmark_sequences(
         if softmax not in measured["softmax"]:
             measured["softmax"][softmax] = softmax_seconds(case, device, limits.seconds)
         if case.name not in measured["cases"]:
-            found = measure_sequence(case, ks, device, limits, _expected(case, measured["cases"]))
-            measured["cases"][case.name] = found | {"commit": commit()}
+            result = measure_sequence(case, ks, device, limits, _expected(case, measured["cases"]))
+            measured["cases"][case.name] = result | {"commit": commit()}
             write_json(path, measured)
 
 
@@ -112,7 +112,7 @@ def measure_sequence(
     """Median seconds of alternating runs by rival (``recurrent``, ``k=10``, ...), and why others were left out."""
     left_out, rivals = {}, {}
     for name, backbone in {"recurrent": Recurrent, **{f"k={k}": _feedforward(k) for k in ks}}.items():
-        kept = case.tokens * case.size * _kept_a_step(cell_of(case.model)) * 4
+        kept = case.tokens * case.size * _bytes_a_step(cell_of(case.model)) * 4
         if name == "recurrent" and case.work == "training" and kept > limits.memory:
             left_out[name] = f"would keep some {kept / 2**30:.0f} GiB for its gradient"
         elif expected.get(name, 0.0) > limits.longest:
@@ -145,7 +145,7 @@ def measure_sequence(
     }
 
 
-def _kept_a_step(cell: type[Cell]) -> int:
+def _bytes_a_step(cell: type[Cell]) -> int:
     """Numbers a unit that backpropagation through time keeps, about: gates before and after, and the state."""
     return 2 * len(cell.GATES) + len(cell.state_type._fields)
 

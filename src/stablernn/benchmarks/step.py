@@ -189,15 +189,15 @@ class Plain:
             plain_projection(self.model)
 
 
-def contenders(case: Case, device: torch.device) -> dict[str, "Ours | Plain"]:
+def variants(case: Case, device: torch.device) -> dict[str, "Ours | Plain"]:
     precision = choose_precision("auto", device)
-    found: dict[str, Ours | Plain] = {"auto": Ours(case, device, precision)}
+    variants: dict[str, Ours | Plain] = {"auto": Ours(case, device, precision)}
     if precision is not Precision.FLOAT32:
-        found |= {str(other): Ours(case, device, other) for other in (Precision.FLOAT32, Precision.BF16)}
-    found["plain"] = Plain(case, device)
+        variants |= {str(other): Ours(case, device, other) for other in (Precision.FLOAT32, Precision.BF16)}
+    variants["plain"] = Plain(case, device)
     if device.type == "cpu" and case.k is None and use_onednn(True):
-        found["plain_onednn"] = Plain(case, device, onednn=True)
-    return found
+        variants["plain_onednn"] = Plain(case, device, onednn=True)
+    return variants
 
 
 def _network(case: Case, device: torch.device) -> tuple[SequenceModel, Constraint]:

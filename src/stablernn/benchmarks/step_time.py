@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from stablernn.benchmarks.step import Case, Environment, Ours, contenders
+from stablernn.benchmarks.step import Case, Environment, Ours, variants
 from stablernn.models.precision import (
     Precision,
     choose_precision,
@@ -92,7 +92,7 @@ def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
         Medians in seconds by contender under ``seconds``, of ours' parts under ``parts``, of a recurrent step's matrix
         products alone under ``products_seconds``, and bytes under ``memory``.
     """
-    rivals = contenders(case, device)
+    rivals = variants(case, device)
     times: dict[str, list[float]] = {name: [] for name in rivals}
     ours = {name: run for name, run in rivals.items() if isinstance(run, Ours)}
     bare = {name: case.bare_products(run.precision, device) for name, run in ours.items() if case.k is None}
@@ -217,5 +217,5 @@ def extra_memory(work: Callable[[], Any], device: torch.device) -> int:
 
 def _resident(field: str) -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(rf"{field}:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(rf"{field}:\s+(\d+) kB", status)
+    return int(match[1]) * 1024 if match else 0

@@ -131,12 +131,12 @@ def _moved(function, args, kwargs, out) -> int:
     read, written = {}, {id(tensor): tensor for tensor in _tensors(out)}
     given = dict(zip((argument.name for argument in function._schema.arguments), args, strict=False)) | kwargs
     for argument in function._schema.arguments:
-        found = {id(tensor): tensor for tensor in _tensors(given.get(argument.name))}
+        tensors = {id(tensor): tensor for tensor in _tensors(given.get(argument.name))}
         is_changed = argument.alias_info is not None and argument.alias_info.is_write
         if is_changed:
-            written |= found
+            written |= tensors
         if not (argument.is_out or (is_changed and kind in _OVERWRITES) or kind in _SHAPES):
-            read |= found
+            read |= tensors
     return sum(map(_size, [*read.values(), *written.values()]))
 
 
@@ -258,6 +258,6 @@ def count_all(
             for size in sizes:
                 name = f"{cell}-{choice}-d{size}"
                 yield name
-                if (found := count_projection(cell, constraint, size)) is not None:
-                    projections[name] = {"model": cell, "stability": choice, "size": size} | found
+                if (result := count_projection(cell, constraint, size)) is not None:
+                    projections[name] = {"model": cell, "stability": choice, "size": size} | result
     write_json(path, {"cases": cases, "projections": projections})

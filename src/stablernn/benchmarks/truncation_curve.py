@@ -44,8 +44,8 @@ def benchmark_curve(
         yield trained.record.id
         name = f"{trained.record.id}-k{k_max}"
         if fresh or name not in curves:
-            found = measure_curve(trained, k_max, words, plain_words)
-            curves[name] = found | {"run": trained.record.id, "k_max": k_max, "commit": commit()}
+            result = measure_curve(trained, k_max, words, plain_words)
+            curves[name] = result | {"run": trained.record.id, "k_max": k_max, "commit": commit()}
             write_json(path, measured)
 
 

@@ -62,9 +62,9 @@ class AnalysisPart:
 
     def estimate(self) -> None:
         """Measure ``seconds``."""
-        found = analysis_seconds([(self.analysis, subject) for subject in self.counted.values()])
-        self.seconds = sum(seconds for seconds in found if seconds is not None)
-        self.unknown = found.count(None)
+        result = analysis_seconds([(self.analysis, subject) for subject in self.counted.values()])
+        self.seconds = sum(seconds for seconds in result if seconds is not None)
+        self.unknown = result.count(None)
 
 
 def count_analyses_once(parts: Sequence[AnalysisPart]) -> None:

@@ -14,7 +14,7 @@ from stablernn.utils.metrics import PERPLEXITY, Metric
 
 
 @dataclass(frozen=True)
-class Standing:
+class Ranking:
     """A trial at a rung.
 
     Attributes:
@@ -42,29 +42,29 @@ def rungs(first: int, factor: int, last: int) -> list[int]:
         factor: of the epochs from a rung to the next, at least 2.
         last: epochs of a whole run.
     """
-    found = []
+    results = []
     while first < last:
-        found.append(first)
+        results.append(first)
         first *= factor
-    return [*found, last]
+    return [*results, last]
 
 
-def survivors(standings: Iterable[Standing], factor: int) -> list[str]:
+def survivors(standings: Iterable[Ranking], factor: int) -> list[str]:
     """Ids of the best n / factor of n trials (rounded up), the best first; one without a finite cost never is."""
-    ranked = sorted(standings, key=lambda standing: standing.order)
-    best = ranked[: kept(len(ranked), factor)]
-    return [standing.id for standing in best if math.isfinite(standing.cost)]
+    ranked = sorted(standings, key=lambda ranking: ranking.order)
+    best = ranked[: survivor_count(len(ranked), factor)]
+    return [ranking.id for ranking in best if math.isfinite(ranking.cost)]
 
 
-def kept(count: int, factor: int) -> int:
+def survivor_count(count: int, factor: int) -> int:
     """How many of so many trials go on."""
     return math.ceil(count / factor)
 
 
-def standing(record: Record, epochs: float) -> Standing:
+def ranking(record: Record, epochs: float) -> Ranking:
     """Where a trial stood after so many epochs, whatever it did later."""
     cost = best_until(record.history, epochs, record.status == DIVERGED, record.metric)
-    return Standing(record.id, cost, record.model["parameters"])
+    return Ranking(record.id, cost, record.model["parameters"])
 
 
 def best_until(

@@ -114,8 +114,8 @@ def measure_speed(options: Options, seconds: float = 3.0) -> dict[str, float]:
             count = 8 if device.type == "cuda" else 1
             makers = [partial(bare_trainer, same[0], corpus)] * count
             rates[f"{model} {stability}"] = updates_per_second(makers, device, seconds)
-            found = rates[f"{model} {stability}"]
-            log.info(f"{model} {stability}: {found:,.{0 if found >= 10 else 2}f} updates/s, {count} at once")
+            result = rates[f"{model} {stability}"]
+            log.info(f"{model} {stability}: {result:,.{0 if result >= 10 else 2}f} updates/s, {count} at once")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     write_json(options.out / "speed.json", {"device": name, "profile": options.profile, "updates_per_second": rates})
     return rates
@@ -170,14 +170,14 @@ def certify(options: Options, name: str) -> None:
 
 def archive(options: Options) -> int:
     """All records in one file, which is whole at any moment; how many there are."""
-    found = list(options.runs.glob(f"*/{RECORD_FILE}"))
-    if not found:  # an archive of an earlier lease stays what it is
+    records = list(options.runs.glob(f"*/{RECORD_FILE}"))
+    if not records:  # an archive of an earlier lease stays what it is
         return 0
     with replacing(options.out / "records.tar.gz") as path, tarfile.open(path, "w:gz") as tar:
         for pattern in _ARCHIVED:
             for file in sorted(options.runs.glob(f"*/{pattern}")):
                 tar.add(file, file.relative_to(options.runs))
-    return len(found)
+    return len(records)
 
 
 def table(options: Options) -> None:

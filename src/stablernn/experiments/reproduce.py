@@ -107,7 +107,7 @@ def studies_of(options: DictConfig, profile: str) -> list[Study]:
     own = [option for option in overrides if options.dataset != "auto" and option.startswith("dataset.")]
     overrides = [option for option in overrides if option not in own]
     known: dict[Any, Part] = {}
-    found = []
+    results = []
     for name in options.all if options.study == ALL else [options.study]:
         if profile not in options.plans[name]:
             raise _unknown("profile", profile, ("auto", *options.plans[name]))
@@ -118,11 +118,11 @@ def studies_of(options: DictConfig, profile: str) -> list[Study]:
         parts = _on_dataset(chain(sweeps, options, known), options.dataset, known, own)
         grids = [entry.linear_systems for entry in entries if "linear_systems" in entry]
         linear = [LinearPart(grid, Path(options.results) / "records") for grid in grids]
-        found.append(Study(name, profile, parts, linear, options))
-    for part in dict.fromkeys(part for study in found for part in study.parts):
+        results.append(Study(name, profile, parts, linear, options))
+    for part in dict.fromkeys(part for study in results for part in study.parts):
         for config in part.configs:
             check(config)
-    return found
+    return results
 
 
 def _unknown(option: str, value: object, known: Sequence[str]) -> ConfigurationError:

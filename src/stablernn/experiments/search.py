@@ -17,7 +17,7 @@ from stablernn.config.validate import check
 from stablernn.experiments import halving
 from stablernn.experiments.sweep import jobs_of, master
 from stablernn.records.record import FINISHED, Record
-from stablernn.training.outcome import standing_record
+from stablernn.training.outcome import existing_record
 from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError, StableRNNError
 
@@ -59,7 +59,7 @@ class Trial:
 
     def record(self) -> Record | None:
         """What there is, if the trial has been where it may go to."""
-        return standing_record(self.config)
+        return existing_record(self.config)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Search:
         return [
             halving.survivors(
                 # A trial that diverged after its last validation cannot win either.
-                (halving.standing(records[name], epochs) for name in names if not last or _is_whole(records[name])),
+                (halving.ranking(records[name], epochs) for name in names if not last or _is_whole(records[name])),
                 self.factor,
             )
             for names in here
@@ -172,18 +172,18 @@ class Search:
                 if rung == number:
                     running = [seconds[trial.id] for trial in here if trial.until(epochs).record() is None]
                 else:
-                    slowest = running = slowest[: halving.kept(len(slowest), self.factor)]
+                    slowest = running = slowest[: halving.survivor_count(len(slowest), self.factor)]
                 total += sum(running) * (epochs - before) / self.rungs[-1]
         return total
 
     def largest(self) -> dict[str, dict[str, str]]:
         """For each model the settings of its largest trial: they stand for the winner's while it is not known."""
-        found = {}
+        results = {}
         for model, trials in self.by_model().items():
             largest = max(trials, key=lambda trial: (trial.config.model.hidden_size, trial.config.model.embedding_size))
             pairs = (override.partition("=") for override in largest.overrides)
-            found[model] = {key: value for key, _, value in pairs if "." in key}
-        return found
+            results[model] = {key: value for key, _, value in pairs if "." in key}
+        return results
 
     def winners(self) -> dict[str, Record]:
         """The best trial of each model; a model of which every trial diverged has none.
@@ -202,8 +202,8 @@ class Search:
 
     def records(self) -> list[Record]:
         """Every trial that got anywhere, as it stands."""
-        found = (trial.until(self.rungs[0]).record() for trial in self.trials)
-        return [record for record in found if record is not None]
+        result = (trial.until(self.rungs[0]).record() for trial in self.trials)
+        return [record for record in result if record is not None]
 
 
 def _check_comparable(trials: Sequence[Trial]) -> None:

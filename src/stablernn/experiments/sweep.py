@@ -135,7 +135,7 @@ def pauses() -> Iterator[float]:
 
 def _outcomes(configs: Sequence[DictConfig], jobs: int) -> Iterator[Outcome]:
     if jobs <= 1:
-        yield from (_attempt(config) for config in configs)
+        yield from (_run_one(config) for config in configs)
         return
     threads = max(1, cores() // jobs)
     with multiprocessing.Manager() as manager:
@@ -151,10 +151,10 @@ def _in_worker(config: DictConfig, queue, threads: int) -> Outcome:
     speak_through(queue)
     keep_freed_memory()
     torch.set_num_threads(config.threads or threads)
-    return _attempt(config)
+    return _run_one(config)
 
 
-def _attempt(config: DictConfig) -> Outcome:
+def _run_one(config: DictConfig) -> Outcome:
     try:
         return run_safely(config)
     except torch.OutOfMemoryError as error:

@@ -35,15 +35,15 @@ def write_winners(search: Search, winners: str | None, results: str) -> None:
         ConfigurationError: the search is not over.
         StableRNNError: every trial of a model diverged.
     """
-    found = search.winners()
+    best = search.winners()
     written = write_search(search.records(), Path(results))
-    for model, record in found.items():
+    for model, record in best.items():
         trials = len(search.by_model()[model])
         path = winner_file(winners, record.data["name"], model, record.config["profile"]["name"])
         write_text(path, winner_yaml(record, trials, search.command))
         written.append(path)
     console.print(f"winners written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
-    lost = [model for model in search.by_model() if model not in found]
+    lost = [model for model in search.by_model() if model not in best]
     if lost:
         raise StableRNNError(f"every trial of {', '.join(lost)} diverged: search smaller values of optimizer.lr")
 

@@ -64,19 +64,19 @@ class Runs:
 
     def look(self) -> list[RunState]:
         """The state of every run now, sorted by id; of a sweep also of those that have no folder yet."""
-        found = {path.name: path for path in self._folders()}
+        folders = {path.name: path for path in self._folders()}
         if self.planned is None:
-            return [self._state(found[name]) for name in sorted(found)]
+            return [self._state(folders[name]) for name in sorted(folders)]
         return [
-            self._state(found[name]) if name in found else RunState(name, TO_DO, kind=kind_)
+            self._state(folders[name]) if name in folders else RunState(name, TO_DO, kind=kind_)
             for name, kind_ in sorted(self.planned.items())
         ]
 
     def _folders(self) -> Iterator[Path]:
         for depth in _DEPTHS:
-            found = {path.parent for mark in _MARKS for path in self.folder.glob(f"{depth}/{mark}")}
-            if found:
-                yield from found
+            folders = {path.parent for mark in _MARKS for path in self.folder.glob(f"{depth}/{mark}")}
+            if folders:
+                yield from folders
                 return
 
     def _state(self, folder: Path) -> RunState:

@@ -85,7 +85,7 @@ def time_left(states: Sequence[RunState]) -> float | None:
     for run in states:
         if run.state in (DONE, RUNNING, STOPPED) and run.seconds is not None and run.left is not None:
             known.setdefault(run.kind, []).append(run.seconds + run.left)
-    every = [seconds for found in known.values() for seconds in found]
+    every = [seconds for value in known.values() for seconds in value]
 
     def of(run: RunState) -> float | None:
         if run.state in (DONE, DIVERGED, FAILED):
@@ -93,8 +93,8 @@ def time_left(states: Sequence[RunState]) -> float | None:
         if run.left is not None:
             return run.left
         alike = known.get(run.kind) if run.kind else None
-        found = alike or every
-        return sum(found) / len(found) * (1 - (run.share or 0.0)) if found else None
+        result = alike or every
+        return sum(result) / len(result) * (1 - (run.share or 0.0)) if result else None
 
     left = [of(run) for run in states]
     sure = [seconds for seconds in left if seconds is not None]

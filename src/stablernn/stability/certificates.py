@@ -46,9 +46,9 @@ class Certificate:
     """What is proven of a model.
 
     Attributes:
-        layers: for each cell the proof with which the gap is bounded, or the best attempt. Its rate may be above the
+        layers: for each cell the proof with which the gap is bounded, or the best candidate. Its rate may be above the
             least that is proven: some room makes the norm's weights, and so H, far smaller.
-        proofs: all attempts, by layer.
+        proofs: all candidates, by layer.
         decoder: D_V in the dual norm of the last layer's; infinite where nothing is proven.
     """
 
@@ -64,7 +64,7 @@ class Certificate:
     @property
     def rate(self) -> float:
         """λ: the least rate that is proven, of the layer where it is largest."""
-        return max(min(attempt.rate for attempt in proofs.attempts) for proofs in self.proofs)
+        return max(min(candidate.rate for candidate in proofs.candidates) for proofs in self.proofs)
 
     def state_gaps(self) -> Iterator[float]:
         """Bounds of ‖h_t - h_t^(k)‖ of the last layer, in its norm, for k = 0, 1, 2, ..."""
@@ -138,12 +138,12 @@ class Certificate:
             "attempts": [
                 [
                     {
-                        "norm": attempt.name,
-                        "rate": _finite(attempt.rate),
-                        "certified": attempt.holds,
-                        "reason": attempt.reason,
+                        "norm": candidate.name,
+                        "rate": _finite(candidate.rate),
+                        "certified": candidate.holds,
+                        "reason": candidate.reason,
                     }
-                    for attempt in _least_of_each(proofs.attempts)
+                    for candidate in _least_of_each(proofs.candidates)
                 ]
                 for proofs in self.proofs
             ],
@@ -212,7 +212,7 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
             proofs.append(CellProofs([refused], {}))
     layers, decoder = [], math.inf
     for number, proven in enumerate(proofs, 1):
-        chosen, spread = _best(proven.attempts, model.objective if number == len(proofs) else None)
+        chosen, spread = _best(proven.candidates, model.objective if number == len(proofs) else None)
         layers.append(chosen)
         decoder = spread
     certificate = Certificate(tuple(layers), tuple(proofs), decoder)
@@ -229,22 +229,22 @@ def _seen(model: SequenceModel) -> Iterator[tuple[Cell, Seen]]:
         yield cell, Box(frames.low, frames.high) if layer == 0 and isinstance(frames, Frames) else inputs
 
 
-def _best(attempts: Sequence[Contraction], head: Head | None) -> tuple[Contraction, float]:
+def _best(candidates: Sequence[Contraction], head: Head | None) -> tuple[Contraction, float]:
     """The contraction that needs the fewest steps to a hundredth of a nat, and its D_V."""
-    proven = [attempt for attempt in attempts if attempt.holds]
+    proven = [candidate for candidate in candidates if candidate.holds]
     if not proven:
-        return min(attempts, key=lambda attempt: attempt.rate), math.inf
+        return min(candidates, key=lambda candidate: candidate.rate), math.inf
 
-    def spread(attempt: Contraction, exact: bool) -> float:
-        norm = attempt.norm
+    def spread(candidate: Contraction, exact: bool) -> float:
+        norm = candidate.norm
         assert norm is not None
         if head is None:
             return 1.0
         return head.sensitivity(lambda rows: diameter(norm.readout(rows), norm.dual, exact)) * (1 + OUTWARD)
 
-    def steps(attempt: Contraction) -> float:
-        start = _times(attempt.radius, spread(attempt, exact=False)) / 0.01
-        return math.log(max(start, 1.0)) / -math.log(max(attempt.rate, sys.float_info.min))  # W = 0 has the rate 0
+    def steps(candidate: Contraction) -> float:
+        start = _times(candidate.radius, spread(candidate, exact=False)) / 0.01
+        return math.log(max(start, 1.0)) / -math.log(max(candidate.rate, sys.float_info.min))  # W = 0 has the rate 0
 
     best = min(proven, key=steps)
     return best, spread(best, exact=True)
@@ -265,12 +265,12 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _least_of_each(attempts: Sequence[Contraction]) -> list[Contraction]:
-    """Of each kind of norm the attempt with the least rate."""
+def _least_of_each(candidates: Sequence[Contraction]) -> list[Contraction]:
+    """Of each kind of norm the candidate with the least rate."""
     least: dict[str, Contraction] = {}
-    for attempt in attempts:
-        if attempt.name not in least or attempt.rate < least[attempt.name].rate:
-            least[attempt.name] = attempt
+    for candidate in candidates:
+        if candidate.name not in least or candidate.rate < least[candidate.name].rate:
+            least[candidate.name] = candidate
     return list(least.values())
 
 
@@ -289,13 +289,13 @@ def diameter(rows: Tensor, p: float, exact: bool = True) -> float:
     first, second = (float(value) for value in radii.topk(2).values)
     if not exact:
         return first + second
-    far, found = int(radii.argmax()), 0.0
+    far, largest = int(radii.argmax()), 0.0
     for _ in range(3):
         distances = torch.linalg.vector_norm(rows - rows[far], ord=p, dim=1)
-        found, far = max(found, float(distances.max())), int(distances.argmax())
+        largest, far = max(largest, float(distances.max())), int(distances.argmax())
     # Where the two farthest lie on opposite sides of the middle, rounding may put their distance above the sum.
-    outer = rows[radii >= (found - first) - OUTWARD * first]
+    outer = rows[radii >= (largest - first) - OUTWARD * first]
     if len(outer) > _EXACT_PAIRS:
         return first + second
     pairs = torch.cdist(outer, outer, p=p, compute_mode="donot_use_mm_for_euclid_dist")
-    return max(found, float(pairs.max()))
+    return max(largest, float(pairs.max()))

@@ -99,12 +99,12 @@ def largest_expansion(
     def growth(pair: Tensor, r: int) -> Tensor:
         """log ‖φ^j(s) - φ^j(s')‖ / ‖s - s'‖ for j = 1 .. r: (r, B)."""
         first = _log_distance(pair)
-        found = []
+        results = []
         both = pair.flatten(0, 1)
         for t in range(r):
             both = step(both, ahead[t].repeat(2, 1))
-            found.append(_log_distance(both.view_as(pair)) - first)
-        return torch.stack(found).clamp_min(math.log(LEAST_GROWTH))
+            results.append(_log_distance(both.view_as(pair)) - first)
+        return torch.stack(results).clamp_min(math.log(LEAST_GROWTH))
 
     largest = torch.full((longest,), -torch.inf, dtype=torch.float64, device=x.device)
     medians = largest.clone()
@@ -114,9 +114,9 @@ def largest_expansion(
         for number in range(steps + 1):
             if number in (0, steps):
                 with torch.no_grad():
-                    found = growth(pair, longest)
-                    largest = torch.maximum(largest, found.amax(1))
-                    medians = torch.maximum(medians, found.median(1).values)
+                    result = growth(pair, longest)
+                    largest = torch.maximum(largest, result.amax(1))
+                    medians = torch.maximum(medians, result.median(1).values)
             if number < steps:
                 loss = -growth(pair, target)[-1].sum()
                 (pair.grad,) = torch.autograd.grad(loss, [pair])

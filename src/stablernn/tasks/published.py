@@ -111,7 +111,7 @@ def sources(texts: Mapping[str, str]) -> dict[str, str]:
 
 def mixture(texts: Mapping[str, str]) -> str:
     """What is mixed, where splits are of several published texts; empty where they are not."""
-    found = sources(texts)
-    if len(set(found.values())) < 2:
+    titles = sources(texts)
+    if len(set(titles.values())) < 2:
         return ""
-    return ", ".join(f"{split} is that of {title}" for split, title in found.items())
+    return ", ".join(f"{split} is that of {title}" for split, title in titles.items())

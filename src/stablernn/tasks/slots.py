@@ -101,16 +101,18 @@ class SlotFilling(StoredSequences):
 
     def read(self) -> SequenceTask:
         root = self.root()
-        found = {split: read_sentences(root / self.file_names[split]) for split in SPLITS if split in self.file_names}
-        text = _fingerprint(found)
-        if "valid" not in found:
-            if len(found["train"]) < 2:
+        sentences = {
+            split: read_sentences(root / self.file_names[split]) for split in SPLITS if split in self.file_names
+        }
+        text = _fingerprint(sentences)
+        if "valid" not in sentences:
+            if len(sentences["train"]) < 2:
                 file = root / self.file_names["train"]
                 raise DataError(f"{file} holds one sentence: it needs 2 or more, as a tenth of them is valid")
-            found["train"], found["valid"] = hold_out(found["train"])
+            sentences["train"], sentences["valid"] = hold_out(sentences["train"])
         if self.digits:
-            found = {split: [_without_digits(s) for s in sentences] for split, sentences in found.items()}
-        splits, words, tags = self._encoded({split: found[split] for split in SPLITS})
+            sentences = {split: [_without_digits(s) for s in part] for split, part in sentences.items()}
+        splits, words, tags = self._encoded({split: sentences[split] for split in SPLITS})
         interface = Interface(Inputs("finite", words), Outputs("categorical", tags))
         return SequenceTask(self.name, interface, F1, splits, text=text)
 

@@ -79,12 +79,12 @@ class StoredSequences(ABC):
             DataError: see ``load``; of sequences of one's own that are not here, nothing is known.
         """
         try:
-            found = self._checked().text
+            text = self._checked().text
         except MissingDataError:
             if self.fingerprint is None and self.name not in self.published:
                 raise
             return self.fingerprint if self.name not in self.published else None
-        return None if self.published.get(self.name) == found else found
+        return None if self.published.get(self.name) == text else text
 
     def _checked(self) -> SequenceTask:
         whole = self.read()

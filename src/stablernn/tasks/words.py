@@ -316,10 +316,10 @@ class WordCorpus:
     def _check(self, counts: Mapping[str, Any]) -> None:
         if empty := [split for split in SPLITS if not counts["tokens"][split]]:
             raise DataError(f"{self.name}: the {empty[0]} split is empty; fetch its file again")
-        if self.fingerprint is not None and self.fingerprint != (found := _whole(counts["texts"])):
+        if self.fingerprint is not None and self.fingerprint != (fingerprint := _whole(counts["texts"])):
             raise DataError(
                 f"{self.name}: the text {f'in {self.path}' if self.path else 'on the hub'} has the fingerprint "
-                f"{found}, not {self.fingerprint} as dataset.fingerprint asks for: it is another text",
+                f"{fingerprint}, not {self.fingerprint} as dataset.fingerprint asks for: it is another text",
                 "name the folder of that text, or give this one a dataset.name of its own",
             )
         if self.expected is None:
@@ -346,11 +346,11 @@ class WordCorpus:
             return
         published = PUBLISHED[self.name]
         for split, lines in published.lines.items():
-            found = counts["lines"][split]
-            words = counts["tokens"][split] - found
-            if found != lines and words == published.tokens[split] - lines:
-                change = "blank lines were stripped, or lines joined" if found < lines else "lines were broken or added"
-                yield f"{split} has its words in {found:,} lines and not in {lines:,} ({change})"
+            count = counts["lines"][split]
+            words = counts["tokens"][split] - count
+            if count != lines and words == published.tokens[split] - lines:
+                change = "blank lines were stripped, or lines joined" if count < lines else "lines were broken or added"
+                yield f"{split} has its words in {count:,} lines and not in {lines:,} ({change})"
 
 
 def _plain(expected: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -361,10 +361,10 @@ def _plain(expected: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _state(path: Path) -> tuple[int, ...]:
     """What changes when a file is written."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise MissingDataError(f"{path} cannot be read ({error.strerror})") from None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _seal(folder: Path, counts: Mapping[str, Any]) -> None:

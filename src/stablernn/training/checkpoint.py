@@ -54,7 +54,7 @@ def write(path: Path, tensors: dict[str, Tensor], values: str) -> None:
         try:
             save_file(tensors, temporary, metadata={"values": values, "sha256": _digest(tensors, values)})
         except SafetensorError as error:  # it says "(os error 28)" for a full disk, and is no OSError
-            number = int(found.group(1)) if (found := re.search(r"os error (\d+)", str(error))) else errno.EIO
+            number = int(match.group(1)) if (match := re.search(r"os error (\d+)", str(error))) else errno.EIO
             raise OSError(number, os.strerror(number)) from error
 
 
@@ -182,12 +182,12 @@ def load_snapshots(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
         yield values["update"], matrices
 
 
-def kept_file(folder: Path, update: int) -> Path:
+def saved_file(folder: Path, update: int) -> Path:
     """Where all weights after an update are, if they are kept."""
     return _after(folder / KEPT, update)
 
 
-def kept(folder: Path) -> dict[int, Path]:
+def saved_updates(folder: Path) -> dict[int, Path]:
     """The files of a run's kept weights by update, in order."""
     return {int(path.stem): path for path in sorted((folder / KEPT).glob("*.safetensors"))}
 

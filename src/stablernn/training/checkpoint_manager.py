@@ -99,9 +99,9 @@ class Saves:
         self._best = {name: tensor.detach().clone() for name, tensor in checkpoint.model_tensors(self.model).items()}
         self._unwritten = update
 
-    def kept(self, update: int) -> None:
+    def save(self, update: int) -> None:
         """All weights, beside those of other updates."""
-        self._save(checkpoint.kept_file(self.folder, update), checkpoint.model_tensors(self.model), update)
+        self._save(checkpoint.saved_file(self.folder, update), checkpoint.model_tensors(self.model), update)
 
     def snapshot(self, update: int) -> None:
         """The recurrent matrices; the same update always gives the same file."""

@@ -123,8 +123,8 @@ class Scorer:
 def _tallies(split: Sequences, outputs: list[Tensor]) -> tuple[tuple[int, ...], ...]:
     """What the metric counts of each sequence."""
     assert split.tally is not None
-    found = torch.cat(outputs)[:, 0].cpu().split([len(output) for output in outputs])  # one transfer
-    return tuple(split.tally(y.tolist(), ids.tolist()) for y, ids in zip(split.targets, found, strict=True))
+    predictions = torch.cat(outputs)[:, 0].cpu().split([len(output) for output in outputs])  # one transfer
+    return tuple(split.tally(y.tolist(), ids.tolist()) for y, ids in zip(split.targets, predictions, strict=True))
 
 
 def valid_streams(device: torch.device) -> int:

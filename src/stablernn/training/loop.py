@@ -200,7 +200,7 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] /= self.options.annealing
         if self.schedule.keeping_is_due(now):
-            self.saves.kept(now.update)
+            self.saves.save(now.update)
         self.saves.history(now.history)
 
     def save(self) -> None:

@@ -46,7 +46,7 @@ def _recorded(folder: Path) -> Record | None:
         return None
 
 
-def standing_record(config: DictConfig) -> Record | None:
+def existing_record(config: DictConfig) -> Record | None:
     """What there is of a run that is finished, or that has paused as late as ``training.pause_after`` says; else None.
 
     A damaged record counts as none, which is said.
@@ -81,16 +81,17 @@ def check_same_data(config: DictConfig, record: Record) -> None:
     if not isinstance(dataset, StoredText):
         return
     try:
-        found = make(config.dataset).load().fingerprint
+        fingerprint = make(config.dataset).load().fingerprint
     except MissingDataError as error:
         if OmegaConf.select(config, "dataset.path"):
             raise
         log.info(f"{record.id}: not compared with its text, which is not here ({error.reason})")
         return
-    if found != record.data["fingerprint"]:
+    if fingerprint != record.data["fingerprint"]:
         raise RecordError(
             f"{record.id} in {config.runs} was trained on data with the fingerprint {record.data['fingerprint']}, and "
-            f"those here have {found}: choose another folder with runs=..., or name its text with dataset.path=..."
+            f"those here have {fingerprint}: choose another folder with runs=..., or name its text with "
+            "dataset.path=..."
         )
 
 

@@ -87,9 +87,9 @@ class Processes:
         """The values of all processes in the first one, in the others nothing."""
         if self.size == 1:
             return [value]
-        found: list[Any] | None = [None] * self.size if self.first else None
-        dist.gather_object(value, found)
-        return found or []
+        results: list[Any] | None = [None] * self.size if self.first else None
+        dist.gather_object(value, results)
+        return results or []
 
 
 ALONE = Processes()

@@ -20,7 +20,7 @@ from stablernn.training.counters import Counters
 from stablernn.training.interrupt import Interruption
 from stablernn.training.lock import held
 from stablernn.training.loop import Trainer
-from stablernn.training.outcome import check_same_data, outcome, standing_record
+from stablernn.training.outcome import check_same_data, existing_record, outcome
 from stablernn.training.processes import Processes, joined
 from stablernn.training.progress import Progress
 from stablernn.training.streams import own_stream
@@ -52,7 +52,7 @@ def run(config: DictConfig, shared: Interruption | None = None, beside: int = 1)
     """
     check(config)
     name = run_id(config)
-    if (record := standing_record(config)) is not None:
+    if (record := existing_record(config)) is not None:
         with exclusive:
             check_same_data(config, record)
         log.info(f"{name}: {record.status} before, skipped{_remedy(record)}")
@@ -154,7 +154,10 @@ def _unfinished(
         elif processes.first:
             record.write(folder)
             (folder / PAUSED_FILE).unlink(missing_ok=True)
-    log.log(logging.WARNING if record.status == DIVERGED else logging.INFO, f"{name}: {_told(record)}{_remedy(record)}")
+    log.log(
+        logging.WARNING if record.status == DIVERGED else logging.INFO,
+        f"{name}: {_describe_outcome(record)}{_remedy(record)}",
+    )
     return record
 
 
@@ -182,7 +185,7 @@ def _note(now: Counters, loss: float) -> str:
     return f"{speed:,.0f} tokens/s, loss {loss:.3f}{best}"
 
 
-def _told(record: Record) -> str:
+def _describe_outcome(record: Record) -> str:
     """How it ended, and with which scores, if it got so far."""
     scores = [f"{key.replace('_', ' ')} {value:.2f}" for key, value in _summary(record).items()]
     return ", ".join([record.status, *scores])

@@ -113,9 +113,9 @@ class Trained:
         return whole_split(*self._read, name)
 
     @property
-    def kept(self) -> tuple[int, ...]:
+    def saved_updates(self) -> tuple[int, ...]:
         """The updates after which training kept all weights (``training.keep_every``), in order."""
-        return tuple(checkpoint.kept(self.folder))
+        return tuple(checkpoint.saved_updates(self.folder))
 
     def model(self, stage: str | int = "best") -> SequenceModel:
         """The model at chosen weights.
@@ -157,12 +157,12 @@ class Trained:
 
     def _weights(self, stage: str | int) -> Path:
         if isinstance(stage, int):
-            if stage not in self.kept:
+            if stage not in self.saved_updates:
                 raise RecordError(
                     f"{self.record.id} kept no weights after update {stage}: delete {self.folder} and train again with "
                     "training.keep_every=1"
                 )
-            return checkpoint.kept(self.folder)[stage]
+            return checkpoint.saved_updates(self.folder)[stage]
         path = self.folder / {"best": checkpoint.BEST, "last": checkpoint.LAST}[stage]
         if not path.is_file():
             raise RecordError(f"{path} is missing (weights are not committed): delete record.json and train again")
@@ -171,13 +171,13 @@ class Trained:
 
 def running_text(task: Task, split: str) -> Split:
     """A split that is running text; raises NotApplicableError where it is many sequences."""
-    found = task.splits[split]
-    if not isinstance(found, Split):
+    chosen = task.splits[split]
+    if not isinstance(chosen, Split):
         raise NotApplicableError(
             f"not applicable: {task.name} is a set of sequences, and this analysis needs one running text; choose "
             "analysis=truncation, certificate or recurrence"
         )
-    return found
+    return chosen
 
 
 def whole_split(dataset: DictConfig, corpus: Task, name: str) -> Split:

@@ -73,8 +73,8 @@ def check_size(option: str, value: Any) -> None:
 
 
 def _check_kind(option: str, name: Any, kind: type) -> None:
-    found = find_target(option, name)
-    if not inspect.isclass(found) or not issubclass(found, kind):
+    target = find_target(option, name)
+    if not inspect.isclass(target) or not issubclass(target, kind):
         raise ConfigurationError(f"{option}={name} is not a {kind.__name__} of this package")
 
 

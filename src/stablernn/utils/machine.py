@@ -39,10 +39,10 @@ def _mallopt(*options: tuple[int, int]) -> None:
 
 def memory() -> int | None:
     """Bytes of main memory that this process may use: the machine's, or its container's; None where nobody says."""
-    found = []
+    limits = []
     with suppress(AttributeError, OSError, ValueError):
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):
-            found.append(int(Path(path).read_text()))
-    return min(found, default=None)
+            limits.append(int(Path(path).read_text()))
+    return min(limits, default=None)

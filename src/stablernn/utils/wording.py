@@ -8,6 +8,6 @@ def counted(number: int | str, noun: str) -> str:
         number: a string is taken as it is, an integer gets its thousands separated.
         noun: in the singular, with the words before it; ``-s`` makes its plural, ``-es`` behind ``s`` and ``tch``.
     """
-    told = number if isinstance(number, str) else f"{number:,}"
-    ending = "" if told == "1" else "es" if noun.endswith(("s", "tch")) else "s"
-    return f"{told} {noun}{ending}"
+    text = number if isinstance(number, str) else f"{number:,}"
+    ending = "" if text == "1" else "es" if noun.endswith(("s", "tch")) else "s"
+    return f"{text} {noun}{ending}"

@@ -133,13 +133,13 @@ class Conversion:
             values["parity"] = {}
             for number, (name, program) in enumerate(programs.items()):
                 bar.update(2 + number, f"holding {name} against our model")
-                found = largest_difference(ours, program, split, choice.k)
-                if not found["nats"] <= TOLERANCE:
+                result = largest_difference(ours, program, split, choice.k)
+                if not result["nats"] <= TOLERANCE:
                     raise ExportError(
-                        f"formats: {name} differs from our model by {found['nats']:.2g} nats, more than {TOLERANCE:g}: "
-                        f"nothing was written; leave {name} out of formats"
+                        f"formats: {name} differs from our model by {result['nats']:.2g} nats, more than "
+                        f"{TOLERANCE:g}: nothing was written; leave {name} out of formats"
                     )
-                values["parity"][name] = found
+                values["parity"][name] = result
             bar.update(2 + len(programs), "timing the forms")
             values["speed"] = best_speed(
                 model,

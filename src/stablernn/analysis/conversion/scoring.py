@@ -87,7 +87,7 @@ def best_speed(
             measured[count] = scoring_speed(model, ours, read_programs(), split, seconds / len(counts))
     finally:
         torch.set_num_threads(before)
-    by_threads = {count: found["tokens_per_second"] for count, found in measured.items()}
+    by_threads = {count: result["tokens_per_second"] for count, result in measured.items()}
     best = {name: max(counts, key=lambda count, name=name: by_threads[count][name]) for name in by_threads[before]}
     scatter = max(measured[count]["scatter"][name] for name, count in best.items())
     if scatter > _SCATTER:

@@ -98,8 +98,8 @@ class System:
     def errors(self, w: Tensor, lengths: Tensor) -> Tensor:
         """‖r_k‖_Γ, the root mean square error of the output, for weights (..., K, d, d) or (d, d) and K lengths."""
         seen = torch.arange(self.length) < lengths[:, None]
-        found = responses(w, self.u, self.c, self.length) * seen[..., None, None]
-        return self.error(found - responses(self.w, self.u, self.c, self.length))
+        result = responses(w, self.u, self.c, self.length) * seen[..., None, None]
+        return self.error(result - responses(self.w, self.u, self.c, self.length))
 
     def project(self, w: Tensor) -> Tensor:
         """The nearest matrices with ‖W‖_2 <= radius; those that are within stay as they are, to the last bit."""

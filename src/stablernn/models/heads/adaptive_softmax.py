@@ -105,11 +105,11 @@ class AdaptiveSoftmax(Head):
     @torch.no_grad()
     def log_probabilities(self, features: Tensor, targets: Tensor) -> Tensor:
         entries, members = self._route(targets)
-        found = self.first.log_probabilities(features, entries)
+        result = self.first.log_probabilities(features, entries)
         for (projection, cluster), (rows, inside) in zip(self._parts(), members, strict=True):
             if len(rows):
-                found[rows] += cluster.log_probabilities(projection(features[rows]), inside)
-        return found
+                result[rows] += cluster.log_probabilities(projection(features[rows]), inside)
+        return result
 
     def sensitivity(self, diameter: Callable[[Tensor], float]) -> float:
         """A rare word's log-probability is the sum of two, each of which moves by its own softmax's bound at most."""

@@ -152,8 +152,8 @@ def _summed_in_cache(
         scaled = h.new_zeros(exponentials.shape[1], _aligned(size + 1))
         torch.mul(h, share[:, None], out=scaled[: len(h), :size])
         scaled[: len(h), size] = share
-        found = product(exponentials, scaled.to(exponentials.dtype)).to(weight.dtype)
-        by_types = found if by_types is None else by_types.add_(found)
+        result = product(exponentials, scaled.to(exponentials.dtype)).to(weight.dtype)
+        by_types = result if by_types is None else by_types.add_(result)
     assert by_types is not None
     grad_weight, grad_bias = by_types[:, :size].contiguous(), by_types[:, size].contiguous()
     grad_weight.index_add_(0, targets, features, alpha=-1)

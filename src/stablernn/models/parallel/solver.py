@@ -95,9 +95,9 @@ class Solver:
         now = state
         for inputs, start in zip(chunks, guesses, strict=True):
             residuals = Residuals(proof, error, len(inputs), self.tolerance)
-            found, iterations = self._iterate(cell, cell.project_inputs(inputs), now, start, residuals)
-            if found is not None:
-                (h, now), error, reached = found, residuals.error, residuals.largest
+            result, iterations = self._iterate(cell, cell.project_inputs(inputs), now, start, residuals)
+            if result is not None:
+                (h, now), error, reached = result, residuals.error, residuals.largest
             elif proof is not None:
                 h, now = cell.sequence(inputs, now)
                 error, reached = error * proof.rate ** len(inputs), 0.0
@@ -108,7 +108,7 @@ class Solver:
                     for part, iterations in zip(chunks, spent, strict=False)
                 ]
             outputs.append(h)
-            efforts.append(Effort(layer, len(inputs), iterations, found is None, proof is not None, reached))
+            efforts.append(Effort(layer, len(inputs), iterations, result is None, proof is not None, reached))
         return torch.cat(outputs), now, efforts
 
     def _iterate(

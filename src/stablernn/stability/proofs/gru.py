@@ -78,13 +78,13 @@ def prove_gru(cell: GRUCell, inputs: Seen, dropout: float) -> CellProofs:
     least = least_rate(0.0, lambda rate: perron(step, rate) is not None)
     if least is None:
         reason = f"the rate in the best {_NORM} is {spectral_radius(step):.4g} and must be below 1"
-        attempts = [Contraction(_NORM, math.inf, f"{reason} (z_∞ = {float(z.max()):.4f})")]
+        candidates = [Contraction(_NORM, math.inf, f"{reason} (z_∞ = {float(z.max()):.4f})")]
     else:
-        found = ((rate, perron(step, rate)) for rate in rates(least))
-        attempts = [contraction(rate, weights) for rate, weights in found if weights is not None]
+        result = ((rate, perron(step, rate)) for rate in rates(least))
+        candidates = [contraction(rate, weights) for rate, weights in result if weights is not None]
     rests_on = {"z_∞": float(z.max()), "median z_j": float(z.median()), "max |h|": float(bounds.h.max())}
     rests_on |= {f"‖{name}‖_∞": infinity_norm(block) for name, block in cell.recurrent_blocks().items()}
-    return CellProofs(attempts, rests_on, box)
+    return CellProofs(candidates, rests_on, box)
 
 
 def _bounds(cell: GRUCell, reach: Reach, hidden: Tensor) -> _Bounds:

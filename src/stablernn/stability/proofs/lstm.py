@@ -53,19 +53,19 @@ def prove_lstm(cell: LSTMCell, inputs: Seen, dropout: float) -> CellProofs:
     box = LSTMState(bounds.h, bounds.c)
     by_norm = _SpectralGain(recurrent, bounds)
     by_row = _RowGain(recurrent, by_rows)
-    attempts: list[Contraction] = []
+    candidates: list[Contraction] = []
     forgets = longest < 1 - LEAST_MARGIN
     for gains in ([by_norm, *(_along_cascade(recurrent, bounds) if forgets else ())], [by_row]):
         strongest = gains[-1]
         if not forgets:
-            attempts.append(Contraction(gains[0].name, math.inf, _NEVER_FORGETS))
+            candidates.append(Contraction(gains[0].name, math.inf, _NEVER_FORGETS))
             continue
         least = least_rate(longest, lambda rate, gain=strongest: gain.witness(rate) is not None)
         if least is None:
             reason = f"{gains[0].measure} is {gains[0].size():.3g} and must be below 1 (f_∞ = {longest:.4f})"
-            attempts.append(Contraction(gains[0].name, math.inf, reason))
+            candidates.append(Contraction(gains[0].name, math.inf, reason))
             continue
-        found = len(attempts)
+        count = len(candidates)
         for gain, rate in product(gains, rates(least)):
             witness = gain.witness(rate)
             if witness is None:  # shares are searched for, and another rate may not find its own
@@ -74,9 +74,9 @@ def prove_lstm(cell: LSTMCell, inputs: Seen, dropout: float) -> CellProofs:
             if not all(bool((part > 0).all() and part.isfinite().all()) for part in norm.weights):
                 continue
             input_gain = partial(_input_gain, norm, bounds, drive)
-            attempts.append(Contraction(gain.name, rate, "", norm, up(float(norm(box))), input_gain))
-        if len(attempts) == found:
-            attempts.append(Contraction(gains[0].name, math.inf, "the weights of its norm overflow"))
+            candidates.append(Contraction(gain.name, rate, "", norm, up(float(norm(box))), input_gain))
+        if len(candidates) == count:
+            candidates.append(Contraction(gains[0].name, math.inf, "the weights of its norm overflow"))
     rests_on = {
         "f_∞": longest,
         "median f_j": float(bounds.f.median()),
@@ -87,7 +87,7 @@ def prove_lstm(cell: LSTMCell, inputs: Seen, dropout: float) -> CellProofs:
         "‖W_o‖_2": spectral_norm(recurrent[3]),
         "loop gain": by_norm.size() if forgets else math.inf,
     }
-    return CellProofs(attempts, rests_on, box)
+    return CellProofs(candidates, rests_on, box)
 
 
 def _along_cascade(recurrent: Tensor, bounds: GateBounds) -> list["_CascadeGain"]:

@@ -81,12 +81,12 @@ class CellProofs:
     """What can be proved of one cell.
 
     Attributes:
-        attempts: one contraction for each kind of norm that was tried (with several λ, several).
+        candidates: one contraction for each kind of norm that was tried (with several λ, several).
         bounds: what they rest on, by name.
         box: elementwise bounds of the states reached from zero, (D,) each; the contractions hold in it.
     """
 
-    attempts: list[Contraction]
+    candidates: list[Contraction]
     bounds: dict[str, float]
     box: State | None = None
 

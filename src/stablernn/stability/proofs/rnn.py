@@ -42,10 +42,10 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
 
     plain = StateNorm(2, RNNState(torch.ones_like(hidden)))
     rate = _norm(scaled)
-    attempts = [contraction("2-norm", rate, plain, f"‖W‖_2 = {rate:.4g} is not below 1")]
+    candidates = [contraction("2-norm", rate, plain, f"‖W‖_2 = {rate:.4g} is not below 1")]
     for weights in (balance(scaled), balance(weight)):
         rate = _norm(weights[:, None] * scaled / weights)
-        attempts.append(
+        candidates.append(
             contraction(
                 "weighted 2-norm",
                 rate,
@@ -57,14 +57,14 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
     if least is None:
         radius = spectral_radius(scaled.abs())
         reason = f"no weights w make the rows of |W| w shorter than w: its spectral radius is {radius:.4g}"
-        attempts.append(Contraction("weighted ∞-norm", up(radius), reason))
+        candidates.append(Contraction("weighted ∞-norm", up(radius), reason))
     else:
         for rate in rates(least):
             weights = perron(scaled.abs(), rate)
             if weights is not None:
-                attempts.append(contraction("weighted ∞-norm", rate, StateNorm(math.inf, RNNState(1 / weights)), ""))
+                candidates.append(contraction("weighted ∞-norm", rate, StateNorm(math.inf, RNNState(1 / weights)), ""))
     bounds = {"‖W‖_2": spectral_norm(weight), "‖W‖_∞": float(weight.abs().sum(1).max()), "max |h|": float(hidden.max())}
-    return CellProofs(attempts, bounds, RNNState(hidden))
+    return CellProofs(candidates, bounds, RNNState(hidden))
 
 
 def _norm(matrix: Tensor) -> float:
