@@ -308,3 +308,9 @@ def test_a_key_that_never_sounds_has_a_finite_log_probability_in_every_form(tmp_
         assert_close(
             read_program(tmp_path, name)(torch.zeros(3, 1, KEYS)), torch.full((3, 1, KEYS), -300.0), rtol=0.02, atol=0
         )
+
+
+def test_an_empty_folder_of_data_is_none(monkeypatch):
+    monkeypatch.setenv("STABLERNN_DATA", "")
+    with pytest.raises(DataError, match="jsb cannot be downloaded; set dataset.path"):
+        make(compose("train", ["dataset=jsb"]).dataset).load()

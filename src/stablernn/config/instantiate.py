@@ -26,7 +26,7 @@ def make(node: DictConfig) -> Any:
         raise ConfigurationError(str(error).replace("\n", " ")) from error
 
 
-def _folders(node: DictConfig) -> dict[str, Path]:
+def _folders(node: DictConfig) -> dict[str, Path | None]:
     """The option ``path`` as what it is: Hydra would look for interpolations in a folder that is called ``${A}``."""
     path = OmegaConf.select(node, "path")  # without a path ``get`` leaves a cycle behind that holds who called it
-    return {"path": Path(path)} if isinstance(path, str) else {}
+    return {"path": Path(path) if path else None} if isinstance(path, str) else {}  # STABLERNN_DATA may be empty
