@@ -312,5 +312,5 @@ def test_a_key_that_never_sounds_has_a_finite_log_probability_in_every_form(tmp_
 
 def test_an_empty_folder_of_data_is_none(monkeypatch):
     monkeypatch.setenv("STABLERNN_DATA", "")
-    with pytest.raises(DataError, match="jsb cannot be downloaded; set dataset.path"):
+    with pytest.raises(DataError, match=r"jsb cannot be downloaded; set dataset.path"):
         make(compose("train", ["dataset=jsb"]).dataset).load()
