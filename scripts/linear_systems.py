@@ -1,32 +1,6 @@
 """Full and truncated gradient descent on linear systems: python scripts/linear_systems.py --help"""
 
-from pathlib import Path
-
-from omegaconf import DictConfig
-
-from stablernn.analysis.linear.matrix import carry_out
-from stablernn.config.instantiate import make
-from stablernn.config.validate import check_targets
-from stablernn.experiments.command_line import main
-from stablernn.experiments.destinations import located
-from stablernn.report.write import print_linear_systems, write_linear_systems
-from stablernn.utils.console import console, display, open_bar
-
-
-def linear_systems(options: DictConfig) -> None:
-    for name in ("matrix", "scalar"):
-        check_targets(options[name], name)
-    options = located(options)
-    studies = [make(options.matrix), make(options.scalar)]
-    folder, results = Path(options.records), Path(options.results)
-    with display(options.progress):
-        bar = open_bar("linear systems", sum(len(list(study.settings())) for study in studies))
-        carry_out(studies, folder, options.fresh, on_setting=bar.update)
-        bar.close()
-    print_linear_systems(folder)
-    for path in write_linear_systems(folder, results):
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
-
+from stablernn.commands.start import start
 
 if __name__ == "__main__":
-    main(linear_systems, "linear_systems")
+    start("linear_systems")

@@ -1,7 +1,6 @@
 """The plan of a profile, its runs and the report: python scripts/reproduce.py --help"""
 
-from stablernn.experiments.command_line import main
-from stablernn.experiments.reproduce import reproduce
+from stablernn.commands.start import start
 
 if __name__ == "__main__":
-    main(reproduce, "reproduce/plan", text=["overrides"])
+    start("reproduce")

@@ -1,25 +1,6 @@
 """Send offline Weights & Biases runs to the server: python scripts/wandb_sync.py --help"""
 
-from pathlib import Path
-
-from omegaconf import DictConfig
-
-from stablernn.experiments.command_line import main
-from stablernn.monitoring.service import check_service
-from stablernn.monitoring.sync import conclude, sync, to_sync
-from stablernn.utils.console import log
-
-
-def wandb_sync(options: DictConfig) -> None:
-    folders, outcome = to_sync(Path(options.runs))
-    if folders:
-        check_service("sending runs")
-        overrides = [f"--{name}={options[name]}" for name in ("entity", "project") if options[name]]
-        sync(folders, outcome, options.run_seconds, options.seconds, overrides)
-    else:
-        log.info(f"nothing to send in {options.runs}/wandb")
-    conclude(outcome)
-
+from stablernn.commands.start import start
 
 if __name__ == "__main__":
-    main(wandb_sync, "wandb_sync")
+    start("wandb_sync")

@@ -1,28 +1,6 @@
 """The W&B project's workspace and report: python scripts/wandb_workspace.py --help"""
 
-from pathlib import Path
-
-from omegaconf import DictConfig
-
-from stablernn.experiments.command_line import main
-from stablernn.monitoring.service import check_service, within
-from stablernn.utils.console import console
-from stablernn.utils.errors import ConfigurationError
-
-
-def wandb_workspace(options: DictConfig) -> None:
-    try:
-        from stablernn.monitoring.workspace import Dashboard, push
-    except ImportError as error:
-        raise ConfigurationError(f"{error.name} is not installed: pip install 'stablernn[dashboards]'") from None
-    only = {f"{group}.name": name for group, name in options.only.items() if name}
-    for path in Dashboard(options.entity or "", options.project, only).write(Path(options.out)):
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
-    if options.push:
-        check_service("push=true")
-        for address in within(options.seconds, push, options.entity or "", options.project, only):
-            console.print(f"pushed: {address}", highlight=False, soft_wrap=True)
-
+from stablernn.commands.start import start
 
 if __name__ == "__main__":
-    main(wandb_workspace, "wandb_workspace")
+    start("wandb_workspace")

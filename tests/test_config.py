@@ -15,6 +15,7 @@ from faults.children import script
 from omegaconf import OmegaConf
 
 from stablernn.benchmarks.suite import Benchmarks
+from stablernn.commands.start import COMMANDS
 from stablernn.config.compose import CONFIG_FOLDER, compose, compose_all
 from stablernn.config.identity import digest, identity, run_id
 from stablernn.config.instantiate import make
@@ -445,11 +446,7 @@ def test_the_resolved_configuration_has_no_open_ends():
     assert "${" not in OmegaConf.to_yaml(compose("train", ["approximation=feedforward"]), resolve=True)
 
 
-SCRIPTS = {
-    path.name: re.search(r'main\(\w+, "([^"]+)"', path.read_text(encoding="utf-8")).group(1)  # type: ignore[union-attr]
-    for path in sorted((ROOT / "scripts").glob("*.py"))
-    if "main(" in path.read_text(encoding="utf-8")
-}
+SCRIPTS = {f"{name}.py": command.config for name, command in sorted(COMMANDS.items())}
 
 KINDS = [
     ("report", "port=abc", "port=abc must be a number, as in port=8765"),

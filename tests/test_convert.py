@@ -4,12 +4,11 @@ import dataclasses
 import functools
 import json
 import logging
-import runpy
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, SMALL
+from conftest import SMALL
 from faults.children import script
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +22,7 @@ from stablernn.analysis.conversion.export import read_program, write_programs
 from stablernn.analysis.conversion.network import Unrolled
 from stablernn.analysis.conversion.scoring import log_probabilities
 from stablernn.analysis.truncation import measure_gaps
+from stablernn.commands.convert import convert as convert_command
 from stablernn.config.compose import compose
 from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
@@ -412,11 +412,10 @@ def test_a_name_that_fits_several_runs_is_refused_with_their_ids(trained, tmp_pa
         entry = read_record(trained.folder)
         entry.id = name
         entry.write(tmp_path / name)
-    convert_script = runpy.run_path(str(ROOT / "scripts" / "convert.py"))["convert"]
     with pytest.raises(ConfigurationError, match=r"run=twice names 2 runs; give more of one id:\n  \S+\n  \S+"):
-        convert_script(compose("convert", [f"runs={tmp_path}", "run=twice"]))
+        convert_command(compose("convert", [f"runs={tmp_path}", "run=twice"]))
     with pytest.raises(ConfigurationError, match="run is not set"):
-        convert_script(compose("convert", [f"runs={tmp_path}"]))
+        convert_command(compose("convert", [f"runs={tmp_path}"]))
 
 
 def test_a_run_that_is_feed_forward_already_is_exported_as_it_is(tmp_path):

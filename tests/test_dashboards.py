@@ -315,11 +315,8 @@ def test_a_run_that_still_trains_is_left_for_later(tmp_path):
 
 
 def entry(name: str):
-    """The function that a script hands to Hydra."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, name)
+    """The function that a command hands to Hydra."""
+    return getattr(importlib.import_module(f"stablernn.commands.{name}"), name)
 
 
 def test_without_push_the_workspace_needs_neither_key_nor_network(tmp_path, no_network, monkeypatch):

@@ -179,7 +179,7 @@ def test_winners_belong_to_the_text_that_they_were_searched_on(own, texts, tmp_p
         record = run(own(texts[0], f"model={model}", "profile=smoke"))
         path = winner_file(tmp_path / "best", "mine", model, "smoke")
         path.parent.mkdir(exist_ok=True)
-        path.write_text(winner_yaml(record, 2, ["experiment=search"]))
+        path.write_text(winner_yaml(record, 2, ["experiment=search"], tmp_path))
         assert "dataset: text_folder" in path.read_text()
     command = ["experiment=table1", "profile=smoke", "dataset=text_folder", "dataset.name=mine", "seed=0"]
     command.append(f"hydra.sweeper.winners={tmp_path / 'best'}")

@@ -1,12 +1,10 @@
 """Linear systems: the exact expectation against recurrences, the proof's steps one by one, the bound, what is kept."""
 
-import importlib.util
 import json
 import math
 
 import pytest
 import torch
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.functional import jacobian
@@ -16,6 +14,7 @@ from stablernn.analysis.linear.bound import Bound, Norms
 from stablernn.analysis.linear.descent import System, descend, fit, orthogonal, proven_steps, responses, step_sizes
 from stablernn.analysis.linear.matrix import MatrixStudy, carry_out
 from stablernn.analysis.linear.scalar import ScalarStudy, descend_scalar
+from stablernn.commands.linear_systems import linear_systems
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.experiments.linear_part import LinearPart
@@ -334,13 +333,8 @@ def test_the_tables_tell_distance_bound_and_what_was_learned(tmp_path):
 
 
 def test_the_script_runs_the_smoke_grid_and_writes_tables_and_figure(tmp_path):
-    spec = importlib.util.spec_from_file_location("script", ROOT / "scripts" / "linear_systems.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     records, results = tmp_path / "records", tmp_path / "results"
-    script.linear_systems(
+    linear_systems(
         compose("linear_systems", ["grid=smoke", f"records={records}", f"results={results}", "progress=false"])
     )
     assert len(list(records.glob("*.json"))) == 5

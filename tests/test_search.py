@@ -336,7 +336,7 @@ def test_the_table_retrains_the_winners_and_tunes_nothing(tmp_path, small):
     for model, lr in (("rnn", 0.7), ("lstm", 7)):
         record = run(small(f"model={model}", f"optimizer.lr={lr}", "model.dropout=0.1"))
         path = winner_file(tmp_path, "embedded", model, "smoke")
-        path.write_text(winner_yaml(record, 3, ["experiment=search"]))
+        path.write_text(winner_yaml(record, 3, ["experiment=search"], tmp_path))
     command = ["experiment=table1", "profile=smoke", f"hydra.sweeper.winners={tmp_path}"]
     table = expand([*command, "seed=0"])
     cells = {(c.model.name, c.stability.name, c.optimizer.lr, c.model.hidden_size, c.model.dropout) for c in table}

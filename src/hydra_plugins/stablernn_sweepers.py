@@ -28,7 +28,7 @@ class GridsConfig:
     _target_: str = "hydra_plugins.stablernn_sweepers.GridsSweeper"
     grids: dict[str, dict[str, Any]] = field(default_factory=dict)  # options and their values, one or more a model
     use_winners: bool = False  # start from the hyperparameters that a search found for the data set and the profile
-    winners: str | None = None  # folder of the winners; null: conf/experiment/best
+    winners: str | None = None  # folder of the winners; null: see ``config.compose.best_folders``
     max_batch_size: int | None = None  # runs that the launcher gets at a time; null: all
 
 
@@ -41,7 +41,7 @@ class HalvingConfig:
     by_profile: dict[str, Any] = field(default_factory=dict)  # what an experiment takes these from
     winners: str | None = None
     max_batch_size: int | None = None
-    results: str = "results"  # its tables/ gets the table of all trials
+    results: str | None = None  # its tables/ gets the table of all trials; null: that of a report
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="runs", node=RunsConfig, provider="stablernn")
@@ -81,20 +81,21 @@ class GridsSweeper(Sweeper):
     def summarise(self) -> None:
         """Say how the runs or other jobs ended, and where they are."""
         from stablernn.utils.console import log
+        from stablernn.utils.project import command
         from stablernn.utils.wording import counted
 
         if not self.ended:
             return
         how = ", ".join(f"{count} {status}" for status, count in sorted(self.ended.items()))
-        command = self._config.hydra.job.config_name
-        if command == "train":
+        name = self._config.hydra.job.config_name
+        if name == "train":
             runs = self._config.runs
             log.info(
                 f"{counted(self.ended.total(), 'run')} in {runs}: {how}. Tables and figures of them: "
-                f"python scripts/report.py records={runs} results={runs}/report readme=null"
+                f"{command('report')} records={runs} results={runs}/report readme=null"
             )
         else:
-            log.info(f"{counted(self.ended.total(), 'job')} of {command}: {how}. Written to: {', '.join(self.places)}")
+            log.info(f"{counted(self.ended.total(), 'job')} of {name}: {how}. Written to: {', '.join(self.places)}")
 
     def carry_out(self, arguments: list[str]) -> Any:
         from stablernn.experiments.sweep import jobs_of

@@ -15,7 +15,7 @@ from stablernn.benchmarks.step_time import benchmark, cases
 from stablernn.benchmarks.throughput import benchmark_jobs
 from stablernn.benchmarks.traffic import count_all
 from stablernn.benchmarks.truncation_curve import benchmark_curve
-from stablernn.config.compose import CONFIG_FOLDER
+from stablernn.config.compose import choices
 from stablernn.config.instantiate import make
 from stablernn.experiments.sweep import cores
 from stablernn.records.schemas import bench_check
@@ -47,7 +47,7 @@ class Benchmarks:
         self.jobs = folder / f"jobs-{slug}.json"
         self.large = folder / f"large-{slug}.json"
         self.traffic = folder / "traffic.json"
-        models = sorted(path.stem for path in (CONFIG_FOLDER / "model").glob("*.yaml"))
+        models = choices("model")
         for name, known in (("parts", self._parts), ("models", models)):
             unknown = [choice for choice in options[name] if choice not in known]
             if unknown:

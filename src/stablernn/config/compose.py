@@ -21,9 +21,10 @@ from omegaconf.errors import OmegaConfBaseException
 from stablernn.config import schema
 from stablernn.utils.errors import ConfigurationError, StableRNNError
 from stablernn.utils.files import writing
+from stablernn.utils.project import CHECKOUT, CONFIG_FOLDER
 
-CONFIG_FOLDER = Path(__file__).parents[3] / "conf"
 _composed_from = CONFIG_FOLDER
+_own: Path | None = None  # --config-dir
 
 
 def locate(config_name: str) -> tuple[Path, str]:
@@ -32,32 +33,63 @@ def locate(config_name: str) -> tuple[Path, str]:
     return _composed_from / folder, name
 
 
+def choices(group: str) -> list[str]:
+    """The names that ``group=`` takes."""
+    return sorted(path.stem for path in (_composed_from / group).glob("*.yaml"))
+
+
+def best_folders(runs: str | Path) -> list[Path]:
+    """Where the winners of searches lie, each a folder ``best`` of experiments: the first one is for new ones.
+
+    Args:
+        runs: folder of the runs, which has them where there is neither a ``--config-dir`` nor a checkout.
+    """
+    folders = [_own, None if CHECKOUT else Path(runs) / "conf", CONFIG_FOLDER]
+    return [folder / "experiment" / "best" for folder in folders if folder is not None]
+
+
 @contextmanager
-def frozen(parent: Path | None = None) -> Iterator[None]:
+def frozen(parent: Path | None = None, own: Path | None = None) -> Iterator[None]:
     """Compose from a copy of conf/ as it is now: a sweep takes hours, and an edit meanwhile is for the next one.
 
     Args:
         parent: folder of the copy, which every machine that composes must see; None: that of temporary files.
+        own: folder of the user's own groups (``--config-dir``); a file there takes the place of one of conf/.
 
     Raises:
+        ConfigurationError: ``own`` is no folder.
         StorageError: the copy cannot be written.
     """
-    global _composed_from
-    before = _composed_from
+    global _composed_from, _own
+    before = _composed_from, _own
+    if own is not None and not own.is_dir():
+        raise ConfigurationError(f"--config-dir {own} is no folder: name one with YAML files in model/, dataset/, ...")
     where = parent or Path(tempfile.gettempdir())
     with writing(where):
         where.mkdir(parents=True, exist_ok=True)
         copy = Path(tempfile.mkdtemp(prefix="conf-", dir=where)).absolute()
-        shutil.copytree(before, copy, dirs_exist_ok=True)
-    _composed_from = copy
+        shutil.copytree(_composed_from, copy, dirs_exist_ok=True)
+        if own is not None:
+            for path in _in_groups(own):
+                target = copy / path.relative_to(own)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+    _composed_from, _own = copy, own
     try:
         yield
     finally:
-        _composed_from = before
+        _composed_from, _own = before
         shutil.rmtree(copy, ignore_errors=True)
         with suppress(OSError):  # a command line that did not get to its first run leaves no folder
             for empty in (where, where.parent) if parent is not None else ():
                 empty.rmdir()
+
+
+def _in_groups(folder: Path) -> Iterator[Path]:
+    """The YAML files of its groups; those at its top may be of anything, as where it is a project's own folder."""
+    for group in folder.iterdir():
+        if group.is_dir() and not group.name.startswith("."):
+            yield from group.rglob("*.yaml")
 
 
 # Options that name a file or a folder: what they are given is a path, and no expression of Hydra's grammar.
@@ -189,5 +221,5 @@ def _options(config_name: str) -> list[str]:
             return [path, *below] if path else below
         return [path]
 
-    groups = [path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir()] if config_name == "train" else []
+    groups = [path.name for path in _composed_from.iterdir() if path.is_dir()] if config_name == "train" else []
     return [*walk(OmegaConf.to_container(config, resolve=False), ""), *groups]

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+
+from stablernn.utils.project import CHECKOUT, CONFIG_FOLDER, command
 
 
 @dataclass
@@ -95,5 +97,10 @@ class Config:
 
 
 def register() -> None:
-    """Make the schema known to Hydra as ``schema``, the first entry of conf/train.yaml's defaults."""
+    """Make the schema known to Hydra as ``schema``, the first entry of conf/train.yaml's defaults.
+
+    For the texts of ``--help`` also ``${command:train}``, the command as it is typed, and ``${conf:}``, the folder.
+    """
     ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("command", command, replace=True)
+    OmegaConf.register_new_resolver("conf", lambda: "conf" if CHECKOUT else str(CONFIG_FOLDER), replace=True)

@@ -9,12 +9,21 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from stablernn.utils.errors import ConfigurationError
+
 
 @cache
 def hints(target: Callable) -> Mapping[str, Any]:
-    """The type of every option of a class or function that has one written down."""
+    """The type of every option of a class or function that has one written down.
+
+    Raises:
+        ConfigurationError: a type is the name of nothing that is there when the program runs.
+    """
     made_by = target.__init__ if inspect.isclass(target) and inspect.signature(target).parameters else target
-    return typing.get_type_hints(made_by)
+    try:
+        return typing.get_type_hints(made_by)
+    except NameError as error:
+        raise ConfigurationError(f"the types of what {target.__qualname__} takes cannot be read: {error}") from None
 
 
 def fits(value: Any, hint: Any) -> bool:

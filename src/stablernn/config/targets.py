@@ -1,7 +1,17 @@
-"""What a ``_target_`` may name: a class or function of this package or of ``torch.optim``. Nothing else is imported."""
+"""What a ``_target_`` may name: a class or function of this package or of ``torch.optim``, and of those packages that
+the user allows (``allow``). Nothing else is imported.
+
+The user allows a package by ``allow=package`` on the command line, by the variable STABLERNN_ALLOW, or in code. It is
+no option of a configuration, so that no file does: a record, a checkpoint or a converted model that names a class of
+another package is refused until the user allows that package again.
+"""
 
 import inspect
+import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
@@ -10,6 +20,8 @@ from omegaconf import DictConfig, ListConfig
 from stablernn.utils.errors import ConfigurationError
 
 PACKAGES = (__name__.partition(".")[0], "torch.optim")
+_VARIABLE = "STABLERNN_ALLOW"  # packages, with commas between them
+_allowed: list[str] = []
 
 # Where a class lies, by its alias: the name under which runs know it. An alias is part of their ids, so it never
 # changes; a class that moves changes the path beside it.
@@ -38,6 +50,28 @@ ALIASES = {
 }
 
 
+def allow(*packages: str) -> None:
+    """Let a ``_target_`` name the classes and functions of these packages, in this process and those that it starts.
+
+    They are imported from the environment, and what is not found there from the current folder.
+
+    Raises:
+        ConfigurationError: one is no name of a package, or is a part of Python itself.
+    """
+    for package in packages:
+        if not all(map(str.isidentifier, package.split("."))):
+            raise ConfigurationError(f"allow={package} names no package: write it as in allow=mypackage")
+        if _top(package) in sys.stdlib_module_names:
+            raise ConfigurationError(f"allow={package}: that is a part of Python, no package of yours")
+        if package not in _allowed:
+            _allowed.append(package)
+    os.environ[_VARIABLE] = ",".join(_allowed)  # for the processes of a sweep
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
 def find_target(option: str, name: Any) -> Callable:
     """The class or function that the option ``option`` names.
 
@@ -47,13 +81,17 @@ def find_target(option: str, name: Any) -> Callable:
     Raises:
         ConfigurationError: it lies elsewhere, does not exist, or is neither class nor function.
     """
-    where = " and ".join(PACKAGES)
+    where = " and ".join((*PACKAGES, *_allowed))
     if not isinstance(name, str) or not _inside(name):
-        raise ConfigurationError(f"{option}={name} lies outside {where}: it is not imported")
+        raise ConfigurationError(f"{option}={name} lies outside {where}: it is not imported{_remedy(name)}")
+    own = name.startswith(tuple(f"{package}." for package in _allowed))
+    if own and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last, so that nothing there takes the place of an installed package
     try:
         found = get_object(path_of(name))
-    except Exception:
-        raise ConfigurationError(f"{option}={name} does not exist") from None
+    except Exception as error:
+        why = f": {' '.join(str(error.__cause__ or error).split())}" if own else ""
+        raise ConfigurationError(f"{option}={name} does not exist{why}") from None
     if not (inspect.isclass(found) or inspect.isfunction(found)) or not _inside(f"{found.__module__}."):
         raise ConfigurationError(f"{option}={name} is no class or function of {where}")
     return found
@@ -82,4 +120,18 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 
 def _inside(name: str) -> bool:
-    return name.startswith(tuple(f"{package}." for package in PACKAGES))
+    return name.startswith(tuple(f"{package}." for package in (*PACKAGES, *_allowed)))
+
+
+def _remedy(name: Any) -> str:
+    """The end of a message on a class that may be the user's own."""
+    top = _top(name) if isinstance(name, str) else ""
+    if top == name or not top.isidentifier() or top in sys.stdlib_module_names:
+        return ""
+    return f"; if it is yours, or you trust it, add allow={top} to the command"
+
+
+# Read once, as a configuration may put something into the environment of its runs. A name that is none allows nothing.
+for _package in os.environ.get(_VARIABLE, "").split(","):
+    with suppress(ConfigurationError):
+        allow(_package)

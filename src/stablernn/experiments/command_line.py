@@ -18,8 +18,16 @@ from omegaconf import DictConfig
 from stablernn.config import schema
 from stablernn.config.compose import explain, frozen, literal, locate
 from stablernn.config.kinds import check_kinds
-from stablernn.utils.console import configure_logging, console, log
-from stablernn.utils.errors import RunInUseError, StableRNNError, StorageError, SweepError, too_little_memory
+from stablernn.config.targets import allow
+from stablernn.utils.console import configure_logging, console, log, refuse
+from stablernn.utils.errors import (
+    ConfigurationError,
+    RunInUseError,
+    StableRNNError,
+    StorageError,
+    SweepError,
+    too_little_memory,
+)
 from stablernn.utils.files import refusal, refuses
 from stablernn.utils.machine import keep_freed_memory
 
@@ -37,12 +45,13 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     fails says so at once, and the others go on; one that another process is at work on is waited for at the end.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1" and (config_name != "train" or {"-m", "--multirun"} & set(sys.argv)):
-        _refuse("torchrun shares one run among its processes: start scripts/train.py with it, and without -m")
+        refuse("torchrun shares one run among its processes: it is for train alone, and without -m")
     parser = get_args_parser()
-    sys.argv[1:] = _flags_first(sys.argv[1:], parser)
-    parser.error = _refuse  # type: ignore[method-assign] (one line, as for every other mistake)
-    if parser.parse_args().experimental_rerun is not None:
-        _refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
+    sys.argv[1:] = _flags_first(_allowed(sys.argv[1:]), parser)
+    parser.error = refuse  # type: ignore[method-assign] (one line, as for every other mistake)
+    flags = parser.parse_args()
+    if flags.experimental_rerun is not None:
+        refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
     # Hydra prints its own digest of an exception and exits with 1; this makes it hand the exception on.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     schema.register()
@@ -74,21 +83,21 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
                 raise (StableRNNError(message) if message else _Bug(repr(error))) from None
             if message is None:
                 raise
-            _refuse(message)
+            refuse(message)
 
     sys.argv[1:] = [literal(argument, text) for argument in sys.argv[1:]]
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         try:
-            with _frozen(config_name):
+            with _frozen(config_name, flags.config_dir and Path(flags.config_dir).expanduser()):
                 folder, name = locate(config_name)
                 hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
         finally:
             sys.stdout.flush()  # now, and not when the interpreter ends and nobody answers for a broken pipe
     except (SweepError, StorageError) as error:
-        _refuse(str(error))
+        refuse(str(error))
     except StableRNNError:
-        _refuse(SweepError.SOME_FAILED)
+        refuse(SweepError.SOME_FAILED)
     except _Bug:
         console.print("[red]error:[/] a mistake in the program ended some runs of the sweep (see above)")
         sys.exit(1)
@@ -99,21 +108,36 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
         message = _message(error)
         if started and message is None:  # Hydra composes before the first run starts
             raise
-        _refuse(message or explain(error, config_name))
+        refuse(message or explain(error, config_name))
     except KeyboardInterrupt:
         console.print("interrupted; the same command resumes", highlight=False)
         sys.exit(130)
 
 
-def _frozen(config_name: str) -> AbstractContextManager[None]:
+def _allowed(arguments: Sequence[str]) -> list[str]:
+    """The arguments without ``allow=package``, which is said to this process alone and is no option of a run."""
+    others = []
+    for argument in arguments:
+        option, _, packages = argument.partition("=")
+        if option != "allow":
+            others.append(argument)
+            continue
+        try:
+            allow(*packages.split(","))
+        except ConfigurationError as error:
+            refuse(str(error))
+    return others
+
+
+def _frozen(config_name: str, own: Path | None) -> AbstractContextManager[None]:
     """A sweep, also one of `make reproduce`, is made of the configuration as it is when it starts."""
     sweeps = config_name == "train" and {"-m", "--multirun"} & set(sys.argv)
-    if not sweeps and config_name != "reproduce/plan":
+    if not sweeps and config_name != "reproduce/plan" and own is None:
         return nullcontext()
     folder = next((each.removeprefix("runs=") for each in reversed(sys.argv) if each.startswith("runs=")), "runs")
     plain = folder.strip("\"'")
     # The nodes of a cluster compose their runs themselves, and see no other folder that all of them share.
-    return frozen(Path(plain).expanduser() / ".sweep" if sweeps and plain and "$" not in plain else None)
+    return frozen(Path(plain).expanduser() / ".sweep" if sweeps and plain and "$" not in plain else None, own)
 
 
 def _flags_first(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
@@ -142,12 +166,3 @@ def _message(error: Exception) -> str | None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _refuse(message: str) -> None:
-    console.print(f"[red]error:[/] {_escape(message)}", soft_wrap=True, highlight=False)
-    sys.exit(2)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

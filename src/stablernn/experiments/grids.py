@@ -19,10 +19,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from stablernn.config.compose import CONFIG_FOLDER
+from stablernn.config.compose import best_folders, choices
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.project import command
 
-WINNERS = CONFIG_FOLDER / "experiment" / "best"
 # One search or table is of one text at one size: grids, winners and halving compare nothing across these.
 _ONE_VALUE = ("dataset", "profile", "experiment")
 
@@ -74,14 +74,20 @@ def in_grids(
     return jobs
 
 
-def winner_file(folder: str | Path | None, dataset: str, model: str, profile: str) -> Path:
-    """Where the winner of a search is; ``None`` is conf/experiment/best."""
-    return Path(folder or WINNERS) / f"{dataset}_{model}_{profile}.yaml"
+def winner_file(folder: str | Path, dataset: str, model: str, profile: str) -> Path:
+    """Where the winner of a search is in a folder of them."""
+    return Path(folder) / f"{dataset}_{model}_{profile}.yaml"
+
+
+def find_winner(folder: str | None, runs: str, dataset: str, model: str, profile: str) -> Path:
+    """``winner_file`` in ``folder``; None: in the first of ``best_folders(runs)`` that has it."""
+    found = [winner_file(place, dataset, model, profile) for place in ([folder] if folder else best_folders(runs))]
+    return next(filter(Path.is_file, found), found[0])
 
 
 def _search_of(dataset: str, profile: str) -> str:
     """The arguments of the search on a data set: one of its own, or that for texts."""
-    if (CONFIG_FOLDER / "experiment" / f"search_{dataset}.yaml").is_file():
+    if f"search_{dataset}" in choices("experiment"):
         return f"experiment=search_{dataset}"
     return f"experiment=search profile={profile} dataset={dataset}"
 
@@ -95,7 +101,7 @@ def winner_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         dataset, _, profile = path.stem.rsplit("_", 2)  # a text of one's own may have a _ in its name
         raise ConfigurationError(
-            f"{path} is not there: search first, python scripts/train.py -m {_search_of(dataset, profile)}"
+            f"{path} is not there: search first, {command('train')} -m {_search_of(dataset, profile)}"
         )
     try:
         written = OmegaConf.to_container(OmegaConf.load(path))
@@ -103,12 +109,11 @@ def winner_settings(path: Path) -> dict[str, Any]:
             raise ValueError("it holds no settings")
     except (OSError, ValueError, RecursionError, OmegaConfBaseException, YAMLError) as error:
         why = " ".join(str(error).split())[:200]
-        raise ConfigurationError(f"{path} is not a winner of a search ({why}): {_WRITTEN_ANEW}") from None
+        raise ConfigurationError(
+            f"{path} is not a winner of a search ({why}): delete it and write it again with {command('winners')}"
+        ) from None
     settings = {str(key): value for key, value in written.items() if isinstance(value, dict)}
     return {option: "null" if value is None else value for option, value in leaves(settings)}
-
-
-_WRITTEN_ANEW = "delete it and write it again with python scripts/winners.py"
 
 
 def leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

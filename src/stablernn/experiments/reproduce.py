@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig
 
-from stablernn.config.compose import CONFIG_FOLDER, literal, nearest
+from stablernn.config.compose import choices, literal, nearest
 from stablernn.config.instantiate import make
 from stablernn.config.validate import check
 from stablernn.experiments.destinations import located
@@ -140,8 +140,8 @@ def _at(sweep: Sequence[str], profile: str) -> list[str]:
 
     def variant(option: str) -> str:
         name = f"{option}_{profile}"
-        exists = (CONFIG_FOLDER / "experiment" / f"{name.removeprefix('experiment=')}.yaml").is_file()
-        return name if option.startswith("experiment=") and exists else option
+        group, _, choice = name.partition("=")
+        return name if group == "experiment" and choice in choices(group) else option
 
     return [variant(option) for option in sweep]
 

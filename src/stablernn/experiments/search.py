@@ -20,6 +20,7 @@ from stablernn.records.record import FINISHED, Record
 from stablernn.training.outcome import existing_record
 from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError, StableRNNError
+from stablernn.utils.project import command
 
 # Launches the runs of some configurations, of which it also gets the overrides; raises the error of one that failed.
 Launch = Callable[[Sequence[DictConfig], Sequence[Sequence[str]]], object]
@@ -195,7 +196,7 @@ class Search:
         if number < len(self.rungs):
             raise ConfigurationError(
                 f"the search is not over (rung {number + 1} of {len(self.rungs)}): "
-                f"python scripts/train.py -m {' '.join(self.command)}"
+                f"{command('train')} -m {' '.join(self.command)}"
             )
         records = {trial.model: trial.record() for trial in alive}
         return {model: record for model, record in records.items() if record is not None}

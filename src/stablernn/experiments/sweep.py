@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from stablernn.config.compose import compose, compose_all
 from stablernn.config.identity import run_label
-from stablernn.experiments.grids import in_grids, product, winner_file, winner_settings, without_sweeps
+from stablernn.experiments.grids import find_winner, in_grids, product, winner_settings, without_sweeps
 from stablernn.experiments.packed import run_packed
 from stablernn.experiments.run_safely import Outcome, run_safely
 from stablernn.records.record import Record
@@ -61,7 +61,9 @@ def jobs_of(config: DictConfig, arguments: Sequence[str], winners: Settings | No
             return {}
         if winners is not None:
             return winners(model)
-        return winner_settings(winner_file(sweeper.winners, config.dataset.name, model, config.profile.name))
+        return winner_settings(
+            find_winner(sweeper.winners, config.runs, config.dataset.name, model, config.profile.name)
+        )
 
     return in_grids(sweeper.grids, arguments, settings)
 

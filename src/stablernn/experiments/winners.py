@@ -6,8 +6,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.config.compose import CONFIG_FOLDER, compose, literal
+from stablernn.config.compose import best_folders, choices, compose, literal
 from stablernn.config.identity import result_options
+from stablernn.experiments.destinations import results_of
 from stablernn.experiments.grids import leaves, winner_file
 from stablernn.experiments.search import Search
 from stablernn.records.record import Record
@@ -18,29 +19,32 @@ from stablernn.report.write import rich_table
 from stablernn.utils.console import console
 from stablernn.utils.errors import StableRNNError
 from stablernn.utils.files import write_text
+from stablernn.utils.project import CONFIG_FOLDER, command
 from stablernn.utils.wording import counted
 
 _WHERE = ("hydra", "runs=", "tracking", "device=", "threads=", "progress=")  # arguments that change no result
 
 
-def write_winners(search: Search, winners: str | None, results: str) -> None:
+def write_winners(search: Search, winners: str | None, results: str | None) -> None:
     """Write the winners' configurations and the table of all trials, and print both.
 
     Args:
         search: one that is over.
-        winners: folder; None: conf/experiment/best.
-        results: its tables/ gets search_<dataset>_<profile>.csv, as from a report.
+        winners: folder; None: the first of ``best_folders``.
+        results: its tables/ gets search_<dataset>_<profile>.csv, as from a report; None: ``results_of`` the runs.
 
     Raises:
         ConfigurationError: the search is not over.
         StableRNNError: every trial of a model diverged.
     """
     best = search.winners()
-    written = write_search(search.records(), Path(results))
+    runs = search.trials[0].config.runs
+    written = write_search(search.records(), Path(results) if results else results_of(runs))
+    folder = Path(winners) if winners else best_folders(runs)[0]
     for model, record in best.items():
         trials = len(search.by_model()[model])
-        path = winner_file(winners, record.data["name"], model, record.config["profile"]["name"])
-        write_text(path, winner_yaml(record, trials, search.command))
+        path = winner_file(folder, record.data["name"], model, record.config["profile"]["name"])
+        write_text(path, winner_yaml(record, trials, search.command, folder))
         written.append(path)
     console.print(f"winners written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
     lost = [model for model in search.by_model() if model not in best]
@@ -60,16 +64,17 @@ def write_search(records: Sequence[Record], results: Path) -> list[Path]:
     return written
 
 
-def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
+def winner_yaml(record: Record, trials: int, arguments: Sequence[str], folder: Path) -> str:
     """A winner as an experiment: exactly what sets its run apart from the data set's, model's and profile's defaults.
 
     Args:
         record: of the winner.
         trials: among which it won.
-        command: the arguments of the search.
+        arguments: of the search.
+        folder: that it is written to.
     """
     names = {name: record.config[name]["name"] for name in ("dataset", "model", "profile")}
-    own = not (CONFIG_FOLDER / "dataset" / f"{names['dataset']}.yaml").is_file()
+    own = names["dataset"] not in choices("dataset")
     title = "_".join(names.values())
     names["dataset"] = "text_folder" if own else names["dataset"]
     defaults = dict(leaves(result_options(compose("train", [f"{group}={name}" for group, name in names.items()]))))
@@ -83,13 +88,16 @@ def winner_yaml(record: Record, trials: int, command: Sequence[str]) -> str:
     for option, value in changed.items():
         OmegaConf.update(settings, option, value)
     best = f"validation {record.metric.name} {record.metrics['valid']['value']:.2f}"
-    arguments = shlex.join(argument for argument in command if not argument.startswith(_WHERE))
+    search = shlex.join(argument for argument in arguments if not argument.startswith(_WHERE))
+    train = command("train")
+    apart = folder.parts[-2:] == ("experiment", "best") and folder != CONFIG_FOLDER / "experiment" / "best"
+    found_in = f" --config-dir {shlex.quote(str(folder.parents[1]))}" if apart else ""
     lines = [
         "# @package _global_",
         f"# The best of {counted(trials, 'trial')}: {best}, run {record.id}. Found by",
-        f"#   python scripts/train.py -m {arguments}",
+        f"#   {train} -m {search}",
         "# Train it, here under a constraint:",
-        f"#   python scripts/train.py experiment=best/{title} stability=stable{' dataset.path=...' if own else ''}",
+        f"#   {train}{found_in} experiment=best/{title} stability=stable{' dataset.path=...' if own else ''}",
         "defaults:",
         *(f"  - override /{group}: {choice}" for group, choice in names.items()),
         "experiment_name: best",

@@ -9,12 +9,14 @@ from rich.live import Live
 
 from stablernn.config.compose import literal
 from stablernn.config.identity import identity, run_id
+from stablernn.config.validate import check_targets
 from stablernn.experiments.sweep import expand
 from stablernn.monitoring.folder import Runs
 from stablernn.monitoring.states import DIVERGED, DONE, FAILED, RunState, kind
 from stablernn.monitoring.view import view
 from stablernn.utils.console import Terminal
 from stablernn.utils.errors import ConfigurationError, RecordError
+from stablernn.utils.project import command
 
 _TABLES = ("auto", "runs", "groups")
 
@@ -34,12 +36,15 @@ def status(options: DictConfig) -> None:
     planned = None
     if options.sweep:
         sweep = [literal(argument) for argument in shlex.split(options.sweep)]
-        planned = {run_id(config): kind(identity(config)) for config in expand(sweep)}
+        configs = expand(sweep)
+        for config in configs:
+            check_targets(config)  # a run whose classes are not allowed has no id
+        planned = {run_id(config): kind(identity(config)) for config in configs}
     runs = Runs(folder, planned, options.dead_after)
     states = runs.look()
     if not states:
         raise RecordError(
-            f"no runs below {folder}: start a sweep (python scripts/train.py -m experiment=perplexity_smoke), name its "
+            f"no runs below {folder}: start a sweep ({command('train')} -m experiment=perplexity_smoke), name its "
             "folder with runs=..., or say what is to run with sweep='experiment=...'"
         )
     title = f"{folder}: {options.sweep}" if options.sweep else f"{folder}"

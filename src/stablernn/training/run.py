@@ -25,6 +25,7 @@ from stablernn.training.processes import Processes, joined
 from stablernn.training.progress import Progress
 from stablernn.training.streams import own_stream
 from stablernn.training.tracking import NoTracking
+from stablernn.training.untrusted import check_classes
 from stablernn.utils.console import display, log, open_bar
 from stablernn.utils.errors import DataError
 from stablernn.utils.files import refuse_links, remove_leftovers, write_text, writing
@@ -51,6 +52,7 @@ def run(config: DictConfig, shared: Interruption | None = None, beside: int = 1)
         KeyboardInterrupt: the run was interrupted and can be resumed.
     """
     check(config)
+    check_classes(config)
     name = run_id(config)
     if (record := existing_record(config)) is not None:
         with exclusive:

@@ -28,6 +28,7 @@ from stablernn.utils.errors import (
     StorageError,
 )
 from stablernn.utils.files import refuse_links
+from stablernn.utils.project import command
 from stablernn.utils.wording import counted
 
 STAGES = ("initial", "best", "last")
@@ -201,7 +202,7 @@ def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) 
     folders = [path.parent for path in sorted(runs.glob(f"*/{RECORD_FILE}"))]
     chosen = [folder for folder in folders if folder.name.startswith(pattern) or folder.match(pattern)]
     if not chosen:
-        known = "\n".join(f"  {folder.name}" for folder in folders) or "  none: run `make reproduce` first"
+        known = "\n".join(f"  {folder.name}" for folder in folders) or f"  none: {command('train')} trains one"
         raise RecordError(f"run={pattern}: no finished run below {runs} has this id; there are\n{known}")
     whole = []
     for folder in chosen:

@@ -66,6 +66,18 @@ def checked(values: Any, made: Mapping[str, type]) -> DictConfig:
     return config
 
 
+def check_classes(config: DictConfig) -> None:
+    """Refuse a configuration of a run that names a class of another kind than an option takes.
+
+    Raises:
+        ConfigurationError: names the option and the kind.
+    """
+    for option, kind in RUN.items():
+        name = OmegaConf.select(config, f"{option}._target_")
+        if name is not None:
+            _check_kind(f"{option}._target_", name, kind)
+
+
 def check_size(option: str, value: Any) -> None:
     """Raises ConfigurationError unless ``value`` is a whole number above zero."""
     if type(value) is not int or value < 1:
@@ -75,7 +87,7 @@ def check_size(option: str, value: Any) -> None:
 def _check_kind(option: str, name: Any, kind: type) -> None:
     target = find_target(option, name)
     if not inspect.isclass(target) or not issubclass(target, kind):
-        raise ConfigurationError(f"{option}={name} is not a {kind.__name__} of this package")
+        raise ConfigurationError(f"{option}={name} is not a {kind.__name__} of this package ({kind.__module__})")
 
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -2,13 +2,14 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from queue import Queue
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -56,6 +57,12 @@ def configure_logging(handler: logging.Handler | None = None) -> None:
 def warn_once(message: str) -> None:
     """A warning of what a command may meet many times, as a damaged file."""
     log.warning(message)
+
+
+def refuse(message: str) -> NoReturn:
+    """Print a mistake of the user as one line, and end with exit code 2."""
+    console.print("[red]error:[/] " + message.replace("[", r"\["), soft_wrap=True, highlight=False)
+    sys.exit(2)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,49 @@
+"""Analyse trained runs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from stablernn.analysis.estimate import analysis_seconds
+from stablernn.analysis.runner import Analysis, analyse, is_missing
+from stablernn.config.instantiate import make
+from stablernn.config.validate import check_targets
+from stablernn.report.drawing import export
+from stablernn.report.load import by_text
+from stablernn.report.write import rich_table
+from stablernn.training.build import pick_device
+from stablernn.training.trained import Trained, find_runs
+from stablernn.utils.console import console, display, duration
+from stablernn.utils.wording import counted
+
+
+def analyze(options: DictConfig) -> None:
+    check_targets(options.analysis, "analysis")
+    runs = find_runs(options.run, Path(options.runs), options.data, pick_device(options.device))
+    analysis = make(options.analysis)
+    with display(options.progress):
+        _announce(analysis, runs, options.fresh)
+        found = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
+    for text, of_text in by_text(found):  # numbers of several texts are not to be compared
+        console.print(f"on {text}", highlight=False)
+        console.print(rich_table(make(options.table)(of_text)))
+    if found and options.figures is not None:
+        for record, result in found:
+            for figure in make(options.figures)([(record, result)]):
+                svg, png = export(replace(figure, where=record.id), Path(options.runs) / record.id)
+                console.print(f"figure: {svg} (and {png.suffix})", highlight=False, soft_wrap=True)
+
+
+def _announce(analysis: Analysis, runs: Sequence[Trained], fresh: bool) -> None:
+    """Say how long it takes, as far as there is anything to compute."""
+    to_do = [trained for trained in runs if fresh or is_missing(analysis, trained)]
+    if not to_do:
+        return
+    found = analysis_seconds([(analysis, trained) for trained in to_do])
+    known = [seconds for seconds in found if seconds is not None]
+    told = f"about {duration(sum(known))} (measured on this machine)" if known else "how long it takes is not known"
+    if 0 < len(known) < len(found):
+        told += f" for {len(known)} of them; how long the others take is not known"
+    console.print(f"{analysis.name} of {counted(len(to_do), 'run')}: {told}", highlight=False)

@@ -1,0 +1,29 @@
+"""Step times, sequence lengths and truncation curves against plain PyTorch."""
+
+from omegaconf import DictConfig, OmegaConf
+
+from stablernn.benchmarks.suite import Benchmarks
+from stablernn.experiments.destinations import located
+from stablernn.report.sections.bench import write_bench
+from stablernn.report.sections.large import write_large
+from stablernn.report.sections.traffic import write_traffic
+from stablernn.training.build import pick_device
+from stablernn.utils.console import console, display, log, open_bar
+
+
+def bench(options: DictConfig) -> None:
+    options = located(options)
+    benchmarks = Benchmarks(options, pick_device(options.device))
+    with display():
+        for part in options.parts:
+            names = benchmarks.part(part)
+            console.print(f"{part}: {benchmarks.about(part)}", highlight=False)
+            bar = open_bar(part, benchmarks.count(part))
+            for number, name in enumerate(names):
+                bar.update(number, name)
+                log.info(f"{part} {name}")
+            bar.close()
+    goals: list = OmegaConf.to_container(options.goals)  # type: ignore[assignment]
+    written = write_bench(benchmarks.steps, benchmarks.lengths, benchmarks.jobs, goals)
+    for path in written + write_large(benchmarks.large) + write_traffic(benchmarks.traffic):
+        console.print(f"written: {path}", highlight=False, soft_wrap=True)

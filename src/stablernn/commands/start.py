@@ -1,0 +1,108 @@
+"""Every command by its name, for scripts/ and for ``stablernn``."""
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+
+from stablernn import __version__
+
+
+@dataclass(frozen=True)
+class Command:
+    """
+    Attributes:
+        about: in one line.
+        task: module and function that gets the options.
+        config: its configuration, below conf/.
+        text: options whose values are taken as they are.
+    """
+
+    about: str
+    task: str
+    config: str
+    text: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "train": Command("train one run, or with -m a sweep of runs", "stablernn.training.run:run", "train"),
+    "reproduce": Command(
+        "carry out a study: plan, runs, tables, page with the verdicts",
+        "stablernn.experiments.reproduce:reproduce",
+        "reproduce/plan",
+        ("overrides",),
+    ),
+    "report": Command(
+        "tables, figures and the page, from the records of runs", "stablernn.commands.report:report", "report"
+    ),
+    "analyze": Command(
+        "look into finished runs: certificate, truncation, contraction, ...",
+        "stablernn.commands.analyze:analyze",
+        "analyze",
+    ),
+    "convert": Command("make a finished run a feed-forward model", "stablernn.commands.convert:convert", "convert"),
+    "status": Command(
+        "which runs are done, running or to do, live", "stablernn.monitoring.status:status", "status", ("sweep",)
+    ),
+    "bench": Command("measure the speed, against plain PyTorch", "stablernn.commands.bench:bench", "bench"),
+    "linear_systems": Command(
+        "gradient descent on linear systems, without data",
+        "stablernn.commands.linear_systems:linear_systems",
+        "linear_systems",
+    ),
+    "winners": Command(
+        "write the winners of a search again", "stablernn.experiments.winners:winners", "reproduce/winners"
+    ),
+    "wandb_sync": Command(
+        "send runs that were tracked offline to Weights & Biases",
+        "stablernn.commands.wandb_sync:wandb_sync",
+        "wandb_sync",
+    ),
+    "wandb_workspace": Command(
+        "panels for the runs at Weights & Biases",
+        "stablernn.commands.wandb_workspace:wandb_workspace",
+        "wandb_workspace",
+    ),
+}
+
+
+def start(name: str) -> None:
+    """Run the command ``name`` on the arguments of this process."""
+    from stablernn.experiments.command_line import main  # imports torch, which the list of commands does not need
+
+    command = COMMANDS[name]
+    module, _, function = command.task.partition(":")
+    main(getattr(import_module(module), function), command.config, command.text)
+
+
+def stablernn() -> None:
+    """``stablernn NAME ...`` is scripts/NAME.py; without a name, or with --help, the list of names is printed.
+
+    Exit code 2 where there is no such command.
+    """
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(_listed())
+    elif name == "--version":
+        print(f"stablernn {__version__}")
+    elif name.replace("-", "_") in COMMANDS:
+        sys.argv[1:] = arguments
+        start(name.replace("-", "_"))
+    else:
+        from stablernn.config.compose import nearest
+        from stablernn.utils.console import refuse
+
+        names = [known.replace("_", "-") for known in COMMANDS]
+        refuse(f"{name} is not a command{nearest(name, names)}; stablernn --help lists the commands")
+
+
+def _listed() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    return "\n".join(
+        [
+            "Must a recurrent model be recurrent? Stable recurrent models against feed-forward ones.",
+            "",
+            *(f"  stablernn {name.replace('_', '-'):{width}}{command.about}" for name, command in COMMANDS.items()),
+            "",
+            "stablernn NAME --help says what a command does and lists its options, written as option=value.",
+        ]
+    )
