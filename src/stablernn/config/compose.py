@@ -17,6 +17,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from stablernn.config import schema
 from stablernn.utils.errors import ConfigurationError, StableRNNError
@@ -57,7 +58,7 @@ def frozen(parent: Path | None = None, own: Path | None = None) -> Iterator[None
         own: folder of the user's own groups (``--config-dir``); a file there takes the place of one of conf/.
 
     Raises:
-        ConfigurationError: ``own`` is no folder.
+        ConfigurationError: ``own`` is no folder, or a file in it is not YAML.
         StorageError: the copy cannot be written.
     """
     global _composed_from, _own
@@ -72,6 +73,7 @@ def frozen(parent: Path | None = None, own: Path | None = None) -> Iterator[None
         if own is not None:
             for path in _in_groups(own):
                 target = copy / path.relative_to(own)
+                _check_yaml(path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
     _composed_from, _own = copy, own
@@ -90,6 +92,14 @@ def _in_groups(folder: Path) -> Iterator[Path]:
     for group in folder.iterdir():
         if group.is_dir() and not group.name.startswith("."):
             yield from group.rglob("*.yaml")
+
+
+def _check_yaml(path: Path) -> None:
+    """Refuse a damaged file by its own name: Hydra would name the copy."""
+    try:
+        OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
 
 
 # Options that name a file or a folder: what they are given is a path, and no expression of Hydra's grammar.
@@ -187,7 +197,9 @@ def explain(error: Exception, config_name: str) -> str:
     while cause is not None:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             group, _, choice = str(cause.missing_cfg_file).rpartition("/")
-            options = sorted(cause.options or [])
+            options, files = sorted(cause.options or []), choices(group)
+            if not set(files) <= set(options):  # of experiment/best/x Hydra lists those of experiment
+                options = files
             return f"{group}={choice} does not exist: choose {group}={'|'.join(options)}{nearest(choice, options)}"
         if isinstance(cause, StableRNNError):
             return str(cause)

@@ -7,6 +7,7 @@ another package is refused until the user allows that package again.
 """
 
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from omegaconf import DictConfig, ListConfig
 from stablernn.utils.errors import ConfigurationError
 
 PACKAGES = (__name__.partition(".")[0], "torch.optim")
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # get_object's errors are said here, in one line
 _VARIABLE = "STABLERNN_ALLOW"  # packages, with commas between them
 _allowed: list[str] = []
 
@@ -81,7 +83,8 @@ def find_target(option: str, name: Any) -> Callable:
     Raises:
         ConfigurationError: it lies elsewhere, does not exist, or is neither class nor function.
     """
-    where = " and ".join((*PACKAGES, *_allowed))
+    *first, last = *PACKAGES, *_allowed
+    where = f"{', '.join(first)} and {last}"
     if not isinstance(name, str) or not _inside(name):
         raise ConfigurationError(f"{option}={name} lies outside {where}: it is not imported{_remedy(name)}")
     own = name.startswith(tuple(f"{package}." for package in _allowed))

@@ -94,7 +94,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
                 hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
         finally:
             sys.stdout.flush()  # now, and not when the interpreter ends and nobody answers for a broken pipe
-    except (SweepError, StorageError) as error:
+    except (SweepError, StorageError, ConfigurationError) as error:
         refuse(str(error))
     except StableRNNError:
         refuse(SweepError.SOME_FAILED)

@@ -196,5 +196,5 @@ def _available(studies: list[Study], asked: bool) -> list[Study]:
         elif len(studies) > 1:
             console.print(f"[yellow]Left out: the study {study.name}[/], which has no other data", highlight=False)
     if not kept:
-        raise ConfigurationError("nothing of this plan can be run here; add DATASET=embedded for what needs no data")
+        raise ConfigurationError("nothing of this plan can be run here; add dataset=embedded for what needs no data")
     return kept

@@ -53,7 +53,7 @@ def to_sync(runs: Path) -> tuple[list[Path], Outcome]:
     if not any((runs / "wandb").glob("*run-*/*.wandb")):
         raise ConfigurationError(
             f"runs={runs}: no tracked runs in {runs / 'wandb'}: name the folder of runs that were trained with "
-            "tracking=offline, as in runs=elsewhere (make sync RUNS=elsewhere)"
+            "tracking=offline, as in runs=elsewhere"
         )
     outcome, folders = Outcome(), []
     for folder in offline_runs(runs):

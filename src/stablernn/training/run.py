@@ -158,7 +158,7 @@ def _unfinished(
             (folder / PAUSED_FILE).unlink(missing_ok=True)
     log.log(
         logging.WARNING if record.status == DIVERGED else logging.INFO,
-        f"{name}: {_describe_outcome(record)}{_remedy(record)}",
+        f"{folder}: {_describe_outcome(record)}{_remedy(record)}",
     )
     return record
 
