@@ -262,6 +262,19 @@ def test_the_variable_allows_what_it_names_as_long_as_it_was_there_from_the_begi
     assert "late.Thing lies outside" in second
 
 
+def test_a_study_of_ones_own_data_set_is_planned(extended):
+    """`reproduce` has options of its own by the names of groups."""
+    options = [
+        "profile=smoke",
+        "dataset=echo",
+        "plan_only=true",
+        "overrides=model=leaky stability=short truncation.k=8",
+    ]
+    done = script("reproduce", "allow=mine", "--config-dir=groups", *options, cwd=extended)
+    assert done.returncode == 0, done.stderr
+    assert "echo" in done.stderr
+
+
 # What is installed.
 
 

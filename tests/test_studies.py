@@ -23,7 +23,9 @@ from stablernn.utils.errors import MissingPackageError, StableRNNError
 
 ELSEWHERE = ("wandb", "wandb_workspaces", "datasets", "huggingface_hub")  # not needed without tracking or with a folder
 MODULES = [
-    path for path in sorted(Path(stablernn.__file__).parents[1].rglob("*.py")) if path.parent.name != "monitoring"
+    path
+    for path in sorted(Path(stablernn.__file__).parents[1].rglob("*.py"))
+    if path.parent.name not in ("monitoring", "commands")
 ]
 TINY = ["model=rnn", "stability=unstable", "approximation=recurrent", "model.hidden_size=4"]
 

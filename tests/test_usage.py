@@ -170,7 +170,7 @@ def test_a_resumed_run_says_where_it_goes_on_and_its_curves_do_not_begin_again(s
     caplog.set_level(logging.INFO)
     options = ["model=rnn", "tracking=offline", "training.log_every=1"]
     run(small(*options, "training.pause_after=1"))
-    assert "resumed" not in caplog.text
+    assert "resumed at" not in caplog.text
     run(small(*options))
     update = int(re.search(r"resumed at update (\d+) of \d+", caplog.text)[1])
     before, after = ([step for step, _ in segment.rows] for segment in segments)

@@ -52,6 +52,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     flags = parser.parse_args()
     if flags.experimental_rerun is not None:
         refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
+    sys.argv[1:] = _without_folder(sys.argv[1:])
     # Hydra prints its own digest of an exception and exits with 1; this makes it hand the exception on.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     schema.register()
@@ -126,6 +127,18 @@ def _allowed(arguments: Sequence[str]) -> list[str]:
             allow(*packages.split(","))
         except ConfigurationError as error:
             refuse(str(error))
+    return others
+
+
+def _without_folder(arguments: Sequence[str]) -> list[str]:
+    """The arguments without ``--config-dir``, whose groups have the names of options of `make reproduce`."""
+    left, others = list(arguments), []
+    while left:
+        argument = left.pop(0)
+        if argument in ("--config-dir", "-cd"):
+            left.pop(0)
+        elif not argument.startswith(("--config-dir=", "-cd=")):
+            others.append(argument)
     return others
 
 

@@ -13,7 +13,7 @@ CONFIG_FOLDER = (CHECKOUT or _PACKAGE) / "conf"
 
 def in_checkout() -> bool:
     """Whether the current folder is the project's own, which has its results/ and README.md."""
-    return CHECKOUT is not None and Path.cwd() == CHECKOUT
+    return CHECKOUT is not None and Path.cwd() == CHECKOUT.resolve()
 
 
 def command(name: str) -> str:
