@@ -118,8 +118,10 @@ def _analyses_table(analyses: Sequence[AnalysisPart]) -> RichTable:
 def _why(data: str, parts: Sequence[Part]) -> str:
     if data == "embedded":
         return "made here from a seed; its best possible perplexity is known, which shows whether the harness is right"
-    path = next(part.configs[0].dataset.path for part in parts if part.data == data)
-    return f"real text, read from {path}" if path else "real text, from the hub"
+    dataset = next(part.configs[0].dataset for part in parts if part.data == data)
+    if "path" not in dataset:
+        return f"made by {dataset['_target_']}"
+    return f"real text, read from {dataset.path}" if dataset.path else "real text, from the hub"
 
 
 def _duration(seconds: float) -> str:
