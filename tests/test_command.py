@@ -8,17 +8,19 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, SMALL
 from faults.children import script
+from omegaconf import OmegaConf
 from test_usage import one_line
 
 from stablernn.commands.start import COMMANDS, stablernn
 from stablernn.config import compose as compose_module
 from stablernn.config.compose import CONFIG_FOLDER, best_folders, choices, compose, frozen
 from stablernn.config.targets import allow
-from stablernn.experiments import destinations
+from stablernn.experiments import destinations, plan
 from stablernn.experiments.destinations import located, results_of
 from stablernn.experiments.grids import find_winner
 from stablernn.utils.errors import ConfigurationError
@@ -262,17 +264,16 @@ def test_the_variable_allows_what_it_names_as_long_as_it_was_there_from_the_begi
     assert "late.Thing lies outside" in second
 
 
-def test_a_study_of_ones_own_data_set_is_planned(extended):
-    """`reproduce` has options of its own by the names of groups."""
-    options = [
-        "profile=smoke",
-        "dataset=echo",
-        "plan_only=true",
-        "overrides=model=leaky stability=short truncation.k=8",
-    ]
-    done = script("reproduce", "allow=mine", "--config-dir=groups", *options, cwd=extended)
-    assert done.returncode == 0, done.stderr
-    assert "echo" in done.stderr
+def test_the_options_of_a_study_are_no_groups_where_one_has_their_name(extended):
+    """groups/dataset/ makes no group of the option ``dataset`` of `reproduce`; it is one of its runs."""
+    for folder in (["--config-dir=groups"], ["--config-dir", "groups"], ["-cd", "groups"]):
+        said = one_line(script("reproduce", *folder, "allow=mine", "dataset=echo", "study=none", cwd=extended))
+        assert said.startswith("error: study=none does not exist")
+
+
+def test_a_plan_says_who_makes_a_data_set_of_ones_own():
+    part = SimpleNamespace(data="echo", configs=[OmegaConf.create({"dataset": {"_target_": "mine.Echo"}})])
+    assert plan._why("echo", [part]) == "made by mine.Echo"
 
 
 # What is installed.
