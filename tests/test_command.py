@@ -267,8 +267,8 @@ def test_the_variable_allows_what_it_names_as_long_as_it_was_there_from_the_begi
 def test_the_options_of_a_study_are_no_groups_where_one_has_their_name(extended):
     """groups/dataset/ makes no group of the option ``dataset`` of `reproduce`; it is one of its runs."""
     for folder in (["--config-dir=groups"], ["--config-dir", "groups"], ["-cd", "groups"]):
-        said = one_line(script("reproduce", *folder, "allow=mine", "dataset=echo", "study=none", cwd=extended))
-        assert said.startswith("error: study=none does not exist")
+        done = script("reproduce", *folder, "allow=mine", "dataset=echo", "study=none", cwd=extended)
+        assert done.stderr.splitlines()[-1].startswith("error: study=none does not exist")
 
 
 def test_a_plan_says_who_makes_a_data_set_of_ones_own():
