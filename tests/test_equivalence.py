@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from test_report import record
 
-from stablernn.report.equivalence import Comparison, compare
+from stablernn.report.equivalence import Comparison, compare, format_seeds, seeds_required
 from stablernn.report.load import Section
 from stablernn.report.sections.tasks import task_cells, tasks_table
 from stablernn.tasks.music import CONTROLS
@@ -97,6 +97,37 @@ def test_two_seeds_are_too_few():
     assert compare(runs([8.4, 8.5]), runs([8.4, 8.5, 8.6])) is None
 
 
+@pytest.mark.parametrize(("minutes", "required"), [(1, 10), (14.9, 10), (15, 6), (119, 6), (120, 3), (900, 3)])
+def test_the_seeds_that_a_verdict_needs_follow_from_the_time_of_a_run(minutes, required):
+    made = runs([8.4] * 3)
+    for entry in made:
+        entry.speed["seconds"] = 60.0 * minutes
+    made[0].speed["seconds"] = 0.0  # a run that was stopped at once does not decide it
+    assert seeds_required(made) == required
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seeds", "verdict", "shown"),
+    [
+        (1, 3, "gain (3 of 10 seeds)", "3 of 10"),
+        (1, 10, "gain", "10"),
+        (60, 3, "gain (3 of 6 seeds)", "3 of 6"),
+        (60, 6, "gain", "6"),
+        (900, 3, "gain (3 seeds, as a run takes hours)", "3"),
+        (1, 2, "too few seeds (2 of 10 seeds)", "2 of 10"),
+    ],
+)
+def test_table_and_verdict_say_where_there_are_fewer_seeds_than_the_rule_asks_for(minutes, seeds, verdict, shown):
+    steps = np.linspace(0, 0.01, seeds)
+    records = [*runs(8.4 + steps), *runs(8.2 + steps, "stable")]
+    for entry in records:
+        entry.speed["seconds"] = 60.0 * minutes
+    assert [cell.verdict for cell in task_cells(section(records))] == ["", verdict]
+    table = tasks_table([section(records)])
+    assert {line[table.heads.index("seeds")] for line in table.lines if line[1] == "LSTM"} == {shown}
+    assert format_seeds(3, 10) == "3 of 10 seeds"
+
+
 def test_a_model_worse_than_its_control_decides_nothing():
     bar = list(CONTROLS["jsb"].values())[-1]
     good, bad = [bar - 0.2 + step for step in (0, 0.01, 0.02)], [bar + 0.2 + step for step in (0, 0.01, 0.02)]
@@ -104,14 +135,14 @@ def test_a_model_worse_than_its_control_decides_nothing():
     def verdicts(base, other):
         return [cell.verdict for cell in task_cells(section([*runs(base), *runs(other, "stable")]))]
 
-    assert verdicts(good, good) == ["", "no loss"]
+    assert verdicts(good, good) == ["", "no loss (3 of 10 seeds)"]
     assert verdicts(good, bad) == ["", "not trained far enough"]
     assert verdicts(bad, good) == ["not trained far enough", "unstable not trained far enough"]
 
 
 def test_trials_of_a_search_are_in_no_table():
     shown = tasks_table([section([*runs([8.4, 8.5, 8.6]), *runs([8.0], experiment="search_jsb")])])
-    assert [line[5] for line in shown.lines if line[1] == "LSTM"] == ["3"]
+    assert [line[5] for line in shown.lines if line[1] == "LSTM"] == ["3 of 10"]
     assert math.isclose(float(shown.lines[0][4].split()[0]), 8.5)
 
 
@@ -121,7 +152,9 @@ def test_runs_of_other_settings_are_no_seeds_of_a_cell():
     both = section([*runs(close), *others, *runs(close, "stable")])
     found = task_cells(both)
     assert sorted(len(cell.runs) for cell in found) == [3, 3, 3]
-    assert [cell.verdict for cell in found if cell.base and cell.runs != cell.base] == ["no loss"], "against its like"
+    assert [cell.verdict for cell in found if cell.base and cell.runs != cell.base] == ["no loss (3 of 10 seeds)"], (
+        "against its like"
+    )
     assert {line[1] for line in tasks_table([both]).lines if line[3] == "recurrent"} == {
         "LSTM (optimizer.lr=9.0)",
         f"LSTM (optimizer.lr={runs(close)[0].config['optimizer']['lr']})",

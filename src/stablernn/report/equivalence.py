@@ -6,7 +6,8 @@ upper end of the one-sided 95 % interval lies below the task's margin. *A loss*:
 """
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,25 @@ from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
 
 LEVEL = 0.95
-FEWEST_SEEDS = 3
+FEWEST_SEEDS = 3  # with fewer nothing is computed
+_REQUIRED = ((15 * 60, 10), (2 * 3600, 6))  # seconds of training that a run takes less than, seeds a cell
 _MOST_SEEDS = 1000
+
+
+def seeds_required(runs: Iterable[Record]) -> int:
+    """The seeds a cell that a verdict needs, by the median time of training of a task's runs.
+
+    10 where a run takes minutes, 6 below two hours, else ``FEWEST_SEEDS``.
+    """
+    seconds = statistics.median([run.speed["seconds"] for run in runs])
+    return next((seeds for limit, seeds in _REQUIRED if seconds < limit), FEWEST_SEEDS)
+
+
+def format_seeds(seeds: int, required: int) -> str:
+    """The number of seeds, and of how many where it is below the rule's or where the rule asks for few."""
+    if seeds < required:
+        return f"{seeds} of {counted(required, 'seed')}"
+    return counted(seeds, "seed") + ", as a run takes hours" * (required <= FEWEST_SEEDS)
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,7 @@ class Comparison:
         text_variance: of ``mean`` over other test data, 0 where it is not known.
         margin: of the task.
         unit: of the scale.
+        required: seeds of each that the rule asks for.
     """
 
     mean: float
@@ -41,6 +60,7 @@ class Comparison:
     text_variance: float
     margin: float
     unit: str
+    required: int = FEWEST_SEEDS
 
     def half(self, seeds: tuple[int, int] | None = None) -> float:
         """From the mean to an end of the one-sided interval, with these numbers of seeds or others."""
@@ -76,13 +96,11 @@ class Comparison:
                 return n
         return None
 
-    @property
-    def difference_told(self) -> str:
+    def format_difference(self) -> str:
         """Mean ± what leads to the ends of the one-sided intervals."""
         return f"{self.mean:+.3f} ± {self.half():.3f}"
 
-    @property
-    def verdict_told(self) -> str:
+    def format_verdict(self) -> str:
         """The verdict, and where it is undecided what would decide."""
         if self.verdict != "undecided":
             return self.verdict
@@ -93,10 +111,10 @@ class Comparison:
     @property
     def words(self) -> str:
         """The verdict with its interval."""
-        return f"{self.verdict_told}: {self.difference_told} {self.unit}"
+        return f"{self.format_verdict()}: {self.format_difference()} {self.unit}"
 
 
-def compare(base: Sequence[Record], other: Sequence[Record]) -> Comparison | None:
+def compare(base: Sequence[Record], other: Sequence[Record], required: int = FEWEST_SEEDS) -> Comparison | None:
     """Of finished runs of one task; None with fewer than ``FEWEST_SEEDS`` seeds on either side."""
     if min(len(base), len(other)) < FEWEST_SEEDS:
         return None
@@ -109,6 +127,7 @@ def compare(base: Sequence[Record], other: Sequence[Record]) -> Comparison | Non
         _text_variance(base, other, metric),
         metric.margin,
         metric.scale_unit,
+        required,
     )
 
 
