@@ -13,7 +13,7 @@ from test_report import curve, record, swept
 from stablernn.report.chapters import chapters
 from stablernn.report.claims.stability import difference_told
 from stablernn.report.evidence import gather
-from stablernn.report.judgement import Outcome, combined, half_width, student
+from stablernn.report.judgement import Outcome, combined, half_width
 from stablernn.report.page import page
 from stablernn.report.verdicts import CLAIMS, verdicts
 from stablernn.utils.files import write_json
@@ -120,15 +120,10 @@ def test_a_record_that_is_gone_rewords_the_verdict_and_the_page(tmp_path):
             shutil.rmtree(tmp_path / "records" / "perplexity" / gone.pop())
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 3, 5, 10, 11, 20, 31, 200])
-def test_the_quantiles_are_students(freedom):
-    assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-4)
-
-
 def test_the_interval_is_that_of_the_mean():
     values = [1.0, 2.0, 4.0]
     low, high = stats.t.interval(0.95, 2, loc=0, scale=stats.sem(values))
-    assert half_width(values) == pytest.approx((high - low) / 2, rel=1e-4)
+    assert half_width(values) == pytest.approx((high - low) / 2)
     assert half_width([1.0]) == math.inf
 
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from scipy import stats
+
 from stablernn.records.record import Record
 from stablernn.report.load import NGRAMS, Section
 from stablernn.utils.wording import counted
 
-# Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom; beyond, a series is exact to three digits.
-_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-_Z = 1.959964
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -194,15 +193,7 @@ def half_width(values: Sequence[float]) -> float:
 
 def student(freedom: int) -> float:
     """The two-sided 95 % quantile of Student's t."""
-    if freedom <= len(_T):
-        return _T[freedom - 1]
-    z, n = _Z, freedom
-    return (
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-    )
+    return float(stats.t.ppf(0.975, freedom))
 
 
 def ids(records: Sequence[Record]) -> tuple[str, ...]:
