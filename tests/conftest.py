@@ -13,8 +13,8 @@ import torch
 from hypothesis import settings
 
 from stablernn.config.compose import compose_all
+from stablernn.report.contents import CLAIMS
 from stablernn.report.evidence import gather
-from stablernn.report.verdicts import CLAIMS
 from stablernn.tasks.embedded import EmbeddedCorpus
 from stablernn.utils.console import warn_once
 from stablernn.utils.files import write_json

@@ -17,7 +17,7 @@ from stablernn.config.instantiate import make
 from stablernn.config.validate import check
 from stablernn.models.heads.adaptive_softmax import AdaptiveSoftmax
 from stablernn.models.precision import Precision
-from stablernn.report.load import sections
+from stablernn.report.data import slices
 from stablernn.stability import certify
 from stablernn.training import loop
 from stablernn.training.build import build_for
@@ -169,11 +169,11 @@ def test_a_run_with_it_learns_resumes_and_can_be_analysed(small, monkeypatch, tm
     with pytest.raises(ConfigurationError, match="head=adaptive"):
         Conversion()(trained)
     full = run(small())
-    assert {(section.data, len(section.records)) for section in sections([record, full])} == {
+    assert {(section.data, len(section.records)) for section in slices([record, full])} == {
         ("embedded+adaptive", 1),
         ("embedded", 1),
     }
-    assert "embedded corpus (hidden Markov model) with adaptive softmax" in next(sections([record])).caption
+    assert "embedded corpus (hidden Markov model) with adaptive softmax" in next(slices([record])).caption
 
 
 def test_its_certificate_bounds_what_truncation_changes(small):

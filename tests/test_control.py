@@ -11,7 +11,7 @@ from test_report import only_section, record
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.report.judgement import Outcome, combined
-from stablernn.report.sections.perplexity import table
+from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.report.sections.price import price_table
 from stablernn.tasks.embedded import CONTROL
 from stablernn.tasks.published import PUBLISHED
@@ -98,14 +98,14 @@ def runs(unstable, stable, **changes):
 
 
 def test_the_control_stands_in_the_tables_of_its_text_and_no_other():
-    shown = table(only_section(runs([100.0], [101.0])))
+    shown = perplexity_table(only_section(runs([100.0], [101.0])))
     control = {line[1]: line[4] for line in shown.lines if line[0] == "Kneser-Ney"}
     assert control == {"order 1": "911.7", "order 2": "267.4", "order 3": "230.1", "order 5": "223.7"}
     dear = [*runs([100.0], []), on_all_of_the_text(101.0, stability="lstm_cascade")]
     assert any("230.1 (order 3)" in note for note in price_table(only_section(dear), []).notes)
     a_part = {"dataset__max_tokens": {"train": 1000, "valid": None, "test": None}}
     for others in ([record(100.0)], [record(100.0, data="embedded")], runs([100.0], [], **a_part)):
-        assert "Kneser-Ney" not in [line[0] for line in table(only_section(others)).lines]
+        assert "Kneser-Ney" not in [line[0] for line in perplexity_table(only_section(others)).lines]
 
 
 @pytest.mark.parametrize(
@@ -145,18 +145,18 @@ def test_on_the_embedded_corpus_a_bigram_is_the_control(judged, profile, fingerp
     if fingerprint in CONTROL:
         best = CONTROL[fingerprint][2]
         assert (f"where a Kneser-Ney bigram has {best:.1f}" in judgement.verdict) == (reached > best)
-        assert any("worse than the bigram (order 2)" in note for note in table(only_section(made)).notes)
+        assert any("worse than the bigram (order 2)" in note for note in perplexity_table(only_section(made)).notes)
 
 
 def test_a_certificate_that_was_not_computed_is_told_from_one_that_proves_nothing():
     for certified in (False, True, None):
         made = replace(record(100.0), certificate={"certified": certified, "rate": 0.5})
-        told = "– under λ: no certificate was computed" in table(only_section([made])).notes
+        told = "– under λ: no certificate was computed" in perplexity_table(only_section([made])).notes
         assert told == (certified is None)
 
 
 def test_a_remark_names_what_a_trigram_beats():
-    told = table(only_section(runs([TRIGRAM + 1], [TRIGRAM - 1]))).remarks
+    told = perplexity_table(only_section(runs([TRIGRAM + 1], [TRIGRAM - 1]))).remarks
     assert [remark.partition(",")[2] for remark in told if "worse than a trigram" in remark] == [
         " unstable, recurrent, k = 35: worse than a trigram, so not trained far enough"
     ]

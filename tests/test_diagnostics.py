@@ -14,12 +14,17 @@ from stablernn.analysis.runner import analyse
 from stablernn.config.compose import compose
 from stablernn.experiments.linear_part import LinearPart
 from stablernn.experiments.reproduce import reproduce
-from stablernn.report.figures.memory import gradient_figures
+from stablernn.report.draw import export
+from stablernn.report.formats import rich_table
 from stablernn.report.load import load_analyses, load_records
-from stablernn.report.printed import export
-from stablernn.report.sections.gradient_horizon import gradient_horizon_table, in_order, moments, panels
-from stablernn.report.tables import Table
-from stablernn.report.write import rich_table
+from stablernn.report.sections.gradient_horizon import (
+    gradient_figures,
+    gradient_horizon_table,
+    in_order,
+    moments,
+    panels,
+)
+from stablernn.report.table import Table
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import RecordError
@@ -135,7 +140,7 @@ def test_a_table_that_is_wider_than_the_terminal_loses_no_number(monkeypatch):
     shown = Table("title", ["weights", *(f"n={n}" for n in range(11))], [["before the training", "±", *numbers]], [])
     for width in (80, 200):
         narrow = Console(width=width, file=io.StringIO())
-        monkeypatch.setattr("stablernn.report.write.console", narrow)
+        monkeypatch.setattr("stablernn.report.formats.console", narrow)
         narrow.print(rich_table(shown))
         told = narrow.file.getvalue().split()  # type: ignore[attr-defined]
         assert {"before", "the", "training", *numbers} <= set(told)

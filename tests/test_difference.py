@@ -12,10 +12,9 @@ from test_report import record
 from stablernn.records.neutral import neutral_blocks
 from stablernn.records.record import BLOCKS_FILE, RECORD_FILE, read_record
 from stablernn.report import difference as module
-from stablernn.report.difference import Difference, absolute, certainty, difference, relative
-from stablernn.report.judgement import half_width, student
+from stablernn.report.data import Replicates
+from stablernn.report.difference import Difference, absolute, certainty, difference, half_width, relative, student
 from stablernn.report.load import load_records
-from stablernn.report.rows import Cell
 from stablernn.utils.errors import RecordError
 
 
@@ -31,7 +30,7 @@ def scored(nats, seed=0, length=100, tokens=None, **changes):
 
 
 def cell(*nats, **changes):
-    return Cell(tuple(scored(one, seed, **changes) for seed, one in enumerate(nats)))
+    return Replicates.of(tuple(scored(one, seed, **changes) for seed, one in enumerate(nats)))
 
 
 def correlated(generator, words, memory, spread):
@@ -137,14 +136,14 @@ def test_a_short_last_block_weighs_its_words():
 def test_the_same_records_give_the_same_interval():
     base, other = (100 * np.random.default_rng(n).normal(4.5, 0.1, 24) for n in (7, 8))
     first = difference(cell(base), cell(other))
-    module._drawn.cache_clear()
+    module._weights.cache_clear()
     assert difference(cell(base), cell(other)) == first
 
 
 def test_where_words_say_nothing_seeds_alone_decide_and_the_reason_is_told():
     nats = [450.0 + n for n in range(9)]
     few = difference(cell(nats[:7], nats[1:8]), cell(nats[1:8], nats[:7]))
-    old = difference(cell(nats, nats), Cell((scored(nats, 0), replace(scored(nats, 1), blocks=None))))
+    old = difference(cell(nats, nats), Replicates.of((scored(nats, 0), replace(scored(nats, 1), blocks=None))))
     other_text = difference(cell(nats, nats), cell(nats, nats, length=99))
     for found in (few, old, other_text):
         assert found.over_words is None
@@ -163,10 +162,10 @@ def test_only_seeds_that_finished_in_both_are_compared():
     nats = [450.0 + n for n in range(9)]
     worse = [one * 1.01 for one in nats]
     base = cell(nats, nats, nats)
-    broken = Cell((scored(worse, 2), record(None, seed=0), scored(worse, 9)))
+    broken = Replicates.of((scored(worse, 2), record(None, seed=0), scored(worse, 9)))
     found = difference(base, broken)
     assert found.values == (pytest.approx(broken.values[0] - base.values[2]),)
-    assert difference(base, Cell(())) is None
+    assert difference(base, Replicates()) is None
 
 
 def test_block_sums_lie_beside_the_record_and_old_records_go_without(tmp_path):
@@ -206,6 +205,6 @@ def test_block_sums_of_another_score_are_refused_with_a_remedy(damaged, tmp_path
 )
 def test_a_half_is_shown_with_decimals_that_show_it(half, shown):
     apart = 2 * half / half_width([0.0, 2.0])  # two seeds, so far apart that the interval is that wide
-    assert Difference((0.0, apart), None, "").told().endswith(f"± {shown}")
+    assert Difference((0.0, apart), None, "").format().endswith(f"± {shown}")
     assert Difference((2.0,), float(half), "").sources == f"±{shown} over test words"
     assert Difference((2.0,), None, "").sources == ""

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from test_report import record
 
+from stablernn.report.data import Slice, frame
 from stablernn.report.equivalence import Comparison, compare, format_seeds, seeds_required
-from stablernn.report.load import Section
 from stablernn.report.sections.tasks import task_cells, tasks_table
 from stablernn.tasks.music import CONTROLS
 
@@ -33,13 +33,13 @@ def runs(losses, stability="unstable", hardness=None, experiment="table1_jsb"):
 
 
 def section(records):
-    return Section("cpu", "jsb", "f", tuple(records))
+    return Slice("cpu", "jsb", "f", tuple(records))
 
 
 @given(st.lists(st.floats(8, 9), min_size=3, max_size=8), st.lists(st.floats(8, 9), min_size=3, max_size=8))
 def test_the_interval_is_welchs_where_the_test_data_do_not_matter(base, other):
     assume(min(np.std(base), np.std(other)) > 1e-6)
-    found = compare(runs(base), runs(other, "stable"))
+    found = compare(frame(runs(base)), frame(runs(other, "stable")))
     whole = stats.ttest_ind(other, base, equal_var=False).confidence_interval(0.9)  # two-sided: 5 % on each side
     assert found.interval == pytest.approx((whole.low, whole.high), abs=1e-6)
 
@@ -47,9 +47,9 @@ def test_the_interval_is_welchs_where_the_test_data_do_not_matter(base, other):
 def test_what_makes_pieces_hard_for_both_cancels_and_what_does_not_widens():
     hard = np.linspace(-2, 2, len(LENGTHS))
     base, other = [8.4, 8.41, 8.39], [8.45, 8.44, 8.46]
-    alike = compare(runs(base, hardness=hard), runs(other, "stable", hardness=hard))
+    alike = compare(frame(runs(base, hardness=hard)), frame(runs(other, "stable", hardness=hard)))
     assert alike.text_variance < 1e-20
-    apart = compare(runs(base, hardness=hard), runs(other, "stable", hardness=-hard))
+    apart = compare(frame(runs(base, hardness=hard)), frame(runs(other, "stable", hardness=-hard)))
     assert apart.half() > 5 * alike.half()
 
 
@@ -94,7 +94,7 @@ def test_where_the_test_data_alone_are_too_uncertain_no_number_of_seeds_decides(
 
 
 def test_two_seeds_are_too_few():
-    assert compare(runs([8.4, 8.5]), runs([8.4, 8.5, 8.6])) is None
+    assert compare(frame(runs([8.4, 8.5])), frame(runs([8.4, 8.5, 8.6]))) is None
 
 
 @pytest.mark.parametrize(("minutes", "required"), [(1, 10), (14.9, 10), (15, 6), (119, 6), (120, 3), (900, 3)])
@@ -103,7 +103,7 @@ def test_the_seeds_that_a_verdict_needs_follow_from_the_time_of_a_run(minutes, r
     for entry in made:
         entry.speed["seconds"] = 60.0 * minutes
     made[0].speed["seconds"] = 0.0  # a run that was stopped at once does not decide it
-    assert seeds_required(made) == required
+    assert seeds_required(frame(made)) == required
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_runs_of_other_settings_are_no_seeds_of_a_cell():
     close = [8.40, 8.41, 8.42]
     both = section([*runs(close), *others, *runs(close, "stable")])
     found = task_cells(both)
-    assert sorted(len(cell.runs) for cell in found) == [3, 3, 3]
-    assert [cell.verdict for cell in found if cell.base and cell.runs != cell.base] == ["no loss (3 of 10 seeds)"], (
+    assert sorted(len(cell.replicates.runs) for cell in found) == [3, 3, 3]
+    assert [cell.verdict for cell in found if cell.stability == "stable"] == ["no loss (3 of 10 seeds)"], (
         "against its like"
     )
     assert {line[1] for line in tasks_table([both]).lines if line[3] == "recurrent"} == {

@@ -6,20 +6,18 @@ import re
 
 import pytest
 from PIL import Image
-from test_report import certified, curve, only_section, record, swept
+from test_report import certified, curve, only_section, plain_table, record, swept
 
+from stablernn.report.data import slices
+from stablernn.report.draw import export, interactive, packed
 from stablernn.report.figure import Axis, Curve, Drawing
-from stablernn.report.figures.perplexity import perplexity_by_k
-from stablernn.report.figures.truncation import state_gap, truncation_curves
 from stablernn.report.formats import comma_separated
-from stablernn.report.interactive import interactive, packed
 from stablernn.report.latex import escape, latex
-from stablernn.report.load import sections
-from stablernn.report.printed import export
-from stablernn.report.sections.perplexity import table
+from stablernn.report.sections.perplexity import perplexity_by_k, perplexity_table
 from stablernn.report.sections.price import price_table
 from stablernn.report.sections.sweep import sweep_table
-from stablernn.report.tables import Table
+from stablernn.report.sections.truncation import state_gap, truncation_curves
+from stablernn.report.table import Column, Table, text
 
 RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁽⁾ᵏ₀₁₂₃₄₅₆₇₈₉ᵣ\u200c\u200d"
 
@@ -34,7 +32,7 @@ def rows_of(shown: Table) -> list[dict[str, str]]:
 def test_every_figure_and_table_of_the_page_is_exported_and_linked(report):
     text = (report / "report" / "index.html").read_text(encoding="utf-8")
     linked = re.findall(r'href="(\.\./(?:figures|tables)/[^"]+)"', text)
-    assert len(linked) == len(set(linked)) == 2 * (text.count("<figure ") + text.count("<table "))
+    assert len(linked) == len(set(linked)) == 2 * (text.count("<figure ") + text.count("<table>"))
     assert all((report / "report" / link).is_file() for link in linked)
     there = {f"../{folder}/{path.name}" for folder in ("figures", "tables") for path in (report / folder).iterdir()}
     assert there - set(linked) == {link for link in there if link.endswith(".md")}
@@ -46,8 +44,8 @@ def test_records_of_two_texts_of_one_name_have_files_of_their_own():
     cut.data = {**cut.data, "fingerprint": "g"}
     again = record(92.0, profile="quick")
     again.data = {**again.data, "fingerprint": "another"}
-    assert [part.name for part in sections([whole, cut])] == ["wikitext2_quick", "wikitext2_quick_20"]
-    assert {part.name for part in sections([whole, again])} == {"wikitext2_quick_f", "wikitext2_quick_another"}
+    assert [part.name for part in slices([whole, cut])] == ["wikitext2_quick", "wikitext2_quick_20"]
+    assert {part.name for part in slices([whole, again])} == {"wikitext2_quick_f", "wikitext2_quick_another"}
 
 
 # ---- figures
@@ -152,7 +150,7 @@ def test_several_seeds_are_a_mean_with_a_bar():
 def test_a_csv_has_a_number_a_cell_and_names_the_runs_of_each():
     records = [record(90.0, seed=0), record(92.0, seed=1), record(None, seed=2)]
     records += [record(95.0, seed=0, stability="stable"), record(97.5, seed=1, stability="stable")]
-    unstable, stable = rows_of(table(only_section(records)))
+    unstable, stable = rows_of(perplexity_table(only_section(records)))
     assert (unstable["test"], unstable["test: deviation"]) == ("91.0", "1.4")
     assert (unstable["seeds"], unstable["seeds: of"], unstable["difference to unstable"]) == ("2", "3", "")
     assert stable["difference to unstable"] == "+5.2"
@@ -171,7 +169,9 @@ def test_a_csv_has_no_dash_for_nothing_no_column_twice_and_keeps_words():
     assert len(first) == len(next(csv.reader(io.StringIO(comma_separated(shown)))))
     assert (first["unstable recurrent"], first["unstable feed-forward"]) == ("100.0", "diverged")
     assert second["unstable feed-forward"] == first["unstable difference %"] == ""
-    words = Table("t", ["a", "b", "c"], [["x, y", "–", "1,234,567"], ["1,5", "", "2.5e-07"]], [])
+    columns = [text("a"), text("b"), Column("c", ",.7g")]
+    words = Table("t", columns, [["x, y", None, 1234567], ["1,5", "", 2.5e-07]], [])
+    assert words.lines == [["x, y", "–", "1,234,567"], ["1,5", "", "2.5e-07"]]
     assert [list(line.values()) for line in rows_of(words)] == [["x, y", "", "1234567"], ["1,5", "", "2.5e-07"]]
 
 
@@ -238,4 +238,4 @@ def test_a_latex_table_tells_title_notes_and_remarks():
     assert r"\caption{What stability costs on WikiText-2, profile paper.}" in text
     assert r"$\pm$~\%" in text
     assert "certified rate of contraction" in text.split(r"\end{tabular}")[1]
-    assert "because" in latex(Table("t", ["a"], [["b"]], ["note"], ["because"]))
+    assert "because" in latex(plain_table(["a"], [["b"]], ["note"], ["because"]))

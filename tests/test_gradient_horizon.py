@@ -21,8 +21,7 @@ from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
-from stablernn.report.figures.memory import gradient_figures
-from stablernn.report.sections.gradient_horizon import gradient_horizon_table
+from stablernn.report.sections.gradient_horizon import gradient_figures, gradient_horizon_table
 from stablernn.report.sections.ngram import ngram_table, reset_perplexities
 from stablernn.report.write import write_report
 from stablernn.training.run import run

@@ -5,6 +5,7 @@ import csv
 import http.client
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ import pytest
 import torch
 from conftest import ROOT, SMALL
 from rich.console import Console
-from test_report import curve, record
+from test_report import curve, plain_table, record
 
 from stablernn.config.compose import compose
 from stablernn.config.identity import run_id
@@ -29,18 +30,17 @@ from stablernn.monitoring.folder import Runs
 from stablernn.monitoring.states import FAILED
 from stablernn.monitoring.view import view
 from stablernn.records.record import read_run
-from stablernn.report.chapters import chapters
+from stablernn.report.contents import chapters, verdicts
 from stablernn.report.drawing import export, page
 from stablernn.report.evidence import Evidence, gather
 from stablernn.report.figure import Axis, Curve, Drawing
-from stablernn.report.formats import comma_separated, markdown
+from stablernn.report.formats import comma_separated, markdown, rich_table
 from stablernn.report.latex import latex
 from stablernn.report.load import load_analyses, load_records
 from stablernn.report.palette import COLOURS
 from stablernn.report.serve import make_server
-from stablernn.report.tables import Table
-from stablernn.report.verdicts import verdicts
-from stablernn.report.write import rich_table, write_report
+from stablernn.report.table import Column, Table, text
+from stablernn.report.write import write_report
 from stablernn.training import checkpoint
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
@@ -139,7 +139,8 @@ TEXTS = [
 
 
 def hostile_table(text: str) -> Table:
-    return Table(text, [text, text, text], [[text, text, "1.0"]], [text], [text], name="n", place="p", where=text)
+    rows = [[text, text, 1.0]]
+    return plain_table([text] * 3, rows, [text], [text], title=text, name="n", place="p", where=text)
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=repr)
@@ -165,10 +166,10 @@ def test_text_is_shown_and_never_obeyed_in_every_format_of_a_table(text):
 
 
 def test_numbers_stay_numbers_in_a_spreadsheet():
-    numbers = ["+0.5", "-3", "-1.5e-07", "1,234", "+inf", "–"]
-    shown = Table("t", ["a", "b"], [["x", number] for number in numbers], [], texts=1)
+    numbers = [0.5, -3, -1.5e-07, 1234, math.inf, None]
+    shown = Table("t", [text("a"), Column("b", "+,g")], [["x", number] for number in numbers], [])
     rows = list(csv.reader(io.StringIO(comma_separated(shown))))[1:]
-    assert [row[1] for row in rows] == ["+0.5", "-3", "-1.5e-07", "1234", "+inf", ""]
+    assert [row[1] for row in rows] == ["+0.5", "-3", "-1.5e-07", "+1234", "+inf", ""]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=repr)

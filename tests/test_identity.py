@@ -19,8 +19,8 @@ from stablernn.experiments.grids import winner_file
 from stablernn.experiments.sweep import expand
 from stablernn.experiments.winners import winner_yaml
 from stablernn.records.record import RECORD_FILE, read_record
-from stablernn.report.load import sections
-from stablernn.report.sections.perplexity import table
+from stablernn.report.data import slices
+from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.tasks import hub
 from stablernn.tasks.published import PUBLISHED
 from stablernn.tasks.splits import SPLITS
@@ -156,11 +156,11 @@ def test_analyses_find_the_text_that_the_run_was_trained_on(own, texts, tmp_path
 
 def test_a_report_calls_a_text_by_its_own_name(own, texts):
     records = [run(own(path)) for path in texts]
-    found = list(sections(records))
+    found = list(slices(records))
     assert len(found) == 2, "two texts of one name are never in one table"
     assert len({section.name for section in found}) == 2
     for section in found:
-        shown = table(section)
+        shown = perplexity_table(section)
         assert "mine" in shown.title
         assert not any(published.title in str(shown) for published in PUBLISHED.values())
 
@@ -169,9 +169,9 @@ def test_a_record_that_only_claims_a_published_name_is_not_shown_under_it(own, t
     """As earlier versions wrote it, under dataset.expected=null."""
     record = run(own(texts[0]))
     record.data["name"] = record.config["dataset"]["name"] = "wikitext2"
-    (section,) = sections([record])
+    (section,) = slices([record])
     assert not section.protocol
-    assert "WikiText-2" not in str(table(section))
+    assert "WikiText-2" not in str(perplexity_table(section))
 
 
 def test_winners_belong_to_the_text_that_they_were_searched_on(own, texts, tmp_path):
@@ -304,7 +304,7 @@ def test_lines_in_another_order_are_recognised_by_their_counts_alone(wikitext, d
     assert whole.id != reversed_.id
     assert whole.data["recognised"] == dict.fromkeys(SPLITS, "text")
     assert reversed_.data["recognised"] == {"train": "counts", "valid": "text", "test": "text"}
-    published, counts = (str(table(next(sections([record])))) for record in (whole, reversed_))
+    published, counts = (str(perplexity_table(next(slices([record])))) for record in (whole, reversed_))
     assert "text: the published WikiText-2, recognised by a fingerprint" in published
     assert "train recognised by the counts of WikiText-2 alone" in counts
     assert "WikiText-2 (by its counts)" in counts

@@ -18,7 +18,8 @@ from stablernn.commands.linear_systems import linear_systems
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.experiments.linear_part import LinearPart
-from stablernn.report.sections.linear_systems import linear_tables, load_linear_systems
+from stablernn.report.load import load_linear_systems
+from stablernn.report.sections.linear_systems import linear_tables
 from stablernn.utils.errors import ConfigurationError
 
 NORMS = st.floats(0.2, 1.15)

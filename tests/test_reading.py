@@ -5,26 +5,21 @@ import re
 import pytest
 from test_report import certified, curve, only_section, record
 
-from stablernn.report.axes import scaled
 from stablernn.report.claims.groups import alike
-from stablernn.report.difference import signed
+from stablernn.report.curves import coloured
+from stablernn.report.draw import interactive, printed, scaled
 from stablernn.report.figure import Axis, Curve, Drawing
-from stablernn.report.figures.linear import truncated_descent
-from stablernn.report.figures.memory import gradient_figures
-from stablernn.report.figures.perplexity import learning_curves
-from stablernn.report.figures.price import price_curves
-from stablernn.report.figures.shared import coloured
-from stablernn.report.figures.truncation import state_gap
-from stablernn.report.interactive import interactive
-from stablernn.report.labels import describe, describe_constraint
+from stablernn.report.labels import constraint_name, describe, describe_constraint
 from stablernn.report.load import load_analyses
 from stablernn.report.names import CONSTRAINTS, MEANINGS, own_constraints
 from stablernn.report.page import _legend, _typeset
-from stablernn.report.printed import _specification
-from stablernn.report.sections.gradient_horizon import panels
-from stablernn.report.sections.perplexity import constraint_name, table
-from stablernn.report.sections.price import price_table
+from stablernn.report.sections.gradient_horizon import gradient_figures, panels
+from stablernn.report.sections.linear_systems import truncated_descent
+from stablernn.report.sections.perplexity import learning_curves, perplexity_table
+from stablernn.report.sections.price import price_curves, price_table
+from stablernn.report.sections.truncation import state_gap
 from stablernn.report.sections.weight_distance import families
+from stablernn.report.text import signed
 from stablernn.utils.files import write_json
 
 
@@ -132,7 +127,7 @@ def test_every_constraint_of_this_project_is_explained_where_it_is_shown_and_now
     section = only_section([entry for entry, _ in found])
     priced = price_table(section, found)
     assert priced is not None
-    for shown in (table(section), priced):
+    for shown in (perplexity_table(section), priced):
         notes = " ".join(shown.notes)
         assert "conditions of this project, with their limit on λ: row-wise (the same unit by unit)" in notes
         assert not any(CONSTRAINTS[name] in notes for name in ("lstm_comparison", "lstm_cascade", "stable"))
@@ -178,7 +173,7 @@ def test_a_rule_is_labelled_like_a_point():
     assert figure is not None
     (spec,) = (panel["spec"] for panel in interactive(figure))
     assert 1 in spec["layer"][0]["encoding"]["y"]["axis"]["values"]
-    assert 1 in _specification(figure)["concat"][0]["layer"][0]["encoding"]["y"]["axis"]["values"]
+    assert 1 in printed(figure)["concat"][0]["layer"][0]["encoding"]["y"]["axis"]["values"]
 
 
 @pytest.mark.parametrize("ends", [(0.0011, 0.5), (0.002, 0.6), (0.3, 50)])

@@ -9,8 +9,8 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
-from stablernn.report.difference import signed
 from stablernn.report.sections.recurrence import recurrence_table
+from stablernn.report.text import signed
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import ConfigurationError

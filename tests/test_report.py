@@ -14,20 +14,19 @@ from stablernn.analysis.truncation import TruncationAnalysis
 from stablernn.config.compose import compose
 from stablernn.experiments.reproduce import Part, _on_dataset, reproduce
 from stablernn.records.record import BLOCKS_FILE, Record, read_record
-from stablernn.report.figures.training import sweep_curves
-from stablernn.report.formats import comma_separated, markdown
+from stablernn.report.data import rows, slices
+from stablernn.report.formats import comma_separated, markdown, rich_table
 from stablernn.report.latex import latex
-from stablernn.report.load import load_analyses, load_records, sections
-from stablernn.report.rows import rows
-from stablernn.report.sections.certificate import rate
+from stablernn.report.load import load_analyses, load_records
 from stablernn.report.sections.contraction import contraction_table
-from stablernn.report.sections.perplexity import table
+from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.report.sections.price import price_table
-from stablernn.report.sections.sweep import sweep_table
+from stablernn.report.sections.sweep import sweep_curves, sweep_table
 from stablernn.report.sections.truncation import certified_context, measured_context, truncation_table
 from stablernn.report.sections.weight_distance import weight_distance_table
-from stablernn.report.tables import Table
-from stablernn.report.write import print_report, rich_table, write_report
+from stablernn.report.table import Column, Table
+from stablernn.report.text import rate
+from stablernn.report.write import print_report, write_report
 from stablernn.tasks.published import PUBLISHED
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
@@ -84,8 +83,14 @@ def record(perplexity: float | None, **changes) -> Record:
 
 
 def only_section(records):
-    (section,) = sections(records)
+    (section,) = slices(records)
     return section
+
+
+def plain_table(heads, rows, notes=(), remarks=(), texts=2, title="t", **options) -> Table:
+    """A table whose first columns are text."""
+    columns = [Column(head, kind="text" if at < texts else "number") for at, head in enumerate(heads)]
+    return Table(title, columns, rows, list(notes), list(remarks), **options)
 
 
 @pytest.mark.parametrize(
@@ -101,22 +106,22 @@ def only_section(records):
 )
 def test_published_numbers_stand_only_beside_whole_wikitext_2_at_the_papers_protocol(changes, beside):
     section = only_section([record(90.0, **changes)])
-    shown = table(section)
+    shown = perplexity_table(section)
     assert ("published" in shown.heads) == beside
     for text in (markdown(shown), latex(shown), comma_separated(shown)):
         assert ("92.3" in text) == beside
 
 
 def test_published_numbers_are_of_recurrent_models_only():
-    shown = table(only_section([record(90.0), record(91.0, approximation="feedforward")]))
+    shown = perplexity_table(only_section([record(90.0), record(91.0, approximation="feedforward")]))
     assert [line[shown.heads.index("published")] for line in shown.lines] == ["92.3", "–"]
 
 
 def test_the_optimum_has_its_column_and_a_cut_corpus_says_so():
-    shown = table(only_section([record(44.0, data="embedded", optimal=40.1)]))
+    shown = perplexity_table(only_section([record(44.0, data="embedded", optimal=40.1)]))
     assert shown.lines[0][shown.heads.index("optimum")] == "40.1"
     cut = record(44.0, dataset__max_tokens={"train": None, "valid": None, "test": 20})
-    assert "only the first 20 test tokens" in table(only_section([cut])).title
+    assert "only the first 20 test tokens" in perplexity_table(only_section([cut])).title
 
 
 def test_runs_with_other_settings_are_not_averaged_but_named():
@@ -130,7 +135,7 @@ def test_runs_with_other_settings_are_not_averaged_but_named():
 def test_texts_and_profiles_are_never_mixed_in_a_table():
     records = [record(90.0), record(1.0, data="embedded", optimal=0.9), record(2.0, profile="quick")]
     expected = [("paper", "wikitext2"), ("paper", "embedded"), ("quick", "wikitext2")]
-    assert [(section.profile, section.data) for section in sections(records)] == expected
+    assert [(section.profile, section.data) for section in slices(records)] == expected
 
 
 def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_path):
@@ -189,7 +194,7 @@ def test_a_readme_without_a_place_for_the_table_is_refused_before_anything_is_wr
 
 @pytest.mark.parametrize("missing", ["altair", "vl_convert"])
 def test_without_what_draws_the_tables_are_written_and_it_is_named(missing, tmp_path, monkeypatch):
-    for name in ("axes", "interactive", "printed", "page"):
+    for name in ("draw", "page"):
         monkeypatch.delitem(sys.modules, f"stablernn.report.{name}", raising=False)
         monkeypatch.delattr(f"stablernn.report.{name}", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)  # an import of it fails
@@ -382,7 +387,7 @@ def test_the_stages_of_training_are_told_in_order_and_the_end_only_where_it_diff
 
 
 def test_what_is_not_certified_says_why_on_a_line_of_its_own():
-    shown = Table("t", ["a"], [["b"]], ["note"], ["because"])
+    shown = plain_table(["a"], [["b"]], ["note"], ["because"])
     assert markdown(shown).endswith("note.\n\n- because\n")
 
 

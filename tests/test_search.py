@@ -30,8 +30,9 @@ from stablernn.experiments.search import Search, Trial, _check_comparable
 from stablernn.experiments.sweep import expand, jobs_of, master
 from stablernn.experiments.winners import winner_yaml, winners, write_winners
 from stablernn.records.record import PAUSED_FILE, RECORD_FILE, read_record
-from stablernn.report.load import sections
-from stablernn.report.sections.search import load_trials, search_table, winner
+from stablernn.report.data import slices
+from stablernn.report.load import load_trials
+from stablernn.report.sections.search import search_table, winner
 from stablernn.training.run import run
 from stablernn.utils.errors import ConfigurationError, StableRNNError
 
@@ -280,7 +281,7 @@ def test_the_winner_is_written_as_an_experiment_that_is_its_run(whole, tmp_path)
     assert [table.count(word) for word in (",winner,", ",stopped,", ",diverged,")] == [1, 1, 1]
     rows = table.splitlines()[1:]
     assert sorted(row.rpartition(",")[2] for row in rows) == sorted(trial.id for trial in whole.trials)
-    (part,) = sections(whole.records())
+    (part,) = slices(whole.records())
     assert winner(part.records) == best
     assert search_table(part).lines[0][2] == "winner"
     assert "test" not in part.records[-1].metrics or part.records[-1].status != "paused"
@@ -311,7 +312,7 @@ def test_a_trial_that_diverged_after_its_last_validation_cannot_win(whole, tmp_p
     shutil.copytree(whole.trials[0].config.runs, tmp_path, dirs_exist_ok=True)
     replace(best, status="diverged").write(tmp_path / best.id)
     assert search.winners()["rnn"].id != best.id
-    (part,) = sections(search.records())
+    (part,) = slices(search.records())
     assert winner(part.records) == search.winners()["rnn"]
 
 
@@ -432,7 +433,7 @@ def test_reproduce_searches_retrains_the_winners_and_does_nothing_the_second_tim
     assert table.count(" | 3 | ") == 11
     price = (tmp_path / "results" / "tables" / "price_of_stability.md").read_text()
     assert all(name in price for name in ("as stated", "as coded", "scalar", "row-wise"))
-    (part,) = sections(load_trials(tmp_path / "results" / "records"))
+    (part,) = slices(load_trials(tmp_path / "results" / "records"))
     assert len(part.records) == 10
     reproduce(options)
     assert "nothing to train" in capfd.readouterr().err

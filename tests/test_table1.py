@@ -11,22 +11,19 @@ from test_report import only_section, record
 from test_verdicts import in_blocks
 
 from stablernn.config.compose import compose
+from stablernn.report import formats, write
 from stablernn.report import page as page_module
-from stablernn.report import write
-from stablernn.report.chapters import chapters
+from stablernn.report.contents import chapters
+from stablernn.report.data import Replicates, leading, slices
 from stablernn.report.difference import difference
+from stablernn.report.draw import interactive
 from stablernn.report.evidence import gather
-from stablernn.report.figures.perplexity import CUT, learning_curves
-from stablernn.report.figures.price import price_curves
-from stablernn.report.formats import comma_separated
-from stablernn.report.interactive import interactive
+from stablernn.report.formats import comma_separated, rich_table
 from stablernn.report.latex import latex
-from stablernn.report.load import sections
 from stablernn.report.page import page
-from stablernn.report.rows import Cell
-from stablernn.report.sections.perplexity import abridged, introduction, leading, table
-from stablernn.report.sections.price import price_table, prices
-from stablernn.report.write import rich_table, write_report
+from stablernn.report.sections.perplexity import CUT, introduction, learning_curves, perplexity_table
+from stablernn.report.sections.price import price_curves, price_table, prices
+from stablernn.report.write import write_report
 from stablernn.utils.console import console
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +89,7 @@ def table_1(**changes):
 
 def told(records):
     """The table's lines by constraint (of the LSTM where both have it), each by head."""
-    shown = table(only_section(records))
+    shown = perplexity_table(only_section(records))
     return {line[1]: dict(zip(shown.heads, line, strict=True)) for line in shown.lines}, shown
 
 
@@ -100,7 +97,7 @@ def told(records):
 
 
 def test_every_cell_is_a_line_in_the_order_of_the_study():
-    shown = table(only_section(table_1()[::-1]))
+    shown = perplexity_table(only_section(table_1()[::-1]))
     assert [line[:2] for line in shown.lines] == [
         ["RNN", "unstable"],
         ["RNN", "stable (‖W‖₂ ≤ 0.999)"],
@@ -118,7 +115,7 @@ def test_a_cell_is_mean_and_deviation_over_seeds_and_a_difference_of_pairs():
     lines, shown = told(records)
     stated = lines["stable (as stated)"]
     assert (stated["test"], stated["seeds"]) == ("95.1 ± 2.1", "3")
-    unstable, stable = (Cell(tuple(r for r in records if r.id.startswith(f"lstm-{name}"))) for name in KINDS)
+    unstable, stable = (Replicates.of(tuple(r for r in records if r.id.startswith(f"lstm-{name}"))) for name in KINDS)
     expected = difference(unstable, stable)
     assert expected is not None
     assert stated["− unstable"] == f"+3.1 ± {expected.half:.1f}"
@@ -174,7 +171,7 @@ def test_seeds_of_another_approximation_are_not_missed():
         for kind in KINDS
         for entry in cell("lstm", kind, [99.0], approximation="feedforward", truncation__k=10)
     ]
-    shown = table(only_section([*table_1(), *feedforward]))
+    shown = perplexity_table(only_section([*table_1(), *feedforward]))
     assert not any("no run" in remark for remark in shown.remarks)
     assert [line[shown.heads.index("seeds")] for line in shown.lines if line[2] == "feed-forward"] == ["1", "1"]
 
@@ -202,10 +199,10 @@ def test_both_candidates_for_the_published_stable_lstm_have_its_value_beside_the
 
 
 def test_a_number_leads_to_its_runs_and_a_difference_to_those_of_both_models():
-    shown = table(only_section(table_1()))
-    behind = shown.runs[3]
-    assert {name.rpartition("-s")[0] for name in behind[shown.heads.index("test")]} == {"lstm-stable"}
-    both = {name.rpartition("-s")[0] for name in behind[shown.heads.index("− unstable")]}
+    shown = perplexity_table(only_section(table_1()))
+    behind = dict(zip(shown.heads, (value.runs for value in shown.values[3]), strict=True))
+    assert {name.rpartition("-s")[0] for name in behind["test"]} == {"lstm-stable"}
+    both = {name.rpartition("-s")[0] for name in behind["− unstable"]}
     assert both == {"lstm-stable", "lstm-unstable"}
 
 
@@ -218,10 +215,10 @@ def test_runs_under_other_limits_are_not_averaged():
 
 
 def test_a_narrow_terminal_gets_what_matters_and_says_what_is_left_out(monkeypatch):
-    shown = table(only_section(table_1(profile="cpu")))
+    shown = perplexity_table(only_section(table_1(profile="cpu")))
     heads = {}
     for width in (80, 200):
-        monkeypatch.setattr(write, "console", Console(width=width, file=console.file))
+        monkeypatch.setattr(formats, "console", Console(width=width, file=console.file))
         out = rich_table(shown)
         heads[width] = [str(column.header) for column in out.columns]
         assert ("%, seeds" in str(out.caption)) == (width == 80)
@@ -232,7 +229,7 @@ def test_a_narrow_terminal_gets_what_matters_and_says_what_is_left_out(monkeypat
 
 
 def test_a_text_column_gets_what_fits_and_the_csv_file_all():
-    shown = table(only_section(table_1()))
+    shown = perplexity_table(only_section(table_1()))
     text = latex(shown)
     head = text.split("\\toprule\n")[1].splitlines()[0]
     assert all(name in head for name in ("constraint", "test", "unstable", "published"))
@@ -241,7 +238,11 @@ def test_a_text_column_gets_what_fits_and_the_csv_file_all():
     assert len(columns) == head.count("&") + 1 == text.split("\\midrule\n")[1].splitlines()[0].count("&") + 1
     assert "parameters, epochs,~\\%" in text
     assert "in the CSV file" in text
-    short = replace(shown, lines=[["a"] * len(shown.heads)], heads=[head[:3] for head in shown.heads])
+    short = replace(
+        shown,
+        rows=[["a"] * len(shown.heads)],
+        columns=[replace(column, head=column.head[:3]) for column in shown.columns],
+    )
     assert "in the CSV file" not in latex(short)
     assert "parameters" in comma_separated(shown)
 
@@ -256,7 +257,7 @@ def test_the_best_profile_of_wikitext_2_comes_first_and_each_corpus_once():
         replace(record(3.0, profile="cpu"), id="cpu"),
         replace(record(4.0, profile="quick", data="embedded", optimal=0.9), id="e"),
     ]
-    found = [(part.profile, part.data) for part in leading(sections(records))]
+    found = [(part.profile, part.data) for part in leading(slices(records))]
     assert found == [("cpu", "wikitext2"), ("paper", "embedded")]
     assert leading([]) == []
 
@@ -264,7 +265,7 @@ def test_the_best_profile_of_wikitext_2_comes_first_and_each_corpus_once():
 def test_abridged_keeps_the_longest_k_of_each_model_and_approximation():
     kinds = [("rnn", "recurrent", 10), ("rnn", "recurrent", 35), ("rnn", "feedforward", 5), ("lstm", "recurrent", 10)]
     records = [record(9.0, model=m, approximation=a, truncation__k=k) for m, a, k in kinds]
-    kept = [(r.config["model"]["name"], r.config["truncation"]["k"]) for r in abridged(only_section(records)).records]
+    kept = [(r.config["model"]["name"], r.config["truncation"]["k"]) for r in only_section(records).abridged().records]
     assert sorted(kept) == [("lstm", 10), ("rnn", 5), ("rnn", 35)]
 
 
@@ -359,7 +360,7 @@ def test_the_price_is_told_among_runs_of_the_same_settings():
         for entry in cell("lstm", name, [50.0], profile="cpu", optimizer__lr=1.0)
     ]
     section = only_section([*table1, *other])
-    found = {(p.name, p.constraint): len(p.runs) for p in prices(section)}
+    found = {(p.name, p.constraint): len(p.cell.runs) for p in prices(section)}
     assert found[("LSTM (optimizer.lr=20.0)", "unstable")] == 3
     assert found[("LSTM (optimizer.lr=1.0)", "unstable")] == 1
     shown = price_table(section, [])
@@ -371,7 +372,7 @@ def test_the_price_is_told_among_runs_of_the_same_settings():
 
 def test_a_diverged_run_takes_no_certificate_from_the_others():
     section = only_section(cell("lstm", "unstable", [90.0]) + cell("lstm", "lstm_rowwise", [91.0, None]))
-    assert [price.rates for price in prices(section)] == [[], [0.97]]
+    assert [price.rate for price in prices(section)] == [None, 0.97]
 
 
 def test_a_price_is_told_over_the_seeds_that_both_have():
@@ -392,7 +393,7 @@ def test_constraints_of_one_limit_and_other_options_are_told_apart():
     section = only_section([*cell("lstm", "unstable", [90.0]), *cascades])
     shown = price_table(section, [])
     assert [line[1] for line in shown.lines] == ["unstable", "cascade (groups=2)", "cascade (groups=4)"]
-    assert [len(price.runs) for price in prices(section)] == [1, 1, 1]
+    assert [len(price.cell.runs) for price in prices(section)] == [1, 1, 1]
     curves = price_curves(section).curves
     assert [curve.label for curve in curves] == ["unstable", "cascade (groups=2)", "cascade (groups=4)"]
     assert len({curve.colour for curve in curves}) == 3

@@ -10,12 +10,12 @@ import pytest
 from scipy import stats
 from test_report import curve, record, swept
 
-from stablernn.report.chapters import chapters
-from stablernn.report.claims.stability import difference_told
+from stablernn.report.claims.stability import judge_difference
+from stablernn.report.contents import CLAIMS, chapters, verdicts
+from stablernn.report.difference import half_width
 from stablernn.report.evidence import gather
-from stablernn.report.judgement import Outcome, combined, half_width
+from stablernn.report.judgement import Outcome, combined
 from stablernn.report.page import page
-from stablernn.report.verdicts import CLAIMS, verdicts
 from stablernn.utils.files import write_json
 
 CLAIM = {claim.name: claim for claim in CLAIMS}
@@ -154,7 +154,7 @@ def test_runs_are_compared_seed_by_seed(judged):
     # Far apart from seed to seed, yet always 1 apart: only pairs see it.
     (judgement,) = judged("C1", cells([80.0, 90.0, 100.0], [81.0, 91.1, 101.0]))
     assert "a loss of 1.0 ± 0.1" in judgement.verdict
-    assert difference_told(None, 1.0)[0] is Outcome.UNDECIDED
+    assert judge_difference(None, 1.0)[0] is Outcome.UNDECIDED
 
 
 @pytest.mark.parametrize(

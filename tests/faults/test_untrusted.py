@@ -18,7 +18,8 @@ from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
 from stablernn.config.validate import check
 from stablernn.records.record import read_record
-from stablernn.report.load import load_records, sections
+from stablernn.report.data import slices
+from stablernn.report.load import load_records
 from stablernn.tasks.splits import SPLITS
 from stablernn.tasks.words import WordCorpus, cache_root
 from stablernn.training import checkpoint
@@ -109,7 +110,7 @@ def test_records(amount, finished, quick, ledger):
             pass
         except ConfigurationError:
             pass
-        for section in sections(load_records(quick)):
+        for section in slices(load_records(quick)):
             assert section.name
             assert section.caption
             assert section.protocol in (True, False)

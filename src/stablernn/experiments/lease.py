@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from stablernn.config.instantiate import make
 from stablernn.experiments.sweep import expand, run_all
 from stablernn.records.record import RECORD_FILE, Record, read_record
-from stablernn.report.sections.certificate import rate
+from stablernn.report.text import rate
 from stablernn.stability.certificates import summarise
 from stablernn.tasks.windows import Windows
 from stablernn.training.build import pick_device

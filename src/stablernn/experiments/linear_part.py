@@ -10,7 +10,7 @@ from stablernn.analysis.runner import stored
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.records.schemas import check_linear
-from stablernn.report.sections.linear_systems import NAME
+from stablernn.report.load import LINEAR_SYSTEMS
 from stablernn.utils.console import display, open_bar
 from stablernn.utils.timing import one_thread
 
@@ -29,7 +29,7 @@ class LinearPart:
     def __init__(self, grid: str, records: Path) -> None:
         options = compose("linear_systems", [f"grid={grid}"])
         self.grid = grid
-        self.folder = records / NAME
+        self.folder = records / LINEAR_SYSTEMS
         self.studies: list[Study] = [make(options.matrix), make(options.scalar)]
         every = [(study, name, values) for study in self.studies for name, values in study.settings()]
         missing = [

@@ -13,8 +13,7 @@ from stablernn.experiments.analysis_part import AnalysisPart, analysis_of
 from stablernn.experiments.linear_part import LinearPart
 from stablernn.experiments.sweep_part import Part, SearchPart, text_of
 from stablernn.records.record import HISTORY_FILE
-from stablernn.report.load import load_records
-from stablernn.report.sections.linear_systems import NAME as LINEAR_SYSTEMS
+from stablernn.report.load import LINEAR_SYSTEMS, load_records
 from stablernn.report.write import print_linear_systems, print_report
 from stablernn.training.trained import Trained
 from stablernn.utils.console import display, log, open_bar

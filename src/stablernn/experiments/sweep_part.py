@@ -16,7 +16,7 @@ from stablernn.experiments.search import Search
 from stablernn.experiments.sweep import Settings, cores, expand, run_all
 from stablernn.experiments.winners import write_winners
 from stablernn.records.record import read_run
-from stablernn.report.sections.search import TRIAL_FILE, load_trials
+from stablernn.report.load import TRIAL_FILE, load_trials
 from stablernn.training.build import pick_device
 from stablernn.training.estimate import estimate_seconds
 from stablernn.training.outcome import finished

@@ -12,10 +12,9 @@ from stablernn.experiments.destinations import results_of
 from stablernn.experiments.grids import leaves, winner_file
 from stablernn.experiments.search import Search
 from stablernn.records.record import Record
-from stablernn.report.formats import comma_separated
-from stablernn.report.load import sections
+from stablernn.report.data import slices
+from stablernn.report.formats import comma_separated, rich_table
 from stablernn.report.sections.search import search_table
-from stablernn.report.write import rich_table
 from stablernn.utils.console import console
 from stablernn.utils.errors import StableRNNError
 from stablernn.utils.files import write_text
@@ -55,11 +54,11 @@ def write_winners(search: Search, winners: str | None, results: str | None) -> N
 def write_search(records: Sequence[Record], results: Path) -> list[Path]:
     """Print the table of all trials and write it as CSV; returns the files."""
     written = []
-    for section in sections(records):
-        shown = search_table(section)
-        console.print(rich_table(shown))
-        stem = results / "tables" / f"search_{section.name}"
-        write_text(stem.with_suffix(".csv"), comma_separated(shown))
+    for data in slices(records):
+        table = search_table(data)
+        console.print(rich_table(table))
+        stem = results / "tables" / f"search_{data.name}"
+        write_text(stem.with_suffix(".csv"), comma_separated(table))
         written.append(stem.with_suffix(".csv"))
     return written
 

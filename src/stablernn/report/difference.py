@@ -23,11 +23,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import stats
 
-from stablernn.records.record import Record
-from stablernn.report.judgement import half_width, seeds_told, student
-from stablernn.report.load import setting
-from stablernn.report.rows import Cell
+from stablernn.report.data import Replicates
+from stablernn.report.table import Value
 from stablernn.utils.wording import counted
 
 RESAMPLES = 2000
@@ -38,7 +38,18 @@ FEWEST_BLOCKS = 8  # fewer do not tell how far blocks spread, and neither do few
 _STRETCH = 8
 _SEED = 0  # of the resamples: the same records make the same report
 
+MISSING = "not every record keeps the sums over blocks of test words"
 Change = Callable[[Any, Any], Any]  # of a base perplexity to another, for numbers and for arrays
+
+
+def student(freedom: int) -> float:
+    """The two-sided 95 % quantile of Student's t."""
+    return float(stats.t.ppf(0.975, freedom))
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half of the 95 % t interval of the mean; infinite for a single value."""
+    return student(len(values) - 1) * float(stats.sem(values)) if len(values) > 1 else math.inf
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ class Difference:
         halves += [(self.over_words, "test words")] if self.over_words is not None else []
         return ", ".join(f"±{half:.{self.places}f} over {source}" for half, source in halves)
 
-    def told(self, sign: str = "", flip: bool = False) -> str:
+    def format(self, sign: str = "", flip: bool = False) -> str:
         """Mean ± half; ``flip``: of the opposite difference."""
         return f"{-self.mean if flip else self.mean:{sign}.{self.places}f} ± {self.half:.{self.places}f}"
 
@@ -101,46 +112,36 @@ def relative(base: Any, other: Any) -> Any:
     return 100 * (other / base - 1)
 
 
-def signed(value: float) -> str:
-    """One decimal with its sign; what rounds to zero has none."""
-    return f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
-
-
-def difference(base: Cell, other: Cell, change: Change = absolute) -> Difference | None:
+def difference(base: Replicates, other: Replicates, change: Change = absolute) -> Difference | None:
     """Of ``other`` to ``base``, over the seeds that finished in both; None if there is none."""
-    pairs = _pairs(base, other)
-    if not pairs:
+    pairs = other.finished.merge(base.finished, on="seed", suffixes=("_other", "_base"))
+    if pairs.empty:
         return None
-    values = tuple(change(*(run.metrics["test"]["value"] for run in pair)) for pair in pairs)
-    return Difference(values, *_over_words(pairs, change))
+    values = change(pairs.test_base, pairs.test_other)
+    return Difference(tuple(values.tolist()), *_over_words(pairs, change))
 
 
-def _pairs(base: Cell, other: Cell) -> list[tuple[Record, Record]]:
-    by_seed = {setting(run, "seed"): run for run in base.finished}
-    return [(by_seed[seed], run) for run in other.finished if (seed := setting(run, "seed")) in by_seed]
-
-
-def _over_words(pairs: Sequence[tuple[Record, Record]], change: Change) -> tuple[float | None, str]:
+def _over_words(pairs: pd.DataFrame, change: Change) -> tuple[float | None, str]:
     """``Difference.over_words`` and ``words``."""
-    kept = [run.blocks for pair in pairs for run in pair if run.blocks]
-    shapes = {tuple(blocks["counts"]) for blocks in kept}
-    if len(kept) < 2 * len(pairs) or len(shapes) > 1:
-        return None, "not every record keeps the sums over blocks of test words"
-    (counts,) = shapes
-    length, tokens, count = counts[0], sum(counts), len(counts)
-    found = stretches_of(count)
-    if found is None:
+    sides = [[run.blocks for run in pairs[name]] for name in ("record_base", "record_other")]
+    shapes = {tuple(blocks["counts"]) if blocks else () for side in sides for blocks in side}
+    if len(shapes) > 1 or () in shapes:
+        return None, MISSING
+    counts = shapes.pop()
+    length, tokens, count = next(iter(counts)), sum(counts), len(counts)
+    resampled = stretches_of(count)
+    if resampled is None:
         return None, f"{counted(count, 'block')} of {length:,} test words {'is' if count == 1 else 'are'} too few"
-    drawn, stretches = found
+    weights, stretches = resampled
     stretch = round(count / stretches)
-    words = drawn @ np.array(counts)
-    nats = np.array([blocks["totals"] for blocks in kept])
-    perplexities = np.exp(drawn @ nats.T / words[:, None])
-    means = change(perplexities[:, ::2], perplexities[:, 1::2]).mean(1)
+    words = weights @ np.array(counts)
+    base, other = (
+        np.exp(weights @ np.array([blocks["totals"] for blocks in side]).T / words[:, None]) for side in sides
+    )
+    means = change(base, other).mean(1)
     # Drawing n of n stretches spreads like n - 1 of them; a whole number of them is not quite as long as the text.
-    error = means.std(ddof=1) * math.sqrt(drawn[0].sum() / count * stretches / (stretches - 1))
-    told = f"stretches of {stretch * length:,} of {tokens:,} test words"
-    return student(int(stretches) - 1) * float(error), told
+    error = means.std(ddof=1) * math.sqrt(weights[0].sum() / count * stretches / (stretches - 1))
+    return student(int(stretches) - 1) * float(error), f"stretches of {stretch * length:,} of {tokens:,} test words"
 
 
 def stretches_of(count: int, alike: bool = True) -> tuple[np.ndarray, float] | None:
@@ -152,11 +153,11 @@ def stretches_of(count: int, alike: bool = True) -> tuple[np.ndarray, float] | N
     if count < FEWEST_BLOCKS:
         return None
     stretch = min(_STRETCH, count // FEWEST_BLOCKS) if alike else 1
-    return _drawn(count, stretch), count / stretch
+    return _weights(count, stretch), count / stretch
 
 
 @cache
-def _drawn(blocks: int, stretch: int) -> np.ndarray:
+def _weights(blocks: int, stretch: int) -> np.ndarray:
     """How often each block is in each resample, (R, blocks)."""
     generator = np.random.default_rng(_SEED)
     starts = generator.integers(blocks, size=(RESAMPLES, round(blocks / stretch), 1))
@@ -164,18 +165,34 @@ def _drawn(blocks: int, stretch: int) -> np.ndarray:
     return np.stack([np.bincount(one.ravel(), minlength=blocks) for one in drawn]).astype(float)
 
 
-def certainty(found: Sequence[Difference]) -> str:
+def certainty(differences: Sequence[Difference]) -> str:
     """What the intervals of differences cover, and what they do not."""
-    if not found:
+    if not differences:
         return "no two runs of the same seed, so nothing is compared"
-    seeds = max(one.seeds for one in found)
-    known = [one for one in found if one.over_words is not None]
-    missing = next((one.words for one in found if one.over_words is None), "")
-    share = f" for {len(known)} of {len(found)} differences" if missing else ""
+    seeds = max(difference.seeds for difference in differences)
+    known = [difference for difference in differences if difference.over_words is not None]
+    missing = next((difference.words for difference in differences if difference.over_words is None), "")
+    share = f" for {len(known)} of {len(differences)} differences" if missing else ""
     resampled = f"bootstrap over {known[0].words}" if known else ""
     if seeds < 2:
         words = f"± over test words{share}: the same trained models on other text, at 95 % ({resampled})"
-        return f"{seeds_told(seeds, '')}; {words if known else f'nor what other text would give, as {missing}'}"
+        return f"{seeds_note(seeds, '')}; {words if known else f'nor what other text would give, as {missing}'}"
     text = "± of a difference covers, at 95 %, other trainings (Student's t over runs of the same seed)"
     others = f" and{share} other text ({resampled})" if known else f" alone, not other text, as {missing}"
-    return seeds_told(seeds, text + others)
+    return seeds_note(seeds, text + others)
+
+
+def seeds_note(seeds: int, interval: str) -> str:
+    """How sure so many seeds make."""
+    if seeds < 2:
+        return "1 seed: how far seeds spread is not known, so small differences mean nothing"
+    return f"{counted(seeds, 'seed')}; {interval}"
+
+
+def as_value(difference: Difference | None, runs: tuple[str, ...] = ()) -> Value:
+    """For a table: with its interval, or one decimal where one seed gives none."""
+    if difference is None:
+        return Value(None, runs=runs)
+    if difference.seeds < 2:
+        return Value(difference.mean, runs=runs)
+    return Value(difference.mean, difference.half, runs=runs, format=f"+.{difference.places}f")

@@ -1,12 +1,13 @@
 """Where drawing begins. What draws is imported here and not before: training needs none of it, nor do tables."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from stablernn.report.chapters import Chapter
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Figure
+from stablernn.report.section import Chapter
 from stablernn.utils.errors import MissingPackageError
 
 PAGE = "index.html"
@@ -14,23 +15,18 @@ _PACKAGES = {"altair": "altair", "vl_convert": "vl-convert-python"}
 
 
 def export(figure: Figure, folder: Path) -> list[Path]:
-    """``printed.export``; raises MissingPackageError."""
-    with _told():
-        from stablernn.report import printed
-    return printed.export(figure, folder)
+    """``draw.export``; raises MissingPackageError."""
+    return _module("draw").export(figure, folder)
 
 
 def page(evidence: Evidence, chapters: Sequence[Chapter]) -> str:
     """``page.page``; raises MissingPackageError."""
-    with _told():
-        from stablernn.report import page
-    return page.page(evidence, list(chapters))
+    return _module("page").page(evidence, list(chapters))
 
 
-@contextmanager
-def _told() -> Iterator[None]:
+def _module(name: str) -> Any:
     try:
-        yield
+        return import_module(f"stablernn.report.{name}")
     except ModuleNotFoundError as error:
         if error.name not in _PACKAGES:
             raise

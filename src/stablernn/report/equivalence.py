@@ -6,14 +6,12 @@ upper end of the one-sided 95 % interval lies below the task's margin. *A loss*:
 """
 
 import math
-import statistics
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-from stablernn.records.record import Record
 from stablernn.report.difference import stretches_of
 from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
@@ -24,13 +22,12 @@ _REQUIRED = ((15 * 60, 10), (2 * 3600, 6))  # seconds of training that a run tak
 _MOST_SEEDS = 1000
 
 
-def seeds_required(runs: Iterable[Record]) -> int:
+def seeds_required(runs: pd.DataFrame) -> int:
     """The seeds a cell that a verdict needs, by the median time of training of a task's runs.
 
     10 where a run takes minutes, 6 below two hours, else ``FEWEST_SEEDS``.
     """
-    seconds = statistics.median([run.speed["seconds"] for run in runs])
-    return next((seeds for limit, seeds in _REQUIRED if seconds < limit), FEWEST_SEEDS)
+    return next((seeds for limit, seeds in _REQUIRED if runs.seconds.median() < limit), FEWEST_SEEDS)
 
 
 def format_seeds(seeds: int, required: int) -> str:
@@ -114,16 +111,15 @@ class Comparison:
         return f"{self.format_verdict()}: {self.format_difference()} {self.unit}"
 
 
-def compare(base: Sequence[Record], other: Sequence[Record], required: int = FEWEST_SEEDS) -> Comparison | None:
+def compare(base: pd.DataFrame, other: pd.DataFrame, required: int = FEWEST_SEEDS) -> Comparison | None:
     """Of finished runs of one task; None with fewer than ``FEWEST_SEEDS`` seeds on either side."""
     if min(len(base), len(other)) < FEWEST_SEEDS:
         return None
-    metric = base[0].metric
-    left, right = (np.array([metric.natural(run.metrics["test"]) for run in runs]) for runs in (base, other))
+    metric = base.record.iloc[0].metric
     return Comparison(
-        float(right.mean() - left.mean()),
-        (float(left.std(ddof=1)), float(right.std(ddof=1))),
-        (len(left), len(right)),
+        float(other.natural.mean() - base.natural.mean()),
+        (float(base.natural.std()), float(other.natural.std())),
+        (len(base), len(other)),
         _text_variance(base, other, metric),
         metric.margin,
         metric.scale_unit,
@@ -131,22 +127,22 @@ def compare(base: Sequence[Record], other: Sequence[Record], required: int = FEW
     )
 
 
-def _text_variance(base: Sequence[Record], other: Sequence[Record], metric: Metric) -> float:
+def _text_variance(base: pd.DataFrame, other: pd.DataFrame, metric: Metric) -> float:
     """Of the difference of the means, by stretches of the test data that are drawn with replacement."""
-    blocks = [[run.blocks for run in runs if run.blocks] for runs in (base, other)]
-    shapes = {tuple(block["counts"]) for side in blocks for block in side}
-    if [len(side) for side in blocks] != [len(base), len(other)] or len(shapes) > 1:
+    sides = [[run.blocks for run in side.record] for side in (base, other)]
+    shapes = {tuple(blocks["counts"]) if blocks else () for side in sides for blocks in side}
+    if len(shapes) > 1 or () in shapes:
         return 0.0
     counts = np.array(shapes.pop())
-    found = stretches_of(len(counts), alike=len(set(counts[:-1])) <= 1)
-    if found is None:
+    resampled = stretches_of(len(counts), alike=len(set(counts[:-1])) <= 1)
+    if resampled is None:
         return 0.0
-    drawn, stretches = found
+    weights, stretches = resampled
     if metric.of_tally is None:
-        sides = [np.mean([block["totals"] for block in side], axis=0) for side in blocks]
-        means = (drawn @ (sides[1] - sides[0])) / (drawn @ counts) * metric.scale
-    elif all("tallies" in block for side in blocks for block in side):
-        values = [np.mean([metric.of_tally((drawn @ block["tallies"]).T) for block in side], axis=0) for side in blocks]
+        totals = [np.mean([blocks["totals"] for blocks in side], axis=0) for side in sides]
+        means = (weights @ (totals[1] - totals[0])) / (weights @ counts) * metric.scale
+    elif all("tallies" in blocks for side in sides for blocks in side):
+        values = [np.mean([metric.of_tally((weights @ blocks["tallies"]).T) for blocks in side], 0) for side in sides]
         means = values[1] - values[0]
     else:
         return 0.0

@@ -1,77 +1,103 @@
-"""Tables as Markdown and as comma-separated values."""
+"""Tables as Markdown, as comma-separated values and for the terminal."""
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 
-from stablernn.report.tables import Table
-from stablernn.utils.escaping import csv_cell, markdown_cell, markdown_text
+from rich.box import SIMPLE_HEAD
+from rich.table import Table as RichTable
+from rich.text import Text
 
-_CELL = re.compile(
-    r"(?P<value>[^\s±,][^\s±]*)"
-    r"(?: ± (?P<deviation>\S+))?(?: \((?P<seeds>\d+)\))?(?:, (?P<diverged>\d+) of \d+ diverged)?(?: of (?P<of>\d+))?"
-)
+from stablernn.report.table import NOTHING, Table
+from stablernn.utils.console import console
+from stablernn.utils.escaping import csv_cell, markdown_cell, markdown_text, visible
+
+_UNLIMITED = 10_000  # columns of a terminal
 
 
-def markdown(shown: Table) -> str:
+def markdown(table: Table) -> str:
     """With title, notes and remarks."""
 
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(map(markdown_cell, cells)) + " |\n"
 
-    aligned = ["---" if index < shown.texts else "---:" for index in range(len(shown.heads))]
-    body = line(shown.heads) + line(aligned) + "".join(line(cells) for cells in shown.lines)
-    remarks = "".join(f"- {markdown_text(remark)}\n" for remark in shown.remarks)
-    notes = f"\n{markdown_text('; '.join(shown.notes))}.\n" if shown.notes else ""
-    return f"**{markdown_text(shown.full_title)}**\n\n{body}{notes}" + (f"\n{remarks}" if remarks else "")
+    rule = ["---" if column.kind == "text" else "---:" for column in table.columns]
+    body = line(table.heads) + line(rule) + "".join(map(line, table.lines))
+    remarks = "".join(f"- {markdown_text(remark)}\n" for remark in table.remarks)
+    notes = f"\n{markdown_text('; '.join(table.notes))}.\n" if table.notes else ""
+    return f"**{markdown_text(table.full_title)}**\n\n{body}{notes}" + (f"\n{remarks}" if remarks else "")
 
 
-def comma_separated(shown: Table) -> str:
-    """One number a cell: deviations, seeds and diverged runs get columns of their own, a dash is an empty cell.
+def comma_separated(table: Table) -> str:
+    """One number a cell: deviations, seeds and diverged runs have columns of their own, nothing is an empty cell.
 
-    The last columns name the runs: ``runs`` all of a line, ``<columns>: runs`` where columns rest on some of them.
+    The last columns name the runs: ``runs`` all of a row, ``<columns>: runs`` where columns rest on some of them.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    columns = [*_columns(shown), *_run_columns(shown)]
+    columns = [*_columns(table), *_run_columns(table)]
     writer.writerow([csv_cell(name) for name, _ in columns])
     writer.writerows(map(csv_cell, cells) for cells in zip(*(cells for _, cells in columns), strict=True))
     return out.getvalue()
 
 
-def _columns(shown: Table) -> Iterator[tuple[str, list[str]]]:
-    for column, name in enumerate(shown.names):
-        cells = [line[column] for line in shown.lines]
-        parsed = [_CELL.fullmatch(cell) for cell in cells]
-        told = {part for cell in parsed if cell for part, text in cell.groupdict().items() if text is not None}
-        if column < shown.texts or told <= {"value"}:
-            yield name, [_plain(cell) for cell in cells]
-            continue
-        for part in ("value", "deviation", "seeds", "diverged", "of"):
-            if part in told:
-                values = [
-                    cell[part] or "" if cell else text * (part == "value")
-                    for cell, text in zip(parsed, cells, strict=True)
-                ]
-                told_as = shown.interval if part == "deviation" and column in shown.intervals else part
-                yield name if part == "value" else f"{name}: {told_as}", [_plain(value) for value in values]
+def _columns(table: Table) -> Iterator[tuple[str, list[str]]]:
+    for column, values in zip(table.columns, zip(*table.values, strict=True), strict=True):
+        written = [value.parts(column) for value in values]
+        for kind in ("value", "spread", "seeds", "diverged", "of"):
+            if kind == "value" or any(kind in parts for parts in written):
+                name = column.spread if kind == "spread" else kind
+                cells = [_plain(parts.get(kind, ""), value.value) for parts, value in zip(written, values, strict=True)]
+                yield column.full_name if kind == "value" else f"{column.full_name}: {name}", cells
 
 
-def _plain(cell: str) -> str:
-    """Without thousands separators; empty for a dash."""
-    return "" if cell == "–" else re.sub(r"(?<=\d),(?=\d{3}\b)", "", cell)
+def _plain(cell: str, value: object) -> str:
+    """Without thousands separators in a number; empty for nothing."""
+    return "" if cell == NOTHING else cell if isinstance(value, str) else cell.replace(",", "")
 
 
-def _run_columns(shown: Table) -> Iterator[tuple[str, list[str]]]:
-    if not shown.runs:
+def _run_columns(table: Table) -> Iterator[tuple[str, list[str]]]:
+    if not table.runs:
         return
-    every = [list(dict.fromkeys(name for runs in behind.values() for name in runs)) for behind in shown.runs]
+    behind = [[value.runs or () for value in row] for row in table.values]
+    every = [list(dict.fromkeys(run for runs in row for run in runs)) for row in behind]
     named: dict[tuple[str, ...], list[str]] = {}
-    for column, name in enumerate(shown.names):
-        here = [behind.get(column, ()) for behind in shown.runs]
-        if any(here) and any(set(some) != set(all_) for some, all_ in zip(here, every, strict=True)):
-            named.setdefault(tuple(map(" ".join, here)), []).append(name)
+    for column, runs in zip(table.columns, zip(*behind, strict=True), strict=True):
+        if any(runs) and any(set(some) != set(all_) for some, all_ in zip(runs, every, strict=True)):
+            named.setdefault(tuple(map(" ".join, runs)), []).append(column.full_name)
     for runs, names in named.items():
         yield f"{', '.join(names)}: runs", list(runs)
     yield "runs", [" ".join(runs) for runs in every]
+
+
+def rich_table(table: Table) -> RichTable:
+    """A table for the terminal; one too narrow for all of it drops columns, and then breaks lines."""
+
+    def fits(narrower: Table) -> bool:
+        options = console.options.update(max_width=_UNLIMITED)
+        return _rich(narrower).__rich_measure__(console, options).maximum <= console.width
+
+    narrowed = table.narrowed(fits)
+    out = _rich(narrowed)
+    if not fits(narrowed):
+        out.padding = (0, 0)
+        for column in out.columns:
+            column.no_wrap = False
+    return out
+
+
+def _rich(table: Table) -> RichTable:
+    out = RichTable(
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        title=Text(visible(table.full_title.replace("`", ""))),
+        caption=Text("\n".join(map(visible, [*table.notes, *table.remarks]))),
+        title_justify="left",
+        caption_justify="left",
+    )
+    for column in table.columns:
+        justify = "left" if column.kind == "text" else "right"
+        out.add_column(Text(visible(column.head)), justify=justify, no_wrap=True)
+    for line in table.lines:
+        out.add_row(*(Text(visible(cell)) for cell in line))
+    return out

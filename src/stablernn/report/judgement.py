@@ -1,21 +1,16 @@
-"""What a verdict is made of: an outcome, a sentence, its evidence, how sure it is; and intervals of few values."""
+"""What a verdict is made of: an outcome, a sentence, its evidence, how sure it is."""
 
 import json
-import math
 import re
-import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from scipy import stats
-
-from stablernn.records.record import Record
-from stablernn.report.load import NGRAMS, Section
+from stablernn.report.data import NGRAMS, Slice, select
+from stablernn.report.evidence import Evidence
+from stablernn.report.load import Analyses
+from stablernn.report.text import sentence, span
 from stablernn.utils.wording import counted
-
-RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
 
 DEMONSTRATION = "smoke"  # the profile whose training shows nothing but that all of it works
 
@@ -43,8 +38,8 @@ _LABELS = {  # at the study's protocol, and anywhere else
 class Part:
     """What the runs of one model say; ``text`` begins with the model's name.
 
-    ``outcome`` is None where the part is told beside the claim and does not count in its verdict; ``always`` where it
-    stands whatever the models have learnt.
+    ``outcome`` is None where the part stands beside the claim and does not count in its verdict; ``always`` where it
+    holds whatever the models have learnt.
     """
 
     outcome: Outcome | None
@@ -79,8 +74,8 @@ class Judgement:
     @property
     def verdict(self) -> str:
         """Preface and parts as one sentence."""
-        told = "; ".join(part.rstrip(".") for part in self.parts)
-        return sentence(f"{self.preface}: {told}" if self.preface else told)
+        parts = "; ".join(part.rstrip(".") for part in self.parts)
+        return sentence(f"{self.preface}: {parts}" if self.preface else parts)
 
     @property
     def subject(self) -> str:
@@ -93,49 +88,65 @@ class Judgement:
         return f"{elsewhere} {self.scope}" if self.scope else at_protocol
 
 
-def judge(section: Section, parts: Sequence[Part], evidence: str, certainty: str) -> Judgement:
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the study.
+
+    Attributes:
+        name: as the design counts them.
+        question: what a reader would ask.
+        statement: what is claimed.
+        judge: the judgements, one for each text and profile (or machine), the weightiest first; none without evidence.
+        remedy: the command that makes the evidence.
+    """
+
+    name: str
+    question: str
+    statement: str
+    judge: Callable[[Evidence], list[Judgement]]
+    remedy: str
+
+
+def judgement(
+    where: str, scope: str, parts: Sequence[Part], evidence: str, certainty: str, runs: Sequence[str], preface: str = ""
+) -> Judgement:
+    """The parts as one judgement, in sentences."""
+    outcome = combined([part.outcome for part in parts])
+    texts = tuple(sentence(part.text) for part in parts)
+    return Judgement(where, scope, outcome, preface, texts, sentence(evidence), sentence(certainty), tuple(runs))
+
+
+def judge(data: Slice, parts: Sequence[Part], evidence: str, certainty: str) -> Judgement:
     """The parts as one judgement; away from the protocol it begins by saying where it was reached.
 
     A part on models that the control beats says nothing about memory, whatever its outcome.
     """
-    parts = [_trained_far_enough(section, part) for part in parts]
+    parts = [_trained_far_enough(data, part) for part in parts]
     runs = tuple(dict.fromkeys(run for part in parts for run in part.runs))
-    preface = f"At profile {section.profile}, which trains for {_epochs(section, runs)}"
-    return Judgement(
-        section.caption,
-        "" if section.protocol else f"at {section.profile}",
-        combined([part.outcome for part in parts]),
-        "" if section.protocol else preface,
-        tuple(sentence(part.text) for part in parts),
-        sentence(evidence),
-        sentence(certainty),
-        runs,
-    )
+    if data.protocol:
+        return judgement(data.caption, "", parts, evidence, certainty, runs)
+    preface = f"At profile {data.profile}, which trains for {_epochs(data, runs)}"
+    return judgement(data.caption, f"at {data.profile}", parts, evidence, certainty, runs, preface)
 
 
-def _trained_far_enough(section: Section, part: Part) -> Part:
+def _trained_far_enough(data: Slice, part: Part) -> Part:
     """The part as it is, or that its models, or those of one constraint at whatever k, are worse than the control."""
     if part.outcome is None or part.always:
         return part
-    name, _, told = part.text.partition(": ")
-    if section.bar is None:
-        if section.profile != DEMONSTRATION:
+    name, _, text = part.text.partition(": ")
+    if data.bar is None:
+        if data.profile != DEMONSTRATION:
             return part
-        text = f"{name}: not trained far enough, as profile {DEMONSTRATION} only shows that all of it works ({told})"
-        return replace(part, outcome=Outcome.UNTRAINED, text=text)
-    order, bar = section.bar
-    cells: dict[str, dict[str, list[float]]] = {}
-    for record in section.records:
-        if record.id in part.runs and record.metrics.get("test", {}).get("value") is not None:
-            kind = json.dumps([record.config["model"]["name"], record.config["stability"]], sort_keys=True)
-            alike = json.dumps({key: value for key, value in record.config.items() if key != "seed"}, sort_keys=True)
-            cells.setdefault(kind, {}).setdefault(alike, []).append(record.metrics["test"]["value"])
-    reached = max((min(map(statistics.mean, of_kind.values())) for of_kind in cells.values()), default=0.0)
-    if reached <= bar:
-        return part
-    control = f"{NGRAMS[order]} has"
-    text = f"{name}: not trained far enough, {reached:.1f} where a Kneser-Ney {control} {bar:.1f} ({told})"
-    return replace(part, outcome=Outcome.UNTRAINED, text=text)
+        reason = f"as profile {DEMONSTRATION} only shows that all of it works"
+    else:
+        (order, bar), runs = data.bar, select(data.runs, data.runs.id.isin(part.runs) & data.runs.test.notna())
+        kinds = [runs.model, runs.stability, runs.options.map(json.dumps)]
+        means = runs.test.groupby([*kinds, runs.approximation, runs.k, runs.settings.map(json.dumps)]).mean()
+        reached = means.groupby(level=[0, 1, 2]).min().max() if len(means) else 0.0
+        if reached <= bar:
+            return part
+        reason = f"{reached:.1f} where a Kneser-Ney {NGRAMS[order]} has {bar:.1f}"
+    return replace(part, outcome=Outcome.UNTRAINED, text=f"{name}: not trained far enough, {reason} ({text})")
 
 
 def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
@@ -150,51 +161,12 @@ def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
     return that_count.pop() if len(that_count) == 1 else Outcome.MIXED
 
 
-def sentence(text: str) -> str:
-    text = typeset(text)
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+def _epochs(data: Slice, runs: Sequence[str]) -> str:
+    every = sorted(data.runs.epochs[data.runs.id.isin(runs)])
+    return counted(
+        span([f"{value:.2g}" if value < 100 else f"{value:.0f}" for value in every]) if every else "no", "epoch"
+    )
 
 
-def typeset(text: str) -> str:
-    """Minus signs, powers of ten in the place of 1e-07, and per cent signs that stay with their number."""
-
-    def power(found: re.Match) -> str:
-        raised = f"10{str(int(found[2])).translate(RAISED)}"
-        return raised if found[1] == "1" else f"{found[1]}·{raised}"
-
-    text = re.sub(r"(?<![\w.])(\d[\d.]*)e([+-]\d+)", power, text)
-    return re.sub(r"(?<![\w-])-(?=\d)|(?<= )-(?= )", "−", text).replace(" %", "\u00a0%")
-
-
-def _epochs(section: Section, runs: Sequence[str]) -> str:
-    every = sorted(record.progress["epochs"] for record in section.records if record.id in runs)
-    told = span([f"{epochs:.2g}" if epochs < 100 else f"{epochs:.0f}" for epochs in every]) if every else "no"
-    return counted(told, "epoch")
-
-
-def span(values: Sequence[str]) -> str:
-    """First to last, once if they are the same."""
-    return " to ".join(dict.fromkeys((values[0], values[-1])))
-
-
-def seeds_told(runs: int, interval: str) -> str:
-    """How sure ``runs`` seeds make."""
-    if runs < 2:
-        return "1 seed: how far seeds spread is not known, so small differences mean nothing"
-    return f"{counted(runs, 'seed')}; {interval}"
-
-
-def half_width(values: Sequence[float]) -> float:
-    """Half of the 95 % t interval of the mean; infinite for a single value."""
-    if len(values) < 2:
-        return math.inf
-    return student(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-
-
-def student(freedom: int) -> float:
-    """The two-sided 95 % quantile of Student's t."""
-    return float(stats.t.ppf(0.975, freedom))
-
-
-def ids(records: Sequence[Record]) -> tuple[str, ...]:
-    return tuple(record.id for record in records)
+def ids(analyses: Analyses) -> tuple[str, ...]:
+    return tuple(record.id for record, _ in analyses)

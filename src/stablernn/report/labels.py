@@ -2,21 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from stablernn.records.record import Record
-from stablernn.report.load import Found, setting
-from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, approximation_name
-from stablernn.report.rows import differing
+from stablernn.report.data import distinguish, frame
+from stablernn.report.load import Analyses, setting
+from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, STUDIED, approximation_name
 
 
-def describe(found: Found) -> list[tuple[str, str]]:
+def describe(analyses: Analyses) -> list[tuple[str, str]]:
     """Run and constraint of each; the seed stands with the constraint where two would be alike."""
-    records = [record for record, _ in found]
-    told = list(zip(map(describe_run, records), describe_constraints(records), strict=True))
+    records = [record for record, _ in analyses]
+    names = list(zip(map(describe_run, records), describe_constraints(records), strict=True))
     return [
-        (run, f"{constraint}, seed {setting(record, 'seed')}" if told.count((run, constraint)) > 1 else constraint)
-        for (run, constraint), record in zip(told, records, strict=True)
+        (run, f"{constraint}, seed {setting(record, 'seed')}" if names.count((run, constraint)) > 1 else constraint)
+        for (run, constraint), record in zip(names, records, strict=True)
     ]
 
 
@@ -29,15 +28,15 @@ def describe_run(record: Record) -> str:
 
 def describe_constraints(records: Sequence[Record]) -> list[str]:
     """The constraint of each run as ``describe_constraint``, with the options that set it apart from its like."""
-    return [describe_constraint(*entry) for entry in zip(records, options_apart(records), strict=True)]
+    return [describe_constraint(record, options) for record, options in zip(records, options_of(records), strict=True)]
 
 
 def describe_briefly(records: Sequence[Record]) -> list[str]:
     """The same, with the study's constraints by their names alone where a model has but one of the name."""
     kinds = [(str(setting(record, "model.name")), str(setting(record, "stability.name"))) for record in records]
-    told = list(zip(kinds, describe_constraints(records), strict=True))
-    several = Counter(kind for kind, _ in set(told))
-    return [kind[1] if kind[1] in STABILITIES and several[kind] == 1 else full for kind, full in told]
+    names = list(zip(kinds, describe_constraints(records), strict=True))
+    several = Counter(kind for kind, _ in set(names))
+    return [kind[1] if kind[1] in STABILITIES and several[kind] == 1 else full for kind, full in names]
 
 
 def describe_constraint(record: Record, options: str = "") -> str:
@@ -50,16 +49,20 @@ def describe_constraint(record: Record, options: str = "") -> str:
     return f"{known} ({options})" if options else known
 
 
-def options_apart(records: Sequence[Record]) -> list[str]:
+def constraint_name(record: Record, name: str) -> str:
+    """A constraint as Table 1 has it, with its limit; ``name``: with the options that tell it from its like."""
+    options = ", ".join(option for option in name.split(", ")[1:] if not option.startswith("limit="))
+    if setting(record, "stability.name") != "stable" or setting(record, "model.name") not in STUDIED:
+        return describe_constraint(record, options)
+    constraint = setting(record, "stability.constraint")
+    norm = f"‖W‖₂ ≤ {constraint['limit']:g}" if "limit" in constraint else "‖W‖₂ ≤ λ"
+    known = f"stable ({norm if setting(record, 'model.name') == 'rnn' else CONSTRAINTS['stable']})"
+    return f"{known} ({options})" if options else known
+
+
+def options_of(records: Sequence[Record]) -> list[str]:
     """For each run the options, beside the limit, in which constraints of its name on its model differ."""
-
-    def kind(record: Record) -> tuple[str, str]:
-        return setting(record, "model.name"), setting(record, "stability.name")
-
-    def options(record: Record) -> dict[str, Any]:
-        return {key: value for key, value in setting(record, "stability.constraint").items() if key != "limit"}
-
-    like: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        like.setdefault(kind(record), []).append(options(record))
-    return [differing(options(record), like[kind(record)]) for record in records]
+    runs = frame(records).set_index("id")
+    runs["options"] = [{key: value for key, value in entry.items() if key != "limit"} for entry in runs.options]
+    notes = dict(zip(runs.index, distinguish(runs, "options", ["model", "stability"]), strict=True))
+    return [notes[record.id] for record in records]

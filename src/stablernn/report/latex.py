@@ -3,8 +3,10 @@ r"""Tables as LaTeX for ``\usepackage{booktabs}``: plain ASCII, so that any engi
 import re
 import unicodedata
 
-from stablernn.report.judgement import typeset
-from stablernn.report.tables import Table
+import pandas as pd
+
+from stablernn.report.table import Table
+from stablernn.report.text import typeset
 from stablernn.utils.escaping import latex_label, visible
 
 _PLAIN = {
@@ -53,49 +55,37 @@ _WIDEST, _LETTER, _GAP = 397, 4.2, 4  # points: a text column of 5.5 inches; a l
 _UP, _DOWN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "0123456789-+()k"), str.maketrans("₀₁₂₃₄₅₆₇₈₉₋ᵣₜ", "0123456789-rt")
 
 
-def latex(shown: Table) -> str:
-    r"""A ``table`` with caption, label and notes; to be had by ``\input``. Too wide a one leaves spare columns out."""
-    for count in range(len(shown.spare) + 1):
-        narrower = shown.without(count)
-        if _width(narrower) <= _WIDEST:
-            break
-    shown = narrower
-    notes = "; ".join([*shown.notes, *shown.remarks])
-    lines = [
+def latex(table: Table) -> str:
+    r"""A ``table`` with caption, label and notes; to be had by ``\input``. One too wide leaves columns out."""
+    table = table.narrowed(lambda narrower: _width(narrower) <= _WIDEST)
+    lines = pd.DataFrame([[escape(cell) for cell in line] for line in table.lines], columns=[*map(escape, table.heads)])
+    format = "".join("l" if column.kind == "text" else "r" for column in table.columns)
+    notes = escape("; ".join([*table.notes, *table.remarks]))
+    parts = [
         r"\begin{table}",
-        r"  \centering",
-        f"  \\caption{{{escape(shown.full_title)}.}}",
-        f"  \\label{{tab:{latex_label(shown.stem)}}}",
-        f"  \\footnotesize\\setlength{{\\tabcolsep}}{{{_GAP}pt}}",
-        f"  \\begin{{tabular}}{{{'l' * shown.texts}{'r' * (len(shown.heads) - shown.texts)}}}",
-        r"    \toprule",
-        f"    {_row(shown.heads)}",
-        r"    \midrule",
-        *(f"    {_row(cells)}" for cells in shown.lines),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        *([f"\n  \\medskip\\raggedright {escape(notes)}."] if notes else []),
+        r"\centering",
+        f"\\caption{{{escape(table.full_title)}.}}",
+        f"\\label{{tab:{latex_label(table.stem)}}}",
+        f"\\footnotesize\\setlength{{\\tabcolsep}}{{{_GAP}pt}}",
+        lines.to_latex(index=False, escape=False, column_format=format).rstrip(),
+        *([f"\n\\medskip\\raggedright {notes}."] if notes else []),
         r"\end{table}",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(parts) + "\n"
 
 
-def _width(shown: Table) -> float:
+def _width(table: Table) -> float:
     """About, in points."""
-    letters = sum(max(map(len, column)) for column in zip(shown.heads, *shown.lines, strict=True))
-    return letters * _LETTER + len(shown.heads) * 2 * _GAP
-
-
-def _row(cells: list[str]) -> str:
-    return " & ".join(escape(cell) for cell in cells) + r" \\"
+    letters = sum(max(map(len, column)) for column in zip(table.heads, *table.lines, strict=True))
+    return letters * _LETTER + len(table.heads) * 2 * _GAP
 
 
 def escape(text: str) -> str:
     """Text as LaTeX, in ASCII: formulas in dollars, and what LaTeX would take for a command escaped."""
     text, out, at = typeset(visible(text)), [], 0
-    for found in _FORMULA.finditer(text):
-        out += [*map(_plain, text[at : found.start()]), f"${_formula(found[0])}$"]
-        at = found.end()
+    for match in _FORMULA.finditer(text):
+        out += [*map(_plain, text[at : match.start()]), f"${_formula(match[0])}$"]
+        at = match.end()
     return "".join([*out, *map(_plain, text[at:])])
 
 
@@ -112,14 +102,14 @@ def _plain(character: str) -> str:
 
 def _formula(text: str) -> str:
     """What stands between the dollars; a name of several letters is no product."""
-    text = re.sub(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])", lambda found: rf"\mathrm{{{found[0]}}}", text)
+    text = re.sub(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])", lambda match: rf"\mathrm{{{match[0]}}}", text)
     text = re.sub(r"_(\\mathrm\{\w+\}|\w+)", r"_{\1}", text)
-    text = re.sub(r"[⁰¹²³⁴-⁹⁻⁺⁽⁾ᵏ]+", lambda found: "^{" + found[0].translate(_UP) + "}", text)
-    text = re.sub(r"[₀-₉₋ᵣₜ]+", lambda found: "_{" + found[0].translate(_DOWN) + "}", text)
+    text = re.sub(r"[⁰¹²³⁴-⁹⁻⁺⁽⁾ᵏ]+", lambda match: "^{" + match[0].translate(_UP) + "}", text)
+    text = re.sub(r"[₀-₉₋ᵣₜ]+", lambda match: "_{" + match[0].translate(_DOWN) + "}", text)
     text = text.replace("*", "^{*}").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")
     return re.sub(r"([^\x00-\x7f])( ?[a-z])?", _symbol, text)
 
 
-def _symbol(found: re.Match) -> str:
-    command, after = _MATHS.get(found[1]) or _plain(found[1]), found[2] or ""
+def _symbol(match: re.Match) -> str:
+    command, after = _MATHS.get(match[1]) or _plain(match[1]), match[2] or ""
     return command + (" " + after.lstrip() if after and command[-1].isalpha() else after)

@@ -11,14 +11,14 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from stablernn.report.chapters import Chapter
+from stablernn.report.contents import verdicts
+from stablernn.report.draw import CONFIG, FONT, interactive
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Curve
-from stablernn.report.interactive import CONFIG, FONT, interactive
-from stablernn.report.judgement import typeset
 from stablernn.report.palette import COLOURS
 from stablernn.report.runs import runs_of
-from stablernn.report.verdicts import verdicts
+from stablernn.report.section import Chapter
+from stablernn.report.text import typeset
 from stablernn.utils.escaping import terminal, visible
 from stablernn.utils.wording import counted
 
@@ -27,7 +27,7 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     """The whole page; the same text from the same records."""
     lead = next((block for chapter in chapters for block in chapter.blocks if block.introduction), None)
     others = [chapter for chapter in chapters if any(block is not lead for block in chapter.blocks)]
-    drawn = [figure for chapter in chapters for block in chapter.blocks for figure in block.figures]
+    figures = [figure for chapter in chapters for block in chapter.blocks for figure in block.figures]
     assets = Path(__file__).with_name("assets")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(assets),
@@ -44,15 +44,15 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
         lead=lead,
         chapters=others,
         runs=runs_of(evidence),
-        texts=[part.caption for part in evidence.parts],
+        texts=[data.caption for data in evidence.slices],
         colours=COLOURS,
         font=Markup(FONT),
         style=Markup((assets / "page.css").read_text(encoding="utf-8")),
         script=Markup((assets / "page.js").read_text(encoding="utf-8")),
         library=Markup(_library()),
         config=_inline(CONFIG),
-        curves=_inline({figure.stem: [_legend(curve) for curve in figure.curves] for figure in drawn}),
-        panels=_inline({figure.stem: interactive(figure) for figure in drawn}),
+        curves=_inline({figure.stem: [_legend(curve) for curve in figure.curves] for figure in figures}),
+        panels=_inline({figure.stem: interactive(figure) for figure in figures}),
     )
 
 

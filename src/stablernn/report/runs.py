@@ -1,12 +1,11 @@
-"""What the page tells of every run, and of every file of measurements."""
+"""What the page says of every run, and of every file of measurements."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from stablernn.records.record import Record
+from stablernn.report.data import setting, settings_of
 from stablernn.report.evidence import Evidence
-from stablernn.report.load import setting
-from stablernn.report.rows import settings_of
 from stablernn.utils.wording import counted
 
 
@@ -22,10 +21,10 @@ class Run:
 
 def runs_of(evidence: Evidence) -> dict[str, list[Run]]:
     """All that any number may lead to, by text and profile, or by kind of measurement."""
-    found: dict[str, dict[str, Run]] = {}
-    for part in (*evidence.parts, *evidence.searched):
-        found.setdefault(part.caption, {}).update({record.id: _run(record) for record in part.records})
-    runs = {title: list(group.values()) for title, group in found.items()}
+    groups: dict[str, dict[str, Run]] = {}
+    for data in (*evidence.slices, *evidence.trials):
+        groups.setdefault(data.caption, {}).update({record.id: _run(record) for record in data.records})
+    runs = {title: list(group.values()) for title, group in groups.items()}
     runs["Speed"] = [_measurement(name, measured) for name, measured in evidence.lengths.items()]
     runs["Linear systems"] = [_linear(name, result) for name, result in evidence.linear.items()]
     return {title: group for title, group in runs.items() if group}

@@ -1,52 +1,53 @@
 """C6: whether unconstrained models contract on the data."""
 
-import statistics
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
 
-from stablernn.report.claims.groups import alike, unconstrained
+from stablernn.report.claims.groups import Groups, unconstrained
+from stablernn.report.difference import half_width, student
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Judgement, Outcome, Part, half_width, ids, judge, span, student
-from stablernn.report.load import Found
+from stablernn.report.judgement import Claim, Judgement, Outcome, Part, ids, judge
+from stablernn.report.load import Analyses
+from stablernn.report.text import span
 from stablernn.utils.wording import counted
 
 
 def contraction_on_data(evidence: Evidence) -> list[Judgement]:
     """Lyapunov exponent and growth over r words, of unconstrained recurrent models at their best epoch."""
-    found = []
-    for part in evidence.parts:
-        ordered = alike([entry for entry in evidence.of(part, "contraction") if unconstrained(entry[0])])
-        if ordered:
-            options = ordered[0][1][0][1]["options"]
+    made = []
+    for data in evidence.slices:
+        groups = unconstrained(evidence.of(data, "contraction"))
+        if groups:
+            options = groups[0][1][0][1]["options"]
             growth = [
                 f"{name} λ₁ = {max(result['stages']['best']['largest'][0] for _, result in runs):.2g}"
-                for name, runs in ordered
+                for name, runs in groups
             ]
-            found.append(
+            made.append(
                 judge(
-                    part,
-                    [_contracting(name, runs) for name, runs in ordered],
+                    data,
+                    [_contracting(name, runs) for name, runs in groups],
                     f"in one word two states may still move apart: {'; '.join(growth)}",
-                    f"95 % intervals over {_over(ordered, options)} of the {options['split']} split; "
+                    f"95 % intervals over {_over(groups, options)} of the {options['split']} split; "
                     "growth is searched for, so a larger one may exist",
                 )
             )
-    return found
+    return made
 
 
-def _over(groups: Sequence[tuple[str, Found]], options: Mapping[str, Any]) -> str:
+def _over(groups: Groups, options: Mapping[str, Any]) -> str:
     seeds = min(len(runs) for _, runs in groups)
     return f"{counted(seeds, 'seed')}, on stretches" if seeds > 1 else counted(options["streams"], "stretch")
 
 
-def _contracting(name: str, found: Found) -> Part:
-    stages = [result["stages"]["best"] for _, result in found]
-    exponent, half = _exponent(stages, found[0][1]["options"]["streams"])
+def _contracting(name: str, runs: Analyses) -> Part:
+    stages = [result["stages"]["best"] for _, result in runs]
+    exponent, half = _exponent(stages, runs[0][1]["options"]["streams"])
     starts = [stage["contracts_from"] for stage in stages]
-    longest = len(stages[0]["largest"])
     text = f"{name}: Lyapunov exponent {exponent:+.3f} ± {half:.3f} nats a word"
     if None in starts:
-        text += f", but two states may still be further apart after {counted(longest, 'word')}"
+        text += f", but two states may still be further apart after {counted(len(stages[0]['largest']), 'word')}"
     else:
         words = counted(span([str(r) for r in sorted(starts)]), "word")
         text += f", all pairs of states found are closer after {words}"
@@ -54,12 +55,21 @@ def _contracting(name: str, found: Found) -> Part:
         outcome = Outcome.MIXED if None in starts else Outcome.HOLDS
     else:
         outcome = Outcome.FAILS if exponent - half > 0 else Outcome.UNDECIDED
-    return Part(outcome, text, ids([record for record, _ in found]))
+    return Part(outcome, text, ids(runs))
 
 
 def _exponent(stages: Sequence[Mapping[str, Any]], streams: int) -> tuple[float, float]:
     """Mean and half of its interval: over seeds where there are several, else over stretches of the text."""
     values = [stage["lyapunov"] for stage in stages]
     if len(values) > 1:
-        return statistics.mean(values), half_width(values)
+        return mean(values), half_width(values)
     return values[0], student(streams - 1) * stages[0]["lyapunov_deviation"] / streams**0.5
+
+
+CLAIM = Claim(
+    "C6",
+    "Are unstable models stable on the data?",
+    "“Unstable” models are stable on the data.",
+    contraction_on_data,
+    "scripts/analyze.py analysis=contraction run='*-unstable-recurrent-*'",
+)

@@ -5,10 +5,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stablernn.report.claims.groups import alike, unconstrained
+from stablernn.report.claims.groups import unconstrained
+from stablernn.report.difference import seeds_note, student
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Judgement, Outcome, Part, ids, judge, seeds_told, span, student
-from stablernn.report.load import Found
+from stablernn.report.judgement import Claim, Judgement, Outcome, Part, ids, judge
+from stablernn.report.load import Analyses
+from stablernn.report.text import span
 from stablernn.utils.wording import counted
 
 GROUPS = 8  # of positions, from which analysis=gradient_horizon takes the standard error of a slope
@@ -16,41 +18,36 @@ GROUPS = 8  # of positions, from which analysis=gradient_horizon takes the stand
 
 def vanishing_gradients(evidence: Evidence) -> list[Judgement]:
     """Decay of the mean gradient of the loss by earlier words, at the best epoch, and beside it at the other stages."""
-    found = []
-    for part in evidence.parts:
-        groups = alike([entry for entry in evidence.of(part, "gradient_horizon") if unconstrained(entry[0])])
+    made = []
+    for data in evidence.slices:
+        groups = unconstrained(evidence.of(data, "gradient_horizon"))
         if groups:
             options = groups[0][1][0][1]["options"]
             others = "; ".join(f"{name} {_stages(runs)}" for name, runs in groups)
             positions = counted(options["streams"], "position")
-            interval = f"95 % intervals of the slope over {positions} of {options['split']}"
-            seeds = min(len(runs) for _, runs in groups)
-            certainty = f"{interval}; {seeds_told(seeds, 'the slowest is told')}"
-            evidence_told = f"down to a thousandth: {others}"
-            found.append(judge(part, [_vanishing(name, runs) for name, runs in groups], evidence_told, certainty))
-    return found
+            seeds = seeds_note(min(len(runs) for _, runs in groups), "the slowest is shown")
+            certainty = f"95 % intervals of the slope over {positions} of {options['split']}; {seeds}"
+            parts = [_vanishing(name, runs) for name, runs in groups]
+            made.append(judge(data, parts, f"down to a thousandth: {others}", certainty))
+    return made
 
 
-def _vanishing(name: str, found: Found) -> Part:
-    stages = [result["stages"]["best"] for _, result in found]
-    runs = ids([record for record, _ in found])
+def _vanishing(name: str, runs: Analyses) -> Part:
+    stages = [result["stages"]["best"] for _, result in runs]
     slopes = [slope for stage in stages if (slope := _slope(stage)) is not None]
     if len(slopes) < len(stages):
-        return Part(Outcome.HOLDS, f"{name}: no gradient is left one word back", runs)
+        return Part(Outcome.HOLDS, f"{name}: no gradient is left one word back", ids(runs))
     slope, half = max(slopes)
-    fallen = [stage["fallen"] for stage in stages]
-    down = "not down" if None in fallen else "down"
-    text = f"{name}: the mean gradient is {down} to a thousandth {_back(fallen, found)} and "
-    text += f"{_rate(slope)} ± {half:.3f} nats a word"
+    distances = [stage["fallen"] for stage in stages]
+    down = "not down" if None in distances else "down"
+    change = f"{'grows' if slope > 0 else 'falls'} by {abs(slope):.3f}"
+    text = f"{name}: the mean gradient is {down} to a thousandth {_back(distances, runs)} and "
+    text += f"{change} ± {half:.3f} nats a word"
     farther = [rate for stage in stages if (rate := _farther(stage)) is not None]
     text += f", over the farther half of the distances by {abs(max(farther)):.3f}" if farther else ""
     if slope + half < 0:
-        return Part(Outcome.MIXED if None in fallen else Outcome.HOLDS, text, runs)
-    return Part(Outcome.FAILS if slope - half > 0 else Outcome.UNDECIDED, text, runs)
-
-
-def _rate(slope: float) -> str:
-    return f"{'grows' if slope > 0 else 'falls'} by {abs(slope):.3f}"
+        return Part(Outcome.MIXED if None in distances else Outcome.HOLDS, text, ids(runs))
+    return Part(Outcome.FAILS if slope - half > 0 else Outcome.UNDECIDED, text, ids(runs))
 
 
 def _slope(stage: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -66,20 +63,29 @@ def _farther(stage: Mapping[str, Any]) -> float | None:
     return statistics.linear_regression(*zip(*points, strict=True)).slope if len(points) > 1 else None
 
 
-def _stages(found: Found) -> str:
+def _stages(runs: Analyses) -> str:
     """Where the mean gradient is down to a thousandth before, during and after training."""
-    told = [f"{_at([result['stages']['initial']['fallen'] for _, result in found], found)} before training"]
-    if during := [kept["fallen"] for _, result in found for kept in result.get("during", [])]:
-        told.append(f"{_at(during, found)} at {counted(len(during), 'moment')} during it")
-    return ", ".join([*told, f"{_at([result['stages']['last']['fallen'] for _, result in found], found)} at its end"])
+
+    def at(distances: Sequence[int | None]) -> str:
+        return f"{'not ' * (None in distances)}{_back(distances, runs)}"
+
+    first, last = ([result["stages"][stage]["fallen"] for _, result in runs] for stage in ("initial", "last"))
+    during = [moment["fallen"] for _, result in runs for moment in result.get("during", [])]
+    middle = [f"{at(during)} at {counted(len(during), 'moment')} during it"] if during else []
+    return ", ".join([f"{at(first)} before training", *middle, f"{at(last)} at its end"])
 
 
-def _at(fallen: Sequence[int | None], found: Found) -> str:
-    return f"{'not ' * (None in fallen)}{_back(fallen, found)}"
-
-
-def _back(fallen: Sequence[int | None], found: Found) -> str:
+def _back(distances: Sequence[int | None], runs: Analyses) -> str:
     """So far; as far as was looked, where some are not down by then."""
-    known = [str(i) for i in sorted(i for i in fallen if i is not None)]
-    horizon = found[0][1]["options"]["horizon"]
-    return f"{counted(horizon if len(known) < len(fallen) else span(known), 'word')} back"
+    known = [str(i) for i in sorted(i for i in distances if i is not None)]
+    horizon = runs[0][1]["options"]["horizon"]
+    return f"{counted(horizon if len(known) < len(distances) else span(known), 'word')} back"
+
+
+CLAIM = Claim(
+    "C5",
+    "Do gradients vanish?",
+    "The gradients of models trained in practice vanish over time.",
+    vanishing_gradients,
+    "scripts/analyze.py analysis=gradient_horizon run='*-unstable-recurrent-*'",
+)

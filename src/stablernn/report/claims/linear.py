@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Judgement, Outcome, Part, combined, sentence, span
-from stablernn.report.sections.linear_systems import orthogonal, spectral_radius
-from stablernn.report.sections.truncation import short
+from stablernn.report.judgement import Claim, Judgement, Outcome, Part, judgement
+from stablernn.report.load import Measurements
+from stablernn.report.sections.linear_systems import of_kind, orthogonal, spectral_radius
+from stablernn.report.text import short, span
 from stablernn.utils.wording import counted
 
 LEARNED = 0.1  # of the error of predicting 0: at most so much is left of it
@@ -14,30 +15,26 @@ LEARNED = 0.1  # of the error of predicting 0: at most so much is left of it
 
 def outside_the_stable_regime(evidence: Evidence) -> list[Judgement]:
     """Errors of matrices at the best step size, and which scalars are reached; a system at 1 decides nothing."""
-    by_kind = {kind: _of_a_kind(evidence, kind) for kind in ("matrix", "scalar")}
-    straight, between = _orthogonal(by_kind["matrix"]), _between(by_kind["matrix"])
-    made = (straight, between, _border(straight, between), _scalars(by_kind["scalar"]))
+    matrices, scalars = of_kind(evidence.linear, "matrix"), of_kind(evidence.linear, "scalar")
+    straight, between = _orthogonal(matrices), _between(matrices)
+    made = (straight, between, _border(straight, between), _scalars(scalars))
     parts = [part for part in made if part is not None]
     if not parts:
         return []
-    seeds = len({result["options"]["seed"] for _, result in by_kind["matrix"]})
-    sizes = sorted({len(result["step_sizes"]) for _, result in by_kind["matrix"]})
-    told = [f"matrices: {counted(seeds, 'seed')}, the best of {_step_sizes(sizes)}"] if seeds else []
-    rates = sorted({len(result["rates"]) for _, result in by_kind["scalar"]})
-    told += [f"scalars: any of {_step_sizes(rates)}"] if rates else []
+    seeds = len({result["options"]["seed"] for result in matrices.values()})
+    sizes = sorted({len(result["step_sizes"]) for result in matrices.values()})
+    tried = [f"matrices: {counted(seeds, 'seed')}, the best of {_step_sizes(sizes)}"] if seeds else []
+    rates = sorted({len(result["rates"]) for result in scalars.values()})
+    tried += [f"scalars: any of {_step_sizes(rates)}"] if rates else []
+    left = "; ".join(_left(matrices))
     return [
-        Judgement(
+        judgement(
             "Linear systems, full gradient descent",
             "here",
-            combined([part.outcome for part in parts]),
-            "",
-            tuple(sentence(part.text) for part in parts),
-            sentence(
-                f"learned: less than {LEARNED:g} of the error of predicting 0 is left, or w* is reached; "
-                + "; ".join(_left(by_kind["matrix"]))
-            ),
-            sentence("; ".join([*told, "more updates or other step sizes might do more"])),
-            tuple(name for found in by_kind.values() for name, _ in found),
+            parts,
+            f"learned: less than {LEARNED:g} of the error of predicting 0 is left, or w* is reached; {left}",
+            "; ".join([*tried, "more updates or other step sizes might do more"]),
+            (*matrices, *scalars),
         )
     ]
 
@@ -46,22 +43,15 @@ def _step_sizes(counts: Sequence[int]) -> str:
     return counted(span([str(count) for count in counts]), "step size")
 
 
-Results = Sequence[tuple[str, dict[str, Any]]]
+def _orthogonal(matrices: Measurements) -> Part | None:
+    cases = [(result["options"]["norm"], _learned(result)) for result in matrices.values() if orthogonal(result)]
+    return _both_sides("orthogonal matrices", "‖W‖₂ = ρ(W)", cases)
 
 
-def _of_a_kind(evidence: Evidence, kind: str) -> Results:
-    return [(name, result) for name, result in evidence.linear.items() if result["options"]["kind"] == kind]
-
-
-def _orthogonal(found: Results) -> Part | None:
-    cases = [(result["options"]["norm"], _learned(result)) for _, result in found if orthogonal(result)]
-    return _told("orthogonal matrices", "‖W‖₂ = ρ(W)", cases)
-
-
-def _between(found: Results) -> Part | None:
+def _between(matrices: Measurements) -> Part | None:
     """Matrices outside the condition on the norm and within that on the spectral radius; the claim is on the norm."""
     cases: dict[float, list[bool]] = {}
-    for _, result in found:
+    for result in matrices.values():
         if spectral_radius(result) < 1 < result["options"]["norm"]:
             cases.setdefault(spectral_radius(result), []).append(_learned(result))
     if not cases:
@@ -87,11 +77,12 @@ def _border(straight: Part | None, between: Part | None) -> Part | None:
     return Part(None, f"so the border of these matrices lies at {one} 1, not at {other} 1")
 
 
-def _scalars(found: Results) -> Part | None:
-    return _told("scalars", "|w*|", [(abs(r["options"]["target"]), any(r["reached"])) for _, r in found])
+def _scalars(scalars: Measurements) -> Part | None:
+    cases = [(abs(result["options"]["target"]), any(result["reached"])) for result in scalars.values()]
+    return _both_sides("scalars", "|w*|", cases)
 
 
-def _told(kind: str, size: str, cases: Sequence[tuple[float, bool]]) -> Part | None:
+def _both_sides(kind: str, size: str, cases: Sequence[tuple[float, bool]]) -> Part | None:
     """How many were learned on either side of 1."""
     below = [learned for value, learned in cases if value < 1]
     above = [learned for value, learned in cases if value > 1]
@@ -104,10 +95,10 @@ def _told(kind: str, size: str, cases: Sequence[tuple[float, bool]]) -> Part | N
     return Part(Outcome.MIXED if share > 0 else Outcome.FAILS, text)
 
 
-def _left(found: Results) -> list[str]:
+def _left(matrices: Measurements) -> list[str]:
     """Of the error, for each spectral radius, orthogonal matrices first."""
     errors: dict[tuple[bool, float], list[float]] = {}
-    for _, result in found:
+    for result in matrices.values():
         errors.setdefault((not orthogonal(result), spectral_radius(result)), []).append(_error(result))
     return [
         f"{'‖W‖₂ > ρ(W)' if skewed else '‖W‖₂ = ρ(W)'} = {radius:g} leaves {span([short(e) for e in sorted(values)])}"
@@ -123,3 +114,12 @@ def _error(result: dict[str, Any]) -> float:
     """What is left of the error at the end; a descent that diverged leaves all of it and more."""
     error = result["best"]["error"][-1]
     return float("inf") if error is None else error
+
+
+CLAIM = Claim(
+    "C7",
+    "Does training need stability?",
+    "Outside the stable regime gradient descent fails.",
+    outside_the_stable_regime,
+    "scripts/linear_systems.py",
+)

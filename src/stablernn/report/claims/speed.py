@@ -3,48 +3,60 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stablernn.report.curves import model_name
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Judgement, Outcome, Part, combined, sentence, span
-from stablernn.report.names import MODEL_NAMES
+from stablernn.report.judgement import Claim, Judgement, Outcome, Part, judgement
 from stablernn.report.sections.sequences import contexts_of, ratio
-from stablernn.report.sections.truncation import short
+from stablernn.report.text import short, span
 from stablernn.utils.wording import counted
 
 
 def speed(evidence: Evidence) -> list[Judgement]:
     """How many times faster a whole feed-forward model is, at best and at worst, on each machine."""
-    return [_speed(name, measured) for name, measured in evidence.lengths.items()]
+    return [_judged(name, measured) for name, measured in evidence.lengths.items()]
 
 
-def _speed(file: str, measured: Mapping[str, Any]) -> Judgement:
+def _judged(file: str, measured: Mapping[str, Any]) -> Judgement:
     cases = list(measured["cases"].values())
-    parts, states = [], []
-    for work in dict.fromkeys(case["work"] for case in cases):
-        for whole, told in ((True, parts), (False, states)):
-            found = [
-                (value, case, k)
-                for case in cases
-                if case["work"] == work
-                for k in contexts_of(case)
-                if (value := ratio(measured, case, k, whole)) is not None
-            ]
-            if found:
-                value, case, k = max(found, key=lambda entry: entry[0])
-                steps, of = counted(case["steps"], "step"), counted(len(found), "case")
-                where = f"{MODEL_NAMES.get(case['model'], case['model'])}, k = {k}, batch {case['batch']}, {steps}"
-                won = sum(value > 1 for value, _, _ in found)
-                text = f"{work}: feed-forward at best {short(value)} times as fast ({where}), faster in {won} of {of}"
-                outcome = Outcome.HOLDS if won == len(found) else Outcome.MIXED if won else Outcome.FAILS
-                told.append(Part(outcome, text, (file,)))
+    works = dict.fromkeys(case["work"] for case in cases)
+    parts, states = (
+        [part for work in works if (part := _part(measured, work, whole, file)) is not None] for whole in (True, False)
+    )
     rounds = sorted(count for case in cases for count in case["rounds"].values())
     medians = counted(span([str(count) for count in rounds]), "alternating run")
-    return Judgement(
+    return judgement(
         measured["hardware"],
         "on one machine",
-        combined([part.outcome for part in parts]) if parts else Outcome.UNDECIDED,
-        "",
-        tuple(sentence(part.text) for part in parts) or ("No two rivals were measured at the same length.",),
-        sentence("the hidden states alone: " + "; ".join(part.text for part in states)) if states else "",
-        sentence(f"medians of {medians} in one process, on one machine"),
+        parts or [Part(Outcome.UNDECIDED, "no two rivals were measured at the same length")],
+        "the hidden states alone: " + "; ".join(part.text for part in states) if states else "",
+        f"medians of {medians} in one process, on one machine",
         (file,),
     )
+
+
+def _part(measured: Mapping[str, Any], work: str, whole: bool, file: str) -> Part | None:
+    ratios = [
+        (value, case, k)
+        for case in measured["cases"].values()
+        if case["work"] == work
+        for k in contexts_of(case)
+        if (value := ratio(measured, case, k, whole)) is not None
+    ]
+    if not ratios:
+        return None
+    value, case, k = max(ratios, key=lambda entry: entry[0])
+    where = f"{model_name(case['model'])}, k = {k}, batch {case['batch']}, {counted(case['steps'], 'step')}"
+    won = sum(value > 1 for value, _, _ in ratios)
+    share = f"faster in {won} of {counted(len(ratios), 'case')}"
+    text = f"{work}: feed-forward at best {short(value)} times as fast ({where}), {share}"
+    outcome = Outcome.HOLDS if won == len(ratios) else Outcome.MIXED if won else Outcome.FAILS
+    return Part(outcome, text, (file,))
+
+
+CLAIM = Claim(
+    "C8",
+    "What does feed-forward buy?",
+    "Feed-forward buys parallelism.",
+    speed,
+    "make bench",
+)

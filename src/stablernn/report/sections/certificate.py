@@ -1,44 +1,52 @@
-"""The table of certificates."""
-
-import math
+"""Certificates: what is proven of each trained model, beside what is measured."""
 
 from stablernn.report.labels import describe
-from stablernn.report.load import Found
-from stablernn.report.tables import Table, of_a_run
+from stablernn.report.load import Analyses
+from stablernn.report.section import Section, of_analysis
+from stablernn.report.table import Column, Entry, Table, text
+from stablernn.report.text import rate
 
 
-def certificate_table(found: Found) -> Table:
-    """A line for each run: what is proven, and what was measured."""
-    options = found[0][1]["options"]
-    shown = max(options["lengths"])
-    epsilon = f"{options['epsilon']:g}"
-    heads = ["model", "stability", "λ", "norm", "H", "D_V", f"k({epsilon})", f"gap({shown}) ≤", "measured"]
-    lines, reasons = [], []
-    for (name, stability), (_, result) in zip(describe(found), found, strict=True):
+def certificate_table(analyses: Analyses) -> Table:
+    """A line for each run."""
+    options = analyses[0][1]["options"]
+    longest, epsilon = max(options["lengths"]), f"{options['epsilon']:g}"
+    columns = [
+        *(text("model"), text("stability")),
+        *(Column("λ", rate), Column("norm"), Column("H", ".3g"), Column("D_V", ".3g")),
+        Column(f"k({epsilon})", ",d", unit="words"),
+        *(Column(head, _nats, unit="nats") for head in (f"gap({longest}) ≤", "measured")),
+    ]
+    entries: list[list[Entry]] = []
+    reasons = []
+    for (name, stability), (_, result) in zip(describe(analyses), analyses, strict=True):
         certificate = result["certificate"]
-        proven = result["certified"][str(shown)]
+        proven: list[Entry] = ["not certified", *[None] * 5]
         if certificate["certified"]:
-            line = [rate(certificate["rate"]), certificate["norm"].removesuffix("-norm")]
-            line += [f"{certificate['radius']:.3g}", f"{certificate['decoder']:.3g}"]
-            line += [f"{result['k']:,}" if result["k"] is not None else "> 10⁷", _nats(proven)]
+            norm, k = certificate["norm"].removesuffix("-norm"), result["k"] if result["k"] is not None else "> 10⁷"
+            proven = [certificate["rate"], norm, certificate["radius"], certificate["decoder"], k]
+            proven.append(result["certified"][str(longest)])
         else:
-            line = ["not certified", "–", "–", "–", "–", "–"]
             reasons.append(f"{name}, {stability}: not certified: {certificate['reason']}")
-        lines.append([name, stability, *line, _nats(result["measured"][str(shown)]["largest"])])
+        entries.append([name, stability, *proven, result["measured"][str(longest)]["largest"]])
     notes = [
         "λ: proven rate of contraction; H, D_V: bounds of the state and of the decoder's rows",
         f"k({epsilon}): words of context that provably change no log-probability by more than {epsilon} nats",
-        f"gap({shown}): the same for k = {shown}; "
+        f"gap({longest}): the same for k = {longest}; "
         f"measured: the largest change on {options['tokens']:,} {options['split']} words",
     ]
-    return Table("Certificates", heads, lines, notes, reasons, of_a_run([record for record, _ in found], heads))
-
-
-def rate(value: float) -> str:
-    """λ with as many digits as tell it from 1."""
-    digits = 3 if value < 0.99 else min(9, 2 + math.ceil(-math.log10(max(1 - value, 1e-9))))
-    return f"{value:.{digits}f}"
+    return Table("Certificates", columns, entries, notes, reasons, [(record.id,) for record, _ in analyses])
 
 
 def _nats(value: float) -> str:
     return f"{value:.2g}" if value >= 1e-12 else "< 1e-12"
+
+
+SECTION = Section(
+    "certificates",
+    "Certificates",
+    "What is proven of each trained model, beside what is measured.",
+    of_analysis("certificate", certificate_table),
+    "certificates",
+    ("C2",),
+)

@@ -1,45 +1,50 @@
-"""Contraction on the data: the table."""
+"""Contraction on the data: growth of the distance of two states, and the largest Lyapunov exponent."""
 
 from typing import Any
 
+from stablernn.report.curves import WORDS, coloured
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe
-from stablernn.report.load import Found
-from stablernn.report.tables import Table, of_a_run
+from stablernn.report.load import Analyses
+from stablernn.report.section import Section, of_analysis
+from stablernn.report.table import Column, Entry, Table, Value, text
 from stablernn.utils.wording import counted
 
 STAGE_NAMES = {"initial": "before training", "best": "best epoch", "last": "end"}
+_STAGE_DASHES = {"initial": (2, 3), "best": (1, 0), "last": (6, 3)}
+_LEAST_GROWTH = 1e-6  # smaller values are not drawn
 
 
-def contraction_table(found: Found) -> Table:
+def contraction_table(analyses: Analyses) -> Table:
     """A line for each run and stage."""
-    options = found[0][1]["options"]
+    options = analyses[0][1]["options"]
     shown = sorted({1, min(16, options["longest"]), options["longest"]})
-    heads = ["model", "stability", "weights", *(f"λ_{r}" for r in shown), "λ_r < 1 from r =", "Lyapunov exponent"]
-    lines, told = [], []
-    for names, (record, result) in zip(describe(found), found, strict=True):
+    columns = [
+        *(text("model"), text("stability"), text("weights")),
+        *(Column(f"λ_{r}", _growth) for r in shown),
+        Column("λ_r < 1 from r =", unit="words"),
+        Column("Lyapunov exponent", "+.3f", unit="nats a word"),
+    ]
+    entries: list[list[Entry]] = []
+    runs = []
+    for names, (record, result) in zip(describe(analyses), analyses, strict=True):
         for stage, values in stages_of(result["stages"]):
-            told.append(record)
+            runs.append((record.id,))
+            growth = [values["largest"][r - 1] for r in shown]
+            exponent = Value(values["lyapunov"], values["lyapunov_deviation"])
             start = values["contracts_from"]
-            lines.append(
-                [
-                    *names,
-                    stage,
-                    *(_growth(values["largest"][r - 1]) for r in shown),
-                    str(start) if start is not None else "never",
-                    f"{values['lyapunov']:+.3f} ± {values['lyapunov_deviation']:.3f}",
-                ]
-            )
+            entries.append([*names, stage, *growth, "never" if start is None else start, exponent])
     notes = [
         f"λ_r: largest growth in r words of the distance of two states on {options['split']}, found by gradient ascent"
         f" over {counted(options['streams'], 'pair')} (a search: the true supremum may be larger)",
         "exponent: mean growth of the log-length of a tangent, nats a word, ± deviation over streams; below 0 the "
         "model is stable on the data",
     ]
-    return Table("Contraction on the data", heads, lines, notes, runs=of_a_run(told, heads, 3), texts=3)
+    return Table("Contraction on the data", columns, entries, notes, runs=runs)
 
 
 def stages_of(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Name and values in the order of training; the end is not told twice where it is the best epoch."""
+    """Name and values in the order of training; the end does not come twice where it is the best epoch."""
     ordered = [(STAGE_NAMES[stage], stages[stage]) for stage in STAGE_NAMES if stage in stages]
     if stages.get("best") == stages.get("last"):
         return [(name.replace("best epoch", "best epoch, end"), values) for name, values in ordered[:2]]
@@ -48,3 +53,36 @@ def stages_of(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def _growth(value: float) -> str:
     return f"{value:.3g}" if value > 1e-11 else "< 1e-11"
+
+
+def contraction_curves(analyses: Analyses) -> list[Figure | None]:
+    """Largest growth of the distance of two states in r words, before training, at its best evaluation and its end."""
+    drawing = Drawing()
+    for model, constraint, colour, record, result in coloured(analyses):
+        largest = {stage: result["stages"][stage]["largest"] for stage in STAGE_NAMES if stage in result["stages"]}
+        for stage, values in largest.items():
+            if stage != "last" or values != largest.get("best"):
+                curve = Curve(f"{constraint}, {STAGE_NAMES[stage]}", colour, _STAGE_DASHES[stage])
+                seen = [(r, value) for r, value in enumerate(values, 1) if value > _LEAST_GROWTH]
+                drawing.line(model, curve, seen, (record.id,))
+    figure = drawing.figure(
+        "contraction",
+        "Contraction on the data",
+        "λ_r, the largest growth in r words of the distance of two states that gradient ascent found. Below "
+        "the line at 1 the states approach each other.",
+        Axis("r (words)", ticks=WORDS.ticks),
+        Axis("λᵣ", powers=True),
+        level=1,
+    )
+    return [figure]
+
+
+SECTION = Section(
+    "contraction",
+    "Contraction on the data",
+    "Whether two states that read the same text approach each other, proven or not.",
+    of_analysis("contraction", contraction_table, contraction_curves),
+    "contraction",
+    ("C6",),
+    ("contraction",),
+)

@@ -1,18 +1,22 @@
-"""How far back gradients reach, as it changes in training: its moments, and the table."""
+"""How far back gradients reach, as it changes in training."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from stablernn.records.record import Record
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe, describe_briefly
-from stablernn.report.load import Found, setting
+from stablernn.report.load import Analyses, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES, rank
+from stablernn.report.palette import shades
+from stablernn.report.section import Section, of_analysis
 from stablernn.report.sections.contraction import STAGE_NAMES
-from stablernn.report.sections.truncation import short
-from stablernn.report.tables import Table, of_a_run
+from stablernn.report.table import Column, Entry, Table, Value, text
+from stablernn.report.text import short
 from stablernn.utils.wording import counted
 
 SHOWN = (0, 10, 35, 100)
+_LEAST_GRADIENT = 1e-20  # smaller values are not drawn
 
 
 @dataclass(frozen=True)
@@ -33,41 +37,41 @@ class Moment:
 
     @property
     def name(self) -> str:
-        """As the table calls it; the best evaluation is told by its label or behind it."""
+        """As the table has it; that it is the best evaluation is in its label or behind it."""
         return f"{self.label}, best" if self.best and self.label != STAGE_NAMES["best"] else self.label
 
 
 def moments(record: Record, result: dict[str, Any]) -> list[Moment]:
-    """In the order of training, those of the same update once; what was kept during it is missing in older results."""
+    """In the order of training, those of the same update once; those during it are missing in older results."""
     progress, stages = record.progress, result["stages"]
     best, last = progress["best_update"], progress["updates"]
-    labels = {kept["update"]: "" for kept in result.get("during", [])}
-    found = {kept["update"]: kept for kept in result.get("during", [])}
+    statistics = {during["update"]: during for during in result.get("during", [])}
+    labels = dict.fromkeys(statistics, "")
     for update, stage in ((best, "best"), (last, "last"), (0, "initial")):
-        if stage != "best" or update not in found:
+        if stage != "best" or update not in statistics:
             labels[update] = STAGE_NAMES[stage]
-        found[update] = stages[stage]
-    epochs = {update: update / max(last, 1) * progress["epochs"] for update in found}
+        statistics[update] = stages[stage]
+    epochs = {update: update / max(last, 1) * progress["epochs"] for update in statistics}
     return [
-        Moment(epochs[update], labels[update] or f"epoch {epochs[update]:.2g}", update == best, found[update])
-        for update in sorted(found)
+        Moment(epochs[update], labels[update] or f"epoch {epochs[update]:.2g}", update == best, statistics[update])
+        for update in sorted(statistics)
     ]
 
 
-def in_order(found: Found) -> list[str]:
+def in_order(analyses: Analyses) -> list[str]:
     """The labels of all moments of several runs, in the order of training."""
     first: dict[str, tuple[bool, float]] = {}
-    for record, result in found:
+    for record, result in analyses:
         for moment in moments(record, result):
             place = (moment.label == STAGE_NAMES["last"], moment.epoch)
             first[moment.label] = min(place, first.get(moment.label, place))
     return sorted(first, key=lambda label: first[label])
 
 
-def panels(found: Found) -> dict[str, Found]:
+def panels(analyses: Analyses) -> dict[str, Analyses]:
     """The runs of each model under each constraint, by a title; in the order of the tables."""
     groups: dict[tuple, list[tuple[Record, dict[str, Any]]]] = {}
-    for (record, result), name in zip(found, describe_briefly([record for record, _ in found]), strict=True):
+    for (record, result), name in zip(analyses, describe_briefly([record for record, _ in analyses]), strict=True):
         model, stability = setting(record, "model.name"), setting(record, "stability.name")
         place = STABILITIES.index(stability) if stability in STABILITIES else len(STABILITIES)
         title = f"{MODEL_NAMES.get(model, model)}, {name}"
@@ -75,26 +79,28 @@ def panels(found: Found) -> dict[str, Found]:
     return {key[-1]: groups[key] for key in sorted(groups)}
 
 
-def gradient_horizon_table(found: Found) -> Table:
+def gradient_horizon_table(analyses: Analyses) -> Table:
     """A line for each run and moment of its training."""
-    options = found[0][1]["options"]
+    options = analyses[0][1]["options"]
     shown = [i for i in SHOWN if i <= options["horizon"]]
-    heads = ["model", "stability", "weights", *(f"i={i}" for i in shown), "1e-3 at i =", "slope", "typical slope"]
-    lines, told = [], []
-    for names, (record, result) in zip(describe(found), found, strict=True):
+    columns = [
+        *(text("model"), text("stability"), text("weights")),
+        *(Column(f"i={i}", short) for i in shown),
+        Column("1e-3 at i =", unit="words"),
+        Column("slope", "+.3f", spread_format=".1g", unit="nats a word"),
+        Column("typical slope", "+.3f", unit="nats a word"),
+    ]
+    entries: list[list[Entry]] = []
+    runs = []
+    for names, (record, result) in zip(describe(analyses), analyses, strict=True):
         for moment in moments(record, result):
-            told.append(record)
-            fallen = moment.values["fallen"]
-            lines.append(
-                [
-                    *names,
-                    moment.name,
-                    *(short(moment.values["mean"][i]) for i in shown),
-                    str(fallen) if fallen is not None else f"> {options['horizon']}",
-                    _slope(moment.values, "mean"),
-                    _slope(moment.values, "geometric").partition(" ")[0],
-                ]
-            )
+            runs.append((record.id,))
+            values = moment.values
+            down = values["fallen"] if values["fallen"] is not None else f"> {options['horizon']}"
+            slope, typical = (values["slope"][average] for average in ("mean", "geometric"))
+            error = values["error"]["mean"] if slope is not None else None
+            means = [values["mean"][i] for i in shown]
+            entries.append([*names, moment.name, *means, down, Value(slope, error), typical])
     notes = [
         "i=...: ‖∂ loss / ∂ x‖₂ of the loss at t+i by the embedded word at t, mean over "
         f"{counted(options['streams'], 'position')} of {options['split']}",
@@ -102,12 +108,36 @@ def gradient_horizon_table(found: Found) -> Table:
         "slope: of the log of the mean, nats a word, by least squares over i ≥ 1, ± standard error; typical slope: of "
         "the geometric mean",
     ]
-    runs = of_a_run(told, heads, 3)
-    return Table("Gradient of the loss by earlier words", heads, lines, notes, runs=runs, texts=3)
+    return Table("Gradient of the loss by earlier words", columns, entries, notes, runs=runs)
 
 
-def _slope(values: dict[str, Any], average: str) -> str:
-    slope, error = values["slope"][average], values["error"][average]
-    if slope is None:
-        return "–"
-    return f"{slope:+.3f}" + (f" ± {error:.1g}" if error is not None else "")
+def gradient_figures(analyses: Analyses) -> list[Figure]:
+    """Mean gradient of the loss by earlier words, through training."""
+    drawing = Drawing()
+    curves = {label: Curve(label, colour) for label, colour in shades(in_order(analyses)).items()}
+    drawing.announce(curves.values())
+    farthest = max((result["options"]["horizon"] for _, result in analyses), default=1)
+    for title, group in panels(analyses).items():
+        for record, result in group:
+            for moment in moments(record, result):
+                seen = [(i, value) for i, value in enumerate(moment.values["mean"]) if value > _LEAST_GRADIENT]
+                drawing.line(title, curves[moment.label], seen, (record.id,))
+    figure = drawing.figure(
+        "gradient_horizon",
+        "How far back gradients reach",
+        "Mean norm of the gradient of the loss at t + i by the word at t, from before training (dark) to its end.",
+        Axis("i (words)", logarithmic=False, most=farthest),
+        Axis("mean norm of the gradient", powers=True),
+    )
+    return [figure] if figure else []
+
+
+SECTION = Section(
+    "gradients",
+    "Gradients",
+    "How much the loss at a word depends on the words before it.",
+    of_analysis("gradient_horizon", gradient_horizon_table, gradient_figures),
+    "gradient_horizon",
+    ("C5",),
+    ("gradient_horizon",),
+)

@@ -4,13 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stablernn.report.formats import markdown
 from stablernn.report.load import load_bench
-from stablernn.report.tables import Table
-from stablernn.report.write import rich_table
-from stablernn.utils.console import console
-from stablernn.utils.escaping import markdown_text
-from stablernn.utils.files import write_text
+from stablernn.report.sections.bench import write_tables
+from stablernn.report.table import Column, Entry, Table, key, text
 from stablernn.utils.wording import counted
 
 _FULL_SIZE = 103_227_021  # tokens of WikiText-103's train split
@@ -21,52 +17,38 @@ def write_large(path: Path) -> list[Path]:
     measured = load_bench(path, "large")
     if measured is None or "encoding" not in measured:
         return []
-    tables = [encoding_table(measured), training_table(measured)]
-    for table in tables:
-        console.print(rich_table(table))
-    text = f"# A vocabulary of {measured['text']['types']:,} types on {markdown_text(measured['hardware'])}\n\n"
-    write_text(path.with_suffix(".md"), text + "\n".join(markdown(table) for table in tables))
-    return [path.with_suffix(".md")]
+    title = f"A vocabulary of {measured['text']['types']:,} types on {measured['hardware']}"
+    return [write_tables(path, title, [encoding_table(measured), training_table(measured)])]
 
 
 def encoding_table(measured: Mapping[str, Any]) -> Table:
     """One line: from the text to the memory-mapped ids."""
-    found = measured["encoding"]
-    tokens = sum(found["tokens"].values())
-    heads = ["types", "tokens", "s", "tokens/s", "memory MB", "peak MB", "cache MB", "again s"]
-    line = [
-        f"{found['types']:,}",
-        f"{tokens:,}",
-        f"{found['seconds']:.1f}",
-        f"{tokens / found['seconds']:,.0f}",
-        *(f"{found[name] / 1e6:,.0f}" for name in ("memory", "peak", "bytes")),
-        f"{found['again_seconds']:.2f}",
+    encoding = measured["encoding"]
+    tokens, seconds = sum(encoding["tokens"].values()), encoding["seconds"]
+    entries: list[Entry] = [
+        *(encoding["types"], tokens, seconds, tokens / seconds),
+        *(encoding[name] / 1e6 for name in ("memory", "peak", "bytes")),
+        encoding["again_seconds"],
     ]
-    whole = found["seconds"] * _FULL_SIZE / tokens
     notes = [
         "a made text in three files, in a process of its own; memory: its peak beyond what it held before; peak: of "
         "the whole process, libraries and all; again: loading what is encoded",
-        f"at this rate the {_FULL_SIZE:,} tokens of WikiText-103 take {whole:,.0f} s",
+        f"at this rate the {_FULL_SIZE:,} tokens of WikiText-103 take {seconds * _FULL_SIZE / tokens:,.0f} s",
     ]
-    return Table("Encoding a text", heads, [line], notes)
+    columns = [key("types", ",d"), key("tokens", ",d"), Column("s", ".1f"), Column("tokens/s", ",.0f")]
+    columns += [Column(head, ",.0f") for head in ("memory MB", "peak MB", "cache MB")]
+    return Table("Encoding a text", [*columns, Column("again s", ".2f")], [entries], notes)
 
 
 def training_table(measured: Mapping[str, Any]) -> Table:
     """A line for each kind of step."""
-    heads = ["softmax", "precision", "batch", "parts", "ms", "tokens/s", "step MB", "peak MB"]
     order = ("size", "batch", "accumulate", "head", "precision")
-    lines = [
+    entries: list[list[Entry]] = [
         [
-            case["head"],
-            case["precision_used"],
-            str(case["batch"]),
-            str(case["accumulate"]),
-            f"{case['seconds'] * 1e3:,.0f}",
-            f"{case['tokens_per_second']:,.0f}",
-            f"{case['step_memory'] / 1e6:,.0f}",
-            f"{case['peak'] / 1e6:,.0f}",
+            *(case["head"], case["precision_used"], case["batch"], case["accumulate"], case["seconds"] * 1e3),
+            *(case["tokens_per_second"], case["step_memory"] / 1e6, case["peak"] / 1e6),
         ]
-        for case in sorted(measured["cases"].values(), key=lambda case: [case[key] for key in order])
+        for case in sorted(measured["cases"].values(), key=lambda case: [case[name] for name in order])
     ]
     sizes = sorted({str(case["size"]) for case in measured["cases"].values()})
     notes = [
@@ -76,4 +58,6 @@ def training_table(measured: Mapping[str, Any]) -> Table:
         "whole process",
         f"{counted(measured['threads'], 'thread')}",
     ]
-    return Table("Training", heads, lines, notes)
+    columns = [text("softmax"), text("precision"), key("batch"), key("parts")]
+    columns += [Column(head, ",.0f") for head in ("ms", "tokens/s", "step MB", "peak MB")]
+    return Table("Training", columns, entries, notes)

@@ -12,11 +12,16 @@ exactly, the beginning of the text included, and the whole table needs no scorin
 import math
 from typing import Any
 
+from stablernn.report.curves import DOTTED, coloured
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe
-from stablernn.report.load import Found
-from stablernn.report.tables import Table, of_a_run
+from stablernn.report.load import Analyses
+from stablernn.report.section import Section, of_analysis
+from stablernn.report.sections.truncation import level, split
+from stablernn.report.table import Column, Entry, Table, text
 
 SHOWN = (2, 3, 5, 10, 20, 35)
+_N_MAX = 35  # in the figure
 
 
 def reset_perplexities(result: dict[str, Any]) -> list[float]:
@@ -24,30 +29,61 @@ def reset_perplexities(result: dict[str, Any]) -> list[float]:
 
     The curve must hold k = 1, 2, ... without a gap; so far as it does, n goes.
     """
-    found, total = [], 0.0
+    perplexities, total = [], 0.0
     for n, (k, perplexity) in enumerate(zip(result["k"], result["value"], strict=True), 1):
         if k != n:
             break
         total += math.log(perplexity)
-        found.append(math.exp(total / n))
-    return found
+        perplexities.append(math.exp(total / n))
+    return perplexities
 
 
-def ngram_table(found: Found) -> Table:
+def ngram_table(analyses: Analyses) -> Table:
     """Two lines for each run: n-gram, and reset every n words."""
-    shown = [n for n in SHOWN if all(n <= len(reset_perplexities(result)) for _, result in found)]
-    heads = ["model", "stability", "context", *(f"n={n}" for n in shown), "all"]
-    lines = []
-    for names, (_, result) in zip(describe(found), found, strict=True):
-        reset = reset_perplexities(result)
-        whole = f"{result['recurrent']['value']:.1f}"
-        lines.append([*names, "n - 1 words", *(f"{result['value'][n - 2]:.1f}" for n in shown), whole])
-        lines.append([*names, "reset every n", *(f"{reset[n - 1]:.1f}" for n in shown), whole])
+    shown = [n for n in SHOWN if all(n <= len(reset_perplexities(result)) for _, result in analyses)]
+    columns = [text("model"), text("stability"), text("context")]
+    columns += [Column(head, ".1f", unit="perplexity") for head in (*(f"n={n}" for n in shown), "all")]
+    entries: list[list[Entry]] = []
+    for names, (_, result) in zip(describe(analyses), analyses, strict=True):
+        reset, whole = reset_perplexities(result), result["recurrent"]["value"]
+        entries.append([*names, "n - 1 words", *(result["value"][n - 2] for n in shown), whole])
+        entries.append([*names, "reset every n", *(reset[n - 1] for n in shown), whole])
     notes = [
-        f"perplexity of the same weights on {found[0][1]['options']['split']}; all: the recurrent model as trained",
+        f"perplexity of the same weights on {split(analyses)}; all: the recurrent model as trained",
         "n - 1 words: each word predicted from the n - 1 before it, as an n-gram",
         "reset every n: state set to zero every n words, so 1 to n words of context; mean (of the log) over where the "
         "resets fall",
     ]
-    twice = [record for record, _ in found for _ in range(2)]
-    return Table("Recurrent models as n-grams", heads, lines, notes, runs=of_a_run(twice, heads, 3), texts=3)
+    runs = [(record.id,) for record, _ in analyses for _ in range(2)]
+    return Table("Recurrent models as n-grams", columns, entries, notes, runs=runs)
+
+
+def ngram_figures(analyses: Analyses) -> list[Figure]:
+    """Perplexity against n."""
+    drawing = Drawing()
+    for model, constraint, colour, record, result in coloured(analyses):
+        reset, runs = reset_perplexities(result)[:_N_MAX], (record.id,)
+        ngram = result["value"][: len(reset) - 1]
+        drawing.line(model, Curve(f"{constraint}, reset every n words", colour), enumerate(reset, 1), runs)
+        drawing.line(model, Curve(f"{constraint}, last n − 1 words", colour, (5, 3)), enumerate(ngram, 2), runs)
+        last = max(len(reset), 2)
+        drawing.line(model, Curve(f"{constraint}, recurrent", colour, DOTTED), level(result, last), runs)
+    figure = drawing.figure(
+        "ngram",
+        "As an n-gram",
+        "The same weights with n − 1 words of context, and with their state set to zero every n words.",
+        Axis("n (words)", logarithmic=False),
+        Axis(f"{split(analyses)} perplexity"),
+    )
+    return [figure] if figure else []
+
+
+SECTION = Section(
+    "ngram",
+    "As n-grams",
+    "The same models as n-grams: with n − 1 words of context, or with a state that is forgotten every n words.",
+    of_analysis("truncation", ngram_table, ngram_figures),
+    "ngram",
+    ("C2", "C4"),
+    ("ngram",),
+)

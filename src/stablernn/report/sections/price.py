@@ -1,13 +1,17 @@
 """What stability costs: perplexity against the certified rate, constraint by constraint."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import mean
 
-from stablernn.records.record import Record
-from stablernn.report.difference import difference, relative, signed
-from stablernn.report.labels import options_apart
-from stablernn.report.load import Section, setting
+import pandas as pd
+
+from stablernn.report.curves import DOTTED, constraint_colours
+from stablernn.report.data import Replicates, Slice, distinguish, groups, leading, select, trained_for
+from stablernn.report.difference import difference, relative
+from stablernn.report.evidence import Evidence
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.labels import options_of
+from stablernn.report.load import STUDIES, Analyses
 from stablernn.report.names import (
     CONSTRAINTS,
     MODEL_NAMES,
@@ -17,9 +21,9 @@ from stablernn.report.names import (
     own_constraints,
     rank,
 )
-from stablernn.report.rows import Cell, differing, settings_of
-from stablernn.report.sections.certificate import rate
-from stablernn.report.tables import Table, trained_for
+from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.table import Column, Entry, Table, text
+from stablernn.report.text import rate, signed, typeset
 from stablernn.utils.wording import counted
 
 
@@ -35,7 +39,7 @@ class Price:
     constraint: str
     options: str
     limit: float | None
-    runs: tuple[Record, ...]
+    cell: Replicates
 
     @property
     def name(self) -> str:
@@ -50,107 +54,149 @@ class Price:
         return f"{known} ({self.options})" if self.options else known
 
     @property
-    def cell(self) -> Cell:
-        return Cell(self.runs)
-
-    @property
-    def unknown(self) -> bool:
-        """Whether no certificate was computed."""
-        return all(run.certificate.get("certified") is None for run in self.cell.finished)
-
-    @property
-    def rates(self) -> list[float]:
-        """The certified rates of the runs that finished, where all of them are certified."""
-        finished = self.cell.finished
-        found = [run.certificate.get("rate") if run.certificate.get("certified") else None for run in finished]
-        return [value for value in found if value is not None] if None not in found else []
+    def rate(self) -> float | None:
+        """The largest certified rate of the runs that finished, where all of them are certified."""
+        rates = self.cell.finished.rate
+        return None if rates.empty or rates.hasnans else float(rates.max())
 
 
-def prices(section: Section) -> list[Price]:
+def prices(data: Slice) -> list[Price]:
     """The recurrent runs at the settings at which more than the study's two constraints were tried, in order."""
-    recurrent = [record for record in section.records if setting(record, "approximation.name") == "recurrent"]
-    tried = [settings_of(record) for record in recurrent if setting(record, "stability.name") not in STABILITIES]
-    kept = [record for record in recurrent if settings_of(record) in tried]
-    groups: dict[tuple, list[Record]] = {}
-    for record, options in zip(kept, options_apart(kept), strict=True):
-        model = setting(record, "model.name")
-        alike = [settings_of(other) for other in kept if setting(other, "model.name") == model]
-        note = differing(settings_of(record), alike)
-        key = model, note, setting(record, "stability.name"), options, _limit(record)
-        groups.setdefault(key, []).append(record)
+    recurrent = select(data.runs, data.runs.approximation == "recurrent")
+    tried = list(recurrent.settings[~recurrent.stability.isin(STABILITIES)])
+    runs = select(recurrent, [settings in tried for settings in recurrent.settings])
+    if runs.empty:
+        return []
+    runs = runs.assign(
+        note=distinguish(runs, "settings", ["model"]),
+        options_apart=options_of(list(runs.record)),
+        limit=pd.Series([options.get("limit") for options in runs.options], runs.index, dtype=object),
+    )
+    by = ["model", "note", "stability", "options_apart", "limit"]
+    made = [Price(*kind, cell=Replicates(group)) for kind, group in groups(runs, by)]
+    return sorted(
+        made,
+        key=lambda price: (
+            *(rank(price.model), price.model, price.note, constraint_rank(price.constraint), price.constraint),
+            *(price.options, price.limit or 0),
+        ),
+    )
 
-    def order(key: tuple) -> tuple:
-        model, note, constraint, options, limit = key
-        return rank(model), model, note, constraint_rank(constraint), constraint, options, limit or 0
 
-    return [Price(*key, runs=tuple(groups[key])) for key in sorted(groups, key=order)]
-
-
-def _limit(record: Record) -> float | None:
-    return setting(record, "stability.constraint").get("limit")
-
-
-def price_table(section: Section, certificates: Sequence[tuple[Record, dict[str, Any]]]) -> Table | None:
+def price_table(data: Slice, certificates: Analyses) -> Table | None:
     """A line for each constraint and limit; None where there is nothing to compare."""
-    found = prices(section)
-    if not found:
+    compared = prices(data)
+    if not compared:
         return None
     analysed = {record.id: result for record, result in certificates}
-    epsilon = next(iter(analysed.values()))["options"]["epsilon"] if analysed else 0.01
-    heads = ["model", "constraint", "limit", "λ", "test", "± %", f"k({epsilon:g})", "gap"]
-    unstable = {price.name: price.cell for price in found if price.constraint == "unstable"}
-    lines, runs = [], []
-    for price in found:
-        runs.append(dict.fromkeys(range(2, len(heads)), tuple(run.id for run in price.runs)))
-        rates = price.rates
-        cost = difference(unstable.get(price.name, Cell(())), price.cell, relative)
-        results = [analysed[run.id] for run in price.cell.finished if run.id in analysed]
-        ks = [k for run in price.cell.finished if (k := _context(run, analysed.get(run.id), epsilon)) is not None]
+    options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
+    epsilon = f"{options.get('epsilon', 0.01):g}"
+    unstable = {price.name: price.cell for price in compared if price.constraint == "unstable"}
+    entries: list[list[Entry]] = []
+    for price in compared:
+        cost = difference(unstable.get(price.name, Replicates()), price.cell, relative)
+        finished = list(price.cell.finished.record)
+        results = [analysed[run.id] for run in finished if run.id in analysed]
+        # k by the analysis of the certificate, or else as the run recorded it.
+        contexts = [
+            analysed[run.id]["k"] if run.id in analysed else run.certificate.get("context", {}).get(epsilon)
+            for run in finished
+        ]
         gaps = [
             result["measured"][str(result["measured_at"])]["largest"]
             for result in results
             if result["measured_at"] is not None
         ]
-        lines.append(
+        known = price.cell.certificates
+        entries.append(
             [
                 price.name,
                 price.label,
-                f"{price.limit:g}" if price.limit is not None else "–",
-                rate(max(rates)) if rates else "–" if price.unknown else "no",
-                price.cell.text(),
-                signed(cost.mean) if cost is not None and price.constraint != "unstable" else "–",
-                f"{max(ks):,}" if ks and len(ks) == len(price.cell.finished) else "–",
-                f"{max(gaps):.1g}" if gaps else "–",
+                price.limit,
+                "no" if price.rate is None and len(known) else price.rate,
+                price.cell.summary,
+                cost.mean if cost is not None and price.constraint != "unstable" else None,
+                max(contexts) if contexts and None not in contexts else None,
+                max(gaps, default=None),
             ]
         )
-    options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
-    every = [record for price in found for record in price.runs]
-    constraints = {price.constraint for price in found}
-    seeds = len({setting(record, "seed") for record in every})
+    runs = pd.concat([price.cell.runs for price in compared])
+    constraints = set(runs.stability)
+    seeds = runs.seed.nunique()
     notes = [
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
         else f"{counted(seeds, 'seed')}: mean ± standard deviation (seeds); λ and k of the seed where they are largest",
         "λ: certified rate of contraction (no: nothing is proven); test: perplexity; ± %: against the unstable model, "
         "over the seeds that both have",
-        f"k({epsilon:g}): words of context that provably change no log-probability by more than {epsilon:g} nats",
+        f"k({epsilon}): words of context that provably change no log-probability by more than {epsilon} nats",
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} words"
         f" (at k = {options['k_max']} where k is larger), nats",
         "as coded: its limits prove nothing, λ is what is found for these weights"
-        if {"lstm_as_coded", "rnn_as_coded"} & set(constraints)
+        if {"lstm_as_coded", "rnn_as_coded"} & constraints
         else "",
         "as stated: the study’s condition"
-        if any(price.constraint == "stable" and price.model in STUDIED for price in found)
+        if any(price.constraint == "stable" and price.model in STUDIED for price in compared)
         else "",
         own_constraints(constraints),
-        section.control_told,
-        trained_for(every),
+        data.control_note,
+        trained_for(runs),
     ]
-    return Table(
-        f"What stability costs on {section.caption}", heads, lines, [note for note in notes if note], runs=runs
+    columns = [
+        text("model"),
+        text("constraint"),
+        Column("limit", "g"),
+        Column("λ", rate),
+        Column("test", ".1f", unit="perplexity"),
+        Column("± %", signed),
+        Column(f"k({epsilon})", ",d", unit="words"),
+        Column("gap", ".1g", unit="nats"),
+    ]
+    runs_of = [price.cell.ids for price in compared]
+    title = f"What stability costs on {data.caption}"
+    return Table(title, columns, entries, [note for note in notes if note], runs=runs_of)
+
+
+def price_curves(data: Slice) -> Figure | None:
+    """Test perplexity against 1 - λ, a curve for each constraint, the unstable model as a level."""
+    drawing, compared = Drawing(), prices(data)
+    colours = constraint_colours((price.constraint, price.label) for price in compared)
+    for name in dict.fromkeys(price.name for price in compared):
+        here = [price for price in compared if price.name == name and price.cell.values]
+        certified = [1 - price.rate for price in here if price.rate is not None]
+        for price in here if certified else []:
+            level = mean(price.cell.values)
+            label, colour = typeset(price.label), colours[price.label]
+            if price.constraint == "unstable":
+                ends = (min(certified), max(certified)) if len(certified) > 1 else (certified[0] / 2, certified[0] * 2)
+                drawing.line(name, Curve(label, colour, DOTTED), [(end, level) for end in ends], price.cell.ids)
+            elif price.rate is not None:
+                drawing.point(name, Curve(label, colour), 1 - price.rate, level, price.cell.ids)
+    return drawing.figure(
+        "price_of_stability",
+        "What stability costs",
+        "Test perplexity against the certified rate of contraction; what is not certified is in the table alone.",
+        Axis("1 − λ, certified (longer memory to the right)", powers=True, reverse=True),
+        Axis("test perplexity"),
     )
 
 
-def _context(run: Record, analysed: Mapping[str, Any] | None, epsilon: float) -> int | None:
-    """k(ε) by the analysis of the certificate, or else as the run recorded it."""
-    return analysed["k"] if analysed else run.certificate.get("context", {}).get(f"{epsilon:g}")
+def _blocks(evidence: Evidence) -> list[Block]:
+    """The figure of the text that leads the report stands there."""
+    certificates = evidence.analyses("certificate")
+    first = next((data.text for data in leading(evidence.study)), None)
+    return [
+        of_slice(data, [price_curves(data)] if data.text != first else [], price_table(data, certificates))
+        for data in evidence.slices
+    ]
+
+
+SECTION = Section(
+    "price",
+    "What stability costs",
+    "Perplexity under each constraint, beside the rate of contraction that is proven under it.",
+    _blocks,
+    "price_of_stability",
+    ("C1",),
+    STUDIES,
+)

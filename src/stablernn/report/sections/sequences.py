@@ -1,43 +1,54 @@
-"""Feed-forward against recurrent by the length of the sequence, and the truncation curve against cut windows."""
+"""Speed of feed-forward against recurrent by the length of the sequence; truncation curves against cut windows."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from stablernn.report.formats import markdown
-from stablernn.report.names import MODEL_NAMES, rank
-from stablernn.report.sections.truncation import short
-from stablernn.report.tables import Table
-from stablernn.utils.escaping import markdown_text
+from stablernn.report.curves import model_name
+from stablernn.report.evidence import Evidence
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.names import rank
+from stablernn.report.palette import shades
+from stablernn.report.section import Block, Section, block
+from stablernn.report.table import Column, Entry, Table, key, text
+from stablernn.report.text import short
 from stablernn.utils.wording import counted
+
+
+def sequence_tables(measured: Mapping[str, Any]) -> list[Table]:
+    """Every table of a file of measurements."""
+    tables = [sequence_table(measured)] if measured.get("cases") else []
+    return tables + [table for table in (memory_table(measured), curve_table(measured)) if table is not None]
 
 
 def sequence_table(measured: Mapping[str, Any]) -> Table:
     """A line for each model, work, batch and length: the recurrent model's rate, and the ratios to it."""
     cases = _sorted(measured)
-    ks = _contexts(measured)
-    heads = ["model", "work", "batch", "steps", "recurrent", *(f"k={k}" for k in ks), *(f"whole k={k}" for k in ks)]
-    lines = []
+    names = {name for case in cases for name in (*case["seconds"], *case["left_out"])}
+    ks = _contexts(names)
+    columns = [text("model"), text("work"), key("batch"), key("steps", ",d")]
+    columns.append(Column("recurrent", ",.0f", unit="tokens/s"))
+    columns += [Column(f"{whole}k={k}", short, unit="times") for whole in ("", "whole ") for k in ks]
+    entries: list[list[Entry]] = []
     for case in cases:
         seconds, tokens = case["seconds"], case["batch"] * case["steps"]
-        line = [MODEL_NAMES.get(case["model"], case["model"]), case["work"], str(case["batch"]), f"{case['steps']:,}"]
-        line += [f"{tokens / seconds['recurrent']:,.0f}" if "recurrent" in seconds else "–"]
-        lines.append(line + [_ratio(ratio(measured, case, k, whole)) for whole in (False, True) for k in ks])
-    size = cases[0]["size"]
+        ratios = [ratio(measured, case, k, whole) for whole in (False, True) for k in ks]
+        rate = tokens / seconds["recurrent"] if "recurrent" in seconds else None
+        entries.append([model_name(case["model"]), case["work"], case["batch"], case["steps"], rate, *ratios])
     notes = [
-        f"d = {size}, {measured['hardware']}, {counted(measured['threads'], 'thread')}, float32; recurrent: tokens/s "
-        "of its hidden states",
+        f"d = {cases[0]['size']}, {measured['hardware']}, {counted(measured['threads'], 'thread')}, float32; "
+        "recurrent: tokens/s of its hidden states",
         "k=...: how many times faster the feed-forward model's states are; below 1 they are slower",
         "whole: the same with the softmax over 33,278 types, whose time a token was measured beside them",
         "medians of alternating runs in one process; training: forward and gradient",
     ]
     left_out = {
-        f"{case['model'].upper()} {case['work']} batch {case['batch']} steps {case['steps']:,}, {name}: {why}"
+        f"{case['model'].upper()} {case['work']} batch {case['batch']} steps {case['steps']:,}, {name}: {reason}"
         for case in cases
-        for name, why in case["left_out"].items()
+        for name, reason in case["left_out"].items()
     }
-    return Table(
-        "Feed-forward against recurrent", heads, lines, notes, [f"not measured: {x}" for x in sorted(left_out)]
-    )
+    remarks = [f"not measured: {case}" for case in sorted(left_out)]
+    return Table("Feed-forward against recurrent", columns, entries, notes, remarks, name="speed")
 
 
 def memory_table(measured: Mapping[str, Any]) -> Table | None:
@@ -46,10 +57,11 @@ def memory_table(measured: Mapping[str, Any]) -> Table | None:
     if not cases:
         return None
     names = list(cases[0]["memory"])
-    heads = ["model", "batch", "steps", *names]
-    lines = [
-        [MODEL_NAMES.get(case["model"], case["model"]), str(case["batch"]), f"{case['steps']:,}"]
-        + [f"{case['memory'].get(name, 0) / 2**20:,.0f}" for name in names]
+    columns = [text("model"), key("batch"), key("steps", ",d")]
+    columns += [Column(name, ",.0f", unit="MB") for name in names]
+    entries: list[list[Entry]] = [
+        [model_name(case["model"]), case["batch"], case["steps"]]
+        + [case["memory"].get(name, 0) / 2**20 for name in names]
         for case in cases
     ]
     notes = [
@@ -57,7 +69,7 @@ def memory_table(measured: Mapping[str, Any]) -> Table | None:
         "sequence in pieces, so a longer one needs no more",
         "recomputed: approximation.backbone.recompute=true",
     ]
-    return Table("Memory of a training step", heads, lines, notes)
+    return Table("Memory of a training step", columns, entries, notes, name="training_memory")
 
 
 def curve_table(measured: Mapping[str, Any]) -> Table | None:
@@ -65,22 +77,17 @@ def curve_table(measured: Mapping[str, Any]) -> Table | None:
     curves = measured.get("curves", {})
     if not curves:
         return None
-    heads = ["run", "k up to", "ours μs", "plain μs", "plain / ours", "whole", "every softmax", "swept %"]
-    lines = []
-    for found in curves.values():
-        seconds = found["seconds"]
-        lines.append(
-            [
-                found["run"],
-                str(found["k_max"]),
-                f"{seconds['states'] * 1e6:,.0f}",
-                f"{seconds['plain_states'] * 1e6:,.0f}",
-                f"{found['states_ratio']:.1f}",
-                f"{found['curve_ratio']:.1f}",
-                f"{found['exact_ratio']:.1f}",
-                f"{100 * found['swept']:.1f}",
-            ]
-        )
+    columns = [text("run"), key("k up to"), *(Column(f"{name} μs", ",.0f", unit="μs") for name in ("ours", "plain"))]
+    columns += [Column(head, ".1f") for head in ("plain / ours", "whole", "every softmax", "swept %")]
+    entries: list[list[Entry]] = [
+        [
+            *(curve["run"], curve["k_max"]),
+            *(1e6 * curve["seconds"][name] for name in ("states", "plain_states")),
+            *(curve[name] for name in ("states_ratio", "curve_ratio", "exact_ratio")),
+            100 * curve["swept"],
+        ]
+        for curve in curves.values()
+    ]
     notes = [
         "microseconds a word of the hidden states for all k; plain: windows cut for every position and k, run by "
         "PyTorch's own layers",
@@ -88,14 +95,7 @@ def curve_table(measured: Mapping[str, Any]) -> Table | None:
         "swept: share of softmax rows that they leave",
         f"medians of alternating rounds on {measured['hardware']}, {counted(measured['threads'], 'thread')}",
     ]
-    return Table("All truncation lengths at once", heads, lines, notes)
-
-
-def sequences_markdown(measured: Mapping[str, Any], title: str) -> str:
-    """Every table of the file as one document."""
-    tables = [sequence_table(measured)] if measured.get("cases") else []
-    tables += [table for table in (memory_table(measured), curve_table(measured)) if table is not None]
-    return f"# {title} on {markdown_text(measured['hardware'])}\n\n" + "\n".join(markdown(table) for table in tables)
+    return Table("All truncation lengths at once", columns, entries, notes, name="speed_of_all_k")
 
 
 def ratio(measured: Mapping[str, Any], case: Mapping[str, Any], k: int, whole: bool) -> float | None:
@@ -110,20 +110,58 @@ def ratio(measured: Mapping[str, Any], case: Mapping[str, Any], k: int, whole: b
     return (seconds["recurrent"] + head) / (seconds[ours] + head)
 
 
-def _ratio(value: float | None) -> str:
-    return "–" if value is None else short(value)
-
-
 def contexts_of(case: Mapping[str, Any]) -> list[int]:
     """The k that were timed in a case."""
-    return sorted(int(name[2:]) for name in case["seconds"] if name.startswith("k=") and name[2:].isdigit())
+    return _contexts(case["seconds"])
 
 
-def _contexts(measured: Mapping[str, Any]) -> list[int]:
-    names = {name for case in measured["cases"].values() for name in (*case["seconds"], *case["left_out"])}
+def _contexts(names) -> list[int]:
     return sorted(int(name[2:]) for name in names if name.startswith("k=") and name[2:].isdigit())
 
 
 def _sorted(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     keys = ("model", "work", "batch", "steps")
     return sorted(measured["cases"].values(), key=lambda c: (rank(c["model"]), *(c[key] for key in keys)))
+
+
+def speed_curves(file: str, measured: Mapping[str, Any]) -> Figure | None:
+    """Times as fast as the recurrent model against the length of the sequence; ``file``: of the measurements."""
+    drawing = Drawing()
+    cases = list(measured["cases"].values())
+    colours = shades(sorted({k for case in cases for k in contexts_of(case)}))
+    batches = sorted({case["batch"] for case in cases})
+    dashes = {batch: ((1, 0), (6, 3), (2, 3))[min(n, 2)] for n, batch in enumerate(batches)}
+    curves = {(k, b): Curve(f"k = {k}, batch {b}", colours[k], dashes[b]) for k in colours for b in batches}
+    for case in sorted(cases, key=lambda case: (case["work"], rank(case["model"]), case["steps"])):
+        for k in contexts_of(case):
+            value = ratio(measured, case, k, whole=True)
+            if value is not None:
+                panel = f"{model_name(case['model'])}, {case['work']}"
+                drawing.point(panel, curves[k, case["batch"]], case["steps"], value, (file,))
+    return drawing.figure(
+        "speed",
+        f"Speed on {measured['hardware']}",
+        "Feed-forward against recurrent, whole models with their softmax; above the line at 1 feed-forward is faster.",
+        Axis("steps of the sequence"),
+        Axis("times as fast as recurrent"),
+        level=1,
+    )
+
+
+def _blocks(evidence: Evidence) -> list[Block]:
+    """A block for each machine; all numbers of a table come from one file."""
+    made = []
+    for file, measured in evidence.lengths.items():
+        tables = [replace(table, runs=[(file,)] * len(table.rows)) for table in sequence_tables(measured)]
+        place = file.removeprefix("sequences-").removesuffix(".json")
+        made.append(block(measured["hardware"], place, [speed_curves(file, measured)], tables))
+    return made
+
+
+SECTION = Section(
+    "speed",
+    "Speed",
+    "Time and memory of feed-forward models, which do k times the work but all positions at once.",
+    _blocks,
+    claims=("C8",),
+)

@@ -1,15 +1,20 @@
 """Recurrent against feed-forward training at the same k."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from stablernn.records.record import Record
-from stablernn.report.difference import Difference, difference, relative, signed
-from stablernn.report.load import Section, setting
+import pandas as pd
+
+from stablernn.report.curves import DASHES, constraint_colours, mean_over_seeds
+from stablernn.report.data import Replicates, Slice, rows, trained_for
+from stablernn.report.difference import Difference, difference, relative
+from stablernn.report.evidence import Evidence
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.labels import constraint_name
 from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
-from stablernn.report.rows import Cell, rows
-from stablernn.report.sections.perplexity import constraint_name
-from stablernn.report.tables import Table, trained_for
+from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.table import Column, Entry, Table, Value, key, text
+from stablernn.report.text import signed
 from stablernn.utils.wording import counted
 
 
@@ -26,69 +31,66 @@ class Pair:
     model: str
     constraint: str
     k: int
-    cells: dict[str, Cell] = field(default_factory=dict)
+    cells: dict[str, Replicates] = field(default_factory=dict)
 
     @property
-    def both(self) -> tuple[Cell, Cell]:
+    def both(self) -> tuple[Replicates, Replicates]:
         """Recurrent and feed-forward."""
-        return self.cells.get("recurrent", Cell(())), self.cells.get("feedforward", Cell(()))
+        return self.cells.get("recurrent", Replicates()), self.cells.get("feedforward", Replicates())
 
     @property
-    def runs(self) -> list[Record]:
-        return [run for cell in self.both for run in cell.runs]
+    def runs(self) -> pd.DataFrame:
+        return pd.concat([cell.runs for cell in self.both])
 
     @property
     def whole(self) -> bool:
-        return all(cell.runs for cell in self.both)
+        return all(len(cell.runs) for cell in self.both)
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """The constraint as readers know it; the study's by their names."""
         cell = next(iter(self.cells.values()))
-        return self.constraint if self.constraint in STABILITIES else constraint_name(cell.runs[0], self.constraint)
+        return self.constraint if self.constraint in STABILITIES else constraint_name(cell.first, self.constraint)
 
-    @property
+    @cached_property
     def difference(self) -> Difference | None:
         """Feed-forward to recurrent, in per cent of the recurrent perplexity, over the seeds that both have."""
         return difference(*self.both, relative)
 
 
-def pairs(section: Section) -> list[Pair]:
+def pairs(data: Slice) -> list[Pair]:
     """Runs by model, constraint and k, in the order of tables."""
-    found: dict[tuple[str, str, int], Pair] = {}
-    for row in rows(section):
+    made: dict[tuple[str, str, int], Pair] = {}
+    for row in rows(data):
         for name, cell in row.cells.items():
-            pair = found.setdefault((row.name, name, row.k), Pair(row.name, name, row.k))
+            pair = made.setdefault((row.name, name, row.k), Pair(row.name, name, row.k))
             pair.cells[row.approximation] = cell
-    models, constraints = (list(dict.fromkeys(key[at] for key in found)) for at in (0, 1))
+    models, constraints = (list(dict.fromkeys(kind[at] for kind in made)) for at in (0, 1))
     return sorted(
-        found.values(), key=lambda pair: (models.index(pair.model), constraints.index(pair.constraint), pair.k)
+        made.values(), key=lambda pair: (models.index(pair.model), constraints.index(pair.constraint), pair.k)
     )
 
 
-def sweep_table(section: Section) -> Table | None:
+def sweep_table(data: Slice) -> Table | None:
     """A line for each model and k; None where no k was trained both ways."""
-    found = {(pair.model, pair.constraint, pair.k): pair for pair in pairs(section)}
-    if not any(pair.whole for pair in found.values()):
+    made = {(pair.model, pair.constraint, pair.k): pair for pair in pairs(data)}
+    if not any(pair.whole for pair in made.values()):
         return None
-    constraints = {pair.constraint: pair.told for pair in found.values()}
-    told = (*APPROXIMATION_NAMES.values(), "difference %")
-    heads = ["model", "k", *(head for name in constraints.values() for head in (name, "feed-f.", "± %"))]
-    columns = [*heads[:2], *(f"{name} {each}" for name in constraints.values() for each in told)]
-    lines, runs = [], []
-    for model in dict.fromkeys(pair.model for pair in found.values()):
-        for k in sorted({pair.k for pair in found.values() if pair.model == model}):
-            line = [model, str(k)]
-            behind: dict[int, tuple[str, ...]] = {}
+    constraints = {pair.constraint: pair.label for pair in made.values()}
+    columns = [text("model"), key("k")]
+    for name in constraints.values():
+        kinds = [f"{name} {approximation}" for approximation in APPROXIMATION_NAMES.values()]
+        columns += [Column(head, ".1f", kind) for head, kind in zip((name, "feed-f."), kinds, strict=True)]
+        columns.append(Column("± %", signed, f"{name} difference %"))
+    entries: list[list[Entry]] = []
+    for model in dict.fromkeys(pair.model for pair in made.values()):
+        for k in sorted({pair.k for pair in made.values() if pair.model == model}):
+            entries.append([model, k])
             for name in constraints:
-                pair = found.get((model, name, k), Pair(model, name, k))
-                ids = [tuple(run.id for run in cell.runs) for cell in pair.both]
-                behind |= dict(enumerate([*ids, ids[0] + ids[1]], len(line)))
-                change = pair.difference
-                line += [*(cell.text() for cell in pair.both), signed(change.mean) if change else "–"]
-            lines.append(line)
-            runs.append(behind)
-    seeds = len({setting(record, "seed") for record in section.records})
+                pair = made.get((model, name, k), Pair(model, name, k))
+                change = pair.difference and pair.difference.mean
+                entries[-1] += [*(cell.summary for cell in pair.both), Value(change, runs=tuple(pair.runs.id))]
+    seeds = data.runs.seed.nunique()
     notes = [
         "test perplexity; unstable, stable: recurrent, backpropagation through k steps, state carried on",
         "feed-f.: feed-forward, exactly k words a position, trained on the same batches; ± %: against recurrent"
@@ -97,13 +99,46 @@ def sweep_table(section: Section) -> Table | None:
         "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
         if seeds == 1
         else f"up to {counted(seeds, 'seed')} a cell: mean ± standard deviation (seeds)",
-        *[section.control_told] * bool(section.control),
-        trained_for(section.records),
+        *[data.control_note] * bool(data.control),
+        trained_for(data.runs),
     ]
-    title = f"Recurrent and feed-forward training on {section.caption}"
-    return Table(title, heads, lines, notes, runs=runs, columns=columns)
+    title = f"Recurrent and feed-forward training on {data.caption}"
+    return Table(title, columns, entries, notes, runs=[()] * len(entries))
 
 
-def sweep_sections(parts: Sequence[Section]) -> list[Section]:
-    """The sections in which some k was trained both ways."""
-    return [part for part in parts if any(pair.whole for pair in pairs(part))]
+def swept(evidence: Evidence) -> list[Slice]:
+    """The slices of the sweep in which some k was trained both ways."""
+    return [data for data in evidence.swept if any(pair.whole for pair in pairs(data))]
+
+
+def sweep_curves(data: Slice) -> Figure | None:
+    """Test perplexity against the k of training."""
+    drawing, made = Drawing(), pairs(data)
+    colours = constraint_colours((pair.constraint.partition(",")[0], pair.label) for pair in made)
+    for pair in made:
+        for approximation, name in APPROXIMATION_NAMES.items():
+            curve = Curve(f"{pair.label}, {name}", colours[pair.label], DASHES[approximation])
+            mean_over_seeds(drawing, pair.model, curve, pair.k, pair.cells.get(approximation, Replicates()))
+    return drawing.figure(
+        "truncation_sweep",
+        "Trained at k",
+        "Recurrent models trained with k steps of backpropagation, feed-forward models with k words of context. "
+        "All see the same words, so a larger k makes fewer updates: compare curves at one k.",
+        Axis("k in training", ticks=tuple(sorted({pair.k for pair in made}))),
+        Axis("test perplexity"),
+    )
+
+
+def _blocks(evidence: Evidence) -> list[Block]:
+    return [of_slice(data, [sweep_curves(data)], sweep_table(data)) for data in swept(evidence)]
+
+
+SECTION = Section(
+    "training",
+    "Trained recurrent and feed-forward",
+    "Recurrent and feed-forward models trained on the same batches at the same k.",
+    _blocks,
+    "truncation_sweep",
+    ("C3",),
+    ("truncation_sweep",),
+)

@@ -1,21 +1,25 @@
 """The study's table: every task with every model, unstable and under each constraint, and what the constraint costs."""
 
 import json
-import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from stablernn.records.record import DIVERGED, Record
+import pandas as pd
+
+from stablernn.records.record import Record
+from stablernn.report.data import EPSILON, TITLES, Replicates, Slice, distinguish, groups, select, setting
 from stablernn.report.equivalence import FEWEST_SEEDS, Comparison, compare, format_seeds, seeds_required
+from stablernn.report.evidence import Evidence
 from stablernn.report.labels import describe_constraint
-from stablernn.report.load import TITLES, Section, place, setting
+from stablernn.report.load import STUDIES
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
-from stablernn.report.rows import differing, settings_of
-from stablernn.report.sections.certificate import rate
-from stablernn.report.tables import Table
+from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.sections.truncation import truncation_figures, truncation_summary
+from stablernn.report.table import Column, Entry, Table, Value, text
+from stablernn.report.text import rate
 from stablernn.tasks import music, slots
+from stablernn.utils.metrics import Metric
 
-_EPSILON = "0.01"
 CONTROLS: Mapping[str, Mapping[str, float]] = music.CONTROLS | slots.CONTROLS
 # Bai, Kolter & Koltun (2018), Table 1: peers of the study, not the study itself. ATIS: published reimplementations of
 # the simple RNN and of the LSTM of Mesnil et al. (2013, 2015), the LSTM's the lowest of them (94.9 to 95.1).
@@ -29,165 +33,147 @@ PEERS: Mapping[str, Mapping[str, float]] = {
 
 @dataclass(frozen=True)
 class TaskCell:
-    """The runs of one model, approximation and constraint on one task, and those of the unstable model of its kind."""
+    """The runs of one model, approximation and constraint on one task, and those of the unstable model of its kind.
 
-    section: Section
-    runs: tuple[Record, ...]
-    base: tuple[Record, ...]
+    ``note``: settings that set it apart from a like cell.
+    """
+
+    data: Slice
+    replicates: Replicates
+    base: Replicates
+    required: int  # seeds that the rule of decision asks for on this task
+    note: str = ""
+
+    @property
+    def stability(self) -> str:
+        return self.replicates.runs.stability.iloc[0]
+
+    @property
+    def approximation(self) -> str:
+        return self.replicates.runs.approximation.iloc[0]
+
+    @property
+    def metric(self) -> Metric:
+        return self.replicates.first.metric
 
     @property
     def comparison(self) -> Comparison | None:
         """With the unstable model; None for that itself, and with too few seeds."""
-        if setting(self.runs[0], "stability.name") == "unstable":
+        if self.stability == "unstable":
             return None
-        return compare(finished(self.base), finished(self.runs), self.required)
-
-    @property
-    def required(self) -> int:
-        """Seeds that the rule of decision asks for on this task."""
-        return seeds_required(results_of(self.section))
-
-    @property
-    def seeds(self) -> str:
-        """The seeds that finished, and of how many where the rule asks for more or for few."""
-        return format_seeds(len(finished(self.runs)), self.required)
+        return compare(self.base.finished, self.replicates.finished, self.required)
 
     @property
     def untrained(self) -> str:
         """Which of the two a control that knows next to nothing of the past does better than; empty for none."""
-        if not self.beats_control(self.runs):
+        if not self.beats_control(self.replicates):
             return "not trained far enough"
         return "" if self.beats_control(self.base) else "unstable not trained far enough"
 
-    def beats_control(self, runs: Iterable[Record]) -> bool:
+    def beats_control(self, runs: Replicates) -> bool:
         """Whether runs are no worse than it on average; also where there are none, or no control."""
-        bar, done, metric = bar_of(self.section), values(finished(runs)), self.runs[0].metric
-        return bar is None or not done or metric.cost(statistics.mean(done)) <= metric.cost(bar[1])
+        bar, scores, cost = bar_of(self.data), runs.finished.test, self.metric.cost
+        return bar is None or scores.empty or cost(scores.mean()) <= cost(bar[1])
 
     @property
     def verdict(self) -> str:
         """In words; empty for the unstable model."""
-        if setting(self.runs[0], "stability.name") == "unstable":
+        if self.untrained or self.stability == "unstable":
             return self.untrained
-        found = self.comparison
-        if self.untrained:
-            return self.untrained
-        fewest = min(len(finished(self.base)), len(finished(self.runs)))
+        comparison = self.comparison
+        fewest = min(len(self.base.finished), len(self.replicates.finished))
         complete = fewest >= self.required > FEWEST_SEEDS
         seeds = "" if complete else f" ({format_seeds(fewest, self.required)})"
-        return ("too few seeds" if found is None else found.format_verdict()) + seeds
+        return ("too few seeds" if comparison is None else comparison.format_verdict()) + seeds
 
-    @property
-    def difference(self) -> str:
-        """The loss with its interval."""
-        found = self.comparison
-        return "–" if found is None else found.format_difference()
-
-
-def finished(runs: Iterable[Record]) -> tuple[Record, ...]:
-    """Those with a test score."""
-    return tuple(r for r in runs if r.status != DIVERGED and r.metrics.get("test", {}).get("value") is not None)
+    def describe(self) -> str:
+        """In a few words."""
+        first, seeds = self.replicates.first, format_seeds(len(self.replicates.finished), self.required)
+        return f"{_model(first)}, {describe_constraint(first)} ({seeds})"
 
 
-def values(runs: Iterable[Record]) -> list[float]:
-    return [run.metrics["test"]["value"] for run in runs]
+def _model(record: Record) -> str:
+    model = str(setting(record, "model.name"))
+    return MODEL_NAMES.get(model, model)
 
 
-def controls_of(section: Section) -> Mapping[str, float]:
+def controls_of(data: Slice) -> Mapping[str, float]:
     """Test scores of models that know next to nothing of the past, by name."""
-    if section.data in CONTROLS:
-        return CONTROLS[section.data]
-    return {f"Kneser-Ney, order {order}": value for order, value in section.control.items()}
+    if data.data in CONTROLS:
+        return CONTROLS[data.data]
+    return {f"Kneser-Ney, order {order}": value for order, value in data.control.items()}
 
 
-def bar_of(section: Section) -> tuple[str, float] | None:
+def bar_of(data: Slice) -> tuple[str, float] | None:
     """The control that a model has to beat before it says anything about memory."""
-    if section.data in CONTROLS:
-        return list(CONTROLS[section.data].items())[-1]
-    return section.bar and (f"Kneser-Ney, order {section.bar[0]}", section.bar[1])
+    if data.data in CONTROLS:
+        return list(CONTROLS[data.data].items())[-1]
+    return data.bar and (f"Kneser-Ney, order {data.bar[0]}", data.bar[1])
 
 
-def results_of(section: Section) -> list[Record]:
-    """The runs without the trials of a search."""
-    return [record for record in section.records if not record.experiment.startswith("search")]
+def task_cells(data: Slice) -> list[TaskCell]:
+    """The cells of a task, in the order of tables; trials of a search are none.
 
-
-def task_cells(section: Section) -> list[TaskCell]:
-    """The cells of a section, in the order of tables; trials of a search are none."""
-    groups: dict[tuple, list[Record]] = {}
-    for record in sorted(results_of(section), key=place):
-        groups.setdefault(_kind(record), []).append(record)
-    unstable = {kind[:4]: tuple(runs) for kind, runs in groups.items() if kind[4] == "unstable"}
-    return [TaskCell(section, tuple(runs), unstable.get(kind[:4], ())) for kind, runs in groups.items()]
-
-
-def _kind(record: Record) -> tuple:
-    """Runs of one kind differ in the seed alone; they are held against those that differ in the constraint as well."""
-    return (
-        setting(record, "model.name"),
-        setting(record, "approximation.name"),
-        setting(record, "truncation.k"),
-        json.dumps(settings_of(record), sort_keys=True),
-        setting(record, "stability.name"),
-        json.dumps(record.config["stability"], sort_keys=True),
+    Runs of a cell differ in the seed alone; they are held against those that differ in the constraint as well.
+    """
+    runs = select(data.runs, ~data.runs.experiment.str.startswith("search"))
+    kind = ["model", "approximation", "k"]
+    runs = runs.assign(
+        note=distinguish(runs, "settings", kind),
+        alike=runs.settings.map(lambda settings: json.dumps(settings, sort_keys=True)),
+        constraint=[json.dumps(run.config["stability"], sort_keys=True) for run in runs.record],
     )
-
-
-def tasks_table(sections: Iterable[Section]) -> Table:
-    """A line for each task, model, approximation and constraint, and for each control."""
-    heads = [
-        "task",
-        "model",
-        "constraint",
-        "approximation",
-        "test",
-        "seeds",
-        "λ",
-        f"k({_EPSILON})",
-        "peer",
-        "loss",
-        "verdict",
+    required = seeds_required(runs)
+    unstable = select(runs, runs.stability == "unstable")
+    bases = {of_kind: Replicates(base) for of_kind, base in groups(unstable, [*kind, "alike"])}
+    return [
+        TaskCell(data, Replicates(cell), bases.get(of_cell[:4], Replicates()), required, cell.note.iloc[0])
+        for of_cell, cell in groups(runs, [*kind, "alike", "stability", "constraint"])
     ]
-    lines, runs, metrics = [], [], {}
-    for section in sections:
-        metric = section.records[0].metric
-        metrics[section.data] = metric
-        task = f"{TITLES.get(section.data, section.data)} ({section.profile})"
-        cells = task_cells(section)
-        for cell in cells:
-            first, done = cell.runs[0], finished(cell.runs)
-            model = setting(first, "model.name")
-            approximation = setting(first, "approximation.name")
-            k = f", k = {setting(first, 'truncation.k')}" if approximation != "recurrent" else ""
-            stability = setting(first, "stability.name")
-            alike = [settings_of(other.runs[0]) for other in cells if _kind(other.runs[0])[:3] == _kind(first)[:3]]
-            apart = differing(settings_of(first), alike)
-            published = PEERS.get(section.data, {}).get(model) if stability == "unstable" else None
-            if section.data == "wikitext2":
-                published = PUBLISHED.get((model, stability))
-            lines.append(
-                [
-                    task,
-                    f"{MODEL_NAMES.get(model, model)}{f' ({apart})' if apart else ''}",
-                    describe_constraint(first),
-                    f"{approximation_name(approximation)}{k}",
-                    _spread(values(done), metric.places) if done else "diverged",
-                    str(len(done)) if len(done) >= cell.required else f"{len(done)} of {cell.required}",
-                    *_proven(done),
-                    f"{published:g}" if published and approximation == "recurrent" else "–",
-                    cell.difference,
-                    cell.verdict or "–",
-                ]
-            )
-            runs.append(dict.fromkeys(range(4, len(heads)), tuple(run.id for run in (*cell.base, *cell.runs))))
-        for name, value in controls_of(section).items():
-            lines.append([task, name, "–", "control", f"{value:.{metric.places}f}", *["–"] * 6])
-            runs.append({})
-    told = ", ".join(
-        f"{TITLES.get(data, data)}: {metric.title}, margin {metric.margin:g}" for data, metric in metrics.items()
+
+
+def _entries(cell: TaskCell, task: str) -> list[Entry]:
+    replicates, metric = cell.replicates, cell.metric
+    record, finished = replicates.first, len(replicates.finished)
+    model = setting(record, "model.name")
+    k = f", k = {setting(record, 'truncation.k')}" if cell.approximation != "recurrent" else ""
+    peer = PEERS.get(cell.data.data, {}).get(model) if cell.stability == "unstable" else None
+    if cell.data.data == "wikitext2":
+        peer = PUBLISHED.get((model, cell.stability))
+    loss = cell.comparison
+    return [
+        task,
+        f"{_model(record)}{f' ({cell.note})' if cell.note else ''}",
+        describe_constraint(record),
+        f"{approximation_name(cell.approximation)}{k}",
+        replace(replicates.mean, runs=None, format=f".{metric.places}f"),
+        Value(finished, of=cell.required if finished < cell.required else None),
+        *replicates.proven,
+        peer if cell.approximation == "recurrent" else None,
+        Value(loss.mean, loss.half()) if loss else None,
+        cell.verdict or None,
+    ]
+
+
+def tasks_table(tasks: Iterable[Slice]) -> Table:
+    """A line for each task, model, approximation and constraint, and for each control."""
+    entries: list[list[Entry]] = []
+    runs, metrics = [], {}
+    for data in tasks:
+        metric = metrics[data.data] = data.records[0].metric
+        task = f"{TITLES.get(data.data, data.data)} ({data.profile})"
+        for cell in task_cells(data):
+            entries.append(_entries(cell, task))
+            runs.append((*cell.base.ids, *cell.replicates.ids))
+        for name, value in controls_of(data).items():
+            score = Value(value, format=f".{metric.places}f")
+            entries.append([task, name, None, "control", score, *[None] * 6])
+            runs.append(())
+    margins = ", ".join(
+        f"{TITLES.get(name, name)}: {metric.title}, margin {metric.margin:g}" for name, metric in metrics.items()
     )
     notes = [
-        f"task: with its profile; test: mean ± standard deviation over seeds ({told})",
+        f"task: with its profile; test: mean ± standard deviation over seeds ({margins})",
         "loss: mean of the constrained models minus that of the unstable ones (of F1 the reverse) ± what leads to the "
         "ends of the one-sided 95 % intervals (Welch over seeds, bootstrap over the test data)",
         "seeds: of as many as the rule of decision asks for (10 where a run trains for less than 15 minutes, 6 below 2 "
@@ -195,43 +181,43 @@ def tasks_table(sections: Iterable[Section]) -> Table:
         "verdict: gain where the upper end lies below 0, no loss where it lies below the margin, loss where the lower "
         "end lies above 0",
         "λ: certified rate of contraction (no: nothing is proven); "
-        f"k({_EPSILON}): inputs that provably determine every log-probability to {_EPSILON} nats; both "
+        f"k({EPSILON}): inputs that provably determine every log-probability to {EPSILON} nats; both "
         "of the seed where they are largest",
         "peer: Bai, Kolter & Koltun (2018), Table 1, other sizes and settings; on ATIS published "
         "reimplementations; on WikiText-2 the study itself",
         "control: a model worse than the last control of its task is not trained far enough to say anything",
-        "on " + ", ".join(sorted({r.hardware["device"] for section in sections for r in section.records})),
+        "on " + ", ".join(sorted(set(pd.concat([data.runs.device for data in tasks])))),
     ]
-    return Table(
-        "The study’s tasks",
-        heads,
-        lines,
-        notes,
-        runs=runs,
-        texts=4,
-        intervals=frozenset({heads.index("loss")}),
-        interval="to the ends of the one-sided 95 % intervals",
-        spare=("peer", "λ", "approximation"),
-    )
+    columns = [
+        *(text("task"), text("model"), text("constraint"), text("approximation", drop=3)),
+        Column("test", ".2f"),
+        Column("seeds"),
+        Column("λ", rate, drop=2),
+        Column(f"k({EPSILON})", ",d", unit="inputs"),
+        Column("peer", "g", drop=1),
+        Column("loss", "+.3f", spread="to the ends of the one-sided 95 % intervals"),
+        Column("verdict"),
+    ]
+    return Table("The study’s tasks", columns, entries, notes, runs=runs)
 
 
-def _spread(found: list[float], places: int) -> str:
-    spread = f" ± {statistics.stdev(found):.{places}f}" if len(found) > 1 else ""
-    return f"{statistics.mean(found):.{places}f}{spread}"
+def _blocks(evidence: Evidence) -> list[Block]:
+    """The table of all tasks, and truncation curves of tasks that are no text, which have no other place."""
+    made = [Block("All tasks", [], [tasks_table(evidence.tasks)])] if evidence.tasks else []
+    texts = {data.text for data in evidence.slices}
+    for data in evidence.tasks:
+        if data.text not in texts and (analysed := evidence.of(data, "truncation")):
+            table = replace(truncation_summary(analysed), name="tasks_truncation")
+            made.append(of_slice(data, truncation_figures(analysed), table))
+    return made
 
 
-def _proven(runs: tuple[Record, ...]) -> tuple[str, str]:
-    known = [run.certificate for run in runs if run.certificate.get("certified") is not None]
-    if not known:
-        return "–", "–"
-    if not all(certificate["certified"] for certificate in known):
-        return "no", "–"
-    contexts = [certificate.get("context", {}).get(_EPSILON) for certificate in known]
-    return rate(max(c["rate"] for c in known)), "–" if None in contexts else f"{max(contexts):,}"
-
-
-def describe_cell(cell: TaskCell) -> str:
-    """The cell in a few words."""
-    first = cell.runs[0]
-    model = setting(first, "model.name")
-    return f"{MODEL_NAMES.get(model, model)}, {describe_constraint(first)} ({cell.seeds})"
+SECTION = Section(
+    "tasks",
+    "The study’s tasks",
+    "Every task with every model, and what each constraint costs by the rule of decision.",
+    _blocks,
+    "tasks",
+    ("C1",),
+    STUDIES,
+)

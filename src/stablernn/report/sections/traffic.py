@@ -4,37 +4,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stablernn.report.formats import markdown
+from stablernn.report.curves import model_name
 from stablernn.report.load import load_bench
-from stablernn.report.names import MODEL_NAMES
-from stablernn.report.tables import Table
-from stablernn.report.write import rich_table
-from stablernn.utils.console import console
-from stablernn.utils.files import write_text
+from stablernn.report.sections.bench import write_tables
+from stablernn.report.table import Column, Entry, Table, key, text
+
+_COUNTS = [
+    *(Column("GFLOP", ",.1f"), Column("products"), Column("products GB", ".2f")),
+    *(Column("others"), Column("others GB", ".2f")),
+]
 
 
 def write_traffic(path: Path) -> list[Path]:
     """The tables of what was counted, printed and written; returns the files."""
-    counted = load_bench(path, "traffic")
-    if counted is None:
+    counts = load_bench(path, "traffic")
+    if counts is None:
         return []
-    tables = [update_table(counted), projection_table(counted)]
-    for table in tables:
-        console.print(rich_table(table))
-    text = "# Bytes and GFLOP of an update on a GPU\n\n"
-    write_text(path.with_suffix(".md"), text + "\n".join(markdown(table) for table in tables))
-    return [path.with_suffix(".md")]
+    return [
+        write_tables(path, "Bytes and GFLOP of an update on a GPU", [update_table(counts), projection_table(counts)])
+    ]
 
 
-def update_table(counted: Mapping[str, Any]) -> Table:
+def update_table(counts: Mapping[str, Any]) -> Table:
     """A line for each model and kind of step."""
-    heads = ["model", "step", "d", "GFLOP", "products", "products GB", "others", "others GB"]
-    lines = [
-        [MODEL_NAMES.get(case["model"], case["model"]), kind, str(case["size"]), *_cells(case[kind])]
-        for case in sorted(counted["cases"].values(), key=lambda case: (case["model"], case["size"]))
+    entries: list[list[Entry]] = [
+        [model_name(case["model"]), kind, case["size"], *_entries(case[kind])]
+        for case in sorted(counts["cases"].values(), key=lambda case: (case["model"], case["size"]))
         for kind in ("plain", "ours")
     ]
-    tied = ", ".join(name for name, case in sorted(counted["cases"].items()) if case["tied"])
+    tied = ", ".join(name for name, case in sorted(counts["cases"].items()) if case["tied"])
     notes = [
         "counted on shapes, not measured: each operation reads each of its tensors once and writes each result once; "
         "views are free; where rows are picked from a table or added to one, those rows count",
@@ -42,48 +40,29 @@ def update_table(counted: Mapping[str, Any]) -> Table:
         "plain: autograd, cross_entropy, clip_grad_norm_ and SGD in float32; ours: in bf16; without dropout",
         f"33,278 types, 20 streams, windows of 35 steps; the decoder is the embedding: {tied}",
     ]
-    return Table("An update", heads, lines, notes)
+    return Table("An update", [text("model"), text("step"), key("d"), *_COUNTS], entries, notes)
 
 
-def projection_table(counted: Mapping[str, Any]) -> Table:
+def projection_table(counts: Mapping[str, Any]) -> Table:
     """A line for each constraint and size."""
-    heads = [
-        "model",
-        "stability",
-        "d",
-        "every",
-        "GFLOP",
-        "products",
-        "products GB",
-        "others",
-        "others GB",
-        "GFLOP an update",
-    ]
-    lines = [
+    keys = ("model", "size", "stability")
+    entries: list[list[Entry]] = [
         [
-            MODEL_NAMES.get(case["model"], case["model"]),
-            case["stability"],
-            *(str(case[name]) for name in ("size", "every")),
-            *_cells(case),
-            f"{case['products']['flop'] / 1e9 / case['every']:,.1f}",
+            *(model_name(case["model"]), case["stability"], case["size"], case["every"]),
+            *_entries(case),
+            case["products"]["flop"] / 1e9 / case["every"],
         ]
-        for case in sorted(
-            counted["projections"].values(), key=lambda case: (case["model"], case["size"], case["stability"])
-        )
+        for case in sorted(counts["projections"].values(), key=lambda case: [case[key] for key in keys])
     ]
     notes = [
         "in float32, by the path that looks at no number; every: updates from one projection to the next, by default "
         "(the lease has 50); an update: GFLOP spread over those",
     ]
-    return Table("A projection", heads, lines, notes)
+    columns = [text("model"), text("stability"), key("d"), key("every"), *_COUNTS, Column("GFLOP an update", ",.1f")]
+    return Table("A projection", columns, entries, notes)
 
 
-def _cells(found: Mapping[str, Any]) -> list[str]:
-    products, rest = found["products"], found["rest"]
-    return [
-        f"{products['flop'] / 1e9:,.1f}",
-        str(products["operations"]),
-        f"{products['bytes'] / 1e9:.2f}",
-        str(rest["operations"]),
-        f"{rest['bytes'] / 1e9:.2f}",
-    ]
+def _entries(case: Mapping[str, Any]) -> list[Entry]:
+    products, rest = case["products"], case["rest"]
+    sizes = [products["operations"], products["bytes"] / 1e9, rest["operations"], rest["bytes"] / 1e9]
+    return [products["flop"] / 1e9, *sizes]

@@ -1,42 +1,52 @@
-"""Perplexity and state gap of trained recurrent models against the truncation length k."""
+"""Trained recurrent models that see the last k inputs alone: score and state gap against k, measured and proven."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from stablernn.report.difference import FEWEST_BLOCKS
-from stablernn.report.judgement import student
+from stablernn.report.curves import BEST_POSSIBLE, DOTTED, WORDS, coloured
+from stablernn.report.difference import FEWEST_BLOCKS, student
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe, describe_constraint, describe_run
-from stablernn.report.load import Found
-from stablernn.report.tables import Table, of_a_run
+from stablernn.report.load import STUDIES, Analyses, setting
+from stablernn.report.section import Section, of_analysis
+from stablernn.report.table import Column, Entry, Table, key, text
+from stablernn.report.text import short
+from stablernn.utils.metrics import Metric
 
 SHOWN = (1, 2, 3, 5, 10, 15, 20, 25, 35, 50, 65, 100)
 EPSILON = 0.01
+_ROUNDING = 3e-8  # of float32: what is below is not drawn
 
 
-def truncation_table(found: Found) -> Table:
+def truncation_table(analyses: Analyses) -> Table:
     """A line for some k of one run, or a line for each of several runs."""
-    if len(found) > 1:
-        return truncation_summary(found)
-    ((record, result),) = found
+    if len(analyses) > 1:
+        return truncation_summary(analyses)
+    ((record, result),) = analyses
     certified, optimal, metric = result["certified"], result["optimal"], record.metric.of_loss
-    heads = ["k", metric.name, *["optimum"] * bool(optimal), "nats", "mean", "p99", "max", "gap ≤", "nats ≤"]
-    lines = []
-    for at, k in enumerate(result["k"]):
-        if k in SHOWN or k == result["k"][-1]:
-            lines.append(
-                [
-                    str(k),
-                    f"{result['value'][at]:.{metric.places + 1}f}",
-                    *([f"{optimal[at]:.2f}"] if optimal else []),
-                    f"{result['log_perplexity'][at]:+.5f}",
-                    *(short(result["state"][name][at]) for name in ("mean", "p99", "largest")),
-                    short(certified["state"][at]) if certified["state"] else "–",
-                    short(certified["nats"][at]) if certified["nats"] else "–",
-                ]
-            )
-    line = ["all", f"{result['recurrent']['value']:.{metric.places + 1}f}"]
-    line += [f"{result['optimal_whole_past']:.2f}"] if optimal else []
-    lines.append(line + ["–"] * (len(heads) - len(line)))
+    columns = [
+        key("k"),
+        Column(metric.name, f".{metric.places + 1}f"),
+        *[Column("optimum", ".2f")] * bool(optimal),
+        Column("nats", "+.5f"),
+        *(Column(head, short) for head in ("mean", "p99", "max", "gap ≤", "nats ≤")),
+    ]
+    entries: list[list[Entry]] = [
+        [
+            k,
+            result["value"][at],
+            *([optimal[at]] if optimal else []),
+            result["log_perplexity"][at],
+            *(result["state"][name][at] for name in ("mean", "p99", "largest")),
+            *(certified[name][at] if certified[name] else None for name in ("state", "nats")),
+        ]
+        for at, k in enumerate(result["k"])
+        if k in SHOWN or k == result["k"][-1]
+    ]
+    last = ["all", result["recurrent"]["value"], *([result["optimal_whole_past"]] if optimal else [])]
+    entries.append(last + [None] * (len(columns) - len(last)))
     notes = [
         f"the last k {metric.items} alone, on {result['words']:,} {result['options']['split']} {metric.items}; "
         "all: the recurrent model",
@@ -45,33 +55,32 @@ def truncation_table(found: Found) -> Table:
         "≤: what is proven, for the gap and for any log-probability"
         if certified["nats"]
         else f"nothing is proven: {certified['reason']}",
-        "optimum: exact, for any model that sees k words" if optimal else "",
+        *["optimum: exact, for any model that sees k words"] * bool(optimal),
     ]
     title = f"Truncated after training: {describe_run(record)}, {describe_constraint(record)}"
-    return Table(title, heads, lines, [note for note in notes if note])
+    return Table(title, columns, entries, notes)
 
 
-def truncation_summary(found: Found) -> Table:
+def truncation_summary(analyses: Analyses) -> Table:
     """A line for each run."""
-    options, metric = found[0][1]["options"], found[0][0].metric.of_loss
-    shown = [k for k in (2, 5, 10, 35) if k in found[0][1]["k"]]
-    heads = ["model", "stability", "all", *(f"k={k}" for k in shown)]
-    heads += [f"k({EPSILON:g})", "proven"]
-    lines = []
-    for names, (_, result) in zip(describe(found), found, strict=True):
+    options, metric = analyses[0][1]["options"], analyses[0][0].metric.of_loss
+    shown = [k for k in (2, 5, 10, 35) if k in analyses[0][1]["k"]]
+    columns = [text("model"), text("stability")]
+    columns += [Column(head, f".{metric.places}f", unit=metric.name) for head in ("all", *(f"k={k}" for k in shown))]
+    columns += [Column(head, unit=metric.items) for head in (f"k({EPSILON:g})", "proven")]
+    entries: list[list[Entry]] = []
+    for names, (_, result) in zip(describe(analyses), analyses, strict=True):
         values = dict(zip(result["k"], result["value"], strict=True))
-        line = [*names, f"{result['recurrent']['value']:.{metric.places}f}"]
-        line += [f"{values[k]:.{metric.places}f}" for k in shown]
-        line += [_or_more(k, result) for k in (measured_context(result), certified_context(result))]
-        lines.append(line)
-    words = " or ".join(f"{count:,}" for count in sorted({result["words"] for _, result in found}))
+        contexts = [k or f"> {result['k'][-1]}" for k in (measured_context(result), certified_context(result))]
+        entries.append([*names, result["recurrent"]["value"], *(values[k] for k in shown), *contexts])
+    words = " or ".join(f"{count:,}" for count in sorted({result["words"] for _, result in analyses}))
     notes = [
         f"{metric.name} on {words} {options['split']} {metric.items}; all: the recurrent model as trained; k=...: the "
         f"same weights, seeing the last k {metric.items} alone",
         f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
         "proven: from there on no log-probability can change by more",
     ]
-    return Table("Truncated after training", heads, lines, notes, runs=of_a_run([r for r, _ in found], heads))
+    return Table("Truncated after training", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])
 
 
 def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:
@@ -80,7 +89,7 @@ def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | 
 
 
 def has_errors(result: dict[str, Any]) -> bool:
-    """Whether an analysis tells how far other text may move the change: an older one, or of a short text, does not."""
+    """Whether it is known how far other text may move the change: an older analysis, or a short text, does not say."""
     error = result.get("error", {})
     return error.get("blocks", 0) >= FEWEST_BLOCKS and None not in error["log_perplexity"]
 
@@ -105,12 +114,83 @@ def certified_context(result: dict[str, Any], epsilon: float = EPSILON) -> int |
     return next((k for k, nats in zip(result["k"], bounds, strict=False) if nats <= epsilon), None)
 
 
-def _or_more(k: int | None, result: dict[str, Any]) -> str:
-    return str(k) if k is not None else f"> {result['k'][-1]}"
+# ---- figures
 
 
-def short(value: float) -> str:
-    """Two digits, one where it is small."""
-    if value == 0:
-        return "0"
-    return f"{value:.0e}" if value < 0.0095 or value >= 9999 else f"{value:.2g}" if value < 100 else f"{value:.0f}"
+def truncation_figures(analyses: Analyses) -> list[Figure]:
+    """Score and distance of the state."""
+    return [figure for figure in (truncation_curves(analyses), state_gap(analyses)) if figure]
+
+
+def truncation_curves(analyses: Analyses) -> Figure | None:
+    """Score against k."""
+    drawing, metric = Drawing(), _metric(analyses)
+    for model, constraint, colour, record, result in coloured(analyses):
+        ks, runs = result["k"], (record.id,)
+        name = f"{constraint}, last k {metric.items}"
+        drawing.line(model, Curve(name, colour), zip(ks, result["value"], strict=True), runs)
+        drawing.line(model, Curve(f"{constraint}, recurrent", colour, DOTTED), level(result, ks[-1]), runs)
+    for model, _, _, record, result in coloured(analyses):
+        if result["optimal"]:
+            drawing.once(model, BEST_POSSIBLE, zip(result["k"], result["optimal"], strict=True), (record.id,))
+    return drawing.figure(
+        "truncation",
+        "Truncated after training",
+        f"The same weights, seeing the last k {metric.items} alone, against the recurrent model that sees all of them.",
+        _inputs(analyses),
+        Axis(f"{split(analyses)} {metric.name}"),
+    )
+
+
+def state_gap(analyses: Analyses) -> Figure | None:
+    """Measured distance of the state, and what is proven of it."""
+    drawing = Drawing()
+    for model, constraint, colour, record, result in coloured(analyses):
+        any_two = 2 * math.sqrt(setting(record, "model.hidden_size"))  # states in [-1, 1]^d are no farther apart
+        bounds = [bound if bound < any_two else math.nan for bound in result["certified"]["state"] or []]
+        lines = [
+            ("mean gap", (1, 0), result["state"]["mean"]),
+            ("largest gap", (5, 3), result["state"]["largest"]),
+            ("proven bound", (9, 3, 2, 3), bounds),
+        ]
+        for name, dash, values in lines:
+            seen = [(k, value) for k, value in zip(result["k"], values, strict=False) if value > _ROUNDING]
+            if seen:
+                drawing.line(model, Curve(f"{constraint}, {name}", colour, dash), seen, (record.id,))
+    return drawing.figure(
+        "state_gap",
+        "How far the truncated state is off",
+        "‖h − h⁽ᵏ⁾‖₂ over all positions, measured, and under the proven bound where that is less than 2√d, which holds "
+        "of any two states. Below some 10⁻⁶ it is rounding of float32.",
+        _inputs(analyses),
+        Axis("‖h − h⁽ᵏ⁾‖₂", powers=True),
+    )
+
+
+def _metric(analyses: Analyses) -> Metric:
+    return analyses[0][0].metric
+
+
+def _inputs(analyses: Analyses) -> Axis:
+    """The axis of k."""
+    return replace(WORDS, title=WORDS.title.replace("words", _metric(analyses).items))
+
+
+def level(result: dict[str, Any], end: int) -> list[tuple[float, float]]:
+    """The recurrent model, which sees all words, from 1 to ``end``."""
+    return [(1, result["recurrent"]["value"]), (end, result["recurrent"]["value"])]
+
+
+def split(analyses: Analyses) -> str:
+    return analyses[0][1]["options"]["split"] if analyses else "test"
+
+
+SECTION = Section(
+    "truncation",
+    "Truncated after training",
+    "Trained recurrent models that may see the last k words alone.",
+    of_analysis("truncation", truncation_summary, truncation_figures),
+    "truncation",
+    ("C2", "C4"),
+    (*STUDIES, "truncation"),
+)
