@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import SMALL
 from rich.console import Console
-from test_report import record
+from test_report import plain_table, record
 
 from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms, summary
 from stablernn.analysis.runner import analyse
@@ -24,7 +24,6 @@ from stablernn.report.sections.gradient_horizon import (
     moments,
     panels,
 )
-from stablernn.report.table import Table
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import RecordError
@@ -137,7 +136,8 @@ def test_a_curve_for_each_moment_from_dark_to_bright_and_a_panel_for_each_model_
 
 def test_a_table_that_is_wider_than_the_terminal_loses_no_number(monkeypatch):
     numbers = [f"{number}.{number}" for number in range(10, 20)]
-    shown = Table("title", ["weights", *(f"n={n}" for n in range(11))], [["before the training", "±", *numbers]], [])
+    heads = ["weights", *(f"n={n}" for n in range(11))]
+    shown = plain_table(heads, [["before the training", "±", *numbers]])
     for width in (80, 200):
         narrow = Console(width=width, file=io.StringIO())
         monkeypatch.setattr("stablernn.report.formats.console", narrow)

@@ -32,7 +32,7 @@ def rows_of(shown: Table) -> list[dict[str, str]]:
 def test_every_figure_and_table_of_the_page_is_exported_and_linked(report):
     text = (report / "report" / "index.html").read_text(encoding="utf-8")
     linked = re.findall(r'href="(\.\./(?:figures|tables)/[^"]+)"', text)
-    assert len(linked) == len(set(linked)) == 2 * (text.count("<figure ") + text.count("<table>"))
+    assert len(linked) == len(set(linked)) == 2 * (text.count("<figure ") + text.count("<table>\n"))
     assert all((report / "report" / link).is_file() for link in linked)
     there = {f"../{folder}/{path.name}" for folder in ("figures", "tables") for path in (report / folder).iterdir()}
     assert there - set(linked) == {link for link in there if link.endswith(".md")}

@@ -16,6 +16,7 @@ from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
 from stablernn.experiments.halving import best_until
 from stablernn.records.record import read_run
+from stablernn.report.data import frame
 from stablernn.report.equivalence import compare
 from stablernn.report.sections.search import winner
 from stablernn.report.sections.tasks import bar_of, task_cells
@@ -183,12 +184,12 @@ def runs(stability, values):
 
 def test_a_lower_f1_is_a_loss_and_resampled_sentences_give_its_variance():
     better, worse = runs("unstable", [95.0, 94.0, 95.0, 96.0]), runs("stable", [80.0, 81.0, 80.0, 79.0])
-    found = compare(better, worse)
+    found = compare(frame(better), frame(worse))
     assert found is not None
     means = [np.mean([one.metrics["test"]["value"] for one in side]) for side in (better, worse)]
     assert found.mean == pytest.approx(means[0] - means[1])
     assert (found.verdict, found.unit, found.margin) == ("loss", "F1 points", 0.5)
-    back = compare(worse, better)
+    back = compare(frame(worse), frame(better))
     assert back is not None
     assert back.verdict == "gain"
     # Sentences have as many chunks each, so F1 is the mean of theirs, whose variance is known.

@@ -73,7 +73,7 @@ _COLUMNS: Mapping[str, Callable[[Record], Any]] = {
     "test": lambda run: run.metrics.get("test", {}).get("value"),
     "valid": lambda run: run.metrics.get("valid", {}).get("value"),
     # JSON has no infinity: a perplexity that was infinite is null.
-    "natural": lambda run: run.metric.natural(score) if (score := run.metrics.get("test", {})).get("total") else None,
+    "natural": lambda run: _natural(run),
     "finished": lambda run: run.status != DIVERGED and run.metrics.get("test", {}).get("value") is not None,
     "certified": lambda run: run.certificate.get("certified"),
     "rate": lambda run: run.certificate.get("rate") if run.certificate.get("certified") else None,
@@ -84,6 +84,12 @@ _COLUMNS: Mapping[str, Callable[[Record], Any]] = {
     "device": lambda run: run.hardware["device"],
     "record": lambda run: run,
 }
+
+
+def _natural(run: Record) -> float | None:
+    score = run.metrics.get("test", {})
+    needed = "value" if run.metric.of_tally else "total"
+    return None if score.get(needed) is None else run.metric.natural(score)
 
 
 def select(runs: pd.DataFrame, which: Any) -> pd.DataFrame:
@@ -116,11 +122,14 @@ def distinguish(runs: pd.DataFrame, column: str, by: list[str]) -> list[str]:
     return list(notes)
 
 
+_NO_RUNS = frame([])
+
+
 @dataclass(frozen=True, eq=False)
 class Replicates:
     """Rows of the frame that differ in nothing but the seed."""
 
-    runs: pd.DataFrame = field(default_factory=lambda: frame([]))
+    runs: pd.DataFrame = field(default_factory=lambda: _NO_RUNS)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "Replicates":

@@ -17,7 +17,7 @@ knows no t. How a text favours one training over another counts in both parts, w
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from stablernn.records.record import Record
 from stablernn.report.data import Replicates
 from stablernn.report.table import Value
 from stablernn.utils.wording import counted
@@ -38,7 +39,6 @@ FEWEST_BLOCKS = 8  # fewer do not tell how far blocks spread, and neither do few
 _STRETCH = 8
 _SEED = 0  # of the resamples: the same records make the same report
 
-MISSING = "not every record keeps the sums over blocks of test words"
 Change = Callable[[Any, Any], Any]  # of a base perplexity to another, for numbers and for arrays
 
 
@@ -123,25 +123,31 @@ def difference(base: Replicates, other: Replicates, change: Change = absolute) -
 
 def _over_words(pairs: pd.DataFrame, change: Change) -> tuple[float | None, str]:
     """``Difference.over_words`` and ``words``."""
-    sides = [[run.blocks for run in pairs[name]] for name in ("record_base", "record_other")]
-    shapes = {tuple(blocks["counts"]) if blocks else () for side in sides for blocks in side}
-    if len(shapes) > 1 or () in shapes:
-        return None, MISSING
-    counts = shapes.pop()
-    length, tokens, count = next(iter(counts)), sum(counts), len(counts)
+    blocks = blocks_of([pairs.record_base, pairs.record_other])
+    if blocks is None:
+        return None, "not every record keeps the sums over blocks of test words"
+    counts, sides = blocks
+    length, tokens, count = int(counts[0]), int(counts.sum()), len(counts)
     resampled = stretches_of(count)
     if resampled is None:
         return None, f"{counted(count, 'block')} of {length:,} test words {'is' if count == 1 else 'are'} too few"
     weights, stretches = resampled
     stretch = round(count / stretches)
-    words = weights @ np.array(counts)
-    base, other = (
-        np.exp(weights @ np.array([blocks["totals"] for blocks in side]).T / words[:, None]) for side in sides
-    )
+    words = weights @ counts
+    base, other = (np.exp(weights @ np.array([run["totals"] for run in side]).T / words[:, None]) for side in sides)
     means = change(base, other).mean(1)
     # Drawing n of n stretches spreads like n - 1 of them; a whole number of them is not quite as long as the text.
     error = means.std(ddof=1) * math.sqrt(weights[0].sum() / count * stretches / (stretches - 1))
     return student(int(stretches) - 1) * float(error), f"stretches of {stretch * length:,} of {tokens:,} test words"
+
+
+def blocks_of(sides: Sequence[Iterable[Record]]) -> tuple[np.ndarray, list[list[dict[str, Any]]]] | None:
+    """Items of each block, and the blocks of all runs of each side; None unless all have blocks of the same items."""
+    blocks = [[run.blocks for run in side if run.blocks] for side in sides]
+    counts = {tuple(run["counts"]) for side in blocks for run in side}
+    if len(counts) != 1 or [len(side) for side in blocks] != [len(list(side)) for side in sides]:
+        return None
+    return np.array(counts.pop()), blocks
 
 
 def stretches_of(count: int, alike: bool = True) -> tuple[np.ndarray, float] | None:

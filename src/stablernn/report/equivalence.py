@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from stablernn.report.difference import stretches_of
+from stablernn.report.difference import blocks_of, stretches_of
 from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
 
@@ -129,20 +129,19 @@ def compare(base: pd.DataFrame, other: pd.DataFrame, required: int = FEWEST_SEED
 
 def _text_variance(base: pd.DataFrame, other: pd.DataFrame, metric: Metric) -> float:
     """Of the difference of the means, by stretches of the test data that are drawn with replacement."""
-    sides = [[run.blocks for run in side.record] for side in (base, other)]
-    shapes = {tuple(blocks["counts"]) if blocks else () for side in sides for blocks in side}
-    if len(shapes) > 1 or () in shapes:
+    blocks = blocks_of([base.record, other.record])
+    if blocks is None:
         return 0.0
-    counts = np.array(shapes.pop())
+    counts, sides = blocks
     resampled = stretches_of(len(counts), alike=len(set(counts[:-1])) <= 1)
     if resampled is None:
         return 0.0
     weights, stretches = resampled
     if metric.of_tally is None:
-        totals = [np.mean([blocks["totals"] for blocks in side], axis=0) for side in sides]
+        totals = [np.mean([run["totals"] for run in side], axis=0) for side in sides]
         means = (weights @ (totals[1] - totals[0])) / (weights @ counts) * metric.scale
-    elif all("tallies" in blocks for side in sides for blocks in side):
-        values = [np.mean([metric.of_tally((weights @ blocks["tallies"]).T) for blocks in side], 0) for side in sides]
+    elif all("tallies" in run for side in sides for run in side):
+        values = [np.mean([metric.of_tally((weights @ run["tallies"]).T) for run in side], 0) for side in sides]
         means = values[1] - values[0]
     else:
         return 0.0

@@ -8,13 +8,16 @@ from stablernn.records.schemas import bench_check
 from stablernn.report.data import Slice, leading, slices
 from stablernn.report.load import (
     LINEAR_SYSTEMS,
+    STUDIES,
     Analyses,
     Measurements,
-    load_analyses,
+    Runs,
+    analyses_of,
     load_linear_systems,
     load_measurements,
-    load_records,
     load_trials,
+    read_folder,
+    records_of,
 )
 from stablernn.tasks.published import PUBLISHED
 from stablernn.utils.console import log
@@ -27,6 +30,7 @@ class Evidence:
     """What there is below the folder of records and in the folder of benchmarks.
 
     Attributes:
+        runs: all, with their folders.
         slices: all records of language models, by text and profile.
         study: those of the perplexity tables.
         swept: those of the sweep over k.
@@ -37,7 +41,7 @@ class Evidence:
         tasks: of the table of the study's tasks: those that are no text, and the best profile of each published text.
     """
 
-    source: Path
+    runs: Runs
     slices: list[Slice]
     study: list[Slice]
     swept: list[Slice]
@@ -51,7 +55,7 @@ class Evidence:
     def analyses(self, name: str) -> Analyses:
         """Every run that an analysis was made of, with its result."""
         if name not in self._analyses:
-            self._analyses[name] = load_analyses(self.source, name)
+            self._analyses[name] = analyses_of(self.runs, name)
         return self._analyses[name]
 
     def of(self, data: Slice, name: str) -> Analyses:
@@ -62,7 +66,8 @@ class Evidence:
 
 def gather(source: Path, results: Path) -> Evidence:
     """Read the records below ``source`` and the measurements in ``results/bench``."""
-    records = load_records(source)
+    runs = read_folder(source)
+    records, in_study = records_of(runs), source.name in STUDIES
     if unsealed := sum(not record.sealed for record in records):
         log.warning(
             f"{counted(unsealed, 'record')} below {source} of an earlier version, without a checksum: damage to the "
@@ -72,17 +77,17 @@ def gather(source: Path, results: Path) -> Evidence:
     def texts(records):
         return list(slices(record for record in records if record.metric is PERPLEXITY))
 
-    study = texts(load_records(source, "perplexity"))
+    study = texts(records_of(runs, None if in_study else "perplexity"))
     others = list(slices(record for record in records if record.metric is not PERPLEXITY))
     lengths = load_measurements((results / "bench").glob("sequences-*.json"), bench_check("sequences"))
     return Evidence(
-        source,
+        runs,
         texts(records),
         study,
-        texts(load_records(source, "truncation_sweep")),
+        texts(records_of(runs, None if in_study else "truncation_sweep")),
         {name: measured for name, measured in lengths.items() if measured["cases"]},
         load_linear_systems(source / LINEAR_SYSTEMS),
         texts(load_trials(source)),
-        texts(load_records(source, "table1", strict=True)),
+        texts(records_of(runs, "table1", strict=True)),
         [*others, *(data for data in leading(study) if data.data in PUBLISHED)] if others else [],
     )

@@ -49,7 +49,7 @@ class Axis:
 class Panel:
     """Points ``{curve, line, x, y, runs}`` in one pair of axes.
 
-    A point with ``dot`` is seen as one, with ``low`` and ``high`` it has a bar, ``spread`` is told of it. ``least`` and
+    A point with ``dot`` is seen as one, with ``low`` and ``high`` it has a bar, ``spread`` says how wide. ``least`` and
     ``most`` bound a band around a line.
     """
 
@@ -65,7 +65,7 @@ class Figure:
 
     Attributes:
         name: of what is drawn, the beginning of its files' names.
-        title, caption: what the reader is told.
+        title, caption: above it.
         curves: the entries of the legend.
         panels: none is empty.
         level: a horizontal rule in each panel.

@@ -35,7 +35,7 @@ _LABELS = {  # at the study's protocol, and anywhere else
 
 
 @dataclass(frozen=True)
-class Part:
+class Finding:
     """What the runs of one model say; ``text`` begins with the model's name.
 
     ``outcome`` is None where the part stands beside the claim and does not count in its verdict; ``always`` where it
@@ -108,7 +108,13 @@ class Claim:
 
 
 def judgement(
-    where: str, scope: str, parts: Sequence[Part], evidence: str, certainty: str, runs: Sequence[str], preface: str = ""
+    where: str,
+    scope: str,
+    parts: Sequence[Finding],
+    evidence: str,
+    certainty: str,
+    runs: Sequence[str],
+    preface: str = "",
 ) -> Judgement:
     """The parts as one judgement, in sentences."""
     outcome = combined([part.outcome for part in parts])
@@ -116,7 +122,7 @@ def judgement(
     return Judgement(where, scope, outcome, preface, texts, sentence(evidence), sentence(certainty), tuple(runs))
 
 
-def judge(data: Slice, parts: Sequence[Part], evidence: str, certainty: str) -> Judgement:
+def judge(data: Slice, parts: Sequence[Finding], evidence: str, certainty: str) -> Judgement:
     """The parts as one judgement; away from the protocol it begins by saying where it was reached.
 
     A part on models that the control beats says nothing about memory, whatever its outcome.
@@ -129,7 +135,7 @@ def judge(data: Slice, parts: Sequence[Part], evidence: str, certainty: str) -> 
     return judgement(data.caption, f"at {data.profile}", parts, evidence, certainty, runs, preface)
 
 
-def _trained_far_enough(data: Slice, part: Part) -> Part:
+def _trained_far_enough(data: Slice, part: Finding) -> Finding:
     """The part as it is, or that its models, or those of one constraint at whatever k, are worse than the control."""
     if part.outcome is None or part.always:
         return part

@@ -16,6 +16,7 @@ from stablernn.utils.names import is_name
 STUDIES = ("tasks", "perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance")
 LINEAR_SYSTEMS = "linear_systems"  # the folder of descents on linear systems, and the name of their tables
 TRIAL_FILE = "trial.json"  # a published record of a trial of a search; no other report takes it for a result
+Runs = Sequence[tuple[Record, Path]]  # records, each with its folder
 Analyses = Sequence[tuple[Record, dict[str, Any]]]  # runs that an analysis was made of, with its result
 Measurements = dict[str, dict[str, Any]]  # results of which no run is behind, by the names of their files
 
@@ -38,34 +39,62 @@ def place(record: Record) -> tuple:
     return *kind, constraint_rank(stability), stability, limit, setting(record, "seed"), record.id
 
 
-def load_records(folder: Path, study: str | None = None, strict: bool = False) -> list[Record]:
-    """Every readable record below ``folder``, each id once and in order.
+def read_folder(folder: Path) -> Runs:
+    """Every readable record below ``folder`` with the folder that it lies in; a run published twice comes twice."""
+    runs = []
+    # Also those of runs whose folder is a link, which are refused: without a link's name nothing would be said.
+    for path in sorted({*folder.rglob(RECORD_FILE), *folder.rglob(f"*/{RECORD_FILE}")}):
+        try:
+            runs.append((read_run(path.parent), path.parent))
+        except RecordError as error:
+            warn_once(f"left out: {error}")
+    return runs
+
+
+def records_of(runs: Runs, study: str | None = None, strict: bool = False) -> list[Record]:
+    """Each run once, in the order of ids.
 
     Args:
-        folder: of published records, <profile>/<study>/<id>, or of runs.
-        study: only its records; where ``folder`` knows no studies, all,
+        runs: published ones, <profile>/<study>/<id>, or others.
+        study: only its records; where no run is of a study, all,
         strict: or none.
     """
-    known = {path.parent.parent.name for path in folder.rglob(RECORD_FILE)} & set(STUDIES)
-    if study in (None, folder.name) or ((not known or folder.name in STUDIES) and not strict):
-        return [record for record, _ in _load(_record_files(folder))]
-    return [record for record, _ in _load(folder.glob(f"**/{study}/*/{RECORD_FILE}"))]
+    studies = {path.parent.name for _, path in runs} & set(STUDIES)
+    if study is not None and (studies or strict):
+        runs = [(record, path) for record, path in runs if path.parent.name == study]
+    once: dict[str, Record] = {}
+    for record, _ in runs:
+        once.setdefault(record.id, record)
+    return [once[name] for name in sorted(once)]
 
 
-def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]]:
-    """The records below ``folder`` that an analysis was made of, with its result; in the order of tables."""
-    loaded = []
-    for record, path in _load(_record_files(folder)):
+def load_records(folder: Path, study: str | None = None) -> list[Record]:
+    """``records_of`` a folder; of a study's own folder all."""
+    return records_of(read_folder(folder), None if folder.name in STUDIES else study)
+
+
+def analyses_of(runs: Runs, name: str) -> list[tuple[Record, dict[str, Any]]]:
+    """The runs that an analysis was made of, with its result; each once and in the order of tables."""
+    loaded: dict[str, tuple[Record, dict[str, Any]]] = {}
+    first = {record.id: path for record, path in reversed(runs)}
+    for record, path in runs:
+        if path != first[record.id]:
+            continue
         try:
             result = neutral(read_json(path / f"{name}.json", schemas.analysis_check(name)))
             if result.get("run", record.id) != record.id:
                 raise DamagedFileError(f"{path / name}.json is of another run ({result['run']!r:.240})")
-            loaded.append((record, result))
+            loaded[record.id] = record, result
         except FileNotFoundError:
             continue
         except DamagedFileError as error:
             warn_once(f"left out: {error}; analyze the run again (python scripts/analyze.py analysis={name})")
-    return sorted(loaded, key=lambda entry: place(entry[0]))
+    return sorted(loaded.values(), key=lambda entry: place(entry[0]))
+
+
+def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]]:
+    """``analyses_of`` the runs below a folder."""
+    return analyses_of(read_folder(folder), name)
 
 
 def load_trials(folder: Path) -> list[Record]:
@@ -108,19 +137,3 @@ def load_linear_systems(folder: Path) -> Measurements:
 def load_bench(path: Path, kind: str) -> dict[str, Any] | None:
     """The measurements in a file; None if there is none, or if it is damaged, which is said."""
     return load_measurements([path], schemas.bench_check(kind)).get(path.name) if path.is_file() else None
-
-
-def _record_files(folder: Path) -> set[Path]:
-    """Also those of runs whose folder is a link, which are refused: without a link's name nothing would be said."""
-    return {*folder.rglob(RECORD_FILE), *folder.rglob(f"*/{RECORD_FILE}")}
-
-
-def _load(files: Iterable[Path]) -> list[tuple[Record, Path]]:
-    loaded: dict[str, tuple[Record, Path]] = {}
-    for path in sorted(files):
-        try:
-            record = read_run(path.parent)
-            loaded.setdefault(record.id, (record, path.parent))
-        except RecordError as error:
-            warn_once(f"left out: {error}")
-    return [loaded[name] for name in sorted(loaded)]

@@ -64,5 +64,5 @@ def constraint_rank(name: str) -> int:
 
 def own_constraints(names: Container[str]) -> str:
     """A note on those of this project; empty where there is none."""
-    told = [f"{CONSTRAINTS[name]} ({meaning})" for name, meaning in MEANINGS.items() if name in names]
-    return f"conditions of this project, with their limit on λ: {', '.join(told)}" if told else ""
+    ours = [f"{CONSTRAINTS[name]} ({meaning})" for name, meaning in MEANINGS.items() if name in names]
+    return f"conditions of this project, with their limit on λ: {', '.join(ours)}" if ours else ""

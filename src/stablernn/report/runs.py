@@ -10,7 +10,7 @@ from stablernn.utils.wording import counted
 
 
 @dataclass(frozen=True)
-class Run:
+class Source:
     """Name, a word on it, and its facts."""
 
     id: str
@@ -19,10 +19,10 @@ class Run:
     configuration: str = ""
 
 
-def runs_of(evidence: Evidence) -> dict[str, list[Run]]:
+def runs_of(evidence: Evidence) -> dict[str, list[Source]]:
     """All that any number may lead to, by text and profile, or by kind of measurement."""
-    groups: dict[str, dict[str, Run]] = {}
-    for data in (*evidence.slices, *evidence.trials):
+    groups: dict[str, dict[str, Source]] = {}
+    for data in (*evidence.slices, *evidence.tasks, *evidence.trials):
         groups.setdefault(data.caption, {}).update({record.id: _run(record) for record in data.records})
     runs = {title: list(group.values()) for title, group in groups.items()}
     runs["Speed"] = [_measurement(name, measured) for name, measured in evidence.lengths.items()]
@@ -30,14 +30,14 @@ def runs_of(evidence: Evidence) -> dict[str, list[Run]]:
     return {title: group for title, group in runs.items() if group}
 
 
-def _run(record: Record) -> Run:
+def _run(record: Record) -> Source:
     test = record.metrics.get("test", {}).get("value")
     hardware = record.hardware
     epochs = counted(f"{record.progress['epochs']:.2g}", "epoch")
     updates = counted(record.progress["updates"], "update")
-    return Run(
+    return Source(
         record.id,
-        record.status if test is None else f"test {record.metric.name} {test:.1f}",
+        record.status if test is None else f"test {record.metric.name} {test:.{record.metric.places}f}",
         {
             "status": record.status,
             "seed": str(setting(record, "seed")),
@@ -86,9 +86,9 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _measurement(name: str, measured: dict[str, Any]) -> Run:
+def _measurement(name: str, measured: dict[str, Any]) -> Source:
     commits = dict.fromkeys(case.get("commit", "unknown") for case in measured["cases"].values())
-    return Run(
+    return Source(
         name,
         "measurements of speed",
         {
@@ -100,9 +100,9 @@ def _measurement(name: str, measured: dict[str, Any]) -> Run:
     )
 
 
-def _linear(name: str, result: dict[str, Any]) -> Run:
+def _linear(name: str, result: dict[str, Any]) -> Source:
     options = result["options"]
-    return Run(
+    return Source(
         name,
         f"linear system, {options['kind']}",
         {"commit": result.get("commit", "unknown"), "file": f"linear_systems/{name}"},

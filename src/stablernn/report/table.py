@@ -3,7 +3,7 @@
 Numbers stay numbers until a formatter (``formats``, ``latex``, the page) writes them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -65,6 +65,7 @@ class Value:
     Attributes:
         value: the number, or a word in its place; None: there is none.
         spread: the part behind ±; None: not known.
+        to: the upper end of a range that begins at the value.
         seeds: that it is a mean over; None: not said.
         diverged: runs that have no number, of ``runs``.
         of: how many there should be, where it is a count of fewer.
@@ -74,6 +75,7 @@ class Value:
 
     value: float | int | str | None
     spread: float | None = None
+    to: float | None = None
     seeds: int | None = None
     diverged: int = 0
     of: int | None = None
@@ -84,6 +86,8 @@ class Value:
         """What the value says, as written, by kind."""
         column = replace(column, format=self.format) if self.format else column
         parts = {"value": column.write(self.value)}
+        if self.to is not None and (to := column.write(self.to)) != parts["value"]:
+            parts["value"] += f"–{to}"
         if self.value is None and self.diverged:
             parts["value"] = "diverged"
             return parts
@@ -187,8 +191,3 @@ class Table:
     def full_title(self) -> str:
         """Where it stands alone."""
         return self.title if self.where in self.title else f"{self.title}: {self.where}"
-
-
-def largest(values: Sequence[Any]) -> Any:
-    """The largest, None where one is missing or there is none."""
-    return None if not len(values) or any(value is None for value in values) else max(values)

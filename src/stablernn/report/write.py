@@ -63,7 +63,7 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
 
 def write_linear_systems(folder: Path, results: Path) -> list[Path]:
     """Tables and figures of the linear systems in a folder alone; returns the files, raises MissingPackageError."""
-    made = chapter(LINEAR, Evidence(folder, [], [], [], {}, load_linear_systems(folder)))
+    made = chapter(LINEAR, Evidence([], [], [], [], {}, load_linear_systems(folder)))
     return [*_write_tables(made, results), *_draw(made, results)]
 
 

@@ -9,12 +9,12 @@
   // Every number and every point leads to its runs.
   function show(ids) {
     const body = dialog.querySelector("div");
-    const found = ids.map((id) => document.getElementById(`run-${id}`)).filter(Boolean);
-    dialog.querySelector("h2").textContent = found.length === 1 ? "The run behind this" : `The ${found.length} runs behind this`;
-    body.replaceChildren(...found.map((run) => {
+    const runs = ids.map((id) => document.getElementById(`run-${id}`)).filter(Boolean);
+    dialog.querySelector("h2").textContent = runs.length === 1 ? "The run behind this" : `The ${runs.length} runs behind this`;
+    body.replaceChildren(...runs.map((run) => {
       const copy = run.cloneNode(true);
       copy.removeAttribute("id");
-      copy.open = found.length === 1;
+      copy.open = runs.length === 1;
       return copy;
     }));
     dialog.showModal();

@@ -7,7 +7,7 @@ from typing import Any
 from stablernn.report.claims.groups import Groups, unconstrained
 from stablernn.report.difference import half_width, student
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Claim, Judgement, Outcome, Part, ids, judge
+from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, ids, judge
 from stablernn.report.load import Analyses
 from stablernn.report.text import span
 from stablernn.utils.wording import counted
@@ -41,7 +41,7 @@ def _over(groups: Groups, options: Mapping[str, Any]) -> str:
     return f"{counted(seeds, 'seed')}, on stretches" if seeds > 1 else counted(options["streams"], "stretch")
 
 
-def _contracting(name: str, runs: Analyses) -> Part:
+def _contracting(name: str, runs: Analyses) -> Finding:
     stages = [result["stages"]["best"] for _, result in runs]
     exponent, half = _exponent(stages, runs[0][1]["options"]["streams"])
     starts = [stage["contracts_from"] for stage in stages]
@@ -55,7 +55,7 @@ def _contracting(name: str, runs: Analyses) -> Part:
         outcome = Outcome.MIXED if None in starts else Outcome.HOLDS
     else:
         outcome = Outcome.FAILS if exponent - half > 0 else Outcome.UNDECIDED
-    return Part(outcome, text, ids(runs))
+    return Finding(outcome, text, ids(runs))
 
 
 def _exponent(stages: Sequence[Mapping[str, Any]], streams: int) -> tuple[float, float]:

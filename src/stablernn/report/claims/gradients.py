@@ -8,7 +8,7 @@ from typing import Any
 from stablernn.report.claims.groups import unconstrained
 from stablernn.report.difference import seeds_note, student
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Claim, Judgement, Outcome, Part, ids, judge
+from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, ids, judge
 from stablernn.report.load import Analyses
 from stablernn.report.text import span
 from stablernn.utils.wording import counted
@@ -32,11 +32,11 @@ def vanishing_gradients(evidence: Evidence) -> list[Judgement]:
     return made
 
 
-def _vanishing(name: str, runs: Analyses) -> Part:
+def _vanishing(name: str, runs: Analyses) -> Finding:
     stages = [result["stages"]["best"] for _, result in runs]
     slopes = [slope for stage in stages if (slope := _slope(stage)) is not None]
     if len(slopes) < len(stages):
-        return Part(Outcome.HOLDS, f"{name}: no gradient is left one word back", ids(runs))
+        return Finding(Outcome.HOLDS, f"{name}: no gradient is left one word back", ids(runs))
     slope, half = max(slopes)
     distances = [stage["fallen"] for stage in stages]
     down = "not down" if None in distances else "down"
@@ -46,8 +46,8 @@ def _vanishing(name: str, runs: Analyses) -> Part:
     farther = [rate for stage in stages if (rate := _farther(stage)) is not None]
     text += f", over the farther half of the distances by {abs(max(farther)):.3f}" if farther else ""
     if slope + half < 0:
-        return Part(Outcome.MIXED if None in distances else Outcome.HOLDS, text, ids(runs))
-    return Part(Outcome.FAILS if slope - half > 0 else Outcome.UNDECIDED, text, ids(runs))
+        return Finding(Outcome.MIXED if None in distances else Outcome.HOLDS, text, ids(runs))
+    return Finding(Outcome.FAILS if slope - half > 0 else Outcome.UNDECIDED, text, ids(runs))
 
 
 def _slope(stage: Mapping[str, Any]) -> tuple[float, float] | None:

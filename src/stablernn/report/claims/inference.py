@@ -6,7 +6,7 @@ from typing import Any
 from stablernn.report.claims.groups import Groups, alike
 from stablernn.report.data import Slice
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Claim, Judgement, Outcome, Part, ids, judge
+from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, ids, judge
 from stablernn.report.load import Analyses, setting
 from stablernn.report.sections.truncation import (
     EPSILON,
@@ -71,24 +71,24 @@ def uncertainty(groups: Groups) -> str:
     return f"for other text: 95 % intervals by the spread over {span(sorted(shapes))}; {seeds}"
 
 
-def _contexts(name: str, runs: Analyses) -> Part:
+def _contexts(name: str, runs: Analyses) -> Finding:
     results = [result for _, result in runs]
     beyond = sorted({k for result in results for k in above_bound(result)})
     if beyond:
         text = f"{name}: the measured gap exceeds the proven bound at k = {beyond[0]}, which is a bug"
-        return Part(Outcome.FAILS, text, ids(runs), always=True)
+        return Finding(Outcome.FAILS, text, ids(runs), always=True)
     measured = [measured_context(result) for result in results]
     longest = results[0]["k"][-1]
     if None in measured:
         text = f"{name}: changed by more than {EPSILON:g} nats still at k = {longest}"
-        return Part(Outcome.FAILS, text, ids(runs))
+        return Finding(Outcome.FAILS, text, ids(runs))
     reasons = [result["certified"]["reason"] for result in results if not result["certified"]["nats"]]
     certified = [certified_context(result) for result in results]
     proven = f"proven for {_ks(certified)}" if None not in certified else f"proven only for more than {longest}"
     if reasons:
         proven = f"not proven ({reasons[0]})"
     outcome, other_text = (Outcome.HOLDS, "") if None not in certified else on_other_text(runs)
-    return Part(outcome, f"{name}: {same_within(measured)}{other_text}, {proven}", ids(runs))
+    return Finding(outcome, f"{name}: {same_within(measured)}{other_text}, {proven}", ids(runs))
 
 
 def on_other_text(runs: Analyses) -> tuple[Outcome, str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Claim, Judgement, Outcome, Part, judgement
+from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judgement
 from stablernn.report.load import Measurements
 from stablernn.report.sections.linear_systems import of_kind, orthogonal, spectral_radius
 from stablernn.report.text import short, span
@@ -43,12 +43,12 @@ def _step_sizes(counts: Sequence[int]) -> str:
     return counted(span([str(count) for count in counts]), "step size")
 
 
-def _orthogonal(matrices: Measurements) -> Part | None:
+def _orthogonal(matrices: Measurements) -> Finding | None:
     cases = [(result["options"]["norm"], _learned(result)) for result in matrices.values() if orthogonal(result)]
     return _both_sides("orthogonal matrices", "‖W‖₂ = ρ(W)", cases)
 
 
-def _between(matrices: Measurements) -> Part | None:
+def _between(matrices: Measurements) -> Finding | None:
     """Matrices outside the condition on the norm and within that on the spectral radius; the claim is on the norm."""
     cases: dict[float, list[bool]] = {}
     for result in matrices.values():
@@ -62,27 +62,27 @@ def _between(matrices: Measurements) -> Part | None:
     ]
     every = [learned for group in cases.values() for learned in group]
     outcome = Outcome.MIXED if any(every) else Outcome.HOLDS
-    return Part(Outcome.FAILS if all(every) else outcome, f"matrices with ‖W‖₂ > 1 > ρ(W): {', '.join(counts)}")
+    return Finding(Outcome.FAILS if all(every) else outcome, f"matrices with ‖W‖₂ > 1 > ρ(W): {', '.join(counts)}")
 
 
-def _border(straight: Part | None, between: Part | None) -> Part | None:
+def _border(straight: Finding | None, between: Finding | None) -> Finding | None:
     """Which of the two numbers has its border at 1; orthogonal matrices alone cannot tell them apart."""
     if between is None:
         return None
     if between.outcome is Outcome.MIXED:
-        return Part(None, "so a norm above 1 alone does not make it fail, and a radius below 1 alone is not enough")
+        return Finding(None, "so a norm above 1 alone does not make it fail, and a radius below 1 alone is not enough")
     if straight is None or straight.outcome is not Outcome.HOLDS:
         return None
     one, other = ("spectral radius", "norm") if between.outcome is Outcome.FAILS else ("norm", "spectral radius")
-    return Part(None, f"so the border of these matrices lies at {one} 1, not at {other} 1")
+    return Finding(None, f"so the border of these matrices lies at {one} 1, not at {other} 1")
 
 
-def _scalars(scalars: Measurements) -> Part | None:
+def _scalars(scalars: Measurements) -> Finding | None:
     cases = [(abs(result["options"]["target"]), any(result["reached"])) for result in scalars.values()]
     return _both_sides("scalars", "|w*|", cases)
 
 
-def _both_sides(kind: str, size: str, cases: Sequence[tuple[float, bool]]) -> Part | None:
+def _both_sides(kind: str, size: str, cases: Sequence[tuple[float, bool]]) -> Finding | None:
     """How many were learned on either side of 1."""
     below = [learned for value, learned in cases if value < 1]
     above = [learned for value, learned in cases if value > 1]
@@ -90,9 +90,9 @@ def _both_sides(kind: str, size: str, cases: Sequence[tuple[float, bool]]) -> Pa
         return None
     text = f"{kind}: {sum(below)} of {len(below)} learned with {size} < 1, {sum(above)} of {len(above)} with {size} > 1"
     if all(below) and not any(above):
-        return Part(Outcome.HOLDS, text)
+        return Finding(Outcome.HOLDS, text)
     share = sum(below) / len(below) - sum(above) / len(above)
-    return Part(Outcome.MIXED if share > 0 else Outcome.FAILS, text)
+    return Finding(Outcome.MIXED if share > 0 else Outcome.FAILS, text)
 
 
 def _left(matrices: Measurements) -> list[str]:

@@ -2,7 +2,7 @@
 
 from stablernn.report.claims.inference import measured_on, on_other_text, same_within, truncated, uncertainty
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Claim, Judgement, Outcome, Part, ids, judge
+from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, ids, judge
 from stablernn.report.load import Analyses
 from stablernn.report.sections.truncation import EPSILON, measured_context
 from stablernn.report.text import short
@@ -22,18 +22,18 @@ def effectively_feedforward(evidence: Evidence) -> list[Judgement]:
     return made
 
 
-def _flat(name: str, runs: Analyses) -> Part:
+def _flat(name: str, runs: Analyses) -> Finding:
     measured = [measured_context(result) for _, result in runs]
     late = measured.count(None)
     if late:
         share = f" for {late} of {counted(len(runs), 'seed')}" if len(runs) > 1 else ""
-        return Part(
+        return Finding(
             Outcome.FAILS if late == len(runs) else Outcome.MIXED,
             f"{name}: still changed by more than {EPSILON:g} nats at k = {runs[0][1]['k'][-1]}{share}",
             ids(runs),
         )
     outcome, other_text = on_other_text(runs)
-    return Part(outcome, f"{name}: {same_within(measured)}{other_text}", ids(runs))
+    return Finding(outcome, f"{name}: {same_within(measured)}{other_text}", ids(runs))
 
 
 def _largest(name: str, runs: Analyses) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from stablernn.report.curves import model_name
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Claim, Judgement, Outcome, Part, judgement
+from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judgement
 from stablernn.report.sections.sequences import contexts_of, ratio
 from stablernn.report.text import short, span
 from stablernn.utils.wording import counted
@@ -27,14 +27,14 @@ def _judged(file: str, measured: Mapping[str, Any]) -> Judgement:
     return judgement(
         measured["hardware"],
         "on one machine",
-        parts or [Part(Outcome.UNDECIDED, "no two rivals were measured at the same length")],
+        parts or [Finding(Outcome.UNDECIDED, "no two rivals were measured at the same length")],
         "the hidden states alone: " + "; ".join(part.text for part in states) if states else "",
         f"medians of {medians} in one process, on one machine",
         (file,),
     )
 
 
-def _part(measured: Mapping[str, Any], work: str, whole: bool, file: str) -> Part | None:
+def _part(measured: Mapping[str, Any], work: str, whole: bool, file: str) -> Finding | None:
     ratios = [
         (value, case, k)
         for case in measured["cases"].values()
@@ -50,7 +50,7 @@ def _part(measured: Mapping[str, Any], work: str, whole: bool, file: str) -> Par
     share = f"faster in {won} of {counted(len(ratios), 'case')}"
     text = f"{work}: feed-forward at best {short(value)} times as fast ({where}), {share}"
     outcome = Outcome.HOLDS if won == len(ratios) else Outcome.MIXED if won else Outcome.FAILS
-    return Part(outcome, text, (file,))
+    return Finding(outcome, text, (file,))
 
 
 CLAIM = Claim(

@@ -6,7 +6,7 @@ from statistics import mean
 from stablernn.report.data import Replicates, Row, Slice, rows
 from stablernn.report.difference import Difference, certainty, difference, half_width
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Claim, Judgement, Outcome, Part, judge
+from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
 from stablernn.report.labels import constraint_name
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, STABILITIES
 from stablernn.report.sections.tasks import TaskCell, bar_of, task_cells
@@ -53,13 +53,13 @@ def _judged_task(data: Slice) -> Judgement | None:
     )
 
 
-def _task_part(cell: TaskCell) -> Part:
+def _task_part(cell: TaskCell) -> Finding:
     runs, comparison = (*cell.base.ids, *cell.replicates.ids), cell.comparison
     if cell.untrained:
-        return Part(Outcome.UNTRAINED, f"{cell.describe()}: {cell.verdict}", runs)
+        return Finding(Outcome.UNTRAINED, f"{cell.describe()}: {cell.verdict}", runs)
     if comparison is None:
-        return Part(Outcome.UNDECIDED, f"{cell.describe()}: undecided, too few seeds", runs)
-    return Part(_OUTCOMES[comparison.verdict], f"{cell.describe()}: {comparison.words}", runs)
+        return Finding(Outcome.UNDECIDED, f"{cell.describe()}: undecided, too few seeds", runs)
+    return Finding(_OUTCOMES[comparison.verdict], f"{cell.describe()}: {comparison.words}", runs)
 
 
 # ---- texts
@@ -113,12 +113,12 @@ def _cells(row: Row) -> tuple[Replicates, Replicates]:
     return unstable, stable
 
 
-def _cost(row: Row) -> Part:
+def _cost(row: Row) -> Finding:
     unstable, stable = cells = _cells(row)
     runs = unstable.ids + stable.ids
     missing = [kind for kind, cell in zip(STABILITIES, cells, strict=True) if not cell.ids]
     if missing:
-        return Part(Outcome.UNDECIDED, f"{row.name}: undecided, no {missing[0]} run", runs)
+        return Finding(Outcome.UNDECIDED, f"{row.name}: undecided, no {missing[0]} run", runs)
     broken = [_diverged(cell, kind) for kind, cell in zip(STABILITIES, cells, strict=True) if cell.diverged]
     change = difference(unstable, stable)
     outcome, text = judge_difference(change, mean(unstable.values) if unstable.values else 1.0)
@@ -126,7 +126,7 @@ def _cost(row: Row) -> Part:
         outcome, text = Outcome.UNDECIDED, ", ".join([text if change else "undecided", *broken])
         if not stable.values and len(unstable.values) > 1:
             outcome, text = Outcome.FAILS, f"training fails when stable, {broken[-1]}"
-    return Part(outcome, f"{row.name}: {text}", runs)
+    return Finding(outcome, f"{row.name}: {text}", runs)
 
 
 def _diverged(cell: Replicates, kind: str) -> str:
@@ -160,7 +160,7 @@ def judge_difference(change: Difference | None, scale: float) -> tuple[Outcome, 
 # ---- the published numbers as aims
 
 
-def aims(data: Slice, chosen: Sequence[Row]) -> Iterator[Part]:
+def aims(data: Slice, chosen: Sequence[Row]) -> Iterator[Finding]:
     """A line for each aim that the rows say something of; none of them counts in the verdict on the claim.
 
     The unstable models are held against their published values at the protocol alone. The price of the best certified
@@ -176,26 +176,26 @@ def aims(data: Slice, chosen: Sequence[Row]) -> Iterator[Part]:
             yield _best_certified(row, certified)
 
 
-def _at_most(row: Row, aim: float) -> Part:
+def _at_most(row: Row, aim: float) -> Finding:
     """The mean of an unstable model against a published value, by Student's t over seeds: the text is the same."""
     cell = row.cells["unstable"]
     title, values = f"aim, unstable {row.name} at most the published {aim}", cell.values
     if not values:
-        return Part(None, f"{title}: undecided, no run finished", cell.ids)
+        return Finding(None, f"{title}: undecided, no run finished", cell.ids)
     reached, half, seeds = mean(values), half_width(values), len(values)
     if seeds == 1:
-        return Part(None, f"{title}: undecided with 1 seed ({reached:.1f})", cell.ids)
+        return Finding(None, f"{title}: undecided with 1 seed ({reached:.1f})", cell.ids)
     text = f"{reached:.1f} ± {half:.1f} over {counted(seeds, 'seed')}" + _lost(cell)
-    return Part(None, f"{title}: {_reached(reached, half, aim)}, {text}", cell.ids)
+    return Finding(None, f"{title}: {_reached(reached, half, aim)}, {text}", cell.ids)
 
 
-def _best_certified(row: Row, certified: dict[str, Replicates]) -> Part:
+def _best_certified(row: Row, certified: dict[str, Replicates]) -> Finding:
     """What the best certified LSTM costs; chosen on the validation split, as the least on test would flatter it."""
     unstable = row.cells["unstable"]
     aim = PUBLISHED["lstm", "stable"] - PUBLISHED["lstm", "unstable"]
     title = f"aim, best certified {row.name} at most {aim:.1f} above the unstable one"
     if not certified:
-        return Part(None, f"{title}: undecided, no constraint has all of its runs certified", unstable.ids)
+        return Finding(None, f"{title}: undecided, no constraint has all of its runs certified", unstable.ids)
     name = min(certified, key=lambda name: certified[name].finished.valid.mean())
     cell = certified[name]
     runs = unstable.ids + cell.ids
@@ -203,11 +203,11 @@ def _best_certified(row: Row, certified: dict[str, Replicates]) -> Part:
     chosen = f"{best}, by validation among {len(certified)}" if len(certified) > 1 else best
     change = difference(unstable, cell)
     if change is None:
-        return Part(None, f"{title}: undecided, no two runs of the same seed ({chosen})", runs)
+        return Finding(None, f"{title}: undecided, no two runs of the same seed ({chosen})", runs)
     if change.seeds == 1:
-        return Part(None, f"{title}: undecided with 1 seed, {change.mean:+.{change.places}f} ({chosen})", runs)
+        return Finding(None, f"{title}: undecided with 1 seed, {change.mean:+.{change.places}f} ({chosen})", runs)
     text = f"{change.format('+')} ({chosen})" + _lost(unstable)
-    return Part(None, f"{title}: {_reached(change.mean, change.half, aim)}, {text}", runs)
+    return Finding(None, f"{title}: {_reached(change.mean, change.half, aim)}, {text}", runs)
 
 
 def _reached(mean: float, half: float, aim: float) -> str:

@@ -8,7 +8,7 @@ from stablernn.report.curves import model_name
 from stablernn.report.data import Slice
 from stablernn.report.difference import Difference, certainty
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Claim, Judgement, Outcome, Part, judge
+from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import STABILITIES
 from stablernn.report.sections.sweep import Pair, pairs, swept
@@ -32,13 +32,13 @@ def _judged(evidence: Evidence, data: Slice) -> Judgement:
         elif here:
             name = model if constraint in STABILITIES else f"{model} {label}"
             outcome, text = _alike(here)
-            parts.append(Part(outcome, f"{name}: {text}", tuple(run for pair in here for run in pair.runs.id)))
+            parts.append(Finding(outcome, f"{name}: {text}", tuple(run for pair in here for run in pair.runs.id)))
     # Weights are compared in other runs on the same text.
     same = next(other for other in evidence.slices if (other.fingerprint, other.name) == (data.fingerprint, data.name))
     every = tuple(run for pair in made for run in pair.runs.id)
     return judge(
         data,
-        parts or [Part(Outcome.UNDECIDED, "no stable model was trained both ways", every)],
+        parts or [Finding(Outcome.UNDECIDED, "no stable model was trained both ways", every)],
         "; ".join([*texts, *_apart(evidence.of(same, "weight_distance"))]),
         certainty([change for pair in made if (change := pair.difference) is not None]),
     )

@@ -188,7 +188,7 @@ def jobs_table(measured: Mapping[str, Any]) -> Table:
         for count in sorted(map(int, rates)):
             threads = None if packed else max(1, measured["threads"] // count)
             against = rates[str(count)] / rates["1"] if "1" in rates else None
-            entries.append([model_name(model), size[1:], count, threads, rates[str(count)], against])
+            entries.append([model_name(model), int(size[1:]), count, threads, rates[str(count)], against])
     how = "threads of one process, each with a stream of its own" if packed else "a process each"
     launcher = "packed hydra.launcher.at_once" if packed else "joblib hydra.launcher.n_jobs"
     notes = [

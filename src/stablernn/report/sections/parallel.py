@@ -4,7 +4,7 @@ from typing import Any
 
 from stablernn.report.labels import describe_constraint, describe_run
 from stablernn.report.load import Analyses
-from stablernn.report.table import Column, Entry, Table, text
+from stablernn.report.table import Column, Entry, Table, Value, text
 from stablernn.report.text import rate
 from stablernn.utils.wording import counted
 
@@ -24,7 +24,7 @@ def parallel_table(analyses: Analyses) -> Table:
     entries: list[list[Entry]] = [
         [
             *(describe_run(record), describe_constraint(record), METHOD_NAMES.get(name, name), _rule(result)),
-            *(method["iterations"], f"{method['fallbacks']} of {method['chunks']}", method["difference"]),
+            *(method["iterations"], Value(method["fallbacks"], of=method["chunks"]), method["difference"]),
             *([method["speedup"]] if timed else []),
         ]
         for record, result in analyses

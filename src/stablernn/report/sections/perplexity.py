@@ -25,6 +25,7 @@ from stablernn.report.text import rate, signed, span
 from stablernn.utils.wording import counted
 
 CUT = 1.5  # of a panel's highest end: what lies above shows the first steps alone
+_EPOCHS = Column("epochs", ".2g", drop=2)
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class _Line:
         return None if self.name == "unstable" else difference(self.unstable, self.cell)
 
     @property
-    def epochs(self) -> str | None:
-        values = sorted(self.cell.finished.epochs)
-        return span([f"{value:.2g}" for value in values]).replace(" to ", "–") if values else None
+    def epochs(self) -> Value:
+        epochs = self.cell.finished.epochs
+        return Value(None) if epochs.empty else Value(epochs.min(), to=epochs.max())
 
     def entries(self) -> Iterator[Entry]:
         """Test score to proven k."""
@@ -71,10 +72,11 @@ class _Line:
         stopped = [run for run in finished.record if run.status == STOPPED]
         planned = [str(epochs) for epochs in sorted({run.config["training"]["epochs"] for run in stopped})]
         refused = [run for run in finished.record if run.certificate.get("certified") is False]
+        epochs = f"{self.epochs.write(_EPOCHS)} of {counted(span(planned), 'epoch')}" if stopped else ""
         remarks = [
             f"{_seeds(ran - scored)} diverged" if ran - scored else "",
             f"no run of {_seeds(self.seeds - ran)}" if self.seeds - ran else "",
-            f"stopped by a deadline after {self.epochs} of {counted(span(planned), 'epoch')}" if stopped else "",
+            f"stopped by a deadline after {epochs}" if stopped else "",
             f"difference over the {self.difference.seeds} of {counted(len(scored), 'seed')} that the unstable model "
             "has as well"
             if self.difference and self.difference.seeds < len(scored)
@@ -116,7 +118,7 @@ def perplexity_table(data: Slice) -> Table:
         *[Column("optimum", ".1f", unit="perplexity")] * optimal,
         *[Column("published", ".1f", unit="perplexity")] * published,
         Column("parameters", ",d", drop=1),
-        Column("epochs", drop=2),
+        _EPOCHS,
     ]
     entries: list[list[Entry]] = [
         [
