@@ -20,7 +20,7 @@ from stablernn.analysis.runner import check_applies
 from stablernn.config import compose
 from stablernn.config.instantiate import make
 from stablernn.records.record import read_run
-from stablernn.report.load import sections
+from stablernn.report.data import slices
 from stablernn.report.sections.tasks import task_cells
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
@@ -251,4 +251,4 @@ def test_a_task(here, tmp_path):
     record = run(configured(tmp_path, "dataset=echo", "model=rnn", "stability=stable"))
     assert record.metrics["test"]["count"] == 6 * 8
     assert record.certificate["certified"], "over the box of its frames"
-    assert "echo" in [cell.section.data for cell in task_cells(*sections([record]))]
+    assert "echo" in [cell.section.data for cell in task_cells(*slices([record]))]

@@ -97,13 +97,15 @@ class Comparison:
         """Mean ± what leads to the ends of the one-sided intervals."""
         return f"{self.mean:+.3f} ± {self.half():.3f}"
 
-    def format_verdict(self) -> str:
-        """The verdict, and where it is undecided what would decide."""
-        if self.verdict != "undecided":
-            return self.verdict
-        more = self.seeds_to_decide
-        need = "no number of seeds decides" if more is None else f"{counted(more, 'seed')} a cell would decide"
-        return f"undecided ({need})"
+    def format_verdict(self, note: str = "") -> str:
+        """The verdict with a note, and where it is undecided what would decide."""
+        notes = [note] if note else []
+        if self.verdict == "undecided":
+            more = self.seeds_to_decide
+            notes.append(
+                "no number of seeds decides" if more is None else f"{counted(more, 'seed')} a cell would decide"
+            )
+        return self.verdict + (f" ({'; '.join(notes)})" if notes else "")
 
     @property
     def words(self) -> str:

@@ -83,8 +83,8 @@ class TaskCell:
         comparison = self.comparison
         fewest = min(len(self.base.finished), len(self.replicates.finished))
         complete = fewest >= self.required > FEWEST_SEEDS
-        seeds = "" if complete else f" ({format_seeds(fewest, self.required)})"
-        return ("too few seeds" if comparison is None else comparison.format_verdict()) + seeds
+        seeds = "" if complete else format_seeds(fewest, self.required)
+        return f"too few seeds ({seeds})" if comparison is None else comparison.format_verdict(seeds)
 
     def describe(self) -> str:
         """In a few words."""
