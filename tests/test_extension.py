@@ -251,4 +251,4 @@ def test_a_task(here, tmp_path):
     record = run(configured(tmp_path, "dataset=echo", "model=rnn", "stability=stable"))
     assert record.metrics["test"]["count"] == 6 * 8
     assert record.certificate["certified"], "over the box of its frames"
-    assert "echo" in [cell.section.data for cell in task_cells(*slices([record]))]
+    assert "echo" in [cell.data.data for cell in task_cells(*slices([record]))]

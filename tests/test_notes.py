@@ -146,7 +146,7 @@ FIGURES = [
     ("and measured by the last {}.", ".0f", lambda: music_k("k(0.01)")),
     ("(W = 0, the control: {}): what", ".2f", lambda: music("gated linear")),
     ("The unstable tanh-RNN ({}; peers", ".2f", lambda: music("unstable", "RNN")),
-    ("tanh-RNN (8.75; peers {})", ".2f", lambda: music("unstable", "RNN", "peer")),
+    ("tanh-RNN (8.73; peers {})", ".2f", lambda: music("unstable", "RNN", "peer")),
     ("sees the last frame alone ({}),", ".2f", lambda: music_control("network on the last frame")),
     ("gain of the stable one ({}) decides", ".2f", lambda: music("stable", "RNN")),
     ("comes to a test perplexity of {} (three", ".1f", lambda: lease("unstable")),

@@ -168,7 +168,7 @@ def state_gap(analyses: Analyses) -> Figure | None:
 
 
 def _metric(analyses: Analyses) -> Metric:
-    return analyses[0][0].metric
+    return analyses[0][0].metric.of_loss
 
 
 def _inputs(analyses: Analyses) -> Axis:
