@@ -5,8 +5,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from stablernn.analysis.conversion.convert import Conversion
-from stablernn.report.sections.convert import conversion_table
 from stablernn.report.formats import rich_table
+from stablernn.report.sections.convert import conversion_table
 from stablernn.training.build import pick_device
 from stablernn.training.trained import find_runs
 from stablernn.utils.console import console, display
