@@ -13,6 +13,7 @@ from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation_cost import CurveCost
 from stablernn.config.compose import compose
 from stablernn.experiments.analysis_part import AnalysisPart, count_analyses_once
+from stablernn.experiments.plan import print_plan
 from stablernn.experiments.sweep_part import Part
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
@@ -61,6 +62,16 @@ def test_every_analysis_of_the_plan_has_an_estimate_before_and_after_training(sw
     run(sweep.configs[0])
     found = analysis_seconds([(part.analysis, *find_runs("*", Path(sweep.options.runs), None, CPU))])
     assert all(seconds is not None and seconds > 0 for seconds in found)
+
+
+def test_the_time_of_a_plan_is_that_of_runs_and_of_analyses(sweep, monkeypatch, capsys):
+    monkeypatch.setattr(Part, "estimate", lambda part: 600.0)
+    monkeypatch.setattr(AnalysisPart, "estimate", lambda part: setattr(part, "seconds", 1200.0))
+    analyses = [AnalysisPart(CERTIFICATE, "smoke", [sweep])]
+    options = SimpleNamespace(overrides=None)
+    study = SimpleNamespace(name="one", parts=[sweep], linear=[], options=options, analyses=lambda: analyses)
+    assert print_plan("smoke", True, [study]) == 1800
+    assert "About 30.0 min in all" in capsys.readouterr().err
 
 
 def test_a_kind_of_run_is_measured_once_and_what_nobody_can_tell_is_unknown(sweep):
