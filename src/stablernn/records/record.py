@@ -61,6 +61,7 @@ class Record:
         hardware, versions, commit: what it ran on.
         blocks: the test score's parts, one after the other: ``totals`` in nats, ``counts`` of items, and ``tallies``;
             in a file of its own, which older records do not have.
+        schema: that of the file which it was read from.
         sealed: whether checksums tell that it is as it was written; no part of the file.
     """
 
@@ -88,6 +89,15 @@ class Record:
         """How the run is scored."""
         return METRICS.get(self.data.get("metric", ""), PERPLEXITY)
 
+    @property
+    def cut_gradient(self) -> bool:
+        """Whether it is feed-forward and of the first edition, whose gradient did not reach all inputs.
+
+        Inputs that were carried from one window into the next were constants for the embedding: at windows of k, half
+        of all pairs of output and input.
+        """
+        return self.schema == 1 and self.config["approximation"]["name"] == "feedforward"
+
     def write(self, folder: Path) -> None:
         """Write history and blocks, then the record: where there is a record, the run is whole."""
         write_history(folder, self.history)
@@ -105,7 +115,7 @@ class Record:
     def _values(self) -> dict[str, Any]:
         values = _finite(asdict(self))
         del values["sealed"]
-        return values
+        return values | {"schema": SCHEMA}
 
 
 def read_alone(path: Path) -> Record:
@@ -194,7 +204,7 @@ def _check_schema(path: Path, values: dict[str, Any]) -> None:
 
 
 def _current(values: dict[str, Any]) -> dict[str, Any]:
-    return {**neutral(values), "schema": SCHEMA}
+    return neutral(values)
 
 
 def _check_history(history: Any) -> None:

@@ -425,6 +425,15 @@ def by_text(analyses: Analyses) -> list[tuple[str, Analyses]]:
     return list(groups.items())
 
 
+def gradient_note(records: Iterable[Record]) -> list[str]:
+    """A note where feed-forward models were trained with a gradient that did not reach all their inputs."""
+    note = (
+        "feed-forward: trained by the first edition, whose gradient for the embedding did not cross the borders of "
+        "windows; with the whole gradient they may come out better"
+    )
+    return [note] if any(record.cut_gradient for record in records) else []
+
+
 def trained_for(runs: pd.DataFrame) -> str:
     """A note: for how many epochs, and on what."""
     epochs = " to ".join(dict.fromkeys(f"{value:.2g}" for value in (runs.epochs.min(), runs.epochs.max())))

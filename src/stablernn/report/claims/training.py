@@ -5,7 +5,7 @@ from statistics import mean
 
 from stablernn.report.claims.stability import TELLING
 from stablernn.report.curves import model_name
-from stablernn.report.data import Slice
+from stablernn.report.data import Slice, gradient_note
 from stablernn.report.difference import Difference, certainty
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
@@ -39,7 +39,7 @@ def _judged(evidence: Evidence, data: Slice) -> Judgement:
     return judge(
         data,
         parts or [Finding(Outcome.UNDECIDED, "no stable model was trained both ways", every)],
-        "; ".join([*texts, *_apart(evidence.of(same, "weight_distance"))]),
+        "; ".join([*texts, *_apart(evidence.of(same, "weight_distance")), *gradient_note(data.records)]),
         certainty([change for pair in made if (change := pair.difference) is not None]),
     )
 

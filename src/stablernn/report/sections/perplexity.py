@@ -12,7 +12,7 @@ from stablernn.report.curves import (
     mean_over_seeds,
     model_name,
 )
-from stablernn.report.data import EPSILON, NGRAMS, Replicates, Row, Slice, leading, rows, setting
+from stablernn.report.data import EPSILON, NGRAMS, Replicates, Row, Slice, gradient_note, leading, rows, setting
 from stablernn.report.difference import Difference, as_value, certainty, difference, relative
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
@@ -176,6 +176,7 @@ def _notes(data: Slice, lines: Sequence[_Line]) -> Iterator[str]:
         yield f"n-gram: interpolated Kneser-Ney models of the train split, the control; {data.bar_note}"
     if data.origin:
         yield data.origin
+    yield from gradient_note(data.records)
     yield data.devices
 
 

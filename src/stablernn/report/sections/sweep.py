@@ -6,7 +6,7 @@ from functools import cached_property
 import pandas as pd
 
 from stablernn.report.curves import DASHES, constraint_colours, mean_over_seeds
-from stablernn.report.data import Replicates, Slice, rows, trained_for
+from stablernn.report.data import Replicates, Slice, gradient_note, rows, trained_for
 from stablernn.report.difference import Difference, difference, relative
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
@@ -100,6 +100,7 @@ def sweep_table(data: Slice) -> Table | None:
         if seeds == 1
         else f"up to {counted(seeds, 'seed')} a cell: mean ± standard deviation (seeds)",
         *[data.control_note] * bool(data.control),
+        *gradient_note(data.records),
         trained_for(data.runs),
     ]
     title = f"Recurrent and feed-forward training on {data.caption}"

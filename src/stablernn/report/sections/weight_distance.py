@@ -5,6 +5,7 @@ from typing import Any
 
 from stablernn.records.record import Record
 from stablernn.report.curves import DOTTED, model_name
+from stablernn.report.data import gradient_note
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe_constraints
 from stablernn.report.load import STUDIES, Analyses, setting
@@ -35,6 +36,7 @@ def weight_distance_table(analyses: Analyses) -> Table:
         f"moved: how far W_{reference} came from its start, ‖W_{reference} - W_initial‖_F",
         f"after {counted(analyses[0][1]['updates'][-1], 'update')}, {'mean of ' * (seeds > 1)}{counted(seeds, 'seed')}",
     ]
+    notes += gradient_note(record for record, _ in analyses)
     columns = [text("model"), text("stability"), key("lr", "g"), *(Column(f"k={k}", short) for k in ks)]
     columns.append(Column("moved", ".2g"))
     return Table("Distance of the weights in training", columns, entries, notes, runs=[()] * len(entries))
