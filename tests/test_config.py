@@ -107,8 +107,8 @@ def test_every_plan_of_reproduce_expands(profile, tmp_path):
     assert {config.profile.name for part in tasks.parts for config in part.configs} <= {profile, "cpu"}
     if profile in ("cpu", "paper"):
         datasets = [part.data for part in tasks.parts]
-        assert datasets == ["jsb", "jsb", "atis", "atis", "ptb_char"]
-        assert [isinstance(part, SearchPart) for part in tasks.parts] == [True, False, True, False, False]
+        assert datasets == ["jsb", "jsb", "atis", "atis", "ptb", "ptb_char"]
+        assert [isinstance(part, SearchPart) for part in tasks.parts] == [True, False, True, False, False, False]
     for study in studies.values():
         every = [config for part in study.parts for config in part.configs]
         assert {config.profile.name for config in every} == {profile}

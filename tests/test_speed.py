@@ -125,8 +125,8 @@ def test_without_trained_runs_the_curve_is_left_out_unless_it_alone_was_asked_fo
     monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
     where = [f"runs={tmp_path}", f"results={tmp_path}"]
     assert list(Benchmarks(compose("bench", where), CPU).part("curve")) == []
-    assert "make reproduce" in caplog.text
-    with pytest.raises(RecordError, match="make reproduce"):
+    assert "trains one" in caplog.text
+    with pytest.raises(RecordError, match="trains one"):
         list(Benchmarks(compose("bench", [*where, "parts=[curve]"]), CPU).part("curve"))
 
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 from test_report import record
 
-from stablernn.training.run import _told
+from stablernn.training.run import _describe_outcome
 from stablernn.utils.wording import counted
 
 # A number that may be 1, in braces, beside a plural: with at most one word between them.
@@ -42,5 +42,5 @@ def test_no_text_counts_in_the_plural_whatever_the_number_is():
 
 
 def test_the_last_line_of_a_run_says_how_it_ended():
-    assert _told(record(90.0)) == "finished, valid perplexity 90.00, test perplexity 90.00"
-    assert _told(record(None)) == "diverged"
+    assert _describe_outcome(record(90.0)) == "finished, valid perplexity 90.00, test perplexity 90.00"
+    assert _describe_outcome(record(None)) == "diverged"
