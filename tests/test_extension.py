@@ -1,4 +1,5 @@
-"""What a stranger adds: a class and a YAML file for a cell, a backbone, a task, a constraint; nothing else is edited.
+"""What a stranger adds: a class and a YAML file for a cell, a backbone, a task, a constraint, nothing else edited; an
+analysis with its section by three files and a line; a claim by a file and a line.
 
 Each is written into a copy of the package, as whoever extends it would, and runs to its record.
 """
@@ -164,6 +165,72 @@ ADDED = {
                 splits = {"train": sequences(60), "valid": sequences(6), "test": sequences(6)}
                 return SequenceTask(self.name, interface, NATS_A_FRAME, splits)
     ''',
+    "src/stablernn/analysis/size.py": '''
+        """How large the recurrent weights are."""
+
+        from dataclasses import dataclass
+        from typing import ClassVar
+
+
+        @dataclass(frozen=True)
+        class SizeAnalysis:
+            power: float = 2.0
+            name: ClassVar[str] = "size"
+            needs: ClassVar[tuple[str, ...]] = ("cells",)
+
+            @property
+            def options(self) -> dict:
+                return {"power": self.power}
+
+            def __call__(self, trained) -> dict:
+                weights = trained.model("best").cells[0].weight_hh
+                return {"mean": float((weights.abs() ** self.power).mean())}
+    ''',
+    "conf/analysis/size.yaml": """
+        # @package _global_
+        analysis: {_target_: stablernn.analysis.size.SizeAnalysis, power: 2.0}
+        table: {_target_: stablernn.report.sections.size.size_table, _partial_: true}
+    """,
+    "src/stablernn/report/sections/size.py": '''
+        """How large the recurrent weights are."""
+
+        from stablernn.report.labels import describe
+        from stablernn.report.load import Analyses
+        from stablernn.report.section import Section, of_analysis
+        from stablernn.report.table import Column, Table, text
+
+
+        def size_table(analyses: Analyses) -> Table:
+            entries = [
+                [*about, result["mean"]] for about, (_, result) in zip(describe(analyses), analyses, strict=True)
+            ]
+            runs = [(record.id,) for record, _ in analyses]
+            columns = [text("model"), text("stability"), Column("mean of squares", ".3g")]
+            return Table("Size of the recurrent weights", columns, entries, ["of all entries"], runs=runs)
+
+
+        SECTION = Section("size", "Size", "How large they are.", of_analysis("size", size_table), "size")
+    ''',
+    "src/stablernn/report/claims/size.py": '''
+        """C9: recurrent weights stay small."""
+
+        from stablernn.report.evidence import Evidence
+        from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
+
+
+        def small(evidence: Evidence) -> list[Judgement]:
+            return [_judged(data, found) for data in evidence.slices if (found := evidence.of(data, "size"))]
+
+
+        def _judged(data, analyses) -> Judgement:
+            largest = max(result["mean"] for _, result in analyses)
+            ids = tuple(record.id for record, _ in analyses)
+            outcome = Outcome.HOLDS if largest < 1 else Outcome.FAILS
+            return judge(data, [Finding(outcome, f"all models: {largest:.3g} at most", ids)], "", "one seed")
+
+
+        CLAIM = Claim("C9", "Are they small?", "Recurrent weights stay small.", small, "make reproduce")
+    ''',
     "conf/dataset/echo.yaml": """
         _target_: stablernn.tasks.echo.Echo
         name: echo
@@ -182,6 +249,9 @@ def write(root: Path, files: dict[str, str]) -> None:
         path.write_text("\n".join(line[indent:] for line in lines).rstrip() + "\n")
 
 
+LINES = {"sections": ("certificate", "size"), "claims": ("speed", "size")}
+
+
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory):
     """A checkout with all that is added."""
@@ -189,6 +259,12 @@ def extended(tmp_path_factory):
     for folder in ("src", "conf", "scripts"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     write(root, ADDED)
+    contents = root / "src/stablernn/report/contents.py"
+    text = contents.read_text()
+    for last, added in LINES.values():
+        assert text.count(f'    "{last}",\n)') == 1
+        text = text.replace(f'    "{last}",\n)', f'    "{last}",\n    "{added}",\n)')
+    contents.write_text(text)
     return root
 
 
@@ -252,3 +328,16 @@ def test_a_task(here, tmp_path):
     assert record.metrics["test"]["count"] == 6 * 8
     assert record.certificate["certified"], "over the box of its frames"
     assert "echo" in [cell.data.data for cell in task_cells(*slices([record]))]
+
+
+def test_an_analysis_with_its_section_and_a_claim(extended):
+    call(extended, "train", *SMALL, "model=rnn", "stability=stable", "dataset=embedded", "runs=other")
+    call(extended, "analyze", "analysis=size", "runs=other")
+    call(extended, "report", "records=other", "results=written", "readme=null")
+    (run,) = (folder.name for folder in (extended / "other").glob("embedded-*"))
+    value = read_json(extended / "other" / run / "size.json")["mean"]
+    table = next((extended / "written" / "tables").glob("size*.csv")).read_text()
+    assert f"{value:.3g}"[:4] in table
+    page = (extended / "written" / "report" / "index.html").read_text()
+    assert "Recurrent weights stay small" in page
+    assert f"{value:.3g} at most" in page
