@@ -137,6 +137,14 @@ def music_k(column: str) -> float:
     return cell("tasks_truncation_jsb_cpu", column, model="LSTM", stability="stable")
 
 
+def slots(constraint: str, column: str = "test") -> float:
+    return cell("tasks", column, task="ATIS slots (cpu", model="LSTM", constraint=constraint)
+
+
+def slots_k(stability: str) -> float:
+    return cell("tasks_truncation_atis_cpu", "k(0.01)", model="LSTM", stability=stability)
+
+
 # Phrase, how the figure is written, and what it is now.
 FIGURES = [
     ("has a test loss of {} nats a frame", ".2f", lambda: music("unstable")),
@@ -149,6 +157,14 @@ FIGURES = [
     ("tanh-RNN (8.73; peers {})", ".2f", lambda: music("unstable", "RNN", "peer")),
     ("sees the last frame alone ({}),", ".2f", lambda: music_control("network on the last frame")),
     ("gain of the stable one ({}) decides", ".2f", lambda: music("stable", "RNN")),
+    ("the LSTM has an F1 of {} without", ".1f", lambda: slots("unstable")),
+    ("and {} with recurrence in the output gate alone", ".1f", lambda: slots("W_o alone")),
+    ("(W = 0) it has {}, which", ".1f", lambda: slots("gated linear")),
+    ("costs the LSTM {} points of F1", ".1f", lambda: slots("stable", "loss")),
+    ("points of F1 ({} against", ".1f", lambda: slots("stable")),
+    ("by the last {} words; 5", ".0f", lambda: slots("stable", "k(0.01)")),
+    ("words; {} are measured", ".0f", lambda: slots_k("stable")),
+    ("measured, and {} of the unstable one", ".0f", lambda: slots_k("unstable")),
     ("comes to a test perplexity of {} (three", ".1f", lambda: lease("unstable")),
     ("under the condition as stated to {} (three", ".1f", lambda: lease("stable")),
     ("(three seeds): {} % more, where", ".1f", lambda: lease("stable", "difference %")),
@@ -215,6 +231,10 @@ IN_README = [
     ("determined by its last {} frames", ".0f", lambda: music("stable", column="k(0.01)")),
     ("frames ({} measured)", ".0f", lambda: music_k("k(0.01)")),
     ("does as well ({}): what helps", ".2f", lambda: music("gated linear")),
+    ("condition costs {} points of F1", ".1f", lambda: slots("stable", "loss")),
+    ("points of F1 ({} to", ".1f", lambda: slots("unstable")),
+    (" to {}). One that leaves", ".1f", lambda: slots("stable")),
+    ("call a loss ({});", ".1f", lambda: slots("W_o alone")),
     ("(RNN with ‖W‖₂ ≤ 0.999: {} words;", ",.0f", lambda: proven("stable", "RNN")),
     ("words; cascade: {}),", ",.0f", lambda: proven("cascade")),
     ("comes to a test perplexity of {}; under", ".0f", lambda: lease("unstable")),
