@@ -117,6 +117,7 @@ class Conversion:
             "config": feedforward_config(record, choice.k),
             "data": {name: record.data[name] for name in ("name", "fingerprint")},
             **({"types": record.data["types"]} if "types" in record.data else {"interface": interface.as_dict()}),
+            "metric": record.metric.name,
             "order": order(interface),
             "parameters": model.size(),
             "k": choice.k,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from stablernn.report.table import Entry, Table, Value, text
+from stablernn.utils.metrics import METRICS, PERPLEXITY
 from stablernn.utils.wording import counted
 
 _FORMS = {
@@ -16,12 +17,13 @@ _FORMS = {
 def conversion_table(description: dict[str, Any]) -> Table:
     """What was chosen, what it changes, and what became of it in each form; of the folder's description."""
     choice, speed, hardware = description["choice"], description["speed"], description["hardware"]
-    proven = choice["certified_gap"]
+    proven, metric = choice["certified_gap"], METRICS.get(description.get("metric", ""), PERPLEXITY)
+    split = f"{choice['split']} {metric.items}"
     gaps: list[list[Entry]] = [
         ["certified k", Value(choice["certified_k"], format=",d"), "k(ε)"],
-        ["certified gap", Value(proven, format=lambda nats: f"≤ {_nats(nats)}"), "any word of any text"],
-        ["measured gap, mean", Value(choice["gap"]["log_perplexity"], format=_nats), "log-perplexity"],
-        ["measured gap, largest", Value(choice["gap"]["largest"], format=_nats), "any word measured on"],
+        ["certified gap", Value(proven, format=lambda nats: f"≤ {_nats(nats)}"), f"of any {metric.item}, on any input"],
+        ["measured gap, mean", Value(choice["gap"]["log_perplexity"], format=_nats), metric.loss],
+        ["measured gap, largest", Value(choice["gap"]["largest"], format=_nats), f"of any {metric.item} of these"],
     ]
     # A run that was trained feed-forward is exported as it is: it has no gap.
     lines: list[list[Entry]] = [
@@ -37,15 +39,21 @@ def conversion_table(description: dict[str, Any]) -> Table:
     for name, rate in rates.items():
         ratio = rate / rates["recurrent"]
         against = f"{ratio:.2f} x faster" if ratio >= 1 else f"{1 / ratio:.2f} x slower"
-        lines.append([_FORMS[name], Value(rate, format=_tokens), against if name != "recurrent" else "baseline"])
+        lines.append(
+            [
+                _FORMS[name],
+                Value(rate, format=lambda rate: f"{rate:,.0f} {metric.items}/s"),
+                against if name != "recurrent" else "baseline",
+            ]
+        )
     where = hardware["processor"]
     if hardware["device"] != where:
         where = f"{hardware['device']}, exported forms on {where}"
     notes = [
         f"{choice['how']}: {choice['reason']}",
-        *([f"gaps measured on {choice['tokens']:,} {choice['split']} words"] if choice["how"] != "own" else []),
-        f"speed: all log-probabilities of one stream of {speed['tokens']:,} words, in pieces of {speed['piece']:,}; "
-        f"medians of {counted(speed['rounds'], 'alternating round')}, {_threads(speed, hardware)}, {where}",
+        *([f"gaps measured on {choice['tokens']:,} {split}"] if choice["how"] != "own" else []),
+        f"speed: all log-probabilities of one stream of {speed['tokens']:,} {metric.items}, in pieces of "
+        f"{speed['piece']:,}; medians of {counted(speed['rounds'], 'alternating round')}, {_threads(speed, hardware)}, {where}",
         *_scatter(speed),
         "a ratio to the recurrent model in PyTorch is also one of runtimes",
     ]
@@ -69,10 +77,6 @@ def _scatter(speed: dict[str, Any]) -> list[str]:
 
 def _nats(value: float) -> str:
     return f"{value:.2g} nats" if abs(value) >= 1e-12 else "< 1e-12 nats"
-
-
-def _tokens(rate: float) -> str:
-    return f"{rate:,.0f} tokens/s"
 
 
 def _size(count: int) -> str:
