@@ -53,7 +53,8 @@ def conversion_table(description: dict[str, Any]) -> Table:
         f"{choice['how']}: {choice['reason']}",
         *([f"gaps measured on {choice['tokens']:,} {split}"] if choice["how"] != "own" else []),
         f"speed: all log-probabilities of one stream of {speed['tokens']:,} {metric.items}, in pieces of "
-        f"{speed['piece']:,}; medians of {counted(speed['rounds'], 'alternating round')}, {_threads(speed, hardware)}, {where}",
+        f"{speed['piece']:,}; medians of {counted(speed['rounds'], 'alternating round')}, "
+        f"{_threads(speed, hardware)}, {where}",
         *_scatter(speed),
         "a ratio to the recurrent model in PyTorch is also one of runtimes",
     ]
