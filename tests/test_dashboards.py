@@ -19,7 +19,7 @@ from test_status import read_until
 
 from stablernn.config.compose import compose
 from stablernn.monitoring import service, sync, workspace
-from stablernn.monitoring.claims import CLAIMS
+from stablernn.monitoring.claims import claims
 from stablernn.monitoring.workspace import Dashboard
 from stablernn.report.serve import make_server, serve
 from stablernn.training import run as run_module
@@ -28,6 +28,7 @@ from stablernn.training.run import run
 from stablernn.training.tracking import has_account
 from stablernn.utils.errors import ConfigurationError, TrackingError
 from stablernn.utils.files import write_json
+from stablernn.utils.metrics import METRICS, PERPLEXITY
 
 
 class Recorder(AbstractContextManager):
@@ -126,13 +127,23 @@ def test_every_panel_column_and_group_names_what_a_run_logs(logged, tmp_path, no
 
 def test_a_curve_is_logged_beside_its_axis(logged):
     """W&B draws a metric against another one only where one row has both."""
-    for claim in CLAIMS:
+    for claim in claims(PERPLEXITY):
         for panel in claim.panels():
             if hasattr(panel, "x") and isinstance(panel.x, str):
                 for metric in panel.y:
                     rows = [row for row in logged.rows if metric in row]
                     assert rows
                     assert all(panel.x in row for row in rows), metric
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_panels_of_a_task_ask_for_the_names_that_its_runs_log(metric, tmp_path, no_network):
+    logged_as = {f"valid/{metric.name}", f"train/{metric.of_loss.name}", f"final/test_{metric.name}"}
+    for path in Dashboard("", "stablernn", {}, metric).write(tmp_path):
+        asked = named(json.loads(path.read_text()))
+        assert logged_as <= asked
+        others = {other.name for other in METRICS.values()} - {metric.name, metric.of_loss.name}
+        assert not any(name.rpartition("/")[2].rpartition("_")[2] in others for name in asked)
 
 
 def test_perplexities_have_logarithmic_axes_and_texts_are_never_averaged(tmp_path, no_network):
@@ -168,7 +179,7 @@ def test_perplexities_have_logarithmic_axes_and_texts_are_never_averaged(tmp_pat
 
 
 def test_panels_of_a_report_do_not_overlap():
-    for claim in CLAIMS:
+    for claim in claims(PERPLEXITY):
         places = [(panel.layout.x, panel.layout.y) for panel in workspace._in_two_columns(list(claim.panels()))]
         assert len(set(places)) == len(places)
 

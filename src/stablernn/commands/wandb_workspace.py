@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from stablernn.monitoring.service import check_service, within
 from stablernn.utils.console import console
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.metrics import METRICS
 
 
 def wandb_workspace(options: DictConfig) -> None:
@@ -15,9 +16,12 @@ def wandb_workspace(options: DictConfig) -> None:
     except ImportError as error:
         raise ConfigurationError(f"{error.name} is not installed: pip install 'stablernn[dashboards]'") from None
     only = {f"{group}.name": name for group, name in options.only.items() if name}
-    for path in Dashboard(options.entity or "", options.project, only).write(Path(options.out)):
+    if options.metric not in METRICS:
+        raise ConfigurationError(f"metric={options.metric} is unknown: choose {', '.join(METRICS)}")
+    metric = METRICS[options.metric]
+    for path in Dashboard(options.entity or "", options.project, only, metric).write(Path(options.out)):
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
     if options.push:
         check_service("push=true")
-        for address in within(options.seconds, push, options.entity or "", options.project, only):
+        for address in within(options.seconds, push, options.entity or "", options.project, only, metric):
             console.print(f"pushed: {address}", highlight=False, soft_wrap=True)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import wandb_workspaces.reports.v2.interface as wr
 
+from stablernn.utils.metrics import Metric
+
 # What a panel may show (training/loop.py and training/run.py log it; a test holds the two against each other).
 UPDATE = "update"
-VALID, TRAIN, TRAIN_BY_EPOCH, RATE = "valid/perplexity", "train/perplexity", "valid/train_perplexity", "valid/lr"
-TEST, BEST_VALID = "final/test_perplexity", "final/valid_perplexity"
+RATE = "valid/lr"
 LAMBDA, CERTIFIED = "certificate/rate", "certificate/certified"
 SPEED, SECONDS, STATUS = "speed/train_tokens_per_second", "speed/seconds", "status"
 
@@ -41,15 +42,15 @@ class Claim:
     only: Mapping[str, str] = field(default_factory=dict)
 
 
-def _curve(metric: str, title: str) -> wr.LinePlot:
-    """A perplexity by update, log scale; mean and range over the seeds of a group."""
+def _curve(metric: str, title: str, of: Metric) -> wr.LinePlot:
+    """A score by update, log scale; mean and range over the seeds of a group."""
     return wr.LinePlot(
         title=title,
         x=UPDATE,
         y=[metric],
         log_y=True,
         title_x="update",
-        title_y="perplexity (log scale)",
+        title_y=f"{of.name} (log scale)",
         groupby_aggfunc="mean",
         groupby_rangefunc="minmax",
         max_runs_to_show=100,
@@ -57,7 +58,7 @@ def _curve(metric: str, title: str) -> wr.LinePlot:
     )
 
 
-def _bars(metric: str, title: str, unit: str = "perplexity") -> wr.BarPlot:
+def _bars(metric: str, title: str, unit: str) -> wr.BarPlot:
     return wr.BarPlot(
         title=title,
         metrics=[metric],
@@ -69,61 +70,68 @@ def _bars(metric: str, title: str, unit: str = "perplexity") -> wr.BarPlot:
     )
 
 
-def _scatter(x: wr.Config | wr.SummaryMetric, title: str) -> wr.ScatterPlot:
-    return wr.ScatterPlot(title=title, x=x, y=wr.SummaryMetric(TEST), log_y=True)
+def _scatter(x: wr.Config | wr.SummaryMetric, y: str, title: str) -> wr.ScatterPlot:
+    return wr.ScatterPlot(title=title, x=x, y=wr.SummaryMetric(y), log_y=True)
 
 
-CLAIMS = (
-    Claim(
-        "C1: stability costs nothing",
-        "Stable and unstable models of one kind should end at the same perplexity, within the spread of the seeds.",
-        lambda: [
-            _curve(VALID, "Validation perplexity by update"),
-            _curve(TRAIN, "Training perplexity by update"),
-            _bars(TEST, "Test perplexity at the best validation"),
-            _bars(BEST_VALID, "Best validation perplexity"),
-        ],
-        only={APPROXIMATION: "recurrent"},
-    ),
-    Claim(
-        "C1 and C2: what a certificate costs",
-        "Each point is a run with a proven λ; runs without one have no place on the axis. The smaller λ, the shorter "
-        "the memory that the proof allows.",
-        lambda: [
-            _scatter(wr.SummaryMetric(LAMBDA), "Test perplexity against the proven λ"),
-            _bars(LAMBDA, "Proven λ", "λ"),
-        ],
-    ),
-    Claim(
-        "C3 and C4: feed-forward training, and k",
-        "At the same k, feed-forward and recurrent models should come out alike; beyond some k more words should not "
-        "help.",
-        lambda: [
-            _scatter(wr.Config(K), "Test perplexity against k"),
-            _curve(VALID, "Validation perplexity by update"),
-            _bars(TEST, "Test perplexity by approximation and k"),
-        ],
-        groupby=(MODEL, STABILITY, APPROXIMATION, K),
-    ),
-    Claim(
-        "C8: speed of training",
-        "Words a second on the machine of each run: compare runs of one machine alone.",
-        lambda: [
-            _bars(SPEED, "Training speed", "words a second"),
-            _bars(SECONDS, "Time of a run", "seconds"),
-        ],
-        groupby=(MODEL, APPROXIMATION, K),
-    ),
-    Claim(
-        "Is training in order?",
-        "The learning rate falls by a factor whenever validation does not improve; training far below validation is "
-        "overfitting.",
-        lambda: [
-            _curve(TRAIN_BY_EPOCH, "Training perplexity between validations"),
-            wr.LinePlot(title="Learning rate", x=UPDATE, y=[RATE], log_y=True, title_x="update", max_runs_to_show=100),
-        ],
-    ),
-)
+def claims(metric: Metric) -> tuple[Claim, ...]:
+    """Of runs that are scored by ``metric``, in order."""
+    name, loss = metric.name, metric.of_loss
+    valid, train, by_epoch = f"valid/{name}", f"train/{loss.name}", f"valid/train_{loss.name}"
+    test, best = f"final/test_{name}", f"final/valid_{name}"
+    return (
+        Claim(
+            "C1: stability costs nothing",
+            f"Stable and unstable models of one kind should end at the same {name}, within the spread of the seeds.",
+            lambda: [
+                _curve(valid, f"Validation {name} by update", metric),
+                _curve(train, f"Training {loss.name} by update", loss),
+                _bars(test, f"Test {name} at the best validation", name),
+                _bars(best, f"Best validation {name}", name),
+            ],
+            only={APPROXIMATION: "recurrent"},
+        ),
+        Claim(
+            "C1 and C2: what a certificate costs",
+            "Each point is a run with a proven λ; runs without one have no place on the axis. The smaller λ, the "
+            "shorter the memory that the proof allows.",
+            lambda: [
+                _scatter(wr.SummaryMetric(LAMBDA), test, f"Test {name} against the proven λ"),
+                _bars(LAMBDA, "Proven λ", "λ"),
+            ],
+        ),
+        Claim(
+            "C3 and C4: feed-forward training, and k",
+            "At the same k, feed-forward and recurrent models should come out alike; beyond some k more "
+            f"{metric.items} should not help.",
+            lambda: [
+                _scatter(wr.Config(K), test, f"Test {name} against k"),
+                _curve(valid, f"Validation {name} by update", metric),
+                _bars(test, f"Test {name} by approximation and k", name),
+            ],
+            groupby=(MODEL, STABILITY, APPROXIMATION, K),
+        ),
+        Claim(
+            "C8: speed of training",
+            f"{metric.items.capitalize()} a second on the machine of each run: compare runs of one machine alone.",
+            lambda: [
+                _bars(SPEED, "Training speed", f"{metric.items} a second"),
+                _bars(SECONDS, "Time of a run", "seconds"),
+            ],
+            groupby=(MODEL, APPROXIMATION, K),
+        ),
+        Claim(
+            "Is training in order?",
+            "The learning rate falls by a factor whenever validation does not improve; training far below validation "
+            "is overfitting.",
+            lambda: [
+                _curve(by_epoch, f"Training {loss.name} between validations", loss),
+                wr.LinePlot(
+                    title="Learning rate", x=UPDATE, y=[RATE], log_y=True, title_x="update", max_runs_to_show=100
+                ),
+            ],
+        ),
+    )
 
 
 def stored(option: str) -> str:
@@ -132,12 +140,13 @@ def stored(option: str) -> str:
     return f"{first}.value.{rest}" if rest else f"{first}.value"
 
 
-# Of the table of runs, from the left.
-COLUMNS = (
-    f"summary:{STATUS}",
-    f"summary:{TEST}",
-    f"summary:{BEST_VALID}",
-    f"summary:{CERTIFIED}",
-    f"summary:{LAMBDA}",
-    *(f"config:{stored(name)}" for name in (TEXT, MODEL, STABILITY, APPROXIMATION, K, SEED)),
-)
+def columns(metric: Metric) -> tuple[str, ...]:
+    """Of the table of runs, from the left."""
+    return (
+        f"summary:{STATUS}",
+        f"summary:final/test_{metric.name}",
+        f"summary:final/valid_{metric.name}",
+        f"summary:{CERTIFIED}",
+        f"summary:{LAMBDA}",
+        *(f"config:{stored(name)}" for name in (TEXT, MODEL, STABILITY, APPROXIMATION, K, SEED)),
+    )

@@ -11,8 +11,9 @@ import wandb_workspaces.reports.v2.interface as wr
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
-from stablernn.monitoring.claims import CLAIMS, COLUMNS, NOT_TRACKED, PROFILE, TEXT, Claim, stored
+from stablernn.monitoring.claims import NOT_TRACKED, PROFILE, TEXT, Claim, claims, columns, stored
 from stablernn.utils.files import write_text
+from stablernn.utils.metrics import PERPLEXITY, Metric
 
 _NAME = "Stable recurrent models: the claims"
 _COLUMNS_OF_A_GRID, _HEIGHT = 24, 9  # W&B's own units
@@ -30,11 +31,17 @@ class Dashboard:
         project: the project's name there.
         only: runs with these values alone, by option (``dataset.name``, ``profile.name``);
             what is not named tells groups apart.
+        metric: that the runs are scored by; those of tasks with another one stay empty.
     """
 
     entity: str
     project: str
     only: Mapping[str, str]
+    metric: Metric = PERPLEXITY
+
+    @property
+    def _claims(self) -> tuple[Claim, ...]:
+        return claims(self.metric)
 
     def workspace(self) -> ws.Workspace:
         """A section for each claim; runs grouped by text, profile, model and stability."""
@@ -43,26 +50,26 @@ class Dashboard:
             project=self.project,
             name=_NAME,
             sections=[
-                *(ws.Section(name=claim.title, panels=_fresh(claim), is_open=True) for claim in CLAIMS),
+                *(ws.Section(name=claim.title, panels=_fresh(claim), is_open=True) for claim in self._claims),
                 ws.Section(name="Not tracked", panels=[wr.MarkdownPanel(markdown=NOT_TRACKED)]),
             ],
             settings=ws.WorkspaceSettings(x_axis="update", smoothing_type="none", max_runs=100),
             runset_settings=ws.RunsetSettings(
                 filters=self._filters({}),
-                groupby=[expr.Config(name) for name in self._groupby(CLAIMS[0])],
-                pinned_columns=list(COLUMNS),
+                groupby=[expr.Config(name) for name in self._groupby(self._claims[0])],
+                pinned_columns=list(columns(self.metric)),
             ),
         )
 
     def report(self) -> wr.Report:
         """A heading, a sentence and a grid for each claim, on the runs that bear on it."""
         blocks: list[Any] = [wr.TableOfContents(), wr.P(NOT_TRACKED)]
-        for claim in CLAIMS:
+        for claim in self._claims:
             runs = wr.Runset(
                 name=claim.title,
                 filters=self._filters(claim.only),
                 groupby=[f"config.{name}" for name in self._groupby(claim)],
-                pinned_columns=list(COLUMNS),
+                pinned_columns=list(columns(self.metric)),
             )
             blocks += [
                 wr.H2(claim.title),
@@ -73,7 +80,7 @@ class Dashboard:
             entity=self.entity,
             project=self.project,
             title=_NAME,
-            description="Perplexities, certificates and speed of the tracked runs, claim by claim.",
+            description="Scores, certificates and speed of the tracked runs, claim by claim.",
             blocks=blocks,
             width="fluid",
         )
@@ -95,9 +102,9 @@ class Dashboard:
         return " and ".join(f"Config('{stored(name)}') in ['{value}']" for name, value in chosen.items())
 
 
-def push(entity: str, project: str, only: dict[str, str]) -> list[str]:
+def push(entity: str, project: str, only: dict[str, str], metric: Metric) -> list[str]:
     """Save a new workspace view and a new report with W&B, which needs account and network; returns their addresses."""
-    dashboard = Dashboard(entity or wandb.Api().default_entity or "", project, only)
+    dashboard = Dashboard(entity or wandb.Api().default_entity or "", project, only, metric)
     report = dashboard.report()
     report.save()  # first: it makes the project if there is none
     workspace = dashboard.workspace()
