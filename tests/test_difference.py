@@ -174,7 +174,11 @@ def test_block_sums_lie_beside_the_record_and_old_records_go_without(tmp_path):
     assert read_record(tmp_path / "a") == entry
     assert "blocks" not in json.loads((tmp_path / "a" / RECORD_FILE).read_text())
     (tmp_path / "a" / BLOCKS_FILE).unlink()
-    assert read_record(tmp_path / "a") == replace(entry, blocks=None)
+    with pytest.raises(RecordError, match=f"{BLOCKS_FILE}, which its record names, is missing"):
+        read_record(tmp_path / "a")
+    values = json.loads((tmp_path / "a" / RECORD_FILE).read_text())
+    (tmp_path / "a" / RECORD_FILE).write_text(json.dumps({k: v for k, v in values.items() if k != "checksum"}))
+    assert read_record(tmp_path / "a").blocks is None, "of a version that had no checksums"
     replace(entry, blocks=entry.blocks | {"totals": [*entry.blocks["totals"][:-1], math.inf]}).write(tmp_path / "b")
     assert read_record(tmp_path / "b").blocks is None
 

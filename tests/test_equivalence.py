@@ -159,3 +159,17 @@ def test_runs_of_other_settings_are_no_seeds_of_a_cell():
         "LSTM (optimizer.lr=9.0)",
         f"LSTM (optimizer.lr={runs(close)[0].config['optimizer']['lr']})",
     }
+
+
+def test_where_a_run_lacks_its_blocks_the_verdict_says_that_seeds_alone_decided():
+    base, other = runs([8.4, 8.41, 8.39]), runs([8.2, 8.21, 8.19], "stable")
+    found = compare(frame(base), frame([replace(other[0], blocks=None), *other[1:]]))
+    assert found.text_variance is None
+    assert found.verdict == "gain"
+    assert "by seeds alone" in found.format_verdict()
+    assert "by seeds alone" not in compare(frame(base), frame(other)).format_verdict()
+
+
+def test_without_an_unstable_model_there_is_nothing_to_compare_with():
+    (cell,) = task_cells(section(runs([8.2, 8.21, 8.19], "stable")))
+    assert cell.verdict == "no unstable model to compare with"

@@ -341,3 +341,14 @@ def test_an_analysis_with_its_section_and_a_claim(extended):
     page = (extended / "written" / "report" / "index.html").read_text()
     assert "Recurrent weights stay small" in page
     assert f"{value:.3g} at most" in page
+
+
+def test_a_model_of_both_kinds_or_without_a_condition_is_refused_by_its_name(tmp_path):
+    other = "model.backbone={_target_:stablernn.models.recurrent.Recurrent}"
+    with pytest.raises(StableRNNError, match=r"both model.cell and model.backbone"):
+        run(configured(tmp_path, "model=rnn", other))
+
+
+def test_a_model_of_ones_own_says_which_file_makes_it_stable(here, tmp_path):
+    with pytest.raises(StableRNNError, match=r"stability=stable of model=causal: .* stability/stable/causal.yaml"):
+        configured(tmp_path, "model=causal", "stability=stable")

@@ -197,6 +197,11 @@ def explain(error: Exception, config_name: str) -> str:
     while cause is not None:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             group, _, choice = str(cause.missing_cfg_file).rpartition("/")
+            if group == "stability/stable":
+                return (
+                    f"no condition is known as stability=stable of model={choice}: choose another stability=, or say "
+                    f"what it is in a file stability/stable/{choice}.yaml"
+                )
             options, files = sorted(cause.options or []), choices(group)
             if not set(files) <= set(options):  # of experiment/best/x Hydra lists those of experiment
                 options = files

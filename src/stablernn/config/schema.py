@@ -17,8 +17,8 @@ class Truncation:
 @dataclass
 class Model:
     name: str = MISSING
-    cell: dict[str, Any] | None = None  # one of the two
-    backbone: dict[str, Any] | None = None
+    cell: Any = None  # one of the two, a mapping with a _target_
+    backbone: Any = None
     embedding_size: int = MISSING
     hidden_size: int = MISSING
     num_layers: int = MISSING

@@ -113,7 +113,8 @@ def network_option(config: DictConfig) -> str:
     """
     given = [option for option in ("model.cell", "model.backbone") if OmegaConf.select(config, option) is not None]
     if len(given) != 1:
-        raise ConfigurationError(f"model={config.model.name} must have either model.cell or model.backbone")
+        which = "both model.cell and model.backbone: it takes one of them" if given else "neither cell nor backbone"
+        raise ConfigurationError(f"model={config.model.name} has {which}")
     if given == ["model.backbone"] and config.approximation.name != "recurrent":
         raise ConfigurationError(
             f"approximation={config.approximation.name} truncates recurrent cells, and model={config.model.name} has "

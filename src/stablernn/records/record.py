@@ -216,6 +216,8 @@ def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dic
     try:
         blocks = read_json(path, lambda values: schemas.check(values, schemas.BLOCKS), unsealed=True)
     except FileNotFoundError:
+        if checksum not in (None, json_digest(None)):
+            raise ValueError(f"{path.name}, which its record names, is missing") from None
         return None
     if checksum is not None and checksum != json_digest(blocks):
         raise ValueError(f"its checksum in {RECORD_FILE} does not fit")

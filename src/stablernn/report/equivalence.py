@@ -45,7 +45,7 @@ class Comparison:
         mean: difference of the means over seeds, positive where ``other`` is worse.
         deviations: standard deviation over seeds of each.
         seeds: of each.
-        text_variance: of ``mean`` over other test data, 0 where it is not known.
+        text_variance: of ``mean`` over other test data; None: not known, so that seeds alone decide, which is said.
         margin: of the task.
         unit: of the scale.
         required: seeds of each that the rule asks for.
@@ -54,7 +54,7 @@ class Comparison:
     mean: float
     deviations: tuple[float, float]
     seeds: tuple[int, int]
-    text_variance: float
+    text_variance: float | None
     margin: float
     unit: str
     required: int = FEWEST_SEEDS
@@ -66,7 +66,7 @@ class Comparison:
         free = sum(part**2 / (n - 1) for part, n in zip(parts, seeds or self.seeds, strict=True))
         freedom = spread**2 / free if free else math.inf  # Welch & Satterthwaite
         return float(stats.t.ppf(LEVEL, freedom) if math.isfinite(freedom) else stats.norm.ppf(LEVEL)) * math.sqrt(
-            spread + self.text_variance
+            spread + (self.text_variance or 0.0)
         )
 
     @property
@@ -100,6 +100,8 @@ class Comparison:
     def format_verdict(self, note: str = "") -> str:
         """The verdict with a note, and where it is undecided what would decide."""
         notes = [note] if note else []
+        if self.text_variance is None:
+            notes.append("by seeds alone: other test data might decide otherwise")
         if self.verdict == "undecided":
             more = self.seeds_to_decide
             notes.append(
@@ -129,15 +131,15 @@ def compare(base: pd.DataFrame, other: pd.DataFrame, required: int = FEWEST_SEED
     )
 
 
-def _text_variance(base: pd.DataFrame, other: pd.DataFrame, metric: Metric) -> float:
+def _text_variance(base: pd.DataFrame, other: pd.DataFrame, metric: Metric) -> float | None:
     """Of the difference of the means, by stretches of the test data that are drawn with replacement."""
     blocks = blocks_of([base.record, other.record])
     if blocks is None:
-        return 0.0
+        return None
     counts, sides = blocks
     resampled = stretches_of(len(counts), alike=len(set(counts[:-1])) <= 1)
     if resampled is None:
-        return 0.0
+        return None
     weights, stretches = resampled
     if metric.of_tally is None:
         totals = [np.mean([run["totals"] for run in side], axis=0) for side in sides]
@@ -146,5 +148,5 @@ def _text_variance(base: pd.DataFrame, other: pd.DataFrame, metric: Metric) -> f
         values = [np.mean([metric.of_tally((weights @ run["tallies"]).T) for run in side], 0) for side in sides]
         means = values[1] - values[0]
     else:
-        return 0.0
+        return None
     return float(means.var(ddof=1)) * stretches / (stretches - 1)

@@ -53,7 +53,10 @@ def load_converted(folder: Path | str, device: torch.device | str = "cpu") -> Se
     """The feed-forward model of a folder that ``scripts/convert.py`` wrote, ready to score.
 
     Nothing of the folder is executed: its description may name classes of this package alone, and only such as make a
-    cell, a backbone and a constraint.
+    cell, a backbone and a constraint. Log-probabilities of inputs x, (T, B) or (T, B, E)::
+
+        features, state = model(x, model.initial_state(x.shape[1]))
+        nats = model.objective.distribution(features)
 
     Raises:
         RecordError: the folder is not such a one, is of another version, or is damaged.

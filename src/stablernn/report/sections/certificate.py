@@ -9,12 +9,13 @@ from stablernn.report.text import rate
 
 def certificate_table(analyses: Analyses) -> Table:
     """A line for each run."""
-    options = analyses[0][1]["options"]
+    options, metric = analyses[0][1]["options"], analyses[0][0].metric
+    measured = min(options["tokens"], *(record.data["tokens"][options["split"]] for record, _ in analyses))
     longest, epsilon = max(options["lengths"]), f"{options['epsilon']:g}"
     columns = [
         *(text("model"), text("stability")),
         *(Column("λ", rate), Column("norm"), Column("H", ".3g"), Column("D_V", ".3g")),
-        Column(f"k({epsilon})", ",d", unit="words"),
+        Column(f"k({epsilon})", ",d", unit=metric.items),
         *(Column(head, _nats, unit="nats") for head in (f"gap({longest}) ≤", "measured")),
     ]
     entries: list[list[Entry]] = []
@@ -31,9 +32,9 @@ def certificate_table(analyses: Analyses) -> Table:
         entries.append([name, stability, *proven, result["measured"][str(longest)]["largest"]])
     notes = [
         "λ: proven rate of contraction; H, D_V: bounds of the state and of the decoder's rows",
-        f"k({epsilon}): words of context that provably change no log-probability by more than {epsilon} nats",
+        f"k({epsilon}): {metric.items} of context that provably change no log-probability by more than {epsilon} nats",
         f"gap({longest}): the same for k = {longest}; "
-        f"measured: the largest change on {options['tokens']:,} {options['split']} words",
+        f"measured: the largest change on {measured:,} {options['split']} {metric.items}",
     ]
     return Table("Certificates", columns, entries, notes, reasons, [(record.id,) for record, _ in analyses])
 

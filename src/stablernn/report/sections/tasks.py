@@ -80,11 +80,16 @@ class TaskCell:
         """In words; empty for the unstable model."""
         if self.untrained or self.stability == "unstable":
             return self.untrained
+        if not len(self.base.finished):
+            return "no unstable model to compare with"
         comparison = self.comparison
         fewest = min(len(self.base.finished), len(self.replicates.finished))
         complete = fewest >= self.required > FEWEST_SEEDS
         seeds = "" if complete else format_seeds(fewest, self.required)
-        return f"too few seeds ({seeds})" if comparison is None else comparison.format_verdict(seeds)
+        if comparison is None:
+            of = "unstable: " if fewest < len(self.replicates.finished) else ""
+            return f"too few seeds ({of}{seeds})"
+        return comparison.format_verdict(seeds)
 
     def describe(self) -> str:
         """In a few words."""

@@ -71,14 +71,16 @@ def truncation_summary(analyses: Analyses) -> Table:
     entries: list[list[Entry]] = []
     for names, (_, result) in zip(describe(analyses), analyses, strict=True):
         values = dict(zip(result["k"], result["value"], strict=True))
-        contexts = [k or f"> {result['k'][-1]}" for k in (measured_context(result), certified_context(result))]
+        beyond = f"> {result['k'][-1]}"
+        proven = "no" if result["certified"]["nats"] is None else certified_context(result) or beyond
+        contexts = [measured_context(result) or beyond, proven]
         entries.append([*names, result["recurrent"]["value"], *(values[k] for k in shown), *contexts])
     words = " or ".join(f"{count:,}" for count in sorted({result["words"] for _, result in analyses}))
     notes = [
         f"{metric.name} on {words} {options['split']} {metric.items}; all: the recurrent model as trained; k=...: the "
         f"same weights, seeing the last k {metric.items} alone",
         f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
-        "proven: from there on no log-probability can change by more",
+        "proven: from there on no log-probability can change by more (no: nothing is proven)",
     ]
     return Table("Truncated after training", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])
 
