@@ -189,6 +189,20 @@ def test_the_example_of_the_page_trains_and_keeps_its_condition(extended):
     assert "allow" not in text
 
 
+def test_the_network_of_the_page_trains_without_cells(extended):
+    done = script(
+        "train",
+        "allow=mine",
+        *[option for option in MINE if "model=" not in option and "stab" not in option],
+        "model=causal",
+        "runs=networks",
+        cwd=extended,
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = extended.glob("networks/echo-causal-*/record.json")
+    assert "no recurrent cells" in run.read_text()
+
+
 def test_without_permission_nothing_is_imported_and_the_line_names_the_option(extended, tmp_path):
     example(tmp_path)
     written(tmp_path, "mine.py", "raise SystemExit('imported')")

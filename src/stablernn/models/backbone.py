@@ -65,6 +65,7 @@ def cell_stack(backbone: nn.Module) -> CellStack:
     """
     if not isinstance(backbone, CellStack):
         raise NotApplicableError(
-            f"not applicable: the backbone {type(backbone).__name__} has no recurrent cells, and this is about cells"
+            f"not applicable: the backbone {type(backbone).__name__} has no recurrent cells, so there is nothing to "
+            "constrain, to truncate or to replace"
         )
     return backbone
