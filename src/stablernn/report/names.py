@@ -31,6 +31,7 @@ CONSTRAINTS = {
     "lstm_spectral": "2-norm",
     "lstm_coupled": "coupled",
     "lstm_gated_linear": "gated linear",
+    "gru_gated_linear": "gated linear",
     "lstm_output_gate": "W_o alone",
     "lstm_cascade": "cascade",
 }
