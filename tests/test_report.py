@@ -431,7 +431,7 @@ def test_one_run_is_told_by_k_and_several_by_run():
     assert alone.lines[-1][1:3] == ["90.00", "30.00"]
     unproven = (record(80.0, stability="stable"), curve([100.0, 91.0, 90.0]))
     several = truncation_table([*found, unproven])
-    assert [line[-2:] for line in several.lines] == [["3", "3"], ["3", "> 3"]]
+    assert [line[-2:] for line in several.lines] == [["3", "3"], ["3", "no"]]
     assert "nothing is proven: W is large" in truncation_table([unproven]).notes
 
 
