@@ -133,8 +133,8 @@ def music_control(name: str) -> float:
     return cell("tasks", "test", task="JSB chorales (cpu", model=name)
 
 
-def music_k(column: str) -> float:
-    return cell("tasks_truncation_jsb_cpu", column, model="LSTM", stability="stable")
+def music_k(column: str, model: str = "LSTM", stability: str = "stable") -> float:
+    return cell("tasks_truncation_jsb_cpu", column, model=model, stability=stability)
 
 
 def slots(constraint: str, column: str = "test") -> float:
@@ -157,6 +157,13 @@ FIGURES = [
     ("tanh-RNN (8.73; peers {})", ".2f", lambda: music("unstable", "RNN", "peer")),
     ("sees the last frame alone ({}),", ".2f", lambda: music_control("network on the last frame")),
     ("gain of the stable one ({}) decides", ".2f", lambda: music("stable", "RNN")),
+    ("the GRU has {} without", ".2f", lambda: music("unstable", "GRU")),
+    ("(peers: {}), 8.36", ".2f", lambda: music("unstable", "GRU", "peer")),
+    ("8.43), {} without recurrent matrices", ".2f", lambda: music("gated linear", "GRU")),
+    ("(W = 0) and {} under", ".2f", lambda: music("stable", "GRU")),
+    ("Its proof is long ({} frames)", ",.0f", lambda: music("stable", "GRU", "k(0.01)")),
+    ("frames), {} are measured", ".0f", lambda: music_k("k(0.01)", "GRU", "stable")),
+    ("unconstrained GRU needs {}.", ".0f", lambda: music_k("k(0.01)", "GRU", "unstable")),
     ("the LSTM has an F1 of {} without", ".1f", lambda: slots("unstable")),
     ("and {} with recurrence in the output gate alone", ".1f", lambda: slots("W_o alone")),
     ("(W = 0) it has {}, which", ".1f", lambda: slots("gated linear")),
