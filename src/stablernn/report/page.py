@@ -44,7 +44,7 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
         lead=lead,
         chapters=others,
         runs=runs_of(evidence),
-        texts=[data.caption for data in evidence.slices],
+        texts=list(dict.fromkeys(data.caption for data in (*evidence.tasks, *evidence.slices))),
         colours=COLOURS,
         font=Markup(FONT),
         style=Markup((assets / "page.css").read_text(encoding="utf-8")),

@@ -180,11 +180,12 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
     notes = [
         f"task: with its profile; test: mean ± standard deviation over seeds ({margins})",
         "loss: mean of the constrained models minus that of the unstable ones (of F1 the reverse) ± what leads to the "
-        "ends of the one-sided 95 % intervals (Welch over seeds, bootstrap over the test data)",
+        "ends of the one-sided 95 % intervals (the variances of Welch over seeds and of a bootstrap over the "
+        "test data added, at Welch’s degrees of freedom)",
         "seeds: of as many as the rule of decision asks for (10 where a run trains for less than 15 minutes, 6 below 2 "
         "hours, else 3), where there are fewer",
         "verdict: gain where the upper end lies below 0, no loss where it lies below the margin, loss where the lower "
-        "end lies above 0",
+        "end lies above 0; no number of seeds decides: the test data are too few to tell",
         "λ: certified rate of contraction (no: nothing is proven); "
         f"k({EPSILON}): inputs that provably determine every log-probability to {EPSILON} nats; both "
         "of the seed where they are largest",
