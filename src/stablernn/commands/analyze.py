@@ -25,12 +25,12 @@ def analyze(options: DictConfig) -> None:
     analysis = make(options.analysis)
     with display(options.progress):
         _announce(analysis, runs, options.fresh)
-        found = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
-    for text, of_text in by_text(found):  # numbers of several texts are not to be compared
+        results = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
+    for text, of_text in by_text(results):  # numbers of several texts are not to be compared
         console.print(f"on {text}", highlight=False)
         console.print(rich_table(make(options.table)(of_text)))
-    if found and options.figures is not None:
-        for record, result in found:
+    if results and options.figures is not None:
+        for record, result in results:
             for figure in make(options.figures)([(record, result)]):
                 svg, png = export(replace(figure, where=record.id), Path(options.runs) / record.id)
                 console.print(f"figure: {svg} (and {png.suffix})", highlight=False, soft_wrap=True)
@@ -41,9 +41,9 @@ def _announce(analysis: Analysis, runs: Sequence[Trained], fresh: bool) -> None:
     to_do = [trained for trained in runs if fresh or is_missing(analysis, trained)]
     if not to_do:
         return
-    found = analysis_seconds([(analysis, trained) for trained in to_do])
-    known = [seconds for seconds in found if seconds is not None]
-    told = f"about {duration(sum(known))} (measured on this machine)" if known else "how long it takes is not known"
-    if 0 < len(known) < len(found):
-        told += f" for {len(known)} of them; how long the others take is not known"
-    console.print(f"{analysis.name} of {counted(len(to_do), 'run')}: {told}", highlight=False)
+    seconds_of_each = analysis_seconds([(analysis, trained) for trained in to_do])
+    known = [seconds for seconds in seconds_of_each if seconds is not None]
+    text = f"about {duration(sum(known))} (measured on this machine)" if known else "how long it takes is not known"
+    if 0 < len(known) < len(seconds_of_each):
+        text += f" for {len(known)} of them; how long the others take is not known"
+    console.print(f"{analysis.name} of {counted(len(to_do), 'run')}: {text}", highlight=False)

@@ -17,11 +17,11 @@ def convert(options: DictConfig) -> None:
     if OmegaConf.is_missing(options, "run"):
         raise ConfigurationError("run is not set: name a finished run, as in run=wikitext2-lstm-stable")
     conversion = Conversion.of(options)
-    found = find_runs(options.run, Path(options.runs), options.data, pick_device(options.device))
-    if len(found) > 1:
-        ids = "".join(f"\n  {trained.record.id}" for trained in found)
-        raise ConfigurationError(f"run={options.run} names {len(found)} runs; give more of one id:{ids}")
+    runs = find_runs(options.run, Path(options.runs), options.data, pick_device(options.device))
+    if len(runs) > 1:
+        ids = "".join(f"\n  {trained.record.id}" for trained in runs)
+        raise ConfigurationError(f"run={options.run} names {len(runs)} runs; give more of one id:{ids}")
     with display(options.progress):
-        folder, description = conversion(found[0])
+        folder, description = conversion(runs[0])
     console.print(rich_table(conversion_table(description)))
     console.print(f"written: {folder}", highlight=False, soft_wrap=True)

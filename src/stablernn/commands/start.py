@@ -9,7 +9,8 @@ from stablernn import __version__
 
 @dataclass(frozen=True)
 class Command:
-    """
+    """What ``stablernn NAME`` and scripts/NAME.py start.
+
     Attributes:
         about: in one line.
         task: module and function that gets the options.
@@ -26,7 +27,7 @@ class Command:
 COMMANDS = {
     "train": Command("train one run, or with -m a sweep of runs", "stablernn.training.run:run", "train"),
     "reproduce": Command(
-        "carry out a study: plan, runs, tables, page with the verdicts",
+        "reproduce a study: plan, runs, tables, page with the verdicts",
         "stablernn.experiments.reproduce:reproduce",
         "reproduce/plan",
         ("overrides",),
