@@ -16,6 +16,7 @@ from stablernn.analysis.conversion.converted import load_converted
 from stablernn.analysis.conversion.export import read_program, write_programs
 from stablernn.analysis.conversion.network import Unrolled
 from stablernn.analysis.conversion.scoring import log_probabilities
+from stablernn.analysis.gradient_horizon import gradient_norms
 from stablernn.config.compose import compose
 from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
@@ -30,6 +31,7 @@ from stablernn.stability.certificates import certify
 from stablernn.stability.constraints.base import project
 from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.stability.constraints.spectral import SpectralNormBall
+from stablernn.stability.measured import lyapunov_exponent
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.tasks.music import CONTROLS, KEYS, PianoRolls
 from stablernn.tasks.sequences import SequenceBatches, Sequences
@@ -314,3 +316,43 @@ def test_an_empty_folder_of_data_is_none(monkeypatch):
     monkeypatch.setenv("STABLERNN_DATA", "")
     with pytest.raises(DataError, match=r"jsb cannot be downloaded; set dataset.path"):
         make(compose("train", ["dataset=jsb"]).dataset).load()
+
+
+@pytest.mark.parametrize("cell", [RNNCell, LSTMCell])
+def test_gradients_by_earlier_frames_are_those_of_one_piece_at_a_time(cell):
+    """Whatever lies before a piece's first frame counts for nothing, and every loss is that of the piece from zero."""
+    pieces, horizon = sequences(10, 4, 8), 5
+    network = model(cell).double()
+    norms = gradient_norms(network, pieces, horizon, streams=6, lead=50)
+    expected = []
+    for batch in pieces:
+        for end in range(horizon, len(batch.y)):
+            x = batch.x[: end + 1].double().requires_grad_()
+            features, _ = network(x, network.initial_state(1))
+            (gradient,) = torch.autograd.grad(network.objective(features[-1], batch.y[end]), [x])
+            expected.append(gradient[-1 - horizon :, 0].norm(dim=1).flip(0))
+    assert_close(norms, torch.stack(expected, dim=1), rtol=1e-10, atol=0)
+    with pytest.raises(ConfigurationError, match=r"has 6 positions with 5 inputs .* a smaller horizon"):
+        gradient_norms(network, pieces, horizon, streams=7, lead=1)
+
+
+def test_stretches_of_pieces_are_the_beginnings_of_the_longest():
+    pieces = sequences(10, 4, 8)
+    stretches = pieces.beside(2, least=4, most=20)
+    for column, number in enumerate((0, 2)):
+        assert_close(stretches.x[:, column], torch.from_numpy(pieces.inputs[number][:7]).float())
+        assert_close(stretches.y[:, column], torch.from_numpy(pieces.targets[number][:7]).float())
+    with pytest.raises(ConfigurationError, match=r"has 2 sequences of at least 4 positions"):
+        pieces.beside(3, least=4, most=20)
+
+
+def test_the_exponent_along_frames_is_that_of_the_cell():
+    """Of h' = tanh(0.5 h) at h = 0, whatever the frames: halved at every step."""
+    network = model(RNNCell)
+    (cell,) = network.cells
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.zero_()
+        cell.weight_hh.copy_(0.5 * torch.eye(12))
+    frames = sequences(10, 9).beside(2, least=8, most=8).x
+    assert_close(lyapunov_exponent(network, frames, lead=5), [math.log(0.5)] * 2, rtol=0, atol=1e-9)

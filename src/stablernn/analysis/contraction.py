@@ -15,7 +15,7 @@ from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.timing import seconds_of
 
 _BACKWARD = 3  # steps that one takes the time of, whose gradient is wanted
-_SAMPLE = 8  # words, to tell the time by
+_SAMPLE = 8  # positions, to tell the time by
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class ContractionAnalysis:
 
     Args:
         split: of the data.
-        streams: stretches of it, and pairs of states.
-        lead: words before a pair or a tangent is looked at.
+        streams: stretches of it, and pairs of states; of a set of sequences, the beginnings of so many longest ones.
+        lead: positions before a pair or a tangent is looked at.
         longest: the largest r; pairs are searched for r = 1, 2, 4, ... up to it.
         steps: of the search, for each r.
-        words: of each stream for the Lyapunov exponent.
+        words: positions of each stream for the Lyapunov exponent, where it has so many.
     """
 
     split: str = "valid"
@@ -38,7 +38,7 @@ class ContractionAnalysis:
     steps: int = 40
     words: int = 500
     name: ClassVar[str] = "contraction"
-    needs: ClassVar[tuple[str, ...]] = ("cells", "text")
+    needs: ClassVar[tuple[str, ...]] = ("cells",)
 
     def __post_init__(self) -> None:
         check_split(self.split)
@@ -59,18 +59,18 @@ class ContractionAnalysis:
         return results if results[-1] == self.longest else [*results, self.longest]
 
     def seconds(self, subject: Subject) -> float:
-        """About how long a run takes, by a search of few steps over few words."""
-        model, words = subject.model("best"), self._streams(subject)
+        """About how long a run takes, by a search of few steps over few positions."""
+        model, inputs = subject.model("best"), self._streams(subject)
         few = replace(self, lead=1, longest=min(self.longest, 8), steps=2)
-        ahead = words[: 1 + few.longest]
+        ahead = inputs[: 1 + few.longest]
 
         def search_few() -> None:
             largest_expansion(model, ahead, 1, few.targets, few.steps)
 
         search = min(seconds_of(search_few, subject.device) for _ in range(2))  # the first is that of a cold machine
-        sample = words[:_SAMPLE]
+        sample = inputs[:_SAMPLE]
         along = seconds_of(lambda: lyapunov_exponent(model, sample, 1), subject.device) / len(sample)
-        return len(STAGES) * (search * self._work() / few._work() + along * len(words))
+        return len(STAGES) * (search * self._work() / few._work() + along * len(inputs))
 
     def _work(self) -> float:
         """Of the search, in steps of a pair forward: those of the ascent go back as well."""
@@ -78,19 +78,13 @@ class ContractionAnalysis:
         return ascent + 2 * self.longest * len(self.targets) + self.lead + self.longest
 
     def _streams(self, subject: Subject) -> torch.Tensor:
-        """Words of the split, (T, streams)."""
-        ids = torch.as_tensor(subject.text(self.split).inputs.astype("int64"), device=subject.device)
-        length = min(self.lead + max(self.longest, self.words), len(ids) // self.streams)
-        if length < self.lead + self.longest:
-            raise ConfigurationError(
-                f"analysis.streams={self.streams}: stretches of {self.lead + self.longest} words need "
-                f"{self.streams * (self.lead + self.longest):,} words, and {self.split} has {len(ids):,}: fewer streams"
-            )
-        return ids[: length * self.streams].view(self.streams, length).T
+        """Inputs of the split, (T, streams, ...)."""
+        least = self.lead + self.longest
+        return subject.corpus.splits[self.split].beside(self.streams, least, max(least, self.lead + self.words)).x
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
-        words, targets = self._streams(trained), self.targets
-        result: dict[str, Any] = {"words": len(words) - self.lead, "stages": {}}
+        inputs, targets = self._streams(trained), self.targets
+        result: dict[str, Any] = {"words": len(inputs) - self.lead, "stages": {}}
         bar = open_bar(f"contraction {trained.record.id}", len(STAGES) * len(targets) * self.steps)
         done = 0
 
@@ -102,9 +96,9 @@ class ContractionAnalysis:
         for stage in STAGES:
             model = trained.model(stage)
             expansion = largest_expansion(
-                model, words[: self.lead + self.longest], self.lead, targets, self.steps, on_step=on_step
+                model, inputs[: self.lead + self.longest], self.lead, targets, self.steps, on_step=on_step
             )
-            exponents = lyapunov_exponent(model, words, self.lead)
+            exponents = lyapunov_exponent(model, inputs, self.lead)
             result["stages"][stage] = asdict(expansion) | {
                 "contracts_from": expansion.contracts_from,
                 "lyapunov": statistics.mean(exponents),

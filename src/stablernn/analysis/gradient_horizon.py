@@ -1,8 +1,8 @@
-"""analysis=gradient_horizon: how far back in the text the gradient of a loss reaches (claim C5).
+"""analysis=gradient_horizon: how far back the gradient of a loss reaches (claim C5).
 
-The norm of ∂ loss_s / ∂ x_{s-i}, with loss_s = -log p(word after s) and x_t the embedded word at t, for i = 0, 1, ...
+The norm of ∂ loss_s / ∂ x_{s-i}, with loss_s = -log p(target at s) and x_t the frame or embedded id at t, i = 0, 1, ...
 One backward pass from loss_s gives the gradient by every input before it. Streams of a batch do not see each other, so
-one pass from the sum of the losses at the ends of B stretches of text gives, exactly, all i at B positions: a position
+one pass from the sum of the losses at the ends of B stretches gives, exactly, all i at B positions: a position
 is a stretch, and no pass is spent on a single pair (s, i). In float64: the norms span tens of powers of ten.
 
 The slope of the geometric mean is the growth of a typical gradient, for large i the largest Lyapunov exponent; that of
@@ -21,9 +21,9 @@ from torch import Tensor
 
 from stablernn.analysis.estimate import Subject
 from stablernn.analysis.runner import check_split
-from stablernn.models.cells.base import Cell
-from stablernn.models.cells.state import State
 from stablernn.models.sequence_model import SequenceModel
+from stablernn.stability.measured import Dynamics
+from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.training.trained import STAGES, Trained
 from stablernn.utils.console import log, open_bar
@@ -38,7 +38,7 @@ _BACKWARD = 3  # steps that one takes the time of, whose gradient is wanted
 
 def gradient_norms(
     model: SequenceModel,
-    split: Split,
+    split: Split | Sequences,
     horizon: int,
     streams: int,
     lead: int,
@@ -48,49 +48,32 @@ def gradient_norms(
 
     Args:
         model: its cells run recurrently in float64, without dropout, whatever its own backbone; left as it is.
-        split: the losses are those of its words.
+        split: the losses are those of its items.
         horizon: the largest i.
         streams: the number of positions s.
-        lead: words before x_{s-horizon} that bring the state in from zero.
+        lead: inputs before x_{s-horizon} that bring the state in from zero, as many as the sequence has.
         on_streams: called with the number of positions done, for a progress bar.
 
     Raises:
         ConfigurationError: the split has fewer positions than are asked for.
     """
-    reach = lead + horizon + 1
-    room = len(split) - reach + 1
-    if room < streams:
-        raise ConfigurationError(
-            f"analysis.streams={streams}: positions with {reach - 1} words before each need {streams + reach - 1:,} "
-            f"words, and the split has {len(split):,}: fewer streams, or a smaller lead or horizon"
-        )
-    device = model.device
-    model = copy.deepcopy(model).double().requires_grad_(False)
-    cells = list(model.cells)
-    inputs, targets = (torch.as_tensor(part.astype("int64"), device=device) for part in (split.inputs, split.targets))
-    ends = reach - 1 + torch.arange(streams, device=device) * room // streams
-    before = torch.arange(1 - reach, 1, device=device)[:, None]
+    pieces = split.ending(streams, horizon, lead)
+    step = Dynamics(model)
+    head = copy.deepcopy(model.objective).double().requires_grad_(False)
     results: list[Tensor] = []
-    for chosen in ends.split(_STREAMS_AT_ONCE):
-        x = model.inputs(inputs[before + chosen])
-        _, states = _through(cells, x[:lead], [cell.zeros(len(chosen)) for cell in cells])
-        sources = x[lead:].clone().requires_grad_()
-        features, _ = _through(cells, sources, states)
-        scores = model.objective.logits(features[-1]).log_softmax(dim=1)
-        loss = -scores.gather(1, targets[chosen][:, None]).sum()
+    for x, y, inside in zip(*(part.split(_STREAMS_AT_ONCE, dim=1) for part in pieces), strict=True):
+        embedded, inside = step.embed(x), inside.to(model.device)
+        state = step.zeros(x.shape[1])
+        for t in range(lead):
+            state = step(state, embedded[t]) * inside[t, :, None]
+        sources = embedded[lead:].clone().requires_grad_()
+        for source in sources:
+            state = step(state, source)
+        loss = head.losses(step.output(state), y[-1].to(model.device)).sum()
         (gradients,) = torch.autograd.grad(loss, [sources])
         results.append(_norms(gradients).flip(0))
         on_streams(sum(part.shape[1] for part in results))
     return torch.cat(results, dim=1)
-
-
-def _through(cells: Sequence[Cell], x: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
-    """All layers over x (T, B, E), step by step: cuDNN has no gradient for a model that is not in training."""
-    after = []
-    for cell, before in zip(cells, states, strict=True):
-        x, state = Cell.sequence(cell, x, before)
-        after.append(state)
-    return x, after
 
 
 def _norms(vectors: Tensor) -> Tensor:
@@ -105,8 +88,8 @@ def summary(norms: Tensor) -> dict[str, Any]:
 
     Returns:
         mean, median, geometric (mean), low and high (10th and 90th percentile): a value for each i. slope: of the log
-        of the mean and of the geometric mean, nats a word, by least squares over i >= 1; None where all is 0. error:
-        the standard error of each, from groups of positions. fallen: the least i from which on the mean is at most
+        of the mean and of the geometric mean, nats a position, by least squares over i >= 1; None where all is 0.
+        error: the standard error of each, from groups of positions. fallen: the least i from which on the mean is at most
         ``FALLEN`` of that at i = 0, or None.
     """
     low, median, high = norms.quantile(norms.new_tensor([0.1, 0.5, 0.9]), dim=1).tolist()
@@ -149,15 +132,15 @@ def _slope(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class GradientHorizon:
-    """The gradient of the loss by the words before it, as it changes in training.
+    """The gradient of the loss by the inputs before it, as it changes in training.
 
     At the initial weights, at those that training kept (``training.keep_every``), at the best evaluation, at the end.
 
     Args:
         split: of the data.
         streams: positions that the statistics are over, spread evenly over the split.
-        lead: words that bring the state in before the first of the inputs.
-        horizon: the largest distance i in words.
+        lead: inputs that bring the state in before those that are looked at, as many as the sequence has.
+        horizon: the largest distance i.
     """
 
     split: str = "valid"
@@ -165,7 +148,7 @@ class GradientHorizon:
     lead: int = 64
     horizon: int = 100
     name: ClassVar[str] = "gradient_horizon"
-    needs: ClassVar[tuple[str, ...]] = ("cells", "text")
+    needs: ClassVar[tuple[str, ...]] = ("cells",)
 
     def __post_init__(self) -> None:
         check_split(self.split)
@@ -178,8 +161,8 @@ class GradientHorizon:
         return asdict(self)
 
     def seconds(self, subject: Subject) -> float:
-        """About how long a run takes, by that of one batch of positions with few words before them."""
-        model, split = subject.model("best"), subject.text(self.split)
+        """About how long a run takes, by that of one batch of positions with few inputs before them."""
+        model, split = subject.model("best"), subject.corpus.splits[self.split]
         streams, lead, horizon = min(self.streams, _STREAMS_AT_ONCE), min(self.lead, 4), min(self.horizon, 8)
 
         def norms() -> None:
@@ -207,7 +190,7 @@ class GradientHorizon:
         for number, (update, stage) in enumerate(moments.items()):
             norms = gradient_norms(
                 trained.model(stage),
-                trained.text(self.split),
+                trained.corpus.splits[self.split],
                 self.horizon,
                 self.streams,
                 self.lead,

@@ -1,9 +1,9 @@
 """How contractive a model is on data, whatever can be proven: estimates from below and along the way, not bounds.
 
-- λ_r, the largest ‖φ^r(s) - φ^r(s')‖ / ‖s - s'‖ found by gradient ascent over pairs of states, with r words of the data
-  as inputs (Miller & Hardt 2018, section 5, data-dependent stability). Where some λ_r < 1, the r-step map contracts on
-  the pairs that the search knows.
-- The largest Lyapunov exponent along the data: the mean growth of log ‖v‖ a word for a tangent v carried along.
+- λ_r, the largest ‖φ^r(s) - φ^r(s')‖ / ‖s - s'‖ found by gradient ascent over pairs of states, along
+  r inputs of the data (Miller & Hardt 2018, section 5, data-dependent stability). Where some λ_r < 1, the r-step map
+  contracts on the pairs that the search knows.
+- The largest Lyapunov exponent along the data: the mean growth of log ‖v‖ a position for a tangent v carried along.
 
 Both in float64; states are those of all layers side by side, with the 2-norm.
 """
@@ -25,16 +25,25 @@ _LEAST_DISTANCE = 1e-3  # of the states of a pair; nearer ones say no more than 
 
 
 class Dynamics:
-    """One step of all layers as a function of a flat state (B, S) and embedded words (B, E), in float64."""
+    """One step of all layers as a function of a flat state (B, S) and embedded inputs (B, E), in float64."""
 
     def __init__(self, model: SequenceModel) -> None:
         self.cells = [copy.deepcopy(cell).double().requires_grad_(False) for cell in model.cells]
-        self.table = model.embedding.weight.detach().double()
+        self._inputs = copy.deepcopy(model.inputs).double().requires_grad_(False)
+        self._device = model.device
         self._like = tuple(cell.zeros(1) for cell in self.cells)
         self._sizes = [part.shape[-1] for part in tensors(self._like)]
 
     def zeros(self, streams: int) -> Tensor:
-        return self.table.new_zeros(streams, sum(self._sizes))
+        return torch.zeros(streams, sum(self._sizes), dtype=torch.float64, device=self._device)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Ids (..., B) or frames (..., B, E) -> (..., B, E)."""
+        return self._inputs(x.to(self._device)).double()
+
+    def output(self, state: Tensor) -> Tensor:
+        """The features of a state: those of the last layer, (B, S) -> (B, D)."""
+        return rebuild(self._like, iter(state.split(self._sizes, dim=1)))[-1].h
 
     def __call__(self, state: Tensor, x: Tensor) -> Tensor:
         after = []
@@ -63,7 +72,7 @@ class Expansion:
 
 def largest_expansion(
     model: SequenceModel,
-    words: Tensor,
+    inputs: Tensor,
     lead: int,
     targets: Sequence[int],
     steps: int,
@@ -77,8 +86,8 @@ def largest_expansion(
 
     Args:
         model: float64 copies of its cells are used; it is left as it is.
-        words: ids, (lead + max(targets), B): B streams of the data.
-        lead: words that lead a stream from zero to its first state.
+        inputs: ids (lead + max(targets), B) or frames (..., B, E): B streams of the data.
+        lead: inputs that lead a stream from zero to its first state.
         targets: the r that are searched for; each pair found counts for every r.
         steps: of Adam, for each target.
         learning_rate: of Adam.
@@ -87,8 +96,8 @@ def largest_expansion(
     step = Dynamics(model)
     longest = max(targets)
     with torch.no_grad():
-        x = step.table[words]
-        state, reached = step.zeros(words.shape[1]), []
+        x = step.embed(inputs)
+        state, reached = step.zeros(inputs.shape[1]), []
         for t in range(lead + longest):
             state = step(state, x[t])
             reached.append(state)
@@ -129,27 +138,27 @@ def largest_expansion(
 
 
 @torch.no_grad()
-def lyapunov_exponent(model: SequenceModel, words: Tensor, lead: int, seed: int = 0) -> list[float]:
-    """The largest Lyapunov exponent along each stream, in nats a word: negative where differences die out.
+def lyapunov_exponent(model: SequenceModel, inputs: Tensor, lead: int, seed: int = 0) -> list[float]:
+    """The largest Lyapunov exponent along each stream, in nats a position: negative where differences die out.
 
     Args:
         model: left as it is.
-        words: ids, (T, B).
-        lead: words at the start that bring state and tangent into the stream and are not counted.
+        inputs: ids (T, B) or frames (T, B, E).
+        lead: positions at the start that bring state and tangent into the stream and are not counted.
         seed: of the first tangent.
     """
     step = Dynamics(model)
-    x = step.table[words]
-    state = step.zeros(words.shape[1])
+    x = step.embed(inputs)
+    state = step.zeros(inputs.shape[1])
     generator = torch.Generator().manual_seed(seed)
     tangent = torch.randn(state.shape, generator=generator, dtype=torch.float64).to(state.device)
     total = state.new_zeros(len(state))
-    for t in range(len(words)):
+    for t in range(len(inputs)):
         tangent = tangent / tangent.norm(dim=1, keepdim=True)
         state, tangent = torch.func.jvp(partial(step, x=x[t]), (state,), (tangent,))[:2]
         if t >= lead:
             total += tangent.norm(dim=1).log()
-    return (total / (len(words) - lead)).tolist()
+    return (total / (len(inputs) - lead)).tolist()
 
 
 def _log_distance(pair: Tensor) -> Tensor:

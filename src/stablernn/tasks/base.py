@@ -38,6 +38,20 @@ def count_items(y: Tensor, mask: Tensor | None) -> int:
     return y.shape[0] * y.shape[1] if mask is None else int(mask.sum())
 
 
+class Stretches(NamedTuple):
+    """Pieces of a split side by side, for analyses.
+
+    Attributes:
+        x: inputs (T, B, ...).
+        y: targets (T, B, ...).
+        inside: (T, B), False before the first position of a piece's sequence: the state there is the initial one.
+    """
+
+    x: Tensor
+    y: Tensor
+    inside: Tensor
+
+
 class Batches(Protocol):
     """The batches of a split, pass after pass.
 

@@ -1,7 +1,7 @@
 """Tasks of many sequences of their own length, each from the zero state: music, sentences."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stablernn.tasks.base import Batch, Interface
+from stablernn.tasks.base import Batch, Interface, Stretches
 from stablernn.tasks.splits import SPLITS
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.metrics import Metric
@@ -45,6 +45,40 @@ class Sequences:
         ends = np.cumsum([len(target) for target in self.targets])
         number = 1 + int(np.searchsorted(ends, items))
         return replace(self, inputs=self.inputs[:number], targets=self.targets[:number])
+
+    def ending(self, number: int, horizon: int, lead: int) -> Stretches:
+        """As ``Split.ending``: every position has ``horizon`` inputs of its own sequence before it, and of the ``lead``
+        before these as many as there are."""
+        ends = [(n, end) for n, y in enumerate(self.targets) for end in range(horizon, len(y))]
+        if len(ends) < number:
+            raise ConfigurationError(
+                f"analysis.streams={number}: the split has {counted(len(ends), 'position')} with {horizon} inputs of "
+                "the same sequence before it: fewer streams, or a smaller horizon"
+            )
+        chosen = [ends[place] for place in np.arange(number) * len(ends) // number]
+        return self._stretches([(n, end - horizon - lead) for n, end in chosen], lead + horizon + 1)
+
+    def beside(self, number: int, least: int, most: int) -> Stretches:
+        """As ``Split.beside``: the beginnings of the ``number`` longest sequences, all of one length."""
+        longest = sorted(range(len(self.targets)), key=lambda n: -len(self.targets[n]))[:number]
+        length = min(most, *(len(self.targets[n]) for n in longest))
+        if len(longest) < number or length < least:
+            enough = sum(len(y) >= least for y in self.targets)
+            raise ConfigurationError(
+                f"analysis.streams={number}: the split has {counted(enough, 'sequence')} of at least {least} positions:"
+                " fewer streams, or a smaller lead or longest"
+            )
+        return self._stretches([(n, 0) for n in longest], length)
+
+    def _stretches(self, begins: Sequence[tuple[int, int]], length: int) -> Stretches:
+        """The positions begin .. begin + length - 1 of sequences n; those before the first repeat it."""
+        positions = np.arange(length)[:, None] + [begin for _, begin in begins]
+        pieces = list(zip((n for n, _ in begins), positions.clip(0).T, strict=True))
+        x, y = (
+            torch.stack([_tensor(side[n][chosen]) for n, chosen in pieces], dim=1)
+            for side in (self.inputs, self.targets)
+        )
+        return Stretches(x, y, torch.from_numpy(positions >= 0))
 
     def __iter__(self) -> Iterator[Batch]:
         """Each sequence alone, as it is scored."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from stablernn.tasks.base import Batches, Interface
+from stablernn.tasks.base import Batches, Interface, Stretches
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.metrics import PERPLEXITY, Metric
 
@@ -65,6 +65,41 @@ class Split:
     def first(self, tokens: int | None) -> "Split":
         """The first ``tokens`` tokens (all of them for None)."""
         return self if tokens is None else Split(self.ids[: tokens + 1])
+
+    def ending(self, number: int, horizon: int, lead: int) -> Stretches:
+        """Pieces that end at ``number`` positions spread evenly, each with ``lead + horizon`` inputs before its last.
+
+        Raises:
+            ConfigurationError: the split has fewer such positions.
+        """
+        reach = lead + horizon + 1
+        room = len(self) - reach + 1
+        if room < number:
+            raise ConfigurationError(
+                f"analysis.streams={number}: positions with {reach - 1} inputs before each need "
+                f"{number + reach - 1:,} of them, and the split has {len(self):,}: fewer streams, or a smaller lead or "
+                "horizon"
+            )
+        ends = reach - 1 + np.arange(number) * room // number
+        return self._stretches(np.arange(1 - reach, 1)[:, None] + ends)
+
+    def beside(self, number: int, least: int, most: int) -> Stretches:
+        """``number`` pieces that follow one another, as long as fit, ``most`` positions at most.
+
+        Raises:
+            ConfigurationError: they would have fewer than ``least``.
+        """
+        length = min(most, len(self) // number)
+        if length < least:
+            raise ConfigurationError(
+                f"analysis.streams={number}: stretches of {least} inputs need {number * least:,} of them, and the "
+                f"split has {len(self):,}: fewer streams, or a smaller lead or longest"
+            )
+        return self._stretches(np.arange(length)[:, None] + length * np.arange(number))
+
+    def _stretches(self, positions: np.ndarray) -> Stretches:
+        x, y = (torch.from_numpy(side[positions].astype("int64")) for side in (self.inputs, self.targets))
+        return Stretches(x, y, torch.ones(x.shape, dtype=torch.bool))
 
 
 class Source(Protocol):

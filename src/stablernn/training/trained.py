@@ -175,8 +175,7 @@ def running_text(task: Task, split: str) -> Split:
     chosen = task.splits[split]
     if not isinstance(chosen, Split):
         raise NotApplicableError(
-            f"not applicable: {task.name} is a set of sequences, and this analysis needs one running text; choose "
-            "analysis=truncation, certificate or recurrence"
+            f"not applicable: {task.name} is a set of sequences, and this analysis needs one running text"
         )
     return chosen
 

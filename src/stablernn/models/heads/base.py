@@ -33,6 +33,10 @@ class Head(nn.Module, ABC):
         """Log-probability in nats of every output: (..., D) -> (..., V)."""
         return self.logits(features).log_softmax(-1)
 
+    def losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Loss in nats of each item, in the precision of the features and with gradient: (..., D) -> (...)."""
+        return -self.distribution(features).gather(-1, targets[..., None])[..., 0]
+
     @abstractmethod
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Summed loss in nats, a float64 scalar: features (..., D), targets (...)."""

@@ -33,16 +33,19 @@ class Bernoulli(Head):
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Summed loss in nats, a float64 scalar: features (..., D), targets (..., n)."""
-        logits = self.logits(features)
-        losses = nn.functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
-        return losses.sum(dtype=torch.float64)
+        return self._each(features, targets).sum(dtype=torch.float64)
+
+    def losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        return self._each(features, targets).sum(-1)
 
     @torch.no_grad()
     def log_probabilities(self, features: Tensor, targets: Tensor) -> Tensor:
         """Log-probability in nats of each frame, without gradient: features (N, D), targets (N, n) -> (N)."""
+        return -self.losses(features, targets)
+
+    def _each(self, features: Tensor, targets: Tensor) -> Tensor:
         logits = self.logits(features)
-        losses = nn.functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
-        return -losses.sum(-1)
+        return nn.functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
 
     def sensitivity(self, diameter: Callable[[Tensor], float]) -> float:
         """log σ is 1-Lipschitz, so a frame's log-probability moves by at most Σ_j |V_j δh| <= Σ_j ‖V_j‖ ‖δh‖."""
