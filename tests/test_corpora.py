@@ -14,10 +14,11 @@ from omegaconf import OmegaConf
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.tasks import hub, splits
+from stablernn.tasks.hub import cache_root
 from stablernn.tasks.splits import SPLITS, Corpus, Split
 from stablernn.tasks.tokens import TokenWriter, narrow, read_tokens
 from stablernn.tasks.windows import Windows
-from stablernn.tasks.words import WordCorpus, cache_root
+from stablernn.tasks.words import WordCorpus
 from stablernn.utils.errors import ConfigurationError, DataError
 
 FILES = {split: f"{split}.txt" for split in SPLITS}

@@ -1,6 +1,10 @@
 """Piano rolls: what is read, what is scored, what is proven, and what the table of tasks says of it."""
 
+import hashlib
 import math
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +36,7 @@ from stablernn.stability.constraints.base import project
 from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.stability.constraints.spectral import SpectralNormBall
 from stablernn.stability.measured import lyapunov_exponent
+from stablernn.tasks import hub, music
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.tasks.music import CONTROLS, KEYS, PianoRolls
 from stablernn.tasks.sequences import SequenceBatches, Sequences
@@ -314,8 +319,35 @@ def test_a_key_that_never_sounds_has_a_finite_log_probability_in_every_form(tmp_
 
 def test_an_empty_folder_of_data_is_none(monkeypatch):
     monkeypatch.setenv("STABLERNN_DATA", "")
-    with pytest.raises(DataError, match=r"jsb cannot be downloaded; set dataset.path"):
+    monkeypatch.setattr(hub, "reachable", lambda url: False)
+    with pytest.raises(DataError, match=r"jsb: no folder is named, and raw.* does not answer; set dataset.path"):
         make(compose("train", ["dataset=jsb"]).dataset).load()
+    with pytest.raises(DataError, match=r"atis: no folder is named, and it cannot be downloaded; set dataset.path"):
+        make(compose("train", ["dataset=atis"]).dataset).load()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_published_pieces_are_fetched_once_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "reachable", lambda url: True)
+    (tmp_path / "home").mkdir()
+    file = write(tmp_path / "home") / "pieces.mat"
+    good = hashlib.sha256(file.read_bytes()).hexdigest()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path / "home"))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(music, "HOME", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setattr(music, "SHA256", {"mine": "0" * 64})
+        with pytest.raises(DataError, match=r"mine: http.* could not be fetched .*hash"):
+            PianoRolls("mine", None, "", "pieces.mat").load()
+        assert not list(hub.cache_root().rglob("*.mat"))
+        monkeypatch.setattr(music, "SHA256", {"mine": good})
+        fetched = PianoRolls("mine", str(tmp_path / "nowhere"), "", "pieces.mat").load()
+        server.shutdown()
+    again = PianoRolls("mine", None, "", "pieces.mat").load()
+    assert fetched.fingerprint == again.fingerprint == own(tmp_path / "home").load().fingerprint
 
 
 @pytest.mark.parametrize("cell", [RNNCell, LSTMCell])

@@ -14,8 +14,9 @@ from faults.outcome import difference
 from stablernn.config.compose import compose
 from stablernn.config.identity import run_id
 from stablernn.records.record import read_record
+from stablernn.tasks.hub import cache_root
 from stablernn.tasks.splits import SPLITS
-from stablernn.tasks.words import WordCorpus, cache_root
+from stablernn.tasks.words import WordCorpus
 from stablernn.training import checkpoint
 from stablernn.training.run import run
 from stablernn.utils.errors import CheckpointError, DataError, RecordError

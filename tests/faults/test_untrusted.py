@@ -20,8 +20,9 @@ from stablernn.config.validate import check
 from stablernn.records.record import read_record
 from stablernn.report.data import slices
 from stablernn.report.load import load_records
+from stablernn.tasks.hub import cache_root
 from stablernn.tasks.splits import SPLITS
-from stablernn.tasks.words import WordCorpus, cache_root
+from stablernn.tasks.words import WordCorpus
 from stablernn.training import checkpoint
 from stablernn.training.build import build
 from stablernn.training.loop import Trainer

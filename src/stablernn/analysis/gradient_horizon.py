@@ -89,8 +89,8 @@ def summary(norms: Tensor) -> dict[str, Any]:
     Returns:
         mean, median, geometric (mean), low and high (10th and 90th percentile): a value for each i. slope: of the log
         of the mean and of the geometric mean, nats a position, by least squares over i >= 1; None where all is 0.
-        error: the standard error of each, from groups of positions. fallen: the least i from which on the mean is at most
-        ``FALLEN`` of that at i = 0, or None.
+        error: the standard error of each, from groups of positions. fallen: the least i from which on the mean
+        is at most ``FALLEN`` of that at i = 0, or None.
     """
     low, median, high = norms.quantile(norms.new_tensor([0.1, 0.5, 0.9]), dim=1).tolist()
     mean = norms.mean(1).tolist()

@@ -26,6 +26,9 @@ NGRAMS = {1: "unigram", 2: "bigram", 3: "trigram", 6: "6-gram"}
 TITLES = {name: corpus.title for name, corpus in CORPORA.items()} | {
     "embedded": "embedded corpus (hidden Markov model)",
     "jsb": "JSB chorales",
+    "nottingham": "Nottingham folk tunes",
+    "musedata": "MuseData",
+    "piano_midi": "Piano-midi.de",
     "atis": "ATIS slots",
 }
 

@@ -1,17 +1,25 @@
-"""The data-set hub, asked once and within bounded time."""
+"""What is fetched from a network: the data-set hub, and single files. Asked once and within bounded time."""
 
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlparse
 
 from stablernn.tasks.splits import SPLITS
+from stablernn.utils.console import log
 from stablernn.utils.errors import MissingDataError
+from stablernn.utils.files import replacing
 
 _PROBE_SECONDS = 2.0
 _HUB_SPLITS = dict(zip(SPLITS, ("train", "validation", "test"), strict=True))
+
+
+def cache_root() -> Path:
+    """Folder of encoded corpora and fetched files: ``STABLERNN_CACHE``, else ``~/.cache/stablernn``."""
+    return Path(os.environ.get("STABLERNN_CACHE") or "~/.cache/stablernn").expanduser()
 
 
 def address() -> str:
@@ -22,11 +30,11 @@ def address() -> str:
 
 
 @cache
-def reachable() -> bool:
-    """Whether the hub accepts a connection within two seconds, name look-up included. Asked once a process."""
+def reachable(url: str) -> bool:
+    """Whether its host accepts a connection within two seconds, name look-up included. Asked once a process."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return False
-    parts = urlparse(address())
+    parts = urlparse(url)
     answered = threading.Event()
 
     def connect() -> None:
@@ -44,6 +52,22 @@ def reachable() -> bool:
     return answered.is_set()
 
 
+def download(name: str, url: str, sha256: str, target: Path) -> None:
+    """Fetch a file once; it is there whole, with the checksum, or not at all.
+
+    Raises:
+        MissingDataError: the host does not answer, or what it sends is another file.
+    """
+    from torch.hub import download_url_to_file
+
+    log.info(f"{name}: fetching {url}")
+    with replacing(target) as part:
+        try:
+            download_url_to_file(url, str(part), hash_prefix=sha256, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise MissingDataError(f"{name}: {url} could not be fetched ({error})") from None
+
+
 def text_lines(name: str, repository: str, configuration: str | None) -> dict[str, Iterator[str]]:
     """The ``text`` column of a data set, one row a line, by split.
 
@@ -52,7 +76,7 @@ def text_lines(name: str, repository: str, configuration: str | None) -> dict[st
     Raises:
         MissingDataError: neither can be had; the message says what to do.
     """
-    online = reachable()
+    online = reachable(address())
     if not online:
         # The library retries for half a minute before it gives up; offline it answers at once.
         os.environ["HF_HUB_OFFLINE"] = "1"

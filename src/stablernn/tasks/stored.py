@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlparse
 
+from stablernn.tasks import hub
 from stablernn.tasks.sequences import SequenceTask
 from stablernn.tasks.splits import check_lengths
 from stablernn.utils.errors import ConfigurationError, DataError, MissingDataError
@@ -108,16 +110,27 @@ class StoredSequences(ABC):
         root = self.root()
         return root / self.files[0] if len(self.files) == 1 else root
 
+    @property
+    def download(self) -> tuple[str, str] | None:
+        """Address and SHA-256 of the published set's one file; None where it may not be fetched."""
+        return None
+
     def root(self) -> Path:
-        """The folder with all of the files; raises MissingDataError."""
+        """The folder with all of the files, fetched if they have a public home; raises MissingDataError."""
         names = ", ".join(self.files)
         remedy = f"set dataset.path (or STABLERNN_DATA) to a folder that has {names}"
         if self.folder:
             remedy += f" (itself or in its sub-folder {self.folder})"
-        if self.path is None:
-            raise MissingDataError(f"{self.name} cannot be downloaded", remedy)
-        root = Path(self.path).expanduser()
-        for base in (root, root / self.folder):
+        root = Path(self.path).expanduser() if self.path else None
+        fetched = hub.cache_root() / "downloads"
+        for base in ([root, root / self.folder] if root else []) + ([fetched] if self.download else []):
             if all((base / file).is_file() for file in self.files):
                 return base
-        raise MissingDataError(f"{self.name}: no {names} in {root}", remedy)
+        problem = f"no {names} in {root}" if root else "no folder is named"
+        if self.download is None:
+            raise MissingDataError(f"{self.name}: {problem}, and it cannot be downloaded", remedy)
+        url, sha256 = self.download
+        if not hub.reachable(url):
+            raise MissingDataError(f"{self.name}: {problem}, and {urlparse(url).hostname} does not answer", remedy)
+        hub.download(self.name, url, sha256, fetched / self.files[0])
+        return fetched

@@ -5,7 +5,6 @@ of a text is that of its words and lines: white space, a byte-order mark and lin
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,11 +29,6 @@ _MARK = "\ufeff"  # byte-order mark
 # Counts of the files that this process has read before, by what the file system says of them.
 _counts_of: dict[tuple, dict[str, Any]] = {}
 _said: set[tuple[Path, str]] = set()
-
-
-def cache_root() -> Path:
-    """Folder of the encoded corpora: ``STABLERNN_CACHE``, else ``~/.cache/stablernn``."""
-    return Path(os.environ.get("STABLERNN_CACHE") or "~/.cache/stablernn").expanduser()
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -218,7 +212,7 @@ class WordCorpus:
         files = self.local_files()
         # A text on the hub is known by where it is; one in files by what they hold.
         origin = _digest(files[split] for split in SPLITS) if files else f"hub-{self._hub_key()}"
-        folder = cache_root() / f"{self.name}-{origin}-{self.cached_as}"
+        folder = hub.cache_root() / f"{self.name}-{origin}-{self.cached_as}"
         counts = _read_counts(folder)
         if counts is None:
             lines = {s: _lines(files[s]) for s in SPLITS} if files else self._hub_lines()
