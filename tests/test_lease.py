@@ -90,7 +90,7 @@ def test_a_lease_tells_rounded_numbers_and_where_its_records_go(tmp_path):
         "c: finished, 7.9 epochs, test 101.99, no certificate",
         "d: finished, 2 epochs, no score of test, no certificate",
     ]
-    for document in ("README.md", "scripts/gpu_lease.py"):
+    for document in ("docs/sweeps.md", "scripts/gpu_lease.py"):
         assert "results/records/lease/perplexity" in (ROOT / document).read_text()
 
 

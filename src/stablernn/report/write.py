@@ -1,7 +1,5 @@
 """The whole report: records in, tables, figures and the page out."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
@@ -16,12 +14,10 @@ from stablernn.report.load import load_linear_systems
 from stablernn.report.section import Chapter, chapter
 from stablernn.report.sections.linear_systems import SECTION as LINEAR
 from stablernn.report.sections.linear_systems import linear_tables
-from stablernn.report.sections.perplexity import introduction, perplexity_table
-from stablernn.report.sections.tasks import tasks_table
-from stablernn.report.table import Table
+from stablernn.report.sections.perplexity import perplexity_table
+from stablernn.report.sections.study import study_table
 from stablernn.utils.console import console
 from stablernn.utils.errors import ConfigurationError, RecordError
-from stablernn.utils.escaping import markdown_text
 from stablernn.utils.files import write_text
 
 _BEGIN, _END = "<!-- perplexity table: written by make report -->", "<!-- end of the perplexity table -->"
@@ -49,12 +45,9 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         around_table(readme)
     made = chapters(evidence)
     tables = [_write_tables(chapter, results) for chapter in made]
-    if evidence.study and readme is not None:
-        first, *others = leading(evidence.study)
-        shown = [perplexity_table(data) for data in (first, *(data.abridged() for data in others))]
-        written = [markdown(_without(table, shown[:at])) for at, table in enumerate(shown)]
-        tasks = [markdown(tasks_table(evidence.tasks))] if evidence.tasks else []
-        _renew(readme, "\n".join([*tasks, f"{markdown_text(introduction(first))}\n", *written]))
+    if readme is not None:
+        shown = [study_table(evidence.tasks)] if evidence.tasks else map(perplexity_table, leading(evidence.study))
+        _renew(readme, "\n".join(map(markdown, shown)))
     figures = [_draw(chapter, results) for chapter in made]
     written = [path for both in zip(tables, figures, strict=True) for paths in both for path in paths]
     write_text(results / "report" / PAGE, page(evidence, made))
@@ -81,12 +74,6 @@ def _write_tables(chapter: Chapter, results: Path) -> list[Path]:
 def _draw(chapter: Chapter, results: Path) -> list[Path]:
     figures = [figure for block in chapter.blocks for figure in block.figures]
     return [path for figure in figures for path in export(figure, results / "figures")]
-
-
-def _without(table: Table, above: Sequence[Table]) -> Table:
-    """The table without the notes that stand above it already."""
-    known = {note for other in above for note in other.notes}
-    return replace(table, notes=[note for note in table.notes if note not in known])
 
 
 def _renew(readme: Path, tables: str) -> None:

@@ -53,6 +53,10 @@ class TaskCell:
         return self.replicates.runs.approximation.iloc[0]
 
     @property
+    def model(self) -> str:
+        return self.replicates.runs.model.iloc[0]
+
+    @property
     def metric(self) -> Metric:
         return self.replicates.first.metric
 
@@ -95,6 +99,13 @@ class TaskCell:
         """In a few words."""
         first, seeds = self.replicates.first, format_seeds(len(self.replicates.finished), self.required)
         return f"{_model(first)}, {describe_constraint(first)} ({seeds})"
+
+
+def published_value(data: str, model: str, stability: str) -> float | None:
+    """Of the study on WikiText-2, of its peers elsewhere; None: there is none."""
+    if data == "wikitext2":
+        return PUBLISHED.get((model, stability))
+    return PEERS.get(data, {}).get(model) if stability == "unstable" else None
 
 
 def _model(record: Record) -> str:
@@ -140,11 +151,8 @@ def task_cells(data: Slice) -> list[TaskCell]:
 def _entries(cell: TaskCell, task: str) -> list[Entry]:
     replicates, metric = cell.replicates, cell.metric
     record, finished = replicates.first, len(replicates.finished)
-    model = setting(record, "model.name")
     k = f", k = {setting(record, 'truncation.k')}" if cell.approximation != "recurrent" else ""
-    peer = PEERS.get(cell.data.data, {}).get(model) if cell.stability == "unstable" else None
-    if cell.data.data == "wikitext2":
-        peer = PUBLISHED.get((model, cell.stability))
+    peer = published_value(cell.data.data, cell.model, cell.stability)
     loss = cell.comparison
     return [
         task,
