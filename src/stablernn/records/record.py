@@ -208,7 +208,7 @@ def _current(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_history(history: Any) -> None:
-    schemas.check(history, schemas.several(schemas.ROW))
+    schemas.check(history, schemas.HISTORY)
 
 
 def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dict[str, Any] | None:

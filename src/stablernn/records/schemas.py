@@ -1,6 +1,6 @@
 """What each JSON file of results must hold for its reader: types, the entries that are needed, lists of one length.
 
-A file may hold more, and a reader that takes an entry for optional may lack it.
+A file may hold more, and a reader that takes an entry for optional may lack it. ``shape`` says how they are written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,333 +11,266 @@ from stablernn.utils.names import LONGEST_NAME, NAME
 
 Schema = Mapping[str, Any]
 
-TEXT: Schema = {"type": "string"}
-NAMED: Schema = {"type": "string", "pattern": rf"^{NAME.pattern}\Z", "maxLength": LONGEST_NAME}
-NUMBER: Schema = {"type": "number"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-SIZE: Schema = {"type": "integer", "minimum": 1}
-ANY_MAPPING: Schema = {"type": "object"}
-
-
-def mapping(needed: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
-    """An object with these entries, and perhaps others."""
-    return {"type": "object", "properties": {**needed, **(optional or {})}, "required": list(needed)}
-
-
-def every(schema: Schema, least: int = 0) -> Schema:
-    """An object whose entries are all alike."""
-    return {"type": "object", "additionalProperties": schema, "minProperties": least}
-
-
-def several(schema: Schema, least: int = 0) -> Schema:
-    """A list whose entries are all alike."""
-    return {"type": "array", "items": schema, "minItems": least}
-
-
-def optional(schema: Schema) -> Schema:
-    """The same, or null."""
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-NUMBERS = several(NUMBER, least=1)
-SCORE = mapping({"value": NUMBER, "total": NUMBER, "count": SIZE})
-_SCORED = mapping({}, {"value": optional(NUMBER), "total": optional(NUMBER), "count": COUNT, "tally": several(COUNT)})
-
-_INPUTS = mapping({"kind": {"enum": ["finite", "box"]}, "size": SIZE}, {"low": NUMBER, "high": NUMBER})
-_OUTPUTS = mapping({"kind": {"enum": ["categorical", "bernoulli"]}, "size": SIZE})
-_INTERFACE = mapping({"inputs": _INPUTS, "outputs": _OUTPUTS})
-RECORD = mapping(
-    {
-        "id": {"type": "string", "pattern": rf"^{NAME.pattern}\Z", "maxLength": 240},
-        "status": {"enum": ["finished", "diverged", "paused", "stopped"]},
-        "experiment": TEXT,
-        "config": mapping(
-            {
-                "dataset": mapping({}, {"max_tokens": optional(every(optional(COUNT)))}),
-                "profile": mapping({"name": NAMED}),
-            },
-            {
-                "seed": COUNT,
-                "model": mapping({"name": NAMED}),
-                "head": mapping({"name": NAMED}),
-                "stability": mapping(
-                    {"name": NAMED, "constraint": mapping({}, {"limit": optional(NUMBER)})},
-                ),
-                "approximation": mapping({"name": NAMED}),
-                "truncation": mapping({"k": SIZE}),
-                "optimizer": mapping({}, {"lr": NUMBER}),
-            },
-        ),
-        "data": mapping(
-            {"name": NAMED, "fingerprint": NAMED, "tokens": every(COUNT)},
-            {"types": SIZE, "metric": NAMED, "interface": _INTERFACE},
-        ),
-        "model": mapping({}, {"parameters": COUNT, "norms": several(ANY_MAPPING)}),
-        "metrics": mapping(
-            {},
-            {
-                "valid": _SCORED,
-                "test": _SCORED,
-                "optimal": mapping({"test": NUMBER}, {"context": optional(COUNT), "test_by_context": several(NUMBER)}),
-            },
-        ),
-        "progress": mapping({}, {"updates": COUNT, "epochs": NUMBER, "best_update": optional(COUNT)}),
-        "speed": mapping({}, {"seconds": NUMBER, "train_tokens_per_second": optional(NUMBER)}),
-        "hardware": mapping({}, {"device": TEXT}),
-        "versions": every(TEXT),
-        "commit": TEXT,
-        "finished_at": TEXT,
-    },
-    {
-        "schema": COUNT,
-        "certificate": mapping(
-            {},
-            {
-                "certified": optional({"type": "boolean"}),
-                "rate": optional(NUMBER),
-                "reason": TEXT,
-                "norm": optional(TEXT),
-            },
-        ),
-    },
-)
-ROW = every({"type": ["number", "null"]})
-BLOCKS: Schema = {
-    "anyOf": [
-        mapping(
-            {"counts": several(COUNT), "totals": several(optional(NUMBER))},
-            {"tallies": several(several(COUNT, least=1))},
-        ),
-        mapping({"length": SIZE, "tokens": COUNT, "nats": several(optional(NUMBER))}),
-    ]
+_WORDS: dict[str, Schema] = {
+    "text": {"type": "string"},
+    "name": {"type": "string", "pattern": rf"^{NAME.pattern}\Z", "maxLength": LONGEST_NAME},
+    "id": {"type": "string", "pattern": rf"^{NAME.pattern}\Z", "maxLength": 240},
+    "number": {"type": "number"},
+    "time": {"type": "number", "exclusiveMinimum": 0},
+    "amount": {"type": "number", "minimum": 0},
+    "decade": {"type": "number", "minimum": -300, "maximum": 300},
+    "count": {"type": "integer", "minimum": 0},
+    "size": {"type": "integer", "minimum": 1},
+    "flag": {"type": "boolean"},
+    "mapping": {"type": "object"},
 }
 
-_OPTIONS = mapping({"options": ANY_MAPPING})
-_CERTIFIED = mapping(
-    {"state": optional(several(NUMBER)), "nats": optional(several(NUMBER))}, {"reason": optional(TEXT)}
-)
-_AVERAGES = mapping(dict.fromkeys(("mean", "geometric"), optional(NUMBER)))
-_MOMENT = mapping(
-    {"mean": NUMBERS, "fallen": optional(COUNT), "slope": _AVERAGES, "error": _AVERAGES},
-    {
-        "update": COUNT,
-        **dict.fromkeys(("geometric", "median", "low", "high"), several(optional(NUMBER))),
-    },
-)
-_STAGE = mapping(
-    {"largest": NUMBERS, "lyapunov": NUMBER, "lyapunov_deviation": NUMBER, "contracts_from": optional(COUNT)},
-    {"median": NUMBERS},
-)
 
-ANALYSES: Mapping[str, Schema] = {
-    "certificate": mapping(
-        {
-            "options": mapping(
-                {"lengths": several(SIZE, 1), "epsilon": NUMBER, "tokens": COUNT, "split": TEXT, "k_max": SIZE}
-            ),
-            "certificate": mapping({"certified": {"type": "boolean"}}, {"reason": TEXT, "norm": optional(TEXT)}),
-            "certified": every(optional(NUMBER)),
-            "measured": every(mapping({"largest": NUMBER})),
-            "measured_at": optional(COUNT),
-            "k": optional(COUNT),
-        }
-    ),
-    "contraction": mapping(
-        {
-            "options": mapping({"longest": SIZE, "streams": COUNT, "split": TEXT}),
-            "stages": {"type": "object", "additionalProperties": _STAGE, "minProperties": 1},
-        }
-    ),
-    "gradient_horizon": mapping(
-        {
-            "options": mapping({"horizon": SIZE, "streams": COUNT, "split": TEXT}),
-            "stages": mapping(dict.fromkeys(("initial", "best", "last"), _MOMENT)),
-        },
-        {"during": several({**_MOMENT, "required": [*_MOMENT["required"], "update"]})},
-    ),
-    "recurrence": mapping(
-        {
-            "options": mapping({"split": TEXT, "tokens": optional(COUNT)}),
-            "rate_without": optional(NUMBER),
-            "scored": {
-                "type": "object",
-                "additionalProperties": mapping({"value": NUMBER}),
-                "required": ["as trained", "W"],
-            },
-        }
-    ),
-    "truncation": mapping(
-        {
-            "options": mapping({"split": TEXT}),
-            "words": COUNT,
-            "k": several(SIZE, 1),
-            "value": several(NUMBER, least=1),
-            "log_perplexity": NUMBERS,
-            "recurrent": mapping({"value": NUMBER}, {"total": NUMBER, "count": COUNT}),
-            "certified": _CERTIFIED,
-            "optimal": optional(several(NUMBER)),
-            "optimal_whole_past": optional(NUMBER),
-            "largest": several(NUMBER),
-            "state": mapping(dict.fromkeys(("mean", "p99", "largest"), several(NUMBER))),
-        },
-        {
-            "error": mapping({"blocks": COUNT, "length": SIZE, "log_perplexity": several(optional(NUMBER))}),
-        },
-    ),
-    "weight_distance": mapping(
-        {
-            "options": mapping({"reference": SIZE}),
-            "updates": several(COUNT, 1),
-            "distance": NUMBERS,
-            "reference_moved": NUMBERS,
-        }
-    ),
+def shape(spec: Any) -> Schema:
+    """The JSON schema of a short form.
+
+    ``"count"`` is one of ``_WORDS``, ``"count?"`` also null, ``"=a b"`` one of these texts, ``(x, y)`` one of the two,
+    ``[x]`` a list, ``[x, 1]`` one that is not empty. A mapping has the entries ``"a, b"`` and perhaps ``"c, d?"``, and
+    all others are as that of ``"*"``, or ``"+"`` if there must be one; with ``"^..."`` all match this pattern.
+    """
+    if isinstance(spec, tuple):
+        return {"anyOf": [shape(each) for each in spec]}
+    if isinstance(spec, list):
+        return {"type": "array", "items": shape(spec[0]), "minItems": spec[1] if len(spec) > 1 else 0}
+    if isinstance(spec, str):
+        if spec.startswith("="):
+            return {"enum": spec[1:].split()}
+        return shape((spec[:-1], None)) if spec.endswith("?") else _WORDS[spec]
+    if spec is None:
+        return {"type": "null"}
+    schema: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+    for key, value in spec.items():
+        if key in ("*", "+"):
+            schema |= {"additionalProperties": shape(value), "minProperties": int(key == "+")}
+        elif key.startswith("^"):
+            schema |= {"patternProperties": {key: shape(value)}, "additionalProperties": False}
+        else:
+            names = key.rstrip("?").split(", ")
+            schema["properties"] |= dict.fromkeys(names, shape(value))
+            schema["required"] += [] if key.endswith("?") else names
+    return schema
+
+
+_SCORED = {"value, total?": "number?", "count?": "count", "tally?": ["count"]}
+_INTERFACE = {
+    "inputs": {"kind": "=finite box", "size": "size", "low, high?": "number"},
+    "outputs": {"kind": "=categorical bernoulli", "size": "size"},
 }
-_DESCENT = mapping(
-    {"updates": several(COUNT, 1), "error": several(optional(NUMBER), 1), "distance": several(NUMBERS, 1)},
-    {"bound": several(NUMBERS, 1), "width": NUMBER},
-)
-_MATRIX = mapping(
+RECORD = shape(
     {
-        "options": mapping(
-            {
-                **dict.fromkeys(("norm", "rate"), NUMBER),
-                **dict.fromkeys(("size", "length", "steps"), SIZE),
-                "seed": COUNT,
-                "lengths": several(SIZE, 1),
-            },
-            {"spectral_radius": NUMBER},
-        ),
-        "best": _DESCENT,
-        "proven": optional({**_DESCENT, "required": [*_DESCENT["required"], "bound", "width"]}),
-        "step_sizes": NUMBERS,
-        "errors": several(optional(NUMBER)),
+        "id": "id",
+        "status": "=finished diverged paused stopped",
+        "experiment, commit, finished_at": "text",
+        "config": {
+            "dataset": {"max_tokens?": ({"*": "count?"}, None)},
+            "profile": {"name": "name"},
+            "seed?": "count",
+            "model, head, approximation?": {"name": "name"},
+            "stability?": {"name": "name", "constraint": {"limit?": "number?"}},
+            "truncation?": {"k": "size"},
+            "optimizer?": {"lr?": "number"},
+        },
+        "data": {
+            "name, fingerprint": "name",
+            "tokens": {"*": "count"},
+            "types?": "size",
+            "metric?": "name",
+            "interface?": _INTERFACE,
+        },
+        "model": {"parameters?": "count", "norms?": ["mapping"]},
+        "metrics": {
+            "valid, test?": _SCORED,
+            "optimal?": {"test": "number", "context?": "count?", "test_by_context?": ["number"]},
+        },
+        "progress": {"updates?": "count", "epochs?": "number", "best_update?": "count?"},
+        "speed": {"seconds?": "number", "train_tokens_per_second?": "number?"},
+        "hardware": {"device?": "text"},
+        "versions": {"*": "text"},
+        "schema?": "count",
+        "certificate?": {"certified?": "flag?", "rate?": "number?", "reason?": "text", "norm?": "text?"},
     }
 )
-_DECADE: Schema = {"type": "number", "minimum": -300, "maximum": 300}
-_SCALAR = mapping(
+HISTORY = shape([{"*": "number?"}])
+BLOCKS = shape(
+    (
+        {"counts": ["count"], "totals": ["number?"], "tallies?": [["count", 1]]},
+        {"length": "size", "tokens": "count", "nats": ["number?"]},
+    )
+)
+PROGRESS = shape({"fingerprint, host?": "text", "total, process, update?": "count?", "ended?": "text?"})
+CONVERTED = shape(
     {
-        "options": mapping(
-            {
-                **dict.fromkeys(("target", "start", "tolerance"), NUMBER),
-                **dict.fromkeys(("smallest", "largest"), _DECADE),
-                **dict.fromkeys(("length", "steps"), SIZE),
+        "schema": "count",
+        "config": "mapping",
+        "files": {"*": {"bytes": "count", "sha256": "text"}},
+        "types?": "count",
+        "interface?": _INTERFACE,
+    }
+)
+
+_AVERAGES = {"mean, geometric": "number?"}
+_MOMENT = {
+    "mean": ["number", 1],
+    "fallen": "count?",
+    "slope, error": _AVERAGES,
+    "geometric, median, low, high?": ["number?"],
+}
+_ANALYSES: Mapping[str, Any] = {
+    "certificate": {
+        "options": {"lengths": ["size", 1], "epsilon": "number", "tokens": "count", "split": "text", "k_max": "size"},
+        "certificate": {"certified": "flag", "reason?": "text", "norm?": "text"},
+        "certified": {"*": "number?"},
+        "measured": {"*": {"largest": "number"}},
+        "measured_at, k": "count?",
+    },
+    "contraction": {
+        "options": {"longest": "size", "streams": "count", "split": "text"},
+        "stages": {
+            "+": {
+                "largest": ["number", 1],
+                "lyapunov, lyapunov_deviation": "number",
+                "contracts_from": "count?",
+                "median?": ["number", 1],
             }
-        ),
-        "end": several(optional(NUMBER), 1),
-        "rates": NUMBERS,
-        "reached": several({"type": "boolean"}, 1),
-    }
-)
-LINEAR: Mapping[str, Schema] = {"matrix": _MATRIX, "scalar": _SCALAR}
-
-_TIME: Schema = {"type": "number", "exclusiveMinimum": 0}
-_TIMES = every(_TIME)
-_AT_LEAST_ZERO: Schema = {"type": "number", "minimum": 0}
-_BYTES = every(_AT_LEAST_ZERO)
-_MACHINE = {"hardware": TEXT, "threads": COUNT}
-_STEP = mapping(
-    {
-        **dict.fromkeys(("model", "stability", "precision"), NAMED),
-        **dict.fromkeys(("size", "batch"), SIZE),
-        "k": optional(SIZE),
-        "products": _TIME,
-        "seconds": {**_TIMES, "required": ["auto", "plain"]},
-        "parts": mapping(dict.fromkeys(("head", "recurrence", "update", "projection"), _AT_LEAST_ZERO)),
-        "memory": _BYTES,
-    },
-    {"commit": TEXT, "products_seconds": _TIMES},
-)
-_SEQUENCE = mapping(
-    {
-        **dict.fromkeys(("model", "work"), NAMED),
-        **dict.fromkeys(("batch", "steps", "size"), SIZE),
-        "seconds": _TIMES,
-        "memory": _BYTES,
-        "left_out": every(TEXT),
-        "rounds": every(SIZE),
-    },
-    {"commit": TEXT},
-)
-_CURVE = mapping(
-    {
-        "run": TEXT,
-        "k_max": SIZE,
-        "seconds": {**_TIMES, "required": ["states", "plain_states"]},
-        **dict.fromkeys(("states_ratio", "curve_ratio", "exact_ratio", "swept"), NUMBER),
-    }
-)
-_LARGE = mapping(
-    {
-        **dict.fromkeys(("head", "precision", "precision_used"), NAMED),
-        **dict.fromkeys(("size", "batch", "accumulate"), SIZE),
-        **dict.fromkeys(("seconds", "tokens_per_second"), _TIME),
-        **dict.fromkeys(("step_memory", "peak"), COUNT),
-    }
-)
-_CONSTRAINT = mapping(
-    {
-        **dict.fromkeys(("model", "stability"), NAMED),
-        **dict.fromkeys(("size", "every"), SIZE),
-        "ratio": NUMBER,
-        "seconds": {**_TIMES, "required": ["with", "without"]},
-    }
-)
-_BY_COUNT = {"type": "object", "patternProperties": {"^[1-9][0-9]{0,6}$": _TIME}, "additionalProperties": False}
-_JOBS = {
-    "type": "object",
-    "patternProperties": {r"^[\w.]+-[\w.]+-[\w.]+-d[0-9]+-b[0-9]+$": _BY_COUNT},
-    "additionalProperties": False,
-}
-_COUNTED = mapping(dict.fromkeys(("operations", "bytes", "flop"), COUNT))
-_TRAFFIC = mapping({"products": _COUNTED, "rest": _COUNTED})
-BENCHES: Mapping[str, Schema] = {
-    "step": mapping(
-        {**_MACHINE, "cases": every(_STEP)},
-        {"packed": every(_BY_COUNT), "ceiling": {**_TIMES, "required": ["float32"]}, "constraints": every(_CONSTRAINT)},
-    ),
-    "sequences": mapping({**_MACHINE, "cases": every(_SEQUENCE)}, {"softmax": _TIMES, "curves": every(_CURVE)}),
-    "large": mapping(
-        {**_MACHINE, "cases": every(_LARGE), "text": mapping({"types": SIZE, "tokens": SIZE})},
-        {
-            "encoding": mapping(
-                {
-                    "types": SIZE,
-                    "tokens": every(SIZE),
-                    "seconds": _TIME,
-                    **dict.fromkeys(("memory", "peak", "bytes", "again_seconds"), NUMBER),
-                }
-            )
         },
-    ),
-    "jobs": mapping({**_MACHINE, "cases": _JOBS}),
-    "traffic": mapping(
-        {
-            "cases": every(
-                mapping(
-                    {"model": NAMED, "size": SIZE, "tied": {"type": "boolean"}, "plain": _TRAFFIC, "ours": _TRAFFIC}
-                )
-            ),
-            "projections": every(
-                mapping({"model": NAMED, "stability": NAMED, "size": SIZE, "every": SIZE, **_TRAFFIC["properties"]})
-            ),
-        }
-    ),
-}
-PROGRESS = mapping(
-    {},
-    dict.fromkeys(("fingerprint", "host"), TEXT)
-    | dict.fromkeys(("total", "process", "update"), optional(COUNT))
-    | {"ended": optional(TEXT)},
-)
-CONVERTED = mapping(
-    {
-        "schema": COUNT,
-        "config": ANY_MAPPING,
-        "files": every(mapping({"bytes": COUNT, "sha256": TEXT})),
     },
-    {"types": {"type": "integer"}, "interface": _INTERFACE},
-)
+    "gradient_horizon": {
+        "options": {"horizon": "size", "streams": "count", "split": "text"},
+        "stages": {"initial, best, last": {**_MOMENT, "update?": "count"}},
+        "during?": [{**_MOMENT, "update": "count"}],
+    },
+    "recurrence": {
+        "options": {"split": "text", "tokens": "count?"},
+        "rate_without": "number?",
+        "scored": {"as trained, W": {"value": "number"}, "*": {"value": "number"}},
+    },
+    "truncation": {
+        "options": {"split": "text"},
+        "words": "count",
+        "k": ["size", 1],
+        "value, log_perplexity": ["number", 1],
+        "recurrent": {"value": "number", "total?": "number", "count?": "count"},
+        "certified": {"state, nats": (["number"], None), "reason?": "text?"},
+        "optimal": (["number"], None),
+        "optimal_whole_past": "number?",
+        "largest": ["number"],
+        "state": {"mean, p99, largest": ["number"]},
+        "error?": {"blocks": "count", "length": "size", "log_perplexity": ["number?"]},
+    },
+    "weight_distance": {
+        "options": {"reference": "size"},
+        "updates": ["count", 1],
+        "distance, reference_moved": ["number", 1],
+    },
+}
+_DESCENT = {"updates": ["count", 1], "error": ["number?", 1], "distance": [["number", 1], 1]}
+_BOUND = [["number", 1], 1]
+_LINEAR: Mapping[str, Any] = {
+    "matrix": {
+        "options": {
+            "norm, rate": "number",
+            "size, length, steps": "size",
+            "seed": "count",
+            "lengths": ["size", 1],
+            "spectral_radius?": "number",
+        },
+        "best": {**_DESCENT, "bound?": _BOUND, "width?": "number"},
+        "proven": ({**_DESCENT, "bound": _BOUND, "width": "number"}, None),
+        "step_sizes": ["number", 1],
+        "errors": ["number?"],
+    },
+    "scalar": {
+        "options": {"target, start, tolerance": "number", "smallest, largest": "decade", "length, steps": "size"},
+        "end": ["number?", 1],
+        "rates": ["number", 1],
+        "reached": ["flag", 1],
+    },
+}
+
+_MACHINE = {"hardware": "text", "threads": "count"}
+_TIMES = {"*": "time"}
+_BY_COUNT = {"^[1-9][0-9]{0,6}$": "time"}
+_COUNTED = {"operations, bytes, flop": "count"}
+_TRAFFIC = {"products, rest": _COUNTED}
+_BENCHES: Mapping[str, Any] = {
+    "step": {
+        **_MACHINE,
+        "cases": {
+            "*": {
+                "model, stability, precision": "name",
+                "size, batch": "size",
+                "k": "size?",
+                "products": "time",
+                "seconds": {**_TIMES, "auto, plain": "time"},
+                "parts": {"head, recurrence, update, projection": "amount"},
+                "memory": {"*": "amount"},
+                "commit?": "text",
+                "products_seconds?": _TIMES,
+            }
+        },
+        "packed?": {"*": _BY_COUNT},
+        "ceiling?": {**_TIMES, "float32": "time"},
+        "constraints?": {
+            "*": {
+                "model, stability": "name",
+                "size, every": "size",
+                "ratio": "number",
+                "seconds": {**_TIMES, "with, without": "time"},
+            }
+        },
+    },
+    "sequences": {
+        **_MACHINE,
+        "cases": {
+            "*": {
+                "model, work": "name",
+                "batch, steps, size": "size",
+                "seconds": _TIMES,
+                "memory": {"*": "amount"},
+                "left_out": {"*": "text"},
+                "rounds": {"*": "size"},
+                "commit?": "text",
+            }
+        },
+        "softmax?": _TIMES,
+        "curves?": {
+            "*": {
+                "run": "text",
+                "k_max": "size",
+                "seconds": {**_TIMES, "states, plain_states": "time"},
+                "states_ratio, curve_ratio, exact_ratio, swept": "number",
+            }
+        },
+    },
+    "large": {
+        **_MACHINE,
+        "cases": {
+            "*": {
+                "head, precision, precision_used": "name",
+                "size, batch, accumulate": "size",
+                "seconds, tokens_per_second": "time",
+                "step_memory, peak": "count",
+            }
+        },
+        "text": {"types, tokens": "size"},
+        "encoding?": {
+            "types": "size",
+            "tokens": {"*": "size"},
+            "seconds": "time",
+            "memory, peak, bytes, again_seconds": "number",
+        },
+    },
+    "jobs": {**_MACHINE, "cases": {r"^[\w.]+-[\w.]+-[\w.]+-d[0-9]+-b[0-9]+$": _BY_COUNT}},
+    "traffic": {
+        "cases": {"*": {"model": "name", "size": "size", "tied": "flag", "plain, ours": _TRAFFIC}},
+        "projections": {"*": {"model, stability": "name", "size, every": "size", **_TRAFFIC}},
+    },
+}
 
 
 def check(values: Any, schema: Schema) -> None:
@@ -355,7 +288,7 @@ def check(values: Any, schema: Schema) -> None:
     raise ValueError(f"{place} is not as its {error.validator} {error.validator_value!r} says"[:200])
 
 
-def check_alike(values: Mapping[str, Any], entries: Sequence[str]) -> None:
+def check_alike(values: Mapping[str, Any], *entries: str) -> None:
     """Raises ValueError unless these lists, as far as they are there, have one length."""
     lengths = {len(values[name]) for name in entries if isinstance(values.get(name), list)}
     if len(lengths) > 1:
@@ -364,78 +297,75 @@ def check_alike(values: Mapping[str, Any], entries: Sequence[str]) -> None:
 
 def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
     """What ``read_json`` asks of the result of an analysis."""
+    schema = shape(_ANALYSES.get(name, {"options": "mapping"}))
 
     def check_analysis(values: dict[str, Any]) -> None:
         values = neutral(values)
-        check(values, ANALYSES.get(name, _OPTIONS))
+        check(values, schema)
         if name == "truncation":
-            check_alike(values, ("k", "value", "log_perplexity", "optimal", "largest"))
-            for part in (*(values.get("state") or {}).values(), *filter(None, map(values["certified"].get, _BOUNDS))):
-                check_alike({"k": values["k"], "of the states or bounds": part}, ("k", "of the states or bounds"))
-            check_alike({**values.get("error", {}), "k": values["k"]}, ("k", "log_perplexity"))
-            if not values["certified"]["nats"]:
-                check(values["certified"], mapping({"reason": TEXT}))
+            bounds = values["certified"]
+            check_alike(values, "k", "value", "log_perplexity", "optimal", "largest")
+            for part in (values["state"], bounds, values.get("error", {})):
+                for entry in part:
+                    check_alike({"k": values["k"], entry: part[entry]}, "k", entry)
+            if not bounds["nats"]:
+                check(bounds, shape({"reason": "text"}))
         elif name == "weight_distance":
-            check_alike(values, ("updates", "distance", "reference_moved", "reference_norm"))
+            check_alike(values, "updates", "distance", "reference_moved", "reference_norm")
         elif name == "contraction":
-            for stage in values["stages"].values():
-                if len(stage["largest"]) < values["options"]["longest"]:
-                    raise ValueError("stages do not reach as far as options.longest")
+            _check_reach([stage["largest"] for stage in values["stages"].values()], values["options"]["longest"])
         elif name == "gradient_horizon":
-            for moment in (*values.get("stages", {}).values(), *values.get("during", ())):
-                if len(moment["mean"]) <= values["options"]["horizon"]:
-                    raise ValueError("stages do not reach as far as options.horizon")
+            moments = (*values["stages"].values(), *values.get("during", ()))
+            _check_reach([moment["mean"] for moment in moments], values["options"]["horizon"] + 1)
         elif name == "certificate":
-            for length in map(str, values["options"]["lengths"]):
-                if length not in values["measured"] or length not in values["certified"]:
-                    raise ValueError(f"there is nothing at the length {length}")
-            if values["measured_at"] is not None and str(values["measured_at"]) not in values["measured"]:
-                raise ValueError("there is nothing at measured_at")
-            if values["certificate"]["certified"]:
-                check(values["certificate"], mapping(dict.fromkeys(("rate", "radius", "decoder"), NUMBER)))
-                check(values["certified"], every(NUMBER))
-            else:
-                check(values["certificate"], mapping({"reason": TEXT}))
+            lengths = {str(length) for length in values["options"]["lengths"]}
+            at = {str(values["measured_at"])} - {"None"}
+            if lengths - values["certified"].keys() or (lengths | at) - values["measured"].keys():
+                raise ValueError("there is nothing at one of options.lengths, or at measured_at")
+            proven = values["certificate"]["certified"]
+            check(values["certificate"], shape({"rate, radius, decoder": "number"} if proven else {"reason": "text"}))
+            check(values["certified"], shape({"*": "number" if proven else "number?"}))
 
     return check_analysis
 
 
-_BOUNDS = ("state", "nats")
+def _check_reach(lists: Sequence[Sequence[float]], length: int) -> None:
+    if any(len(each) < length for each in lists):
+        raise ValueError(f"stages do not reach as far as options, which is {length}")
 
 
 def check_linear(values: dict[str, Any]) -> None:
     """What ``read_json`` asks of a descent on a linear system."""
-    check(values, mapping({"options": mapping({"kind": {"enum": list(LINEAR)}})}))
+    check(values, shape({"options": {"kind": f"={' '.join(_LINEAR)}"}}))
     kind = values["options"]["kind"]
-    check(values, LINEAR[kind])
+    check(values, shape(_LINEAR[kind]))
     if kind == "scalar":
-        check_alike(values, ("end", "rates", "reached"))
+        check_alike(values, "end", "rates", "reached")
         return
-    check_alike(values, ("step_sizes", "errors"))
+    check_alike(values, "step_sizes", "errors")
     for descent in filter(None, (values["best"], values["proven"])):
-        check_alike(descent, ("updates", "error", "distance", "bound"))
-        for name in ("distance", "bound"):
-            if any(len(row) != len(values["options"]["lengths"]) for row in descent.get(name, ())):
-                raise ValueError(f"{name} is not told for each of options.lengths")
+        check_alike(descent, "updates", "error", "distance", "bound")
+        for row in (*descent["distance"], *descent.get("bound", ())):
+            check_alike(
+                {"lengths": values["options"]["lengths"], "distance or bound": row}, "lengths", "distance or bound"
+            )
 
 
 def bench_check(kind: str) -> Callable[[dict[str, Any]], None]:
     """What ``read_json`` asks of a file of measurements."""
+    schema = shape(_BENCHES.get(kind, "mapping"))
 
     def check_bench(values: dict[str, Any]) -> None:
-        check(values, BENCHES.get(kind, ANY_MAPPING))
-        for case in values["cases"].values() if kind == "sequences" else ():
-            softmax = f"{case['model']}-{case['work']}-d{case['size']}"
-            if softmax not in values.get("softmax", {}):
-                raise ValueError(f"softmax lacks {softmax}")
-        for case in values["cases"].values() if kind == "step" else ():
-            if any(
-                name not in case["memory"] for name in {"auto", "float32", "bf16", "plain"} & case["seconds"].keys()
-            ):
-                raise ValueError("memory is not told for each of seconds")
-            if "ceiling" not in values:
-                raise ValueError("ceiling is missing")
-        if kind == "step" and (unknown := values.get("packed", {}).keys() - values["cases"].keys()):
-            raise ValueError(f"packed names {min(unknown)!r:.60}, which is no case")
+        check(values, schema)
+        if kind == "sequences":
+            for case in values["cases"].values():
+                check(values["softmax"], shape({f"{case['model']}-{case['work']}-d{case['size']}": "time"}))
+        elif kind == "step":
+            for case in values["cases"].values():
+                timed = {"auto", "float32", "bf16", "plain"} & case["seconds"].keys()
+                check(case["memory"], shape(dict.fromkeys(timed, "amount")))
+            if unknown := values.get("packed", {}).keys() - values["cases"].keys():
+                raise ValueError(f"packed names {min(unknown)!r:.60}, which is no case")
+            check(values, shape({"ceiling": "mapping"} if values["cases"] else {}))
 
     return check_bench
