@@ -53,7 +53,7 @@ from stablernn.tasks.splits import Split
 from stablernn.training import checkpoint, evaluate, graph, loop, streams
 from stablernn.training import run as run_module
 from stablernn.training.build import build, build_for
-from stablernn.training.checkpoint_writer import Writer
+from stablernn.training.checkpoint_manager import Writer
 from stablernn.training.evaluate import Scorer, score
 from stablernn.training.graph import GraphedStep, OneLaunch, can_capture, recorder, trial
 from stablernn.training.rate import updates_per_second

@@ -44,8 +44,6 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     Exit code 2 for anything that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a bug. In a sweep a run that
     fails says so at once, and the others go on; one that another process is at work on is waited for at the end.
     """
-    if os.environ.get("WORLD_SIZE", "1") != "1" and (config_name != "train" or {"-m", "--multirun"} & set(sys.argv)):
-        refuse("torchrun shares one run among its processes: it is for train alone, and without -m")
     parser = get_args_parser()
     sys.argv[1:] = _flags_first(_allowed(sys.argv[1:]), parser)
     parser.error = refuse  # type: ignore[method-assign] (one line, as for every other mistake)

@@ -138,12 +138,8 @@ class SequenceTask:
         """SHA-256 (first 16 digits) of the sequences that a run really sees."""
         return fingerprint(self.splits)
 
-    def batches(
-        self, split: str, batch: int, window: int, device: torch.device | str = "cpu", share: tuple[int, int] = (0, 1)
-    ) -> SequenceBatches:
-        """Batches of whole sequences, whatever the window; raises ConfigurationError where they are to be shared."""
-        if share != (0, 1):
-            raise ConfigurationError(f"dataset={self.name} trains in one process: start it without torchrun")
+    def batches(self, split: str, batch: int, window: int, device: torch.device | str = "cpu") -> SequenceBatches:
+        """Batches of whole sequences, whatever the window."""
         return SequenceBatches(self.splits[split], batch, device)
 
     def check_window(self, window: int) -> None:

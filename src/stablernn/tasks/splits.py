@@ -148,13 +148,11 @@ class Corpus:
     def interface(self) -> Interface:
         return Interface.of_words(self.types)
 
-    def batches(
-        self, split: str, batch: int, window: int, device: torch.device | str = "cpu", share: tuple[int, int] = (0, 1)
-    ) -> "Windows":
+    def batches(self, split: str, batch: int, window: int, device: torch.device | str = "cpu") -> "Windows":
         """A split in ``batch`` streams; the other arguments are those of ``Windows``."""
         from stablernn.tasks.windows import Windows
 
-        return Windows(self.splits[split], batch, window, device, share)
+        return Windows(self.splits[split], batch, window, device)
 
     def check_window(self, window: int) -> None:
         """A text can be cut into windows of any length."""
@@ -208,9 +206,7 @@ class Task(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
-    def batches(
-        self, split: str, batch: int, window: int, device: torch.device | str = "cpu", share: tuple[int, int] = (0, 1)
-    ) -> Batches:
+    def batches(self, split: str, batch: int, window: int, device: torch.device | str = "cpu") -> Batches:
         """The batches of training.
 
         Args:
@@ -218,7 +214,6 @@ class Task(Protocol):
             batch: streams, or sequences, an update.
             window: steps an update, where a stream is longer.
             device: where they are wanted.
-            share: (i, n): of n equal shares of the streams only the i-th.
         """
         ...
 

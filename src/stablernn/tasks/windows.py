@@ -30,17 +30,9 @@ class Windows:
         batch: number of streams B.
         length: steps a window T; the last window of a pass is shorter where T does not divide the stream.
         device: where the windows are wanted; a GPU gets its streams at once, 4 bytes a token and side.
-        share: (i, n): of n equal shares of the streams only the i-th.
     """
 
-    def __init__(
-        self,
-        split: Split,
-        batch: int,
-        length: int,
-        device: torch.device | str = "cpu",
-        share: tuple[int, int] = (0, 1),
-    ) -> None:
+    def __init__(self, split: Split, batch: int, length: int, device: torch.device | str = "cpu") -> None:
         self.steps = len(split) // batch
         self.length = length
         self.items = batch * length
@@ -49,15 +41,7 @@ class Windows:
                 f"training.batch_size={batch} needs a token a stream, got {counted(len(split), 'token')}: "
                 "choose fewer streams or more words"
             )
-        number, shares = share
-        if batch % shares:
-            raise ConfigurationError(
-                f"training.batch_size={batch} cannot be shared by {shares} processes: choose a multiple"
-            )
-        mine = slice(number * batch // shares, (number + 1) * batch // shares)
-        streams = (
-            side[: self.steps * batch].reshape(batch, self.steps)[mine] for side in (split.inputs, split.targets)
-        )
+        streams = (side[: self.steps * batch].reshape(batch, self.steps) for side in (split.inputs, split.targets))
         self._inputs, self._targets = (
             ids if torch.device(device).type == "cpu" else torch.tensor(ids.astype(np.int32), device=device)
             for ids in streams

@@ -11,18 +11,17 @@ from stablernn.models.sequence_model import SequenceModel, build_model
 from stablernn.stability.constraints.base import Constraint, check, project
 from stablernn.tasks.base import Interface
 from stablernn.tasks.splits import Corpus, Task
-from stablernn.training.processes import own_device
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.machine import memory
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one; under torchrun each process gets its own."""
+    """``auto`` is the GPU where there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigurationError(f"device={name}: this machine has no CUDA GPU that PyTorch can use; choose device=cpu")
-    return own_device(torch.device(name))
+    return torch.device(name)
 
 
 def check_memory(config: DictConfig, interface: Interface) -> None:

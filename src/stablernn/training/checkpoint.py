@@ -146,21 +146,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
     optimizer.load_state_dict({"state": state, "param_groups": values["param_groups"]})
 
 
-def generator_state(generator: torch.Generator, rank: int = 0) -> dict[str, Tensor]:
-    """State of the generator that training draws from, in the process of this rank."""
-    return {_generator(generator.device.type, rank): generator.get_state()}
-
-
-def load_generator_state(generator: torch.Generator, tensors: dict[str, Tensor], rank: int = 0) -> None:
-    """Restore what was saved of this rank; one that there was not before draws on from its own seed."""
-    if (name := _generator(generator.device.type, rank)) in tensors:
-        generator.set_state(tensors[name])
-
-
-def _generator(device: str, rank: int) -> str:
-    return f"random.{device}.{rank}" if rank else f"random.{device}"
-
-
 def snapshot_file(folder: Path, update: int) -> Path:
     """Where the recurrent matrices after an update are."""
     return _after(folder / SNAPSHOTS, update)

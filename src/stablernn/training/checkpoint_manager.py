@@ -1,7 +1,8 @@
 """What a run in training leaves in its folder, and how it goes on from there."""
 
-from collections import ChainMap
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,26 +11,51 @@ import torch
 from torch import Tensor
 
 from stablernn.models.sequence_model import SequenceModel
-from stablernn.models.state import join_streams, rebuild, split_streams, tensors
+from stablernn.models.state import rebuild, tensors
 from stablernn.records.neutral import neutral, neutral_rows
 from stablernn.records.record import write_history
 from stablernn.training import checkpoint
-from stablernn.training.checkpoint_writer import Writer
 from stablernn.training.counters import Counters
-from stablernn.training.processes import Processes
 from stablernn.utils.errors import CheckpointError
+
+
+class Writer:
+    """Writes checkpoints, one after the other in the order in which they come.
+
+    Args:
+        beside: write in a thread. The tensors and values are copied at once, so the run may go on and change them. An
+            error is raised by the next call.
+    """
+
+    def __init__(self, beside: bool) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints") if beside else None
+        self._pending: deque[Future[None]] = deque()
+
+    def save(self, path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """As ``checkpoint.save``; raises StorageError also where one before it could not be written."""
+        while self._pending and self._pending[0].done():
+            self._pending.popleft().result()
+        content = checkpoint.copied(tensors, values)
+        if self._thread is None:
+            checkpoint.write(path, *content)
+        else:
+            self._pending.append(self._thread.submit(checkpoint.write, path, *content))
+
+    def finish(self) -> None:
+        """Wait until all is written; raises as ``save``."""
+        while self._pending:
+            self._pending.popleft().result()
 
 
 @dataclass(eq=False)
 class Saves:
-    """The checkpoint of a run, its weights at chosen updates and its history. All processes call, the first writes.
+    """The checkpoint of a run, its weights at chosen updates and its history.
 
     Args:
         folder: of the run.
         identity: the run's id, " on ", and the fingerprint of its data; saved with the checkpoint, and one that differs
             is refused on resume. All other weights name the run.
         model, optimizer, generator: whose states are saved, the last one that training draws from.
-        processes: that share the streams of the run.
     """
 
     folder: Path
@@ -37,7 +63,6 @@ class Saves:
     model: SequenceModel
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
-    processes: Processes
 
     def __post_init__(self) -> None:
         self.device = self.model.device
@@ -47,19 +72,17 @@ class Saves:
         self._unwritten: int | None = None  # update of best weights that are not on the disk yet
 
     def checkpoint(self, counters: Counters, state: Any) -> None:
-        """All that training goes on from, on whatever number of processes, and the best weights so far."""
-        shares = self.processes.gather([tensor.cpu() for tensor in tensors(state)])
-        generators = self.processes.gather(checkpoint.generator_state(self.generator, self.processes.rank))
-        if not self.processes.first:
-            return
-        whole = {f"state.{number}": tensor for number, tensor in enumerate(join_streams(shares))}
+        """All that training goes on from, and the best weights so far."""
         if self._best is not None and self._unwritten is not None:
             self._save(self.folder / checkpoint.BEST, self._best, self._unwritten)
             self._unwritten = None
         optimizer_tensors, optimizer_values = checkpoint.optimizer_state(self.optimizer)
         self.writer.save(
             self.folder / checkpoint.LAST,
-            checkpoint.model_tensors(self.model) | optimizer_tensors | whole | dict(ChainMap(*generators)),
+            checkpoint.model_tensors(self.model)
+            | optimizer_tensors
+            | {f"state.{number}": tensor for number, tensor in enumerate(tensors(state))}
+            | {f"random.{self.generator.device.type}": self.generator.get_state()},
             {"identity": self.identity, "counters": asdict(counters), "optimizer": optimizer_values},
         )
 
@@ -81,14 +104,13 @@ class Saves:
             known = values["counters"]
             known |= {"best": neutral(known["best"]), "history": neutral_rows(known["history"])}
             counters = Counters(**known)
-            count = sum(1 for _ in tensors(state))
-            if any(saved[f"state.{n}"].dtype != tensor.dtype for n, tensor in enumerate(tensors(state))):
-                raise CheckpointError(
-                    f"{path} is of a version that carried embedded inputs; delete {self.folder} to start it anew"
-                )
-            whole = rebuild(state, (saved[f"state.{number}"].to(self.device) for number in range(count)))
-            state = split_streams(whole, self.processes.size)[self.processes.rank]
-            checkpoint.load_generator_state(self.generator, saved, self.processes.rank)
+            carried = [saved[f"state.{number}"].to(self.device) for number, _ in enumerate(tensors(state))]
+            if [tensor.dtype for tensor in carried] != [tensor.dtype for tensor in tensors(state)]:
+                raise ValueError("it is of a version that carried embedded inputs")
+            state = rebuild(state, iter(carried))
+            # One that came from another kind of device draws on from its own seed.
+            if (name := f"random.{self.generator.device.type}") in saved:
+                self.generator.set_state(saved[name])
         return counters, state
 
     def best(self, update: int) -> None:
@@ -109,8 +131,7 @@ class Saves:
         self._save(checkpoint.snapshot_file(self.folder, update), matrices, update)
 
     def history(self, rows: list[dict[str, Any]]) -> None:
-        if self.processes.first:
-            write_history(self.folder, rows)
+        write_history(self.folder, rows)
 
     def load_best(self, update: int) -> None:
         """Give the model the weights of the best evaluation, which was after this update."""
@@ -131,5 +152,4 @@ class Saves:
         self.writer.finish()
 
     def _save(self, path: Path, saved: Mapping[str, Tensor], update: int) -> None:
-        if self.processes.first:
-            self.writer.save(path, saved, {"run": self.run, "update": update})
+        self.writer.save(path, saved, {"run": self.run, "update": update})

@@ -28,7 +28,6 @@ from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.models.state import rebuild, tensors
 from stablernn.stability.constraints.base import Constraint
 from stablernn.stability.constraints.lstm import LSTMStated
-from stablernn.training.processes import ALONE, Processes
 from stablernn.training.step import Step, is_plain_sgd
 from stablernn.training.streams import own_stream
 from stablernn.utils.console import log
@@ -250,7 +249,6 @@ def make_step(
     optimizer: torch.optim.Optimizer,
     clip: float,
     accumulate: int = 1,
-    processes: Processes = ALONE,
     generator: torch.Generator | None = None,
     graphs: bool = True,
 ) -> Step:
@@ -262,9 +260,9 @@ def make_step(
         See ``Step`` for the others.
     """
     device = model.device
-    fits = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes and processes.size == 1
+    fits = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes
     if graphs and fits and can_capture(device):
         return GraphedStep(
             model, constraint, optimizer, clip, accumulate=accumulate, record=recorder(device, generator)
         )
-    return Step(model, constraint, optimizer, clip, accumulate=accumulate, processes=processes)
+    return Step(model, constraint, optimizer, clip, accumulate=accumulate)

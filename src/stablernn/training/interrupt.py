@@ -28,7 +28,7 @@ class Interruption:
         """Do, now that the checkpoint is written, what the signal does otherwise; that may be to go on.
 
         Raises:
-            KeyboardInterrupt: where it ends the process, and where another process of the same run got it.
+            KeyboardInterrupt: where it ends the process.
             SystemExit: where its handler does.
         """
         self.pass_on()

@@ -18,7 +18,6 @@ from stablernn.training.counters import Counters
 from stablernn.training.evaluate import Scorer, valid_streams
 from stablernn.training.graph import make_step
 from stablernn.training.interrupt import Interruption
-from stablernn.training.processes import ALONE, Processes
 from stablernn.training.schedule import Schedule
 from stablernn.training.streams import wait
 from stablernn.training.tracking import Run
@@ -39,7 +38,6 @@ class Trainer:
         identity: saved with the checkpoint; one that differs is refused on resume.
         tracker: gets the training and validation curves.
         on_update: called with the counters and the last loss (nats a token), for a progress bar.
-        processes: that share the streams of the run; the first one scores and writes.
         generator: that masks come from; None: one that goes on where PyTorch's stands now.
     """
 
@@ -55,30 +53,25 @@ class Trainer:
         identity: str,
         tracker: Run,
         on_update: Callable[[Counters, float], None] = lambda counters, loss: None,
-        processes: Processes = ALONE,
         generator: torch.Generator | None = None,
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.task, self.options, self.folder = task, options, folder
-        self.tracker, self.on_update, self.processes = tracker, on_update, processes
+        self.tracker, self.on_update = tracker, on_update
         self.device = model.device
-        share = (processes.rank, processes.size)
         if model.backbone.receptive_field is None:
             task.check_window(window)
-        self.batches = task.batches("train", options.batch_size, window, self.device, share)
-        self.streams = options.batch_size // processes.size  # of this process
+        self.batches = task.batches("train", options.batch_size, window, self.device)
         self.schedule = Schedule(options, len(self.batches), self.batches.items)
         self.total_updates = self.schedule.total_updates
         self.counters = Counters()
-        self.state = model.initial_state(self.streams)
+        self.state = model.initial_state(options.batch_size)
         generator = generator or own_generator(self.device)
         draw_from(model, generator)
         graphs = options.graphs and task.fixed_shapes
-        self.update = make_step(
-            model, constraint, optimizer, options.clip, options.accumulate, processes, generator, graphs
-        )
+        self.update = make_step(model, constraint, optimizer, options.clip, options.accumulate, generator, graphs)
         self.scorer = Scorer(model, graphs, task.metric)
-        self.saves = Saves(folder, identity, model, optimizer, generator, processes)
+        self.saves = Saves(folder, identity, model, optimizer, generator)
         self._issued: list[int] = []  # tokens of each update whose loss was not collected yet
         self._is_late = False
         self._reports_every_update = self.device.type == "cpu"
@@ -95,7 +88,7 @@ class Trainer:
         """
         self.resume()
         now, schedule = self.counters, self.schedule
-        if now.update and self.processes.first:
+        if now.update:
             log.info(f"{self.folder.name}: resumed at update {now.update} of {self.total_updates}")
         saved = time.monotonic()
         started = saved - now.seconds
@@ -121,11 +114,9 @@ class Trainer:
                     self.evaluate()
 
                 now.seconds = time.monotonic() - started
-                due = time.monotonic() - saved >= self.options.checkpoint_seconds
-                interrupted, due, self._is_late = self.processes.any(
-                    interruption.requested, due, self._after_deadline()
-                )
-                if interrupted or due:
+                self._is_late = self.options.deadline is not None and time.time() >= self.options.deadline
+                interrupted = interruption.requested
+                if interrupted or time.monotonic() - saved >= self.options.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
                 if interrupted:
@@ -144,7 +135,7 @@ class Trainer:
             self.state = self.model.initial_state(batch.x.shape[1])
         self.state = self.update(batch.x, batch.y, self.state, batch.mask)
         now.update += 1
-        self._issued.append(batch.count * self.processes.size)
+        self._issued.append(batch.count)
 
     def report(self) -> bool:
         """``collect``, if it is time; True if it is not.
@@ -181,7 +172,7 @@ class Trainer:
         now = self.counters
         self.update.project()
         split, metric = self.task.splits["valid"], self.task.metric.name
-        valid = self.processes.by_first(lambda: self.scorer.score(split, valid_streams(self.device)))
+        valid = self.scorer.score(split, valid_streams(self.device))
         epoch = round(now.update / len(self.batches), 4)
         row = now.add_evaluation(epoch, valid, self.optimizer.param_groups[0]["lr"])
         self.tracker.log(
@@ -220,15 +211,12 @@ class Trainer:
             return FINISHED
         return PAUSED if self.schedule.is_over(self.counters) else STOPPED
 
-    def _after_deadline(self) -> bool:
-        return self.options.deadline is not None and time.time() >= self.options.deadline
-
     def load_best(self) -> None:
         """Give the model the weights of the best evaluation."""
         self.saves.load_best(self.counters.best_update)
 
     def score_best(self, split: str) -> Score:
-        """Score a split with the weights of the best evaluation, in one process alone."""
+        """Score a split with the weights of the best evaluation."""
         self.load_best()
         return self.scorer.score(self.task.splits[split])
 

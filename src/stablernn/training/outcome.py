@@ -170,7 +170,6 @@ def outcome(
             "threads": torch.get_num_threads(),
             "precision": str(trainer.model.objective.precision),
         }
-        | ({"processes": trainer.processes.size} if trainer.processes.size > 1 else {})
         | ({"beside": beside} if beside > 1 else {}),
         versions=versions(),
         commit=commit(),

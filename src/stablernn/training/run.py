@@ -1,7 +1,6 @@
 """One run: from its configuration to its record."""
 
 import logging
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -21,16 +20,12 @@ from stablernn.training.interrupt import Interruption
 from stablernn.training.lock import held
 from stablernn.training.loop import Trainer
 from stablernn.training.outcome import check_same_data, existing_record, outcome
-from stablernn.training.processes import Processes, joined
 from stablernn.training.progress import Progress
 from stablernn.training.streams import own_stream
-from stablernn.training.tracking import NoTracking
 from stablernn.training.untrusted import check_classes
 from stablernn.utils.console import display, log, open_bar
 from stablernn.utils.errors import DataError
 from stablernn.utils.files import refuse_links, remove_leftovers, write_text, writing
-
-_SEEDS_APART = 0x9E3779B9
 
 
 def run(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Record:
@@ -60,56 +55,41 @@ def run(config: DictConfig, shared: Interruption | None = None, beside: int = 1)
         log.info(f"{name}: {record.status} before, skipped{_remedy(record)}")
         return record
     device = pick_device(config.device)
-    with own_stream(device), joined(device) as processes:
-        return _unfinished(config, name, device, processes, shared, beside)
+    with own_stream(device):
+        return _unfinished(config, name, device, shared, beside)
 
 
 def _unfinished(
-    config: DictConfig,
-    name: str,
-    device: torch.device,
-    processes: Processes,
-    shared: Interruption | None,
-    beside: int,
+    config: DictConfig, name: str, device: torch.device, shared: Interruption | None, beside: int
 ) -> Record:
     folder = Path(config.runs) / name
-    tracker = make(config.tracking) if processes.first else NoTracking()
+    tracker = make(config.tracking)
     tracker.check()
     if config.threads:
         torch.set_num_threads(config.threads)
     values = identity(config)
     with exclusive:  # one thread encodes a text, and draws from PyTorch's generator
-        # The first process encodes it, the others map it.
-        task: Task = processes.in_turn(make(config.dataset).load)
+        task: Task = make(config.dataset).load()
         if run_id(config) != name or digest(values) != name.rpartition("-")[2]:
             raise DataError(
                 f"{name}: its text was changed while it was read", "the same command starts a run on the new one"
             )
         model, constraint = build_for(config, task)
-        if not processes.first:
-            torch.manual_seed(config.seed + processes.rank * _SEEDS_APART)  # each draws masks of its own
         generator = own_generator(device)
     options: Training = OmegaConf.to_object(config.training)  # type: ignore[assignment]
-    if processes.first:
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        refuse_links(folder)
-    tags = [
-        config.model.name,
-        config.stability.name,
-        config.approximation.name,
-        f"k={config.truncation.k}",
-        config.dataset.name,
-    ]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder)
+    tags = [config[group].name for group in ("model", "stability", "approximation", "dataset")]
+    tags += [f"k={config.truncation.k}"]
     with (
-        held(folder) if processes.first else nullcontext(),
+        held(folder),
         tracker.run(name, config.experiment_name, tags, values, config.runs) as tracked,
-        display(config.progress and processes.first),
+        display(config.progress),
     ):
-        if processes.first:
-            remove_leftovers(folder)
-            if OmegaConf.select(config, "dataset.path"):
-                write_text(folder / DATA_PATH_FILE, f"{Path(config.dataset.path).expanduser().absolute()}\n")
+        remove_leftovers(folder)
+        if OmegaConf.select(config, "dataset.path"):
+            write_text(folder / DATA_PATH_FILE, f"{Path(config.dataset.path).expanduser().absolute()}\n")
         trainer = Trainer(
             model,
             constraint,
@@ -120,27 +100,20 @@ def _unfinished(
             folder,
             f"{name} on {task.fingerprint}",
             tracked,
-            processes=processes,
             generator=generator,
         )
         _check_context(name, config, task)
         bar = open_bar(describe(config), trainer.total_updates)
         try:
-            progress = (
-                Progress(folder, task.fingerprint, trainer.total_updates, task.metric) if processes.first else None
-            )
-            with progress or nullcontext():
+            with Progress(folder, task.fingerprint, trainer.total_updates, task.metric) as progress:
 
                 def on_update(now: Counters, loss: float) -> None:
                     bar.update(now.update, _note(now, loss))
-                    if progress:
-                        progress.update(now)
+                    progress.update(now)
 
                 trainer.on_update = on_update
                 counters = trainer.train(shared)
-                record = processes.by_first(
-                    lambda: outcome(config, values, task, trainer, constraint, counters, device, beside)
-                )
+                record = outcome(config, values, task, trainer, constraint, counters, device, beside)
         except KeyboardInterrupt:
             log.info(f"{name}: interrupted at update {trainer.counters.update}; the same command resumes it")
             raise
@@ -151,9 +124,9 @@ def _unfinished(
         tracked.summary({f"speed/{key}": value for key, value in record.speed.items()})
         proven = ("certified", "rate", "norm", "context")
         tracked.summary({f"certificate/{key}": record.certificate.get(key) for key in proven})
-        if processes.first and record.status == PAUSED:
+        if record.status == PAUSED:
             record.write_alone(folder / PAUSED_FILE)
-        elif processes.first:
+        else:
             record.write(folder)
             (folder / PAUSED_FILE).unlink(missing_ok=True)
     log.log(

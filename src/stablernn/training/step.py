@@ -13,7 +13,6 @@ from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import detach, join_streams, split_streams
 from stablernn.stability.constraints.base import Constraint, Unconstrained, project
 from stablernn.tasks.base import count_items
-from stablernn.training.processes import ALONE, Processes
 
 _CLIP_EPSILON = 1e-6  # that of torch.nn.utils.clip_grad_norm_
 
@@ -60,7 +59,6 @@ class Step:
         waits: whether to look at numbers on the way; by default on a CPU.
         accumulate: parts of the streams that are gone through one after the other, their gradients summed: the
             same update, less memory for activations.
-        processes: that share the streams, and each take the update.
     """
 
     model: SequenceModel
@@ -69,7 +67,6 @@ class Step:
     clip: float
     waits: bool | None = None
     accumulate: int = 1
-    processes: Processes = ALONE
 
     def __post_init__(self) -> None:
         self.parameters = list(self.model.parameters())
@@ -80,9 +77,7 @@ class Step:
         embedding = self.model.inputs
         if isinstance(embedding, nn.Embedding):
             embedding.sparse = self.plain_sgd and self.waits
-        self.by_rows = (
-            isinstance(embedding, nn.Embedding) and self.plain_sgd and not self.waits and self.processes.size == 1
-        )
+        self.by_rows = isinstance(embedding, nn.Embedding) and self.plain_sgd and not self.waits
         self.rows: list[tuple[Tensor, Tensor]] = []
         self.lr = torch.zeros((), dtype=torch.float64, device=self.device)
         self.number = 0  # updates so far; a run that is resumed sets it, as a constraint may count them
@@ -137,9 +132,7 @@ class Step:
                 nats.backward(unit(nats.device))
                 losses.append(nats.detach())
                 after.append(detach(reached))
-        self.processes.sum_gradients(self.parameters)
-        nats = self.processes.sum(torch.stack(losses).sum())
-        self.apply(nats, count_items(y, mask) * self.processes.size)
+        self.apply(torch.stack(losses).sum(), count_items(y, mask))
         return join_streams(after)
 
     def loss(self, words: Tensor, targets: Tensor, state: Any, mask: Tensor | None) -> tuple[Tensor, Any]:

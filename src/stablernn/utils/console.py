@@ -1,7 +1,6 @@
 """The terminal: one console for log lines and progress bars, so that neither tears the other."""
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -27,8 +26,7 @@ class Terminal(Console):
             yield segment if segment.control else Segment(terminal(segment.text), segment.style)
 
 
-# Of the processes that torchrun starts for one run the first one speaks; what it says, the others would say too.
-console = Terminal(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+console = Terminal(stderr=True)
 log = logging.getLogger("stablernn")
 
 _SECONDS_BETWEEN_UPDATES = 0.2
