@@ -9,7 +9,9 @@ import torch
 from conftest import embedded
 
 from stablernn.benchmarks import large_vocabulary as large
-from stablernn.benchmarks.large_vocabulary import FILES, Case, benchmark_large, load_made_text, write_made_text
+from stablernn.benchmarks import suite
+from stablernn.benchmarks.large_vocabulary import FILES, Case, load_made_text, write_made_text
+from stablernn.benchmarks.suite import Benchmarks
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.report.sections.large import write_large
@@ -29,19 +31,24 @@ def test_the_made_text_reads_as_the_corpus_that_it_was_made_of(tmp_path):
 
 
 def test_the_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(large, "_in_a_process", lambda work, *arguments: work(*arguments))
-    path, cpu = tmp_path / "large-x.json", torch.device("cpu")
-    todo = [Case("full", "float32", 8, 2), Case("adaptive", "float32", 8, 2), Case("full", "float32", 8, 2, 2)]
-    names = list(benchmark_large(path, embedded(), todo, [10, 20], 3, cpu, False))
-    assert names[1:] == ["encoding", *(case.name for case in todo)]
+    monkeypatch.setattr(large, "in_a_process", lambda work, *arguments: work(*arguments))
+    made, sizes = embedded(), "size: 8, batches: [2], accumulate: [2], cutoffs: [10,20], updates: 3"
+    monkeypatch.setattr(suite, "make", lambda text: made)
+    options = compose("bench", [f"results={tmp_path}", f"large={{{sizes}, precisions: [auto]}}"])
+    todo = [Case("full", "auto", 8, 2), Case("adaptive", "auto", 8, 2), Case("full", "auto", 8, 2, 2)]
+    benchmarks = Benchmarks(options, torch.device("cpu"))
+    names = list(benchmarks.part("large"))
+    assert names[1:] == [case.name for case in todo]
+    path = benchmarks.large
     measured = json.loads(path.read_text())
     assert measured["encoding"]["types"] == 40
     full, adaptive, _ = (measured["cases"][case.name] for case in todo)
     assert full["tokens_per_second"] == 70 / full["seconds"]
     assert adaptive["parameters"] < full["parameters"]
-    assert list(benchmark_large(path, embedded(), todo, [10, 20], 3, cpu, False)) == []
+    monkeypatch.setattr(large, "in_a_process", lambda work, *arguments: pytest.fail("measured twice"))
+    list(Benchmarks(options, torch.device("cpu")).part("large"))
     assert write_large(path) == [path.with_suffix(".md")]
-    assert path.with_suffix(".md").read_text().count("| adaptive | float32 | 2 | 1 |") == 1
+    assert path.with_suffix(".md").read_text().count("| adaptive |") == 1
     assert "Encoding a text" in capsys.readouterr().err
     assert write_large(tmp_path / "none.json") == []
 
@@ -77,7 +84,7 @@ def test_the_memory_of_a_step_does_not_grow_with_batch_times_vocabulary(tmp_path
     config = compose("train", ["dataset=embedded_large", "dataset.max_tokens={train: 60000, valid: 10, test: 10}"])
     write_made_text(tmp_path, make(config.dataset))
     few, many = (
-        large._in_a_process(large._train, tmp_path, Case("full", "float32", 16, batch), [1], 3, "cpu")["step_memory"]
+        large.in_a_process(large.train, tmp_path, Case("full", "float32", 16, batch), [1], 3, "cpu")["step_memory"]
         for batch in (4, 32)
     )
     logits = 4 * 267_735 * 35 * (32 - 4)  # bytes of those that come with the larger batch

@@ -272,7 +272,7 @@ def test_runs_at_once_are_tracked_apart(small, tmp_path):
 
 def test_several_updates_at_once_are_counted_together():
     case = Case("rnn", "unstable", 16, 2, None)
-    assert speed._as_threads(case, torch.device("cpu"), 2, 0.1) > 0
+    assert speed._tokens_per_second(case, torch.device("cpu"), 2, 0.1) > 0
 
 
 def test_where_one_of_several_fails_its_error_is_told_and_no_other_waits_for_it():

@@ -7,14 +7,10 @@ import pytest
 import torch
 from conftest import SMALL
 
+from stablernn.benchmarks import measured, suite
 from stablernn.benchmarks import sequence_length as sequences
-from stablernn.benchmarks import throughput as jobs
-from stablernn.benchmarks import truncation_curve as curve_speed
-from stablernn.benchmarks.sequence_length import Length, Limits, benchmark_sequences, measure_sequence, sequence_cases
-from stablernn.benchmarks.step import Case
+from stablernn.benchmarks.sequence_length import Length, Limits, measure_sequence, sequence_cases
 from stablernn.benchmarks.suite import Benchmarks
-from stablernn.benchmarks.throughput import benchmark_jobs
-from stablernn.benchmarks.truncation_curve import benchmark_curve
 from stablernn.config.compose import compose
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.recurrent import Recurrent
@@ -25,7 +21,6 @@ from stablernn.training.trained import find_runs
 from stablernn.utils.errors import RecordError
 
 CPU = torch.device("cpu")
-QUICKLY = Limits(seconds=0.01, longest=60, memory=2**30)
 
 
 def gradients(length: Length, backbone) -> dict[str, torch.Tensor]:
@@ -64,10 +59,14 @@ def test_pieces_and_recomputation_leave_the_gradient_as_it_is(model, monkeypatch
 def test_lengths_are_measured_written_told_and_not_measured_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sequences, "TYPES", 50)
     monkeypatch.setattr(sequences, "_MEMORY_AT", 100)
-    path = tmp_path / "sequences-x.json"
     todo = sequence_cases(["rnn", "lstm"], 6, [1, 2], [8, 100])
     assert [length.steps for length in todo] == sorted(length.steps for length in todo)
-    assert len(list(benchmark_sequences(path, todo, [2, 3], CPU, QUICKLY, False))) == len(todo) == 16
+    asked = "{size: 6, steps: [8,100], batches: [1,2], k: [2,3], seconds: 0.01}"
+    benchmarks = Benchmarks(compose("bench", [f"results={tmp_path}", f"sequences={asked}"]), CPU)
+    names = list(benchmarks.part("sequences"))
+    assert [name for name in names if "softmax" not in name] == [length.name for length in todo]
+    assert len(names) == 20
+    path = benchmarks.lengths
     measured = json.loads(path.read_text())
     case = measured["cases"]["lstm-training-d6-b2-t100"]
     assert set(case["seconds"]) == {"recurrent", "k=2", "k=3", "k=2, recomputed", "k=3, recomputed"}
@@ -76,11 +75,11 @@ def test_lengths_are_measured_written_told_and_not_measured_again(tmp_path, monk
     times = case["seconds"]
     assert ratio(measured, case, 2, whole=False) == times["recurrent"] / times["k=2"]
     assert ratio(measured, case, 2, whole=True) == (times["recurrent"] + head) / (times["k=2"] + head)
-    monkeypatch.setattr(sequences, "measure_sequence", lambda *_: pytest.fail("measured twice"))
-    list(benchmark_sequences(path, todo, [2, 3], CPU, QUICKLY, False))
+    monkeypatch.setattr(suite, "measure_sequence", lambda *_: pytest.fail("measured twice"))
+    list(Benchmarks(benchmarks.options, CPU).part("sequences"))
     files = write_bench(tmp_path / "step-x.json", path, tmp_path / "jobs-x.json", [])
-    assert {file.name for file in files} == {"sequences-x.md"}
-    assert "Memory of a training step" in (tmp_path / "sequences-x.md").read_text()
+    assert files == [path.with_suffix(".md")]
+    assert "Memory of a training step" in files[0].read_text()
     assert "Feed-forward against recurrent" in capsys.readouterr().err
 
 
@@ -102,23 +101,23 @@ def test_expected_times_come_from_the_longest_sequence_of_the_kind():
         str(steps): {"model": "rnn", "work": "scoring", "size": 6, "batch": 1, "steps": steps, "seconds": {"k=2": s}}
         for steps, s in ((1000, 2.0), (10, 1.0))
     }
-    assert sequences._expected(Length("rnn", "scoring", 6, 1, 5000), known) == {"k=2": 10.0}
-    assert sequences._expected(Length("rnn", "training", 6, 1, 5000), known) == {}
+    assert sequences.expected_seconds(Length("rnn", "scoring", 6, 1, 5000), known) == {"k=2": 10.0}
+    assert sequences.expected_seconds(Length("rnn", "training", 6, 1, 5000), known) == {}
 
 
 def test_the_curve_is_timed_on_trained_runs(tmp_path):
     run(compose("train", [*SMALL, f"runs={tmp_path}", "training.max_updates=3"]))
-    runs = find_runs("*", tmp_path, None, CPU)
-    path = tmp_path / "bench.json"
-    assert list(benchmark_curve(path, runs, 5, 300, 20, False)) == [runs[0].record.id]
-    ((name, found),) = json.loads(path.read_text())["curves"].items()
+    options = ["curve={run: '*', k_max: 5, words: 300, plain_words: 20}", f"runs={tmp_path}", f"results={tmp_path}"]
+    benchmarks = Benchmarks(compose("bench", options), CPU)
+    assert list(benchmarks.part("curve")) == [found.record.id for found in find_runs("*", tmp_path, None, CPU)]
+    ((name, found),) = json.loads(benchmarks.lengths.read_text())["curves"].items()
     assert name.endswith("-k5")
     assert found["states_ratio"] == found["seconds"]["plain_states"] / found["seconds"]["states"]
     assert found["curve_ratio"] == found["seconds"]["plain_curve"] / found["seconds"]["curve"]
     assert 0 < found["swept"] <= 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curve_speed, "measure_curve", lambda *_: pytest.fail("measured twice"))
-        list(benchmark_curve(path, runs, 5, 300, 20, False))
+        patch.setattr(suite, "measure_curve", lambda *_: pytest.fail("measured twice"))
+        list(Benchmarks(benchmarks.options, CPU).part("curve"))
 
 
 def test_without_trained_runs_the_curve_is_left_out_unless_it_alone_was_asked_for(tmp_path, caplog, monkeypatch):
@@ -132,14 +131,17 @@ def test_without_trained_runs_the_curve_is_left_out_unless_it_alone_was_asked_fo
 
 def test_throughput_of_several_runs_is_measured_once_for_each_number_that_there_are_cores_for(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(jobs, "cores", lambda: 2)
-    monkeypatch.setattr(jobs, "packed", lambda case, device, count, seconds: asked.append(count) or 100.0 * count**0.5)
-    path, todo = tmp_path / "jobs-x.json", [Case("lstm", "unstable", 200, 20, None)]
+    monkeypatch.setattr(suite, "cores", lambda: 2)
+    monkeypatch.setattr(suite, "packed", lambda case, device, count, seconds: asked.append(count) or 100.0 * count**0.5)
+    monkeypatch.setattr(suite, "device_name", lambda device: "x")
+    options = compose("bench", [f"results={tmp_path}", "models=[lstm]", "sizes=[200]", "jobs=[1,2,4]"])
     for _ in range(2):
-        list(benchmark_jobs(path, todo, [1, 2, 4], CPU, 1.0, False))
+        list(Benchmarks(options, CPU).part("jobs"))
     assert asked == [1, 2]
+    path = tmp_path / "bench" / "jobs-x.json"
     (shown,) = write_bench(tmp_path / "no.json", tmp_path / "no.json", path, [])
     assert "| LSTM | 200 | 2 |" in shown.read_text()
     assert "| 141 | 1.41 |" in shown.read_text()
-    list(benchmark_jobs(path, todo, [1, 2, 4], torch.device("cuda"), 1.0, False))
+    monkeypatch.setattr(measured, "device_name", lambda device: "x")
+    list(Benchmarks(options, torch.device("cuda")).part("jobs"))
     assert asked == [1, 2, 4], "how many fit a GPU has nothing to do with cores"

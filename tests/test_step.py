@@ -10,6 +10,8 @@ from torch.testing import assert_close
 
 from stablernn.benchmarks import step as bench
 from stablernn.benchmarks import step_time as speed
+from stablernn.benchmarks import suite
+from stablernn.benchmarks.suite import Benchmarks
 from stablernn.models.heads import softmax
 from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, use_onednn
 from stablernn.models.state import tensors
@@ -177,14 +179,18 @@ def test_the_plain_contender_of_a_benchmark_computes_the_same(model, k, monkeypa
 
 def test_a_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "TYPES", 50)
-    monkeypatch.setattr(speed, "ceiling", lambda device: {"float32": 1e11, "bfloat16": 3e11})
-    device, path = torch.device("cpu"), tmp_path / "step.json"
+    monkeypatch.setattr(suite, "ceiling", lambda device: {"float32": 1e11, "bfloat16": 3e11})
+    where = [f"results={tmp_path}", "sizes=[8]", "batches=[20]", "seconds=0.01", "constraints={rnn: [stable]}"]
     todo = speed.cases(["rnn"], [8], [20], [None, 2]) + speed.cases(["lstm"], [8], [20], [2])
-    names = list(speed.benchmark(path, todo, [], device, 0.01, fresh=False))
-    assert names == [case.name for case in todo]
-    measured = json.loads(path.read_text())
-    monkeypatch.setattr(speed, "measure", lambda *_: pytest.fail("measured twice"))
-    list(speed.benchmark(path, todo, [], device, 0.01, fresh=False))
+    for asked in (["models=[rnn]", "k=[null,2]"], ["models=[lstm]", "k=[2]"]):
+        benchmarks = Benchmarks(compose("bench", [*where, *asked]), torch.device("cpu"))
+        *names, last = benchmarks.part("step")
+        assert names == [case.name for case in todo if case.model in asked[0]]
+        assert last == "rnn-stable-d8"
+    measured = json.loads(benchmarks.steps.read_text())
+    assert measured["constraints"][last]["stability"] == "stable"
+    monkeypatch.setattr(suite, "measure", lambda *_: pytest.fail("measured twice"))
+    list(Benchmarks(benchmarks.options, torch.device("cpu")).part("step"))
     goals = [
         {"case": "rnn-stable-recurrent-d8-b20", "precision": "auto", "ratio": 1e6},
         {"case": "rnn-stable-recurrent-d8-b20", "projection_share": 1.0},

@@ -5,17 +5,16 @@ import os
 import resource
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from stablernn.benchmarks.measured import extra_memory
 from stablernn.benchmarks.step import CLIP, LR, STEPS
-from stablernn.benchmarks.step_time import extra_memory, read_or_begin
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.heads.adaptive_softmax import AdaptiveSoftmax
 from stablernn.models.heads.softmax import FullSoftmax
@@ -28,9 +27,7 @@ from stablernn.tasks.splits import SPLITS, Corpus
 from stablernn.tasks.windows import Windows
 from stablernn.tasks.words import WordCorpus
 from stablernn.training.graph import make_step
-from stablernn.utils.files import write_json
 from stablernn.utils.machine import keep_freed_memory
-from stablernn.utils.provenance import commit
 from stablernn.utils.timing import seconds_of
 
 FILES = {split: f"{split}.tokens" for split in SPLITS}
@@ -51,52 +48,6 @@ class Case:
     def name(self) -> str:
         parts = f"-in-{self.accumulate}" if self.accumulate > 1 else ""
         return f"{self.head}-{self.precision}-d{self.size}-b{self.batch}{parts}"
-
-
-def benchmark_large(
-    path: Path,
-    text: EmbeddedCorpus,
-    cases: Sequence[Case],
-    cutoffs: Sequence[int],
-    updates: int,
-    device: torch.device,
-    fresh: bool,
-) -> Iterator[str]:
-    """Measure what the file at ``path`` lacks on a made text, each in a process of its own, and write it after each.
-
-    Args:
-        path: JSON file of one machine.
-        text: made, written as words into a temporary folder, and encoded there.
-        cases: training steps.
-        cutoffs: of the adaptive softmax.
-        updates: a case, of which the first two are not timed.
-        device: for training.
-        fresh: measure again.
-
-    Yields:
-        The name of what is measured next.
-    """
-    measured = read_or_begin(path, device, fresh, {"cases": {}})
-    made = {"types": text.types, "tokens": text.max_tokens["train"]}
-    if measured.setdefault("text", made) != made:
-        measured |= {"text": made, "cases": {}}
-        measured.pop("encoding", None)
-    missing = [case for case in cases if case.name not in measured["cases"]]
-    if "encoding" in measured and not missing:
-        return
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        yield f"a text of {made['tokens']:,} tokens"
-        write_made_text(folder, text)
-        yield "encoding"
-        result = _in_a_process(_encode, folder)
-        measured.setdefault("encoding", result | {"commit": commit()})
-        write_json(path, measured)
-        for case in missing:
-            yield case.name
-            result = _in_a_process(_train, folder, case, list(cutoffs), updates, str(device))
-            measured["cases"][case.name] = asdict(case) | result | {"commit": commit()}
-            write_json(path, measured)
 
 
 def write_made_text(folder: Path, text: EmbeddedCorpus, first: Sequence[str] = ()) -> None:
@@ -124,7 +75,7 @@ def load_made_text(folder: Path) -> Corpus:
     return WordCorpus("made", str(folder), "made", FILES).load()
 
 
-def _encode(folder: Path) -> dict[str, Any]:
+def encode(folder: Path) -> dict[str, Any]:
     seconds: list[float] = []
     memory = extra_memory(
         lambda: seconds.append(seconds_of(lambda: load_made_text(folder), torch.device("cpu"))), torch.device("cpu")
@@ -142,7 +93,7 @@ def _encode(folder: Path) -> dict[str, Any]:
     }
 
 
-def _train(folder: Path, case: Case, cutoffs: list[int], updates: int, device_name: str) -> dict[str, Any]:
+def train(folder: Path, case: Case, cutoffs: list[int], updates: int, device_name: str) -> dict[str, Any]:
     device = torch.device(device_name)
     corpus = load_made_text(folder)
     torch.manual_seed(0)
@@ -173,7 +124,7 @@ def _train(folder: Path, case: Case, cutoffs: list[int], updates: int, device_na
     keep_freed_memory()
     update()
     seconds = statistics.median(seconds_of(update, device) for _ in range(max(1, updates - 2)))
-    return {
+    return asdict(case) | {
         "precision_used": str(Precision(precision)),
         "parameters": model.size(),
         "seconds": seconds,
@@ -188,7 +139,7 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _in_a_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+def in_a_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """What ``work`` gives in a fresh process: its peak of memory is its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_with_threads, (torch.get_num_threads(), work, *arguments))

@@ -8,26 +8,20 @@ in its gradient, as no position depends on another's state.
 """
 
 import itertools
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stablernn.benchmarks.measured import alternate, extra_memory, medians
 from stablernn.benchmarks.step import TYPES, cell_of
-from stablernn.benchmarks.step_time import extra_memory, read_or_begin
 from stablernn.models.backbone import CellStack
 from stablernn.models.cells.base import Cell
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.precision import set_up_products
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import SequenceModel, build_language_model
-from stablernn.utils.files import write_json
-from stablernn.utils.provenance import commit
 from stablernn.utils.timing import seconds_of
 
 _ROWS_A_PIECE = {"cpu": 4096, "cuda": 65536}  # positions times streams that a feed-forward model takes at once
@@ -47,6 +41,11 @@ class Length:
     @property
     def name(self) -> str:
         return f"{self.model}-{self.work}-d{self.size}-b{self.batch}-t{self.steps}"
+
+    @property
+    def softmax(self) -> str:
+        """The name of what all lengths share."""
+        return f"{self.model}-{self.work}-d{self.size}"
 
     @property
     def tokens(self) -> int:
@@ -70,29 +69,7 @@ def sequence_cases(models: Sequence[str], size: int, batches: Sequence[int], ste
     ]
 
 
-def benchmark_sequences(
-    path: Path, todo: Sequence[Length], ks: Sequence[int], device: torch.device, limits: Limits, fresh: bool
-) -> Iterator[str]:
-    """Measure what the file at ``path`` lacks (everything if ``fresh``), and write it after each case.
-
-    Yields:
-        The name of what is measured next.
-    """
-    empty: dict[str, Any] = {"cases": {}, "softmax": {}}
-    measured = read_or_begin(path, device, False, empty) | (empty if fresh else {})
-    set_up_products(device)
-    for case in todo:
-        yield case.name
-        softmax = f"{case.model}-{case.work}-d{case.size}"
-        if softmax not in measured["softmax"]:
-            measured["softmax"][softmax] = softmax_seconds(case, device, limits.seconds)
-        if case.name not in measured["cases"]:
-            result = measure_sequence(case, ks, device, limits, _expected(case, measured["cases"]))
-            measured["cases"][case.name] = result | {"commit": commit()}
-            write_json(path, measured)
-
-
-def _expected(case: Length, known: dict[str, Any]) -> dict[str, float]:
+def expected_seconds(case: Length, known: dict[str, Any]) -> dict[str, float]:
     """Seconds that each rival needs, from the longest sequence measured of its kind."""
     alike = [
         other
@@ -119,17 +96,10 @@ def measure_sequence(
             left_out[name] = f"would take some {expected[name]:.0f} s"
         else:
             rivals[name] = _runner(case, backbone, device)
-    times: dict[str, list[float]] = {name: [] for name in rivals}
     for run in rivals.values():
         if case.tokens <= 20_000:  # longer ones warm up within their first piece
             run()
-    began = time.monotonic()
-    while rivals:
-        for name, run in rivals.items():
-            times[name].append(seconds_of(run, device))
-        rounds, elapsed = len(next(iter(times.values()))), time.monotonic() - began
-        if elapsed >= limits.seconds and (rounds >= 3 or elapsed / rounds > limits.seconds):
-            break
+    times = alternate(rivals, device, limits.seconds)
     memory = {}
     if case.work == "training" and case.steps == _MEMORY_AT:
         memory = {name: extra_memory(run, device) for name, run in rivals.items()}
@@ -138,7 +108,7 @@ def measure_sequence(
             memory[f"k={k}, recomputed"] = extra_memory(once, device)
             times[f"k={k}, recomputed"] = [seconds_of(once, device) for _ in range(3)]
     return asdict(case) | {
-        "seconds": {name: statistics.median(values) for name, values in times.items()},
+        "seconds": medians(times),
         "rounds": {name: len(values) for name, values in times.items()},
         "memory": memory,
         "left_out": left_out,
@@ -201,7 +171,4 @@ def softmax_seconds(case: Length, device: torch.device, seconds: float) -> float
                 nats.backward()
 
     run()
-    times, began = [], time.monotonic()
-    while len(times) < 3 or time.monotonic() - began < seconds / 2:
-        times.append(seconds_of(run, device))
-    return statistics.median(times) / rows
+    return medians(alternate({"": run}, device, seconds / 2))[""] / rows

@@ -1,6 +1,7 @@
 """What a benchmark holds against each other: a training step of this package, and the loop that everybody writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -37,6 +38,11 @@ TYPES, STEPS, CLIP, LR = 33278, 35, 0.25, 1.0
 def cell_of(model: str) -> type[Cell]:
     """The cell of a choice of ``model=``."""
     return make(compose("train", [f"model={model}"]).model.cell).func
+
+
+def constraint_of(model: str, stability: str) -> Constraint:
+    """That of a choice of ``stability=``."""
+    return make(compose("train", [f"model={model}", f"stability={stability}"]).stability.constraint)
 
 
 @dataclass(frozen=True)
@@ -91,24 +97,21 @@ class Case:
         return multiply
 
 
-class Environment:
+@contextmanager
+def environment(device: torch.device, *, ours: bool, onednn: bool = False) -> Iterator[None]:
     """Float32 products by oneDNN or by PyTorch's default, and freed memory kept or returned, for a while."""
-
-    def __init__(self, device: torch.device, *, ours: bool, onednn: bool = False) -> None:
-        self.device, self.ours, self.onednn = device, ours, onednn
-
-    def __enter__(self) -> None:
-        if self.device.type == "cpu":
-            use_onednn(self.onednn)
-        else:  # PyTorch's own choice
-            use_tf32(False, recurrences=True)
-        if self.ours:
-            set_up_products(self.device)
-            keep_freed_memory()
-        else:
-            return_freed_memory()
-
-    def __exit__(self, *_: object) -> None:
+    if device.type == "cpu":
+        use_onednn(onednn)
+    else:  # PyTorch's own choice
+        use_tf32(False, recurrences=True)
+    if ours:
+        set_up_products(device)
+        keep_freed_memory()
+    else:
+        return_freed_memory()
+    try:
+        yield
+    finally:
         keep_freed_memory()
 
 
@@ -122,8 +125,8 @@ class Ours:
         self.state = self.model.initial_state(case.batch)
         self.device = device
 
-    def environment(self) -> Environment:
-        return Environment(self.device, ours=True)
+    def environment(self) -> AbstractContextManager[None]:
+        return environment(self.device, ours=True)
 
     def step(self) -> None:
         self.state = self.update(self.x, self.y, self.state)
@@ -177,8 +180,8 @@ class Plain:
         self.state: object = None
         self.case, self.device, self.onednn = case, device, onednn
 
-    def environment(self) -> Environment:
-        return Environment(self.device, ours=False, onednn=self.onednn)
+    def environment(self) -> AbstractContextManager[None]:
+        return environment(self.device, ours=False, onednn=self.onednn)
 
     def step(self) -> None:
         if self.case.k is None:
@@ -191,13 +194,13 @@ class Plain:
 
 def variants(case: Case, device: torch.device) -> dict[str, "Ours | Plain"]:
     precision = choose_precision("auto", device)
-    variants: dict[str, Ours | Plain] = {"auto": Ours(case, device, precision)}
+    rivals: dict[str, Ours | Plain] = {"auto": Ours(case, device, precision)}
     if precision is not Precision.FLOAT32:
-        variants |= {str(other): Ours(case, device, other) for other in (Precision.FLOAT32, Precision.BF16)}
-    variants["plain"] = Plain(case, device)
+        rivals |= {str(other): Ours(case, device, other) for other in (Precision.FLOAT32, Precision.BF16)}
+    rivals["plain"] = Plain(case, device)
     if device.type == "cpu" and case.k is None and use_onednn(True):
-        variants["plain_onednn"] = Plain(case, device, onednn=True)
-    return variants
+        rivals["plain_onednn"] = Plain(case, device, onednn=True)
+    return rivals
 
 
 def _network(case: Case, device: torch.device) -> tuple[SequenceModel, Constraint]:
@@ -207,7 +210,7 @@ def _network(case: Case, device: torch.device) -> tuple[SequenceModel, Constrain
         return Recurrent(cells, dropout) if case.k is None else FeedForward(cells, dropout, k=case.k)
 
     network = build_language_model(TYPES, cell_of(case.model), backbone, case.size, case.size)
-    constraint = make(compose("train", [f"model={case.model}", f"stability={case.stability}"]).stability.constraint)
+    constraint = constraint_of(case.model, case.stability)
     project(constraint, network)
     return network.to(device), constraint
 

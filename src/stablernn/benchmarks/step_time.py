@@ -1,19 +1,16 @@
 """Step time of this package against the plain loop, as ratios of medians of alternating steps in one process."""
 
-import gc
 import itertools
 import multiprocessing
-import re
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from stablernn.benchmarks.step import Case, Environment, Ours, variants
+from stablernn.benchmarks.measured import alternate, extra_memory, medians
+from stablernn.benchmarks.step import Case, Ours, environment, variants
 from stablernn.models.precision import (
     Precision,
     choose_precision,
@@ -21,13 +18,8 @@ from stablernn.models.precision import (
     products_of_training,
     set_up_products,
 )
-from stablernn.records.schemas import bench_check
-from stablernn.training.rate import BETWEEN_REPORTS, updates_per_second
-from stablernn.utils.console import log
-from stablernn.utils.errors import DamagedFileError
-from stablernn.utils.files import read_json, write_json
-from stablernn.utils.machine import release_free_memory, return_freed_memory
-from stablernn.utils.provenance import commit, device_name, versions
+from stablernn.stability.constraints.base import Constraint, constrained_cells, project
+from stablernn.training.rate import updates_per_second
 from stablernn.utils.timing import seconds_of
 
 
@@ -39,95 +31,91 @@ def cases(models: Sequence[str], sizes: Sequence[int], batches: Sequence[int], k
     ]
 
 
-def benchmark(
-    path: Path, todo: Sequence[Case], jobs: Sequence[int], device: torch.device, seconds: float, fresh: bool
-) -> Iterator[str]:
-    """Measure what the file at ``path`` lacks (all of it if ``fresh``), and write it after each case.
-
-    Args:
-        path: JSON file of one machine.
-        todo: steps to measure.
-        jobs: numbers of runs at once; their throughput is measured in the recurrent, unstable cases of batch 20.
-        device, seconds: see ``measure``.
-
-    Yields:
-        The name of what is measured next.
-    """
-    measured = read_or_begin(path, device, fresh, {"cases": {}, "packed": {}})
-    if "ceiling" not in measured:
-        measured["ceiling"] = ceiling(device)
-    for case in todo:
-        yield case.name
-        if case.name not in measured["cases"]:
-            measured["cases"][case.name] = measure(case, device, seconds) | {"commit": commit()}
-            write_json(path, measured | {"versions": versions()})
-    for case, count in itertools.product(todo, jobs):
-        if case.k is None and case.stability == "unstable" and case.batch == 20:
-            yield f"{count} x {case.name}"
-            rates = measured["packed"].setdefault(case.name, {})
-            if str(count) not in rates:
-                rates[str(count)] = packed(case, device, count, seconds)
-                write_json(path, measured | {"versions": versions()})
-
-
-def read_or_begin(path: Path, device: torch.device, fresh: bool, empty: dict[str, Any]) -> dict[str, Any]:
-    """What was measured before, or a new file's content, with the machine named; a damaged file counts as none."""
-    if path.is_file() and not fresh:
-        try:
-            return read_json(path, bench_check(re.split("[-.]", path.name)[0]))
-        except DamagedFileError as error:
-            log.warning(f"measured again: {error}")
-    return {"hardware": device_name(device), "threads": torch.get_num_threads(), "versions": versions()} | empty
-
-
 def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
     """Times of ours in each precision and of plain, of the parts of ours, and the memory that a step takes.
 
     Args:
         case: what to measure, on random words of a WikiText-2 sized vocabulary.
         device: where.
-        seconds: alternate for about so long, but for three rounds at least where a round takes less than it.
+        seconds: see ``alternate``.
 
     Returns:
         Medians in seconds by contender under ``seconds``, of ours' parts under ``parts``, of a recurrent step's matrix
         products alone under ``products_seconds``, and bytes under ``memory``.
     """
     rivals = variants(case, device)
-    times: dict[str, list[float]] = {name: [] for name in rivals}
     ours = {name: run for name, run in rivals.items() if isinstance(run, Ours)}
-    bare = {name: case.bare_products(run.precision, device) for name, run in ours.items() if case.k is None}
-    bare_times: dict[str, list[float]] = {name: [] for name in bare}
+    work = {name: run.step for name, run in rivals.items()}
+    bare = {f"bare {name}": name for name in ours if case.k is None}
+    work |= {name: case.bare_products(ours[of].precision, device) for name, of in bare.items()}
+
+    def around(name: str) -> ExitStack:
+        stack = ExitStack()
+        stack.enter_context(rivals[bare.get(name, name)].environment())
+        if name in bare:
+            stack.enter_context(products_of_training(ours[bare[name]].precision, device))
+        return stack
+
     memory = {}
     for name, run in rivals.items():
         with run.environment():
             memory[name] = extra_memory(run.step, device)  # and warms up
             run.step()
-    began = time.monotonic()
-    while True:
-        for name, run in rivals.items():
-            with run.environment():
-                times[name].append(seconds_of(run.step, device))
-        for name, multiply in bare.items():
-            with ours[name].environment(), products_of_training(ours[name].precision, device):
-                bare_times[name].append(seconds_of(multiply, device))
-        rounds = len(times["plain"])
-        elapsed = time.monotonic() - began
-        if elapsed >= seconds and (rounds >= 3 or elapsed / rounds > seconds):
-            break
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    times = alternate(work, device, seconds, around=around)
     with ours["auto"].environment():
         rounds_of_parts = [ours["auto"].parts() for _ in range(5)]
-    parts = {name: statistics.median(parts[name] for parts in rounds_of_parts) for name in rounds_of_parts[0]}
     for run in ours.values():
         run.release()
+    found = medians(times)
     return asdict(case) | {
-        "rounds": rounds,
+        "rounds": len(times["plain"]),
         "precision": str(ours["auto"].precision),
-        "seconds": medians,
-        "parts": parts,
+        "seconds": {name: found[name] for name in rivals},
+        "parts": medians({name: [parts[name] for parts in rounds_of_parts] for name in rounds_of_parts[0]}),
         "memory": memory,
         "products": case.products(),
-        "products_seconds": {name: statistics.median(values) for name, values in bare_times.items()},
+        "products_seconds": {of: found[name] for name, of in bare.items()},
+    }
+
+
+def measure_constraint(
+    model: str, constraint: Constraint, size: int, device: torch.device, seconds: float
+) -> dict[str, Any]:
+    """Median seconds of an update without the constraint (``without``) and of one that projects (``with``).
+
+    A constraint with ``every`` = n projects at one update in n: on the average an update then takes without +
+    (with - without) / n, and ``ratio`` is that by ``without``.
+
+    Args:
+        model: a choice of ``model=``, recurrent, 20 streams.
+        constraint: to be measured.
+        size: d.
+        device, seconds: see ``alternate``.
+    """
+    case = Case(model, "unstable", size, batch=20, k=None)
+    precision = choose_precision("auto", device)
+    free, bound = Ours(case, device, precision), Ours(case, device, precision)
+    for cell, _ in constrained_cells(bound.model):
+        constraint.check(cell)
+
+    def projected_step() -> None:
+        bound.step()
+        project(constraint, bound.model)
+
+    with free.environment():
+        for _ in range(2):
+            free.step()
+            projected_step()
+        times = alternate({"without": free.step, "with": projected_step}, device, seconds, least=5)
+    found = medians(times)
+    added = (found["with"] - found["without"]) / constraint.every
+    return {
+        "model": model,
+        "size": size,
+        "seconds": found,
+        "every": constraint.every,
+        "ratio": 1 + added / found["without"],
+        "rounds": len(times["with"]),
     }
 
 
@@ -145,8 +133,7 @@ def ceiling(device: torch.device) -> dict[str, float]:
 
 
 def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float:
-    """Tokens a second of ``jobs`` runs that train at once on one device: on a GPU as threads of one process, else in a
-    process each.
+    """Tokens a second of runs that train at once: on a GPU as threads of one process, else in a process each.
 
     Args:
         case: what each of them trains.
@@ -155,13 +142,11 @@ def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float
         seconds: for how long they are watched, all of them running.
     """
     if device.type == "cuda":
-        return _as_threads(case, device, jobs, seconds)
+        return _tokens_per_second(case, device, jobs, seconds)
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(jobs), context.Queue()
     threads = max(1, torch.get_num_threads() // jobs)
-    workers = [
-        context.Process(target=_pack_one, args=(case, device, threads, seconds, barrier, queue)) for _ in range(jobs)
-    ]
+    workers = [context.Process(target=_worker, args=(case, threads, seconds, barrier, queue)) for _ in range(jobs)]
     for worker in workers:
         worker.start()
     rates = [queue.get(timeout=600) for _ in workers]
@@ -170,52 +155,13 @@ def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float
     return sum(rates)
 
 
-def _as_threads(case: Case, device: torch.device, jobs: int, seconds: float) -> float:
-    """As ``experiments.packed`` has them."""
+def _tokens_per_second(case: Case, device: torch.device, jobs: int, seconds: float, barrier: Any = None) -> float:
     precision = choose_precision("auto", device)
-    with Environment(device, ours=True):
-        return case.tokens * updates_per_second([lambda: Ours(case, device, precision)] * jobs, device, seconds)
+    with environment(device, ours=True):
+        makers = [lambda: Ours(case, device, precision)] * jobs
+        return case.tokens * updates_per_second(makers, device, seconds, barrier)
 
 
-def _pack_one(case: Case, device: torch.device, threads: int, seconds: float, barrier, queue) -> None:
+def _worker(case: Case, threads: int, seconds: float, barrier: Any, queue: Any) -> None:
     torch.set_num_threads(threads)
-    ours = Ours(case, device, choose_precision("auto", device))
-    with ours.environment():
-        for _ in range(3):
-            ours.step()
-        ours.collect()
-        barrier.wait()
-        began, steps = time.perf_counter(), 0
-        while time.perf_counter() - began < seconds:
-            ours.step()
-            steps += 1
-            if steps % BETWEEN_REPORTS == 0:
-                ours.collect()
-        ours.collect()
-        queue.put(steps * case.tokens / (time.perf_counter() - began))
-
-
-def extra_memory(work: Callable[[], Any], device: torch.device) -> int:
-    """Bytes that one call takes at its peak beyond what is held before it; 0 where that cannot be told."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        held = torch.cuda.memory_allocated(device)
-        work()
-        return torch.cuda.max_memory_allocated(device) - held
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
-        work()
-        return 0
-    return_freed_memory()
-    release_free_memory()
-    reset.write_text("5", encoding="ascii")
-    held = _resident("VmRSS")
-    work()
-    return _resident("VmHWM") - held
-
-
-def _resident(field: str) -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    match = re.search(rf"{field}:\s+(\d+) kB", status)
-    return int(match[1]) * 1024 if match else 0
+    queue.put(_tokens_per_second(case, torch.device("cpu"), 1, seconds, barrier))

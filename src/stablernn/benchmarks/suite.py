@@ -1,34 +1,46 @@
 """Which benchmarks there are, and where a machine's measurements lie."""
 
+import itertools
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from stablernn.benchmarks.constraint import benchmark_constraints
-from stablernn.benchmarks.large_vocabulary import Case, benchmark_large
-from stablernn.benchmarks.sequence_length import Limits, benchmark_sequences, sequence_cases
-from stablernn.benchmarks.step_time import benchmark, cases
-from stablernn.benchmarks.throughput import benchmark_jobs
-from stablernn.benchmarks.traffic import count_all
-from stablernn.benchmarks.truncation_curve import benchmark_curve
+from stablernn.benchmarks import large_vocabulary as large
+from stablernn.benchmarks.measured import Measurements
+from stablernn.benchmarks.sequence_length import (
+    Limits,
+    expected_seconds,
+    measure_sequence,
+    sequence_cases,
+    softmax_seconds,
+)
+from stablernn.benchmarks.step import Case, constraint_of
+from stablernn.benchmarks.step_time import cases, ceiling, measure, measure_constraint, packed
+from stablernn.benchmarks.traffic import count_ours, count_plain, count_projection
+from stablernn.benchmarks.truncation_curve import measure_curve
 from stablernn.config.compose import choices
 from stablernn.config.instantiate import make
 from stablernn.experiments.sweep import cores
-from stablernn.records.schemas import bench_check
-from stablernn.training.trained import Trained, find_runs
+from stablernn.models.precision import set_up_products
+from stablernn.training.trained import find_runs
 from stablernn.utils.console import duration, log
 from stablernn.utils.errors import ConfigurationError, RecordError
-from stablernn.utils.files import read_json
+from stablernn.utils.files import write_json
 from stablernn.utils.provenance import device_name
 from stablernn.utils.wording import counted
 
+Todo = dict[str, Callable[[], None]]
+_PARTS = ("step", "sequences", "curve", "large", "jobs", "traffic")
+
 
 class Benchmarks:
-    """The parts of conf/bench.yaml; each yields the name of what it measures next, and writes after each.
+    """The parts of conf/bench.yaml, each a list of measurements by name.
 
     Attributes:
         steps: file of the step times.
@@ -43,12 +55,11 @@ class Benchmarks:
         self.device = device
         slug = re.sub(r"\W+", "-", re.sub(r"\(\w+\)|@", "", device_name(device))).strip("-").lower()
         folder = Path(options.results) / "bench"
-        self.steps, self.lengths = folder / f"step-{slug}.json", folder / f"sequences-{slug}.json"
-        self.jobs = folder / f"jobs-{slug}.json"
-        self.large = folder / f"large-{slug}.json"
+        self.steps, self.lengths, self.jobs, self.large = (
+            folder / f"{kind}-{slug}.json" for kind in ("step", "sequences", "jobs", "large")
+        )
         self.traffic = folder / "traffic.json"
-        models = choices("model")
-        for name, known in (("parts", self._parts), ("models", models)):
+        for name, known in (("parts", _PARTS), ("models", choices("model"))):
             unknown = [choice for choice in options[name] if choice not in known]
             if unknown:
                 raise ConfigurationError(f"{name}: {unknown[0]} is unknown: choose of [{','.join(known)}]")
@@ -58,103 +69,153 @@ class Benchmarks:
                 raise ConfigurationError(f"{name}: {wrong[0]} must be a whole number >= 1")
 
     def part(self, name: str) -> Iterator[str]:
-        return self._parts[name]()
+        """Carry a part out: yields the name of what comes next, and writes after each."""
+        for label, work in self.todo(name).items():
+            yield label
+            work()
+
+    @cache  # noqa: B019 (one a process)
+    def todo(self, name: str) -> Todo:
+        return getattr(self, f"_{name}")()
 
     def about(self, name: str) -> str:
         """What a part measures, and what is known of its time before it starts."""
-        options = self.options
-        each = {"step": options.seconds, "jobs": options.seconds, "sequences": options.sequences.seconds}.get(name)
-        count = self.count(name)
+        count = len(self.todo(name))
         if name == "traffic":
             return f"{counted(count, 'count')}, some seconds"
         what = f"{counted(count, 'measurement')}, less those that are there already"
-        if each is None:
+        if name in ("curve", "large"):
             return f"{what}; how long they take is not known"
+        each = self.options.sequences.seconds if name == "sequences" else self.options.seconds
         return f"{what}; each takes {each:g} s or more, all of them {duration(count * each)} or more"
 
-    def count(self, name: str) -> int:
-        """How many measurements a part consists of, those included that are there already."""
-        options = self.options
-        if name == "step":
-            todo = cases(options.models, options.sizes, options.batches, options.k)
-            alone = [case for case in todo if case.k is None and case.stability == "unstable" and case.batch == 20]
-            jobs = len(options.jobs) if self.device.type == "cuda" else 0
-            constraints = sum(map(len, options.constraints.values())) * len(options.sizes)
-            return len(todo) + len(alone) * jobs + constraints
-        if name == "sequences":
-            asked = options.sequences
-            return len(sequence_cases(options.models, asked.size, asked.batches, asked.steps))
-        if name == "curve":
-            return len(self._curve_runs(quiet=True))
-        if name == "large":
-            asked = options.large
-            texts = 2  # made, and encoded
-            return texts + len(asked.batches) * len(asked.heads) * len(asked.precisions) + len(asked.accumulate)
-        if name == "traffic":
-            asked = options.traffic
-            return len(asked.models) + sum(map(len, asked.constraints.values())) * len(asked.sizes)
-        possible = [jobs for jobs in options.jobs if self.device.type != "cpu" or jobs <= cores()]
-        return len(options.models) * len(options.sizes) * len(possible)
+    def _file(self, path: Path) -> Measurements:
+        return Measurements(path, self.device, self.options.fresh)
 
-    @property
-    def _parts(self) -> dict[str, Callable[[], Iterator[str]]]:
-        return {
-            "step": self._step,
-            "sequences": self._sequences,
-            "curve": self._curve,
-            "large": self._large,
-            "jobs": self._jobs,
-            "traffic": self._traffic,
-        }
+    def _alone(self) -> list[Case]:
+        """What several runs at once are told by."""
+        todo = cases(self.options.models, self.options.sizes, [20], [None])
+        return [case for case in todo if case.stability == "unstable"]
 
-    def _step(self) -> Iterator[str]:
-        options = self.options
-        jobs = options.jobs if self.device.type == "cuda" else []
-        todo = cases(options.models, options.sizes, options.batches, options.k)
-        yield from benchmark(self.steps, todo, jobs, self.device, options.seconds, options.fresh)
-        measured = read_json(self.steps, bench_check("step"))
-        yield from benchmark_constraints(
-            self.steps, measured, options.constraints, options.sizes, self.device, options.seconds
-        )
+    def _packed(self, file: Measurements, case: Case, counts: list[int], *place: str) -> Todo:
+        work = {count: partial(packed, case, self.device, count, self.options.seconds) for count in counts}
+        return {f"{count} x {case.name}": file.job(work[count], *place, case.name, str(count)) for count in counts}
 
-    def _sequences(self) -> Iterator[str]:
-        asked = self.options.sequences
-        todo = sequence_cases(self.options.models, asked.size, asked.batches, asked.steps)
+    def _step(self) -> Todo:
+        options, file = self.options, self._file(self.steps)
+
+        def timed(case: Case) -> dict[str, Any]:
+            if "ceiling" not in file.values:
+                file.values["ceiling"] = ceiling(self.device)
+            return measure(case, self.device, options.seconds)
+
+        todo: Todo = {}
+        for case in cases(options.models, options.sizes, options.batches, options.k):
+            todo[case.name] = file.job(partial(timed, case), "cases", case.name)
+        if self.device.type == "cuda":
+            for case in self._alone():
+                todo |= self._packed(file, case, options.jobs, "packed") if case.name in todo else {}
+
+        def cost(model: str, choice: str, size: int) -> dict[str, Any]:
+            constraint = constraint_of(model, choice)
+            return measure_constraint(model, constraint, size, self.device, options.seconds) | {"stability": choice}
+
+        for model, names in options.constraints.items():
+            for size, choice in itertools.product(options.sizes, names):
+                name = f"{model}-{choice}-d{size}"
+                todo[name] = file.job(partial(cost, model, choice, size), "constraints", name)
+        return todo
+
+    def _sequences(self) -> Todo:
+        asked, file, device = self.options.sequences, self._file(self.lengths), self.device
         limits = Limits(asked.seconds, asked.longest, asked.memory_gb * 2**30)
-        yield from benchmark_sequences(self.lengths, todo, asked.k, self.device, limits, self.options.fresh)
+        todo: Todo = {}
+        set_up_products(device)
+        for case in sequence_cases(self.options.models, asked.size, asked.batches, asked.steps):
+            softmax = partial(softmax_seconds, case, device, limits.seconds)
+            todo.setdefault(f"softmax {case.softmax}", file.job(softmax, "softmax", case.softmax))
 
-    def _curve_runs(self, quiet: bool = False) -> list[Trained]:
+            def timed(case=case) -> dict[str, Any]:
+                expected = expected_seconds(case, file.values["cases"])
+                return measure_sequence(case, asked.k, device, limits, expected)
+
+            todo[case.name] = file.job(timed, "cases", case.name)
+        return todo
+
+    def _curve(self) -> Todo:
+        asked, file = self.options.curve, self._file(self.lengths)
         try:
-            return find_runs(self.options.curve.run, Path(self.options.runs), self.options.data, self.device)
+            runs = find_runs(asked.run, Path(self.options.runs), self.options.data, self.device)
         except RecordError as error:
             if list(self.options.parts) == ["curve"]:
                 raise
-            if not quiet:
-                log.warning(f"curve: left out, {error}")
-            return []
+            log.warning(f"curve: left out, {error}")
+            return {}
+        work = {run.record.id: partial(measure_curve, run, asked.k_max, asked.words, asked.plain_words) for run in runs}
+        return {name: file.job(each, "curves", f"{name}-k{asked.k_max}") for name, each in work.items()}
 
-    def _curve(self) -> Iterator[str]:
-        asked = self.options.curve
-        runs = self._curve_runs()
-        yield from benchmark_curve(self.lengths, runs, asked.k_max, asked.words, asked.plain_words, self.options.fresh)
+    @cached_property
+    def _made_text(self) -> Path:
+        """Folder of the made text, which goes with this object."""
+        self._folder = tempfile.TemporaryDirectory()
+        large.write_made_text(Path(self._folder.name), make(self.options.large.text))
+        return Path(self._folder.name)
 
-    def _large(self) -> Iterator[str]:
-        asked = self.options.large
-        todo = [
-            Case(head, precision, asked.size, batch)
+    def _large(self) -> Todo:
+        asked, file = self.options.large, self._file(self.large)
+        text = make(asked.text)
+        made = {"types": text.types, "tokens": text.max_tokens["train"]}
+        if file.values.setdefault("text", made) != made:
+            file.values |= {"text": made, "cases": {}}
+            file.values.pop("encoding", None)
+
+        def in_a_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+            return large.in_a_process(work, self._made_text, *arguments)
+
+        cases = [
+            large.Case(head, precision, asked.size, batch)
             for batch in asked.batches
             for head in asked.heads
             for precision in asked.precisions
         ]
-        todo += [Case("full", "auto", asked.size, max(asked.batches), parts) for parts in asked.accumulate]
-        text, cutoffs = make(asked.text), asked.cutoffs
-        yield from benchmark_large(self.large, text, todo, cutoffs, asked.updates, self.device, self.options.fresh)
+        cases += [large.Case("full", "auto", asked.size, max(asked.batches), parts) for parts in asked.accumulate]
+        todo = {f"encoding {made['tokens']:,} tokens": file.job(partial(in_a_process, large.encode), "encoding")}
+        for case in cases:
+            train = partial(in_a_process, large.train, case, list(asked.cutoffs), asked.updates, str(self.device))
+            todo[case.name] = file.job(train, "cases", case.name)
+        return todo
 
-    def _jobs(self) -> Iterator[str]:
-        options = self.options
-        todo = [case for case in cases(options.models, options.sizes, [20], [None]) if case.stability == "unstable"]
-        yield from benchmark_jobs(self.jobs, todo, options.jobs, self.device, options.seconds, options.fresh)
+    def _jobs(self) -> Todo:
+        options, file = self.options, self._file(self.jobs)
+        file.values |= {"cores": cores(), "in_turns": self.device.type == "cuda"}
+        counts = [count for count in options.jobs if self.device.type != "cpu" or count <= cores()]
+        todo: Todo = {}
+        for case in self._alone():
+            todo |= self._packed(file, case, counts, "cases")
+        return todo
 
-    def _traffic(self) -> Iterator[str]:
-        asked: Any = OmegaConf.to_container(self.options.traffic)
-        yield from count_all(self.traffic, asked["models"], asked["constraints"], asked["sizes"])
+    def _traffic(self) -> Todo:
+        asked = self.options.traffic
+        values: dict[str, dict[str, Any]] = {"cases": {}, "projections": {}}
+
+        def update(name: str, model: str, size: int, tied: bool) -> None:
+            counts = {"plain": count_plain(model, size, tied), "ours": count_ours(model, size, tied)}
+            values["cases"][name] = {"model": model, "size": size, "tied": tied} | counts
+            write_json(self.traffic, values)
+
+        def projection(name: str, model: str, choice: str, size: int) -> None:
+            constraint = constraint_of(model, choice)
+            if not constraint.looks:  # at numbers, of which there are none here
+                counts = count_projection(model, constraint, size)
+                values["projections"][name] = {"model": model, "stability": choice, "size": size} | counts
+                write_json(self.traffic, values)
+
+        todo: Todo = {}
+        for each in asked.models:
+            name = f"{each.model}-d{each.size}" + ("-tied" if each.tied else "")
+            todo[name] = partial(update, name, **each)
+        for model, names in asked.constraints.items():
+            for choice, size in itertools.product(names, asked.sizes):
+                name = f"{model}-{choice}-d{size}"
+                todo[name] = partial(projection, name, model, choice, size)
+        return todo

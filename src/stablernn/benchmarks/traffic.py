@@ -4,10 +4,9 @@ The step runs on tensors without data (PyTorch's ``meta`` device) that say that 
 of a GPU, and a dispatch mode sees each operation. No GPU is needed, and every machine counts the same.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,14 +17,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablernn.benchmarks.plain import PlainModel, plain_step
 from stablernn.benchmarks.step import CLIP, LR, STEPS, TYPES, cell_of
-from stablernn.config.compose import compose
-from stablernn.config.instantiate import make
 from stablernn.models.precision import Precision
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.stability.constraints.base import Constraint, Unconstrained, project
 from stablernn.training.step import Step
-from stablernn.utils.files import write_json
 
 BATCH = 20
 _ATEN = torch.ops.aten
@@ -124,10 +120,6 @@ def _moved(function, args, kwargs, out) -> int:
         return 3 * _size(values) + sum(map(_size, tensors[1:-1]))
     if kind is _ATEN.nll_loss_backward:  # of the log-probabilities it is given the shape
         return sum(map(_size, [tensors[0], *tensors[2:], *_tensors(out)]))
-    arguments = [*zip(function._schema.arguments, args, strict=False)]
-    arguments += [
-        (argument, kwargs[argument.name]) for argument in function._schema.arguments if argument.name in kwargs
-    ]
     read, written = {}, {id(tensor): tensor for tensor in _tensors(out)}
     given = dict(zip((argument.name for argument in function._schema.arguments), args, strict=False)) | kwargs
     for argument in function._schema.arguments:
@@ -219,45 +211,11 @@ def count_plain(cell: str, size: int, tied: bool, types: int = TYPES) -> dict[st
     return traffic.summary()
 
 
-def count_projection(cell: str, constraint: Constraint, size: int) -> dict[str, Any] | None:
-    """A projection of a model without its decoder; None where it looks at numbers, of which there are none here."""
-    if constraint.looks:
-        return None
+def count_projection(cell: str, constraint: Constraint, size: int) -> dict[str, Any]:
+    """A projection, by a constraint that looks at no number, of a model without its decoder."""
     traffic = Traffic()
     with on_a_gpu_without_data(traffic):
         model = _model(cell, size, tied=False, types=TYPES)
         with traffic:
             project(constraint, model)
     return traffic.summary() | {"every": constraint.every}
-
-
-def count_all(
-    path: Path, models: Sequence[Mapping[str, Any]], constraints: Mapping[str, Sequence[str]], sizes: Sequence[int]
-) -> Iterator[str]:
-    """Count updates and projections, and write the file at ``path``.
-
-    Args:
-        path: JSON file; the same of every machine.
-        models: each with ``model``, ``size`` and ``tied``.
-        constraints: choices of ``stability=`` by model.
-        sizes: d of the projections.
-
-    Yields:
-        The name of what is counted next.
-    """
-    cases: dict[str, Any] = {}
-    for asked in models:
-        cell, size, tied = asked["model"], asked["size"], asked["tied"]
-        name = f"{cell}-d{size}" + ("-tied" if tied else "")
-        yield name
-        cases[name] = dict(asked) | {"plain": count_plain(cell, size, tied), "ours": count_ours(cell, size, tied)}
-    projections = {}
-    for cell, choices in constraints.items():
-        for choice in choices:
-            constraint = make(compose("train", [f"model={cell}", f"stability={choice}"]).stability.constraint)
-            for size in sizes:
-                name = f"{cell}-{choice}-d{size}"
-                yield name
-                if (result := count_projection(cell, constraint, size)) is not None:
-                    projections[name] = {"model": cell, "stability": choice, "size": size} | result
-    write_json(path, {"cases": cases, "projections": projections})

@@ -1,52 +1,15 @@
 """The whole truncation curve in one pass against a window cut for every position and every k."""
 
-import statistics
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from stablernn.analysis.truncation import TOLERANCE, truncation_curve
+from stablernn.benchmarks.measured import alternate, medians
 from stablernn.benchmarks.plain import PlainModel
-from stablernn.benchmarks.step_time import read_or_begin
 from stablernn.models.feed_forward import truncations
 from stablernn.training.trained import Trained
-from stablernn.utils.files import write_json
-from stablernn.utils.provenance import commit
-from stablernn.utils.timing import seconds_of
-
-_ROUNDS = 3
-
-
-def benchmark_curve(
-    path: Path, runs: Sequence[Trained], k_max: int, words: int, plain_words: int, fresh: bool
-) -> Iterator[str]:
-    """Measure trained runs that the file at ``path`` lacks, and write it after each.
-
-    Args:
-        path: JSON file of one machine.
-        runs: finished, with their weights.
-        k_max: lengths 1 .. k_max.
-        words: of the test split that our pass takes,
-        plain_words: and that windows are cut for; both are told by the word.
-        fresh: measure again.
-
-    Yields:
-        The id of what is measured next.
-    """
-    if not runs:
-        return
-    measured = read_or_begin(path, runs[0].device, False, {"cases": {}, "softmax": {}})
-    curves = measured.setdefault("curves", {})
-    for trained in runs:
-        yield trained.record.id
-        name = f"{trained.record.id}-k{k_max}"
-        if fresh or name not in curves:
-            result = measure_curve(trained, k_max, words, plain_words)
-            curves[name] = result | {"run": trained.record.id, "k_max": k_max, "commit": commit()}
-            write_json(path, measured)
 
 
 @torch.no_grad()
@@ -94,13 +57,12 @@ def measure_curve(trained: Trained, k_max: int, words: int, plain_words: int) ->
         "plain_states": (plain_states, plain_words),
         "plain_curve": (plain_curve, plain_words),
     }
-    times: dict[str, list[float]] = {name: [] for name in work}
     began = time.monotonic()
-    for _ in range(_ROUNDS):
-        for name, (call, count) in work.items():
-            times[name].append(seconds_of(call, device) / count)
-    seconds = {name: statistics.median(values) for name, values in times.items()}
+    found = medians(alternate({name: call for name, (call, _) in work.items()}, device, seconds=0))
+    seconds = {name: found[name] / count for name, (_, count) in work.items()}
     return {
+        "run": trained.record.id,
+        "k_max": k_max,
         "seconds": seconds,
         "swept": swept,
         "states_ratio": seconds["plain_states"] / seconds["states"],

@@ -18,7 +18,7 @@ def bench(options: DictConfig) -> None:
         for part in options.parts:
             names = benchmarks.part(part)
             console.print(f"{part}: {benchmarks.about(part)}", highlight=False)
-            bar = open_bar(part, benchmarks.count(part))
+            bar = open_bar(part, len(benchmarks.todo(part)))
             for number, name in enumerate(names):
                 bar.update(number, name)
                 log.info(f"{part} {name}")

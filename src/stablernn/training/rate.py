@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -24,15 +24,18 @@ class Measured(Protocol):
     def release(self) -> None: ...
 
 
-def updates_per_second(makers: Sequence[Callable[[], Measured]], device: torch.device, seconds: float) -> float:
+def updates_per_second(
+    makers: Sequence[Callable[[], Measured]], device: torch.device, seconds: float, barrier: Any = None
+) -> float:
     """Updates a second of all runs together, each made and trained in a thread, on a GPU on a stream of its own.
 
     Args:
         makers: make a run each.
         device: which they share.
         seconds: for how long they are watched, all of them training.
+        barrier: where they wait for those of other processes as well; None: there are none.
     """
-    ready = threading.Barrier(len(makers))
+    ready = barrier or threading.Barrier(len(makers))
     threads = torch.get_num_threads()
 
     def rate(make: Callable[[], Measured]) -> float:

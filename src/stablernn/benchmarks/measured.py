@@ -1,0 +1,117 @@
+"""What is measured in one file: by alternating in one process, only what is missing, and written after each."""
+
+import gc
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stablernn.records.schemas import bench_check
+from stablernn.utils.console import log
+from stablernn.utils.errors import DamagedFileError
+from stablernn.utils.files import read_json, write_json
+from stablernn.utils.machine import release_free_memory, return_freed_memory
+from stablernn.utils.provenance import commit, device_name, versions
+from stablernn.utils.timing import seconds_of
+
+
+class Measurements:
+    """The measurements of a machine, with the machine named; a damaged file counts as none.
+
+    Args:
+        path: JSON file, ``<kind>-<machine>.json``.
+        device: that is measured.
+        fresh: measure again what is asked for.
+    """
+
+    def __init__(self, path: Path, device: torch.device, fresh: bool) -> None:
+        self.path, self.fresh = path, fresh
+        machine = {"hardware": device_name(device), "threads": torch.get_num_threads()}
+        known: dict[str, Any] = {}
+        if path.is_file():
+            try:
+                known = read_json(path, bench_check(re.split("[-.]", path.name)[0]))
+            except DamagedFileError as error:
+                log.warning(f"measured again: {error}")
+        self.values: dict[str, Any] = {"cases": {}} | (known | machine if fresh else machine | known)
+
+    def job(self, work: Callable[[], Any], *place: str) -> Callable[[], None]:
+        """What fills the entry at ``place`` unless it is there; a mapping gets the commit beside it."""
+        *sections, name = place
+
+        def carry_out() -> None:
+            node = self.values
+            for section in sections:
+                node = node.setdefault(section, {})
+            if self.fresh or name not in node:
+                result = work()
+                node[name] = result | {"commit": commit()} if isinstance(result, dict) else result
+                self.write()
+
+        return carry_out
+
+    def write(self) -> None:
+        write_json(self.path, self.values | {"versions": versions()})
+
+
+def alternate(
+    work: Mapping[str, Callable[[], Any]],
+    device: torch.device,
+    seconds: float,
+    least: int = 3,
+    around: Callable[[str], AbstractContextManager[Any]] = lambda name: nullcontext(),
+) -> dict[str, list[float]]:
+    """Seconds of each call, in rounds of all of them.
+
+    Args:
+        work: the calls.
+        device: that they keep busy.
+        seconds: go on for so long.
+        least: rounds, unless one alone takes longer than ``seconds``.
+        around: what each is called in.
+    """
+    times: dict[str, list[float]] = {name: [] for name in work}
+    began, rounds = time.monotonic(), 0
+    while work:
+        for name, call in work.items():
+            with around(name):
+                times[name].append(seconds_of(call, device))
+        rounds, elapsed = rounds + 1, time.monotonic() - began
+        if elapsed >= seconds and (rounds >= least or elapsed / rounds > seconds):
+            break
+    return times
+
+
+def medians(times: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def extra_memory(work: Callable[[], Any], device: torch.device) -> int:
+    """Bytes that one call takes at its peak beyond what is held before it; 0 where that cannot be told."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - held
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        work()
+        return 0
+    return_freed_memory()
+    release_free_memory()
+    reset.write_text("5", encoding="ascii")
+    held = _resident("VmRSS")
+    work()
+    return _resident("VmHWM") - held
+
+
+def _resident(field: str) -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    match = re.search(rf"{field}:\s+(\d+) kB", status)
+    return int(match[1]) * 1024 if match else 0
