@@ -12,6 +12,7 @@ from stablernn.benchmarks import step as bench
 from stablernn.benchmarks import step_time as speed
 from stablernn.benchmarks import suite
 from stablernn.benchmarks.suite import Benchmarks
+from stablernn.config.compose import compose
 from stablernn.models.heads import softmax
 from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, use_onednn
 from stablernn.models.state import tensors
