@@ -1,7 +1,6 @@
 """`make reproduce STUDY=all`: studies that share runs, one that breaks, and what a plan needs to be installed."""
 
 import ast
-import multiprocessing
 import re
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ import stablernn
 from stablernn.config.compose import compose
 from stablernn.experiments.reproduce import reproduce
 from stablernn.records.record import RECORD_FILE
-from stablernn.utils.console import listening
 from stablernn.utils.errors import MissingPackageError, StableRNNError
 
 ELSEWHERE = ("wandb", "wandb_workspaces", "datasets", "huggingface_hub")  # not needed without tracking or with a folder
@@ -150,19 +148,6 @@ def test_make_hands_study_profile_and_overrides_on():
     assert "scripts/reproduce.py study=all profile=paper 'overrides=tracking=none seed=0,1'" in " ".join(
         printed.split()
     )
-
-
-def test_what_ends_every_process_at_once_is_an_interruption_and_no_failure():
-    """SIGTERM to the whole group: the process behind the queue is gone when the one that listens is interrupted."""
-
-    def interrupted() -> None:
-        manager = multiprocessing.Manager()
-        with listening(manager.Queue()):
-            manager.shutdown()
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from omegaconf import DictConfig, OmegaConf
 from stablernn.config.compose import locate
 from stablernn.utils.errors import ConfigurationError
 
-_TOLD = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
+_SAID = {bool: "true or false", float: "a number", list: "a list", dict: "a mapping"}
 
 
 def check_kinds(config: DictConfig, config_name: str) -> None:
@@ -15,40 +15,32 @@ def check_kinds(config: DictConfig, config_name: str) -> None:
         ConfigurationError: names the option and what it takes.
     """
     folder, name = locate(config_name)
-    written, given = (
-        OmegaConf.to_container(each, resolve=False) for each in (OmegaConf.load(folder / f"{name}.yaml"), config)
-    )
-    assert isinstance(written, dict)
-    assert isinstance(given, dict)
-    for option in sorted(map(str, written.keys() - {"defaults", "hydra"})):
+    written: dict[str, object] = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml"), resolve=False)  # type: ignore[assignment]
+    given: dict[str, object] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+    for option in sorted(written.keys() - {"defaults", "hydra"}):
         if option not in given:
             raise ConfigurationError(f"{option} is not set: give it a value, as in {option}={_shown(written[option])}")
-        _check_kind(option, given[option], written[option])
+        _check(option, given[option], written[option])
 
 
-def _check_kind(option: str, value: object, default: object) -> None:
+def _check(option: str, value: object, default: object) -> None:
+    kind, as_in = _kind(default), f"as in {option}={_shown(default)}"
+    if value is None or kind not in _SAID:
+        return
+    if _kind(value) is not kind:
+        raise ConfigurationError(f"{option}={_shown(value)} must be {_SAID[kind]}, {as_in}")
     if isinstance(default, dict) and isinstance(value, dict):
         for key in default.keys() & value.keys():
-            _check_kind(f"{option}.{key}", value[key], default[key])
+            _check(f"{option}.{key}", value[key], default[key])
     elif isinstance(default, list) and isinstance(value, list):
-        known = [entry for entry in default if entry is not None]
-        for entry in value if known else []:
-            if not any(_alike(entry, other) for other in known):
-                raise ConfigurationError(
-                    f"{option}: {entry} is not of the kind that it takes, as in {option}={_shown(default)}"
-                )
-    elif not _alike(value, default):
-        raise ConfigurationError(
-            f"{option}={_shown(value)} must be {_TOLD[type(default)]}, as in {option}={_shown(default)}"
-        )
+        kinds = {_kind(entry) for entry in default if entry is not None} | {type(None)}
+        wrong = [entry for entry in value if _kind(entry) not in kinds]
+        if wrong and len(kinds) > 1:
+            raise ConfigurationError(f"{option}: {wrong[0]} is not of the kind that it takes, {as_in}")
 
 
-def _alike(value: object, default: object) -> bool:
-    if value is None or type(default) not in _TOLD:
-        return True
-    if type(default) in (int, float):
-        return type(value) in (int, float)
-    return type(value) is type(default)
+def _kind(value: object) -> type:
+    return float if type(value) is int else type(value)
 
 
 def _shown(value: object) -> str:

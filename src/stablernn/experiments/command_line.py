@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -45,12 +45,10 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     fails says so at once, and the others go on; one that another process is at work on is waited for at the end.
     """
     parser = get_args_parser()
-    sys.argv[1:] = _flags_first(_allowed(sys.argv[1:]), parser)
     parser.error = refuse  # type: ignore[method-assign] (one line, as for every other mistake)
-    flags = parser.parse_args()
+    flags = _sorted_out(sys.argv[1:], parser)
     if flags.experimental_rerun is not None:
         refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
-    sys.argv[1:] = _without_folder(sys.argv[1:])
     # Hydra prints its own digest of an exception and exits with 1; this makes it hand the exception on.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     schema.register()
@@ -113,31 +111,24 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
         sys.exit(130)
 
 
-def _allowed(arguments: Sequence[str]) -> list[str]:
-    """The arguments without ``allow=package``, which is said to this process alone and is no option of a run."""
-    others = []
-    for argument in arguments:
-        option, _, packages = argument.partition("=")
-        if option != "allow":
-            others.append(argument)
-            continue
+def _sorted_out(arguments: Sequence[str], parser: ArgumentParser) -> Namespace:
+    """The flags of the command line, which is left in the order that Hydra's parser asks for: flags, then overrides.
+
+    ``allow=package`` is said to this process alone, and ``--config-dir`` is in the frozen configuration already: its
+    groups have the names of options of `make reproduce`.
+    """
+    known = parser.parse_intermixed_args(arguments)
+    flags = [each for each in arguments if each not in known.overrides]
+    for at, flag in reversed(list(enumerate(flags))):
+        if flag.partition("=")[0] in ("--config-dir", "-cd"):
+            del flags[at : at + 1 + ("=" not in flag)]
+    for packages in [each.removeprefix("allow=") for each in known.overrides if each.startswith("allow=")]:
         try:
             allow(*packages.split(","))
         except ConfigurationError as error:
             refuse(str(error))
-    return others
-
-
-def _without_folder(arguments: Sequence[str]) -> list[str]:
-    """The arguments without ``--config-dir``, whose groups have the names of options of `make reproduce`."""
-    left, others = list(arguments), []
-    while left:
-        argument = left.pop(0)
-        if argument in ("--config-dir", "-cd"):
-            left.pop(0)
-        elif not argument.startswith(("--config-dir=", "-cd=")):
-            others.append(argument)
-    return others
+    sys.argv[1:] = [*flags, *(each for each in known.overrides if not each.startswith("allow="))]
+    return known
 
 
 def _frozen(config_name: str, own: Path | None) -> AbstractContextManager[None]:
@@ -149,23 +140,6 @@ def _frozen(config_name: str, own: Path | None) -> AbstractContextManager[None]:
     plain = folder.strip("\"'")
     # The nodes of a cluster compose their runs themselves, and see no other folder that all of them share.
     return frozen(Path(plain).expanduser() / ".sweep" if sweeps and plain and "$" not in plain else None, own)
-
-
-def _flags_first(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
-    """The command line with its flags before the overrides: argparse takes no override that follows a flag."""
-    flags, overrides, left = [], [], list(arguments)
-    while left:
-        argument = left.pop(0)
-        action = parser._option_string_actions.get(argument)
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        flags.append(argument)
-        if action is None or action.nargs == 0 or not left:
-            continue
-        if action.nargs is None or left[0] in (action.choices or ()):
-            flags.append(left.pop(0))
-    return [*flags, *overrides]
 
 
 def _message(error: Exception) -> str | None:

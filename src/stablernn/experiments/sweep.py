@@ -1,10 +1,12 @@
 """Many runs: what a sweep's command line stands for, and carrying it out on one machine."""
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
+from logging import LogRecord
+from logging.handlers import QueueHandler
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, cast
 
 import joblib
@@ -18,7 +20,7 @@ from stablernn.experiments.packed import run_packed
 from stablernn.experiments.run_safely import Outcome, run_safely
 from stablernn.records.record import Record
 from stablernn.training.lock import wait_until_free
-from stablernn.utils.console import display, listening, log, open_bar, speak_through
+from stablernn.utils.console import configure_logging, display, log, open_bar
 from stablernn.utils.errors import RunInUseError
 from stablernn.utils.machine import keep_freed_memory
 
@@ -140,20 +142,21 @@ def _outcomes(configs: Sequence[DictConfig], jobs: int) -> Iterator[Outcome]:
         yield from (_run_one(config) for config in configs)
         return
     threads = max(1, cores() // jobs)
-    with multiprocessing.Manager() as manager:
-        queue = manager.Queue()
-        with listening(queue):
-            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-            yield from cast(
-                Iterator, parallel(joblib.delayed(_in_worker)(config, queue, threads) for config in configs)
-            )
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+    for outcome, said in cast(Iterator, parallel(joblib.delayed(_in_worker)(config, threads) for config in configs)):
+        for entry in said:
+            log.handle(entry)
+        yield outcome
 
 
-def _in_worker(config: DictConfig, queue, threads: int) -> Outcome:
-    speak_through(queue)
+def _in_worker(config: DictConfig, threads: int) -> tuple[Outcome, list[LogRecord]]:
+    """The outcome of a run, and what it said: it has no terminal of its own."""
+    said: SimpleQueue[LogRecord] = SimpleQueue()
+    configure_logging(QueueHandler(said))
     keep_freed_memory()
     torch.set_num_threads(config.threads or threads)
-    return _run_one(config)
+    outcome = _run_one(config)
+    return outcome, [said.get() for _ in range(said.qsize())]
 
 
 def _run_one(config: DictConfig) -> Outcome:

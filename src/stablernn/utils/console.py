@@ -2,16 +2,14 @@
 
 import logging
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
-from queue import Queue
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.text import Text
 
@@ -72,21 +70,20 @@ def duration(seconds: float) -> str:
 
 
 class Bar:
-    """A progress bar that may live in another process: what it says goes through ``post``.
+    """A line of the display that was open when it was made, if there was one.
 
     What takes minutes is also told once as a log line, as soon as there is something to reckon with: a bar is seen on a
     terminal alone.
     """
 
-    def __init__(self, post: Any, description: str, total: int) -> None:
-        self._post = post
+    def __init__(self, description: str, total: int) -> None:
+        self._shown = _shown
+        self._task = _shown.add_task(description, total=total, note="") if _shown else None
         self._description = description
-        self._name = f"{description} {id(self)}"
         self._total = total
         self._began = time.monotonic()
         self._announced = False
         self._next = 0.0
-        post(("open", self._name, description, total))
 
     def update(self, completed: int, note: str = "") -> None:
         elapsed = time.monotonic() - self._began
@@ -95,101 +92,42 @@ class Bar:
             left = elapsed / completed * (self._total - completed)
             if left > _SECONDS_WORTH_TELLING:
                 log.info(f"{self._description}: about {duration(left)} left")
-        if time.monotonic() >= self._next:
+        if self._shown and self._task is not None and time.monotonic() >= self._next:
             self._next = time.monotonic() + _SECONDS_BETWEEN_UPDATES
-            self._post(("update", self._name, completed, note))
+            self._shown.update(self._task, completed=completed, note=note)
 
     def close(self) -> None:
-        self._post(("close", self._name))
+        if self._shown and self._task is not None:
+            self._shown.remove_task(self._task)
 
 
-class _Display:
-    """Turns what bars post into a rich display."""
-
-    def __init__(self, enabled: bool) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
-            console=console,
-            transient=True,
-            disable=not enabled or not console.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def post(self, message: tuple) -> None:
-        kind, name, *rest = message
-        if kind == "open":
-            self._tasks[name] = self.progress.add_task(rest[0], total=rest[1], note="")
-        elif kind == "update":
-            self.progress.update(self._tasks[name], completed=rest[0], note=rest[1])
-        else:
-            self.progress.remove_task(self._tasks.pop(name))
-
-
-_post: Any = None
+_shown: Progress | None = None
 
 
 @contextmanager
 def display(enabled: bool = True) -> Iterator[None]:
     """Show the bars that are opened inside; a display inside another one shares it."""
-    global _post
-    if _post is not None:
+    global _shown
+    if _shown is not None:
         yield
         return
-    shown = _Display(enabled)
-    _post = shown.post
+    _shown = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
+        console=console,
+        transient=True,
+        disable=not enabled or not console.is_terminal,
+    )
     try:
-        with shown.progress:
+        with _shown:
             yield
     finally:
-        _post = None
+        _shown = None
 
 
 def open_bar(description: str, total: int) -> Bar:
     """A bar on the display that is open; on none, a bar that nobody sees."""
-    return Bar(_post or (lambda message: None), description, total)
-
-
-class _QueueHandler(logging.Handler):
-    def __init__(self, queue: Queue) -> None:
-        super().__init__()
-        self._queue = queue
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._queue.put(("log", self.format(record), record.levelno))
-
-
-def speak_through(queue: Queue) -> None:
-    """In a worker process: send bars and log lines to the process that listens on ``queue``."""
-    global _post
-    _post = queue.put
-    configure_logging(_QueueHandler(queue))
-
-
-@contextmanager
-def listening(queue: Queue) -> Iterator[None]:
-    """Show what worker processes send through ``queue``; inside a ``display``.
-
-    A signal to the whole group of processes ends the one behind the queue as well: then there is nothing more to show,
-    and what interrupted this process is handed on.
-    """
-
-    def relay() -> None:
-        with suppress(EOFError, OSError):
-            while (message := queue.get()) is not None:
-                if message[0] == "log":
-                    log.log(message[2], message[1])
-                else:
-                    _post(message)
-
-    thread = threading.Thread(target=relay, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        with suppress(EOFError, OSError):
-            queue.put(None)
-            thread.join()
+    return Bar(description, total)
