@@ -122,14 +122,20 @@ _MOMENT = {
 }
 _ANALYSES: Mapping[str, Any] = {
     "certificate": {
-        "options": {"lengths": ["size", 1], "epsilon": "number", "tokens": "count", "split": "text", "k_max": "size"},
+        "options": {
+            "lengths": ["size", 1],
+            "epsilon": "number",
+            "tokens": "count",
+            "split": "=train valid test",
+            "k_max": "size",
+        },
         "certificate": {"certified": "flag", "reason?": "text", "norm?": "text"},
         "certified": {"*": "number?"},
         "measured": {"*": {"largest": "number"}},
         "measured_at, k": "count?",
     },
     "contraction": {
-        "options": {"longest": "size", "streams": "count", "split": "text"},
+        "options": {"longest": "size", "streams": "count", "split": "=train valid test"},
         "stages": {
             "+": {
                 "largest": ["number", 1],
@@ -140,20 +146,21 @@ _ANALYSES: Mapping[str, Any] = {
         },
     },
     "gradient_horizon": {
-        "options": {"horizon": "size", "streams": "count", "split": "text"},
+        "options": {"horizon": "size", "streams": "count", "split": "=train valid test"},
         "stages": {"initial, best, last": {**_MOMENT, "update?": "count"}},
         "during?": [{**_MOMENT, "update": "count"}],
     },
     "recurrence": {
-        "options": {"split": "text", "tokens": "count?"},
+        "options": {"split": "=train valid test", "tokens": "count?"},
         "rate_without": "number?",
         "scored": {"as trained, W": {"value": "number"}, "*": {"value": "number"}},
     },
     "truncation": {
-        "options": {"split": "text"},
+        "options": {"split": "=train valid test"},
         "words": "count",
         "k": ["size", 1],
-        "value, log_perplexity": ["number", 1],
+        "value": ["amount", 1],
+        "log_perplexity": ["number", 1],
         "recurrent": {"value": "number", "total?": "number", "count?": "count"},
         "certified": {"state, nats": (["number"], None), "reason?": "text?"},
         "optimal": (["number"], None),
