@@ -17,8 +17,8 @@ from stablernn.experiments import lease
 from stablernn.utils.console import configure_logging, log
 from stablernn.utils.errors import ConfigurationError, StableRNNError
 
-COMMANDS = ("check", "table", "speed", "train", "certify")  # the last three are phases of table
-OPTIONS = ("out", "runs", "profile", "device", "until", "certify", "run")
+COMMANDS = ("check", "table", "speed")
+OPTIONS = ("out", "runs", "profile", "device", "until", "certify")
 
 
 def read(arguments: list[str]) -> tuple[str, dict[str, str]]:
@@ -51,10 +51,6 @@ def run_command(arguments: list[str]) -> None:
     match command:
         case "speed":
             lease.measure_speed(options)
-        case "train":
-            lease.train(options)
-        case "certify":
-            lease.certify(options, given["run"])
         case "table":
             lease.table(options)
         case "check":
@@ -69,7 +65,7 @@ def check(options: lease.Options) -> None:
         passed = subprocess.run(tests, timeout=240, check=False).returncode == 0
     except subprocess.TimeoutExpired:
         passed = False
-    measured = lease.phase("speed", options, 60)
+    measured = lease.phase(lease.measure_speed, 60, options)
     failed = [name for name, well in (("tests", passed), ("speed", measured)) if not well]
     if failed:
         raise StableRNNError(f"check: {' and '.join(failed)} failed or took too long, see above")

@@ -24,9 +24,9 @@ from stablernn.config.signatures import as_taken, hints
 from stablernn.config.targets import ALIASES, alias, find_target
 from stablernn.config.validate import check
 from stablernn.experiments.grids import winner_file
+from stablernn.experiments.parts import SearchPart
 from stablernn.experiments.reproduce import studies_of
 from stablernn.experiments.sweep import expand
-from stablernn.experiments.sweep_part import SearchPart
 from stablernn.models import sequence_model
 from stablernn.models.cells import lstm
 from stablernn.models.cells.lstm import LSTMCell

@@ -12,7 +12,7 @@ from test_report import plain_table, record
 from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms, summary
 from stablernn.analysis.runner import analyse
 from stablernn.config.compose import compose
-from stablernn.experiments.linear_part import LinearPart
+from stablernn.experiments.parts import LinearPart
 from stablernn.experiments.reproduce import reproduce
 from stablernn.report.draw import export
 from stablernn.report.formats import rich_table

@@ -12,9 +12,8 @@ from stablernn.analysis.estimate import Planned, analysis_seconds
 from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation_cost import CurveCost
 from stablernn.config.compose import compose
-from stablernn.experiments.analysis_part import AnalysisPart, count_analyses_once
+from stablernn.experiments.parts import AnalysisPart, Part, count_once
 from stablernn.experiments.plan import print_plan
-from stablernn.experiments.sweep_part import Part
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import RecordError
@@ -39,7 +38,7 @@ def sweep(tmp_path):
 
 def test_an_analysis_counts_the_runs_that_lack_it_and_one_in_two_views_counts_once(sweep):
     parts = [AnalysisPart(entry, "smoke", [sweep]) for entry in (CERTIFICATE, TRUNCATION, NGRAM)]
-    count_analyses_once(parts)
+    count_once([], parts)
     assert [len(part.counted) for part in parts] == [2, 2, 0]
     run(sweep.configs[0])
     runs = find_runs("*", Path(sweep.options.runs), None, CPU)

@@ -17,7 +17,7 @@ from stablernn.analysis.linear.scalar import ScalarStudy, descend_scalar
 from stablernn.commands.linear_systems import linear_systems
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
-from stablernn.experiments.linear_part import LinearPart
+from stablernn.experiments.parts import LinearPart
 from stablernn.report.load import load_linear_systems
 from stablernn.report.sections.linear_systems import linear_tables
 from stablernn.utils.errors import ConfigurationError

@@ -23,7 +23,7 @@ from stablernn.benchmarks.step import Case, Ours
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.experiments import packed as pack
-from stablernn.experiments import sweep_part as parts
+from stablernn.experiments import parts
 from stablernn.experiments.packed import run_packed
 from stablernn.experiments.sweep import run_all
 from stablernn.models.cells.gru import GRUCell
@@ -56,10 +56,9 @@ from stablernn.training.build import build, build_for
 from stablernn.training.checkpoint_manager import Writer
 from stablernn.training.evaluate import Scorer, score
 from stablernn.training.graph import GraphedStep, OneLaunch, recorder
-from stablernn.training.rate import updates_per_second
 from stablernn.training.run import run
 from stablernn.training.step import Step
-from stablernn.training.streams import own_stream
+from stablernn.training.streams import own_stream, updates_per_second
 from stablernn.utils.errors import ConfigurationError, StorageError
 
 KINDS = [

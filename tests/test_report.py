@@ -276,7 +276,7 @@ def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkey
             raise OSError("no space left on device")
         return run(config, *others)
 
-    monkeypatch.setattr("stablernn.experiments.run_safely.run", broken)
+    monkeypatch.setattr("stablernn.experiments.packed.run", broken)
     plan.plans.perplexity.smoke[0].side_by_side = False
     with pytest.raises(StableRNNError, match=r"^1 run failed"):
         reproduce(plan)

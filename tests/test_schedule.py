@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stablernn.config.schema import Training
-from stablernn.training.counters import Counters
-from stablernn.training.schedule import Schedule
+from stablernn.training.schedule import Counters, Schedule
 from stablernn.utils.metrics import PERPLEXITY, Score
 
 some = st.none() | st.integers(1, 30)

@@ -24,9 +24,17 @@ from stablernn.config.identity import run_id
 from stablernn.config.validate import check
 from stablernn.experiments import search as search_module
 from stablernn.experiments.grids import in_grids, winner_file, winner_settings
-from stablernn.experiments.halving import Ranking, best_until, rungs, survivor_count, survivors
 from stablernn.experiments.reproduce import reproduce
-from stablernn.experiments.search import Search, Trial, _check_comparable
+from stablernn.experiments.search import (
+    Ranking,
+    Search,
+    Trial,
+    _check_comparable,
+    best_until,
+    rungs,
+    survivor_count,
+    survivors,
+)
 from stablernn.experiments.sweep import expand, jobs_of, master
 from stablernn.experiments.winners import winner_yaml, winners, write_winners
 from stablernn.records.record import PAUSED_FILE, RECORD_FILE, read_record

@@ -14,15 +14,15 @@ from test_report import only_section, record
 from stablernn.config.compose import compose
 from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
-from stablernn.experiments.halving import best_until
+from stablernn.experiments.search import best_until
 from stablernn.records.record import read_run
 from stablernn.report.data import frame
 from stablernn.report.equivalence import compare
 from stablernn.report.sections.search import winner
 from stablernn.report.sections.tasks import bar_of, task_cells
 from stablernn.tasks.slots import CONTROLS, SlotFilling, count_chunks, hold_out, read_sentences
-from stablernn.training.counters import Counters
 from stablernn.training.run import run
+from stablernn.training.schedule import Counters
 from stablernn.utils.errors import DataError
 from stablernn.utils.metrics import F1, Score, f1
 

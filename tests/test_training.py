@@ -23,9 +23,9 @@ from stablernn.training import checkpoint, evaluate, loop
 from stablernn.training import run as run_module
 from stablernn.training import step as step_module
 from stablernn.training.build import build, pick_device
-from stablernn.training.counters import Counters
 from stablernn.training.evaluate import Scorer, score
 from stablernn.training.run import run
+from stablernn.training.schedule import Counters
 from stablernn.training.tracking import SilentRun
 from stablernn.utils.errors import CheckpointError, ConfigurationError
 from stablernn.utils.files import read_json

@@ -19,7 +19,7 @@ from stablernn.models.precision import (
     set_up_products,
 )
 from stablernn.stability.constraints.base import Constraint, constrained_cells, project
-from stablernn.training.rate import updates_per_second
+from stablernn.training.streams import updates_per_second
 from stablernn.utils.timing import seconds_of
 
 

@@ -6,13 +6,13 @@ no GPU, are found beside what still trains.
 """
 
 import dataclasses
+import multiprocessing
 import os
-import subprocess
 import sys
 import tarfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,9 @@ from stablernn.stability.certificates import summarise
 from stablernn.tasks.windows import Windows
 from stablernn.training.build import pick_device
 from stablernn.training.estimate import bare_trainer
-from stablernn.training.rate import updates_per_second
+from stablernn.training.streams import updates_per_second
 from stablernn.training.trained import find_runs
-from stablernn.utils.console import log
+from stablernn.utils.console import configure_logging, log
 from stablernn.utils.errors import StableRNNError
 from stablernn.utils.files import read_json, replacing, write_json
 from stablernn.utils.wording import counted
@@ -38,14 +38,12 @@ from stablernn.utils.wording import counted
 EXPERIMENTS = {"lease": "table1_lease", "smoke": "table1_lease_smoke"}
 _ARCHIVE_EVERY = 15.0
 _SPEED_LIMIT = 60.0
-_ARCHIVED = ("*.json", "*.jsonl")
 # Shares of the time for training that go to scores of valid and test, to building and to what was measured wrongly.
 # On an H200 fifteen runs at once made 780 updates a second where each kind alone, without the loop, let expect 1,275;
 # that was with one host thread for all of them.
 _TRAINING_SHARE = 0.6
 _CERTIFICATES_AT_ONCE = 5
 _SCORING = 3.0  # seconds a run, between its deadline and the end, for the score of test
-_THREADS = str(max(1, ((os.cpu_count() or 1) - 1) // _CERTIFICATES_AT_ONCE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,28 +70,11 @@ class Options:
         if self.profile not in EXPERIMENTS:
             raise StableRNNError(f"profile={self.profile} is unknown: choose {' or '.join(EXPERIMENTS)}")
 
-    def arguments(self) -> list[str]:
-        """As a command line of a phase has them."""
-        return [
-            f"profile={self.profile}",
-            f"device={self.device}",
-            f"out={self.out}",
-            f"runs={self.runs}",
-            f"until={self.deadline}",
-            f"certify={self.certify}",
-        ]
-
 
 def configurations(options: Options) -> list[DictConfig]:
     """The runs of the table, as the experiment has them, seed by seed: who is cut off at the end has seed 0 of all."""
-    configs = expand(
-        [
-            f"experiment={EXPERIMENTS[options.profile]}",
-            f"device={options.device}",
-            f"runs={options.runs}",
-            "tracking=none",
-        ]
-    )
+    experiment, where = f"experiment={EXPERIMENTS[options.profile]}", f"runs={options.runs}"
+    configs = expand([experiment, f"device={options.device}", where, "tracking=none"])
     return sorted(configs, key=lambda config: config.seed)
 
 
@@ -105,17 +86,14 @@ def measure_speed(options: Options, seconds: float = 3.0) -> dict[str, float]:
     configs = configurations(options)
     device = pick_device(options.device)
     corpus = make(configs[0].dataset).load()
-    rates = {}
-    for model in dict.fromkeys(config.model.name for config in configs):
-        for stability in ("unstable", "stable"):
-            same = [c for c in configs if c.model.name == model and c.stability.name == stability]
-            if not same:
-                continue
+    rates: dict[str, float] = {}
+    for config in configs:
+        kind = f"{config.model.name} {config.stability.name}"
+        if kind not in rates and config.stability.name in ("unstable", "stable"):
             count = 8 if device.type == "cuda" else 1
-            makers = [partial(bare_trainer, same[0], corpus)] * count
-            rates[f"{model} {stability}"] = updates_per_second(makers, device, seconds)
-            result = rates[f"{model} {stability}"]
-            log.info(f"{model} {stability}: {result:,.{0 if result >= 10 else 2}f} updates/s, {count} at once")
+            rates[kind] = updates_per_second([partial(bare_trainer, config, corpus)] * count, device, seconds)
+            places = 0 if rates[kind] >= 10 else 2
+            log.info(f"{kind}: {rates[kind]:,.{places}f} updates/s, {count} at once")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     write_json(options.out / "speed.json", {"device": name, "profile": options.profile, "updates_per_second": rates})
     return rates
@@ -129,8 +107,8 @@ def choose_epochs(configs: Sequence[DictConfig], rates: dict[str, float], second
     corpus = make(configs[0].dataset).load()
     costs = []  # seconds an epoch
     for config in configs:
-        stability = "stable" if f"{config.model.name} {config.stability.name}" in rates else "unstable"
-        per_second = rates[f"{config.model.name} {stability if config.stability.name != 'unstable' else 'unstable'}"]
+        kind = f"{config.model.name} {config.stability.name}"
+        per_second = rates[kind if kind in rates else f"{config.model.name} unstable"]
         windows = Windows(corpus.splits["train"], config.training.batch_size, config.approximation.window)
         costs.append(len(windows) / per_second)
     planned = [(c.training.epochs, c.training.anneal_from) for c in configs]
@@ -162,6 +140,8 @@ def train(options: Options) -> None:
 
 def certify(options: Options, name: str) -> None:
     """Prove what can be proven of the best weights of a run, and write it into its record."""
+    # Of the many cores beside a GPU each certificate gets some, and training keeps one.
+    torch.set_num_threads(max(1, ((os.cpu_count() or 1) - 1) // _CERTIFICATES_AT_ONCE))
     for trained in find_runs(name, options.runs, os.environ.get("STABLERNN_DATA"), torch.device("cpu")):
         record = dataclasses.replace(trained.record, certificate=summarise(trained.model("best")))
         record.write(trained.folder)
@@ -174,7 +154,7 @@ def archive(options: Options) -> int:
     if not records:  # an archive of an earlier lease stays what it is
         return 0
     with replacing(options.out / "records.tar.gz") as path, tarfile.open(path, "w:gz") as tar:
-        for pattern in _ARCHIVED:
+        for pattern in ("*.json", "*.jsonl"):
             for file in sorted(options.runs.glob(f"*/{pattern}")):
                 tar.add(file, file.relative_to(options.runs))
     return len(records)
@@ -184,7 +164,7 @@ def table(options: Options) -> None:
     """All phases: speed unless it is known, training, certificates; the archive is renewed meanwhile."""
     options.out.mkdir(parents=True, exist_ok=True)
     options.runs.mkdir(parents=True, exist_ok=True)
-    if not (options.out / "speed.json").is_file() and not phase("speed", options, _SPEED_LIMIT):
+    if not (options.out / "speed.json").is_file() and not phase(measure_speed, _SPEED_LIMIT, options):
         raise StableRNNError("the speed was not measured, so no schedule can be chosen: see the error above")
     ended = threading.Event()
     with ThreadPoolExecutor(_CERTIFICATES_AT_ONCE) as pool:
@@ -193,7 +173,7 @@ def table(options: Options) -> None:
         def certify_new() -> None:
             for name in sorted(_constrained(options) - certified):
                 certified.add(name)
-                pool.submit(lambda name=name: phase("certify", options, options.deadline - time.time(), f"run={name}"))
+                pool.submit(lambda name=name: phase(certify, options.deadline - time.time(), options, name))
 
         def keep_archiving() -> None:
             while not ended.wait(_ARCHIVE_EVERY):
@@ -203,7 +183,7 @@ def table(options: Options) -> None:
         archiver = threading.Thread(target=keep_archiving, daemon=True)
         archiver.start()
         try:
-            phase("train", options, options.deadline - time.time())
+            phase(train, options.deadline - time.time(), options)
             archive(options)
         finally:
             ended.set()
@@ -223,19 +203,29 @@ def _constrained(options: Options) -> set[str]:
     return {name for name in names if "-s0-" in name and "-unstable-" not in name}
 
 
-def phase(name: str, options: Options, limit: float, *further: str) -> bool:
+def phase(work: Callable[..., object], limit: float, *arguments: object) -> bool:
     """Run a phase in a process of its own; False if it failed or took longer than ``limit`` seconds, which is said."""
     began = time.monotonic()
-    command = [sys.executable, sys.argv[0], name, *options.arguments(), *further]
-    try:
-        # Of the many cores beside a GPU each certificate gets some, and training keeps one.
-        environment = os.environ | ({"OMP_NUM_THREADS": _THREADS} if name == "certify" else {})
-        code = subprocess.run(command, timeout=max(1.0, limit), env=environment, check=False).returncode
-    except subprocess.TimeoutExpired:
-        log.error(f"{name}: stopped after {limit:.0f} s")
+    process = multiprocessing.get_context("spawn").Process(target=_phase, args=(work, *arguments))
+    process.start()
+    process.join(max(1.0, limit))
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        log.error(f"{work.__name__}: stopped after {limit:.0f} s")
         return False
-    log.info(f"{name}: {time.monotonic() - began:.0f} s" + (f", failed with {code}" if code else ""))
-    return code == 0
+    failed = f", failed with {process.exitcode}" if process.exitcode else ""
+    log.info(f"{work.__name__}: {time.monotonic() - began:.0f} s{failed}")
+    return process.exitcode == 0
+
+
+def _phase(work: Callable[..., object], *arguments: object) -> None:
+    configure_logging()
+    try:
+        work(*arguments)
+    except StableRNNError as error:
+        log.error(str(error))
+        sys.exit(2)
 
 
 def describe(options: Options) -> list[str]:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 import torch
 from rich.table import Table as RichTable
 
-from stablernn.experiments.analysis_part import AnalysisPart, count_analyses_once
-from stablernn.experiments.linear_part import LinearPart
+from stablernn.experiments.parts import AnalysisPart, LinearPart, Part, count_once
 from stablernn.experiments.study import Study
-from stablernn.experiments.sweep_part import Part, count_once
 from stablernn.utils.console import console, duration
 from stablernn.utils.wording import counted
 
@@ -29,9 +27,8 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> float:
     console.print(f"[bold]Plan[/]: profile {profile}" + ("" if chosen else f" ({why})"), highlight=False)
     parts = list(dict.fromkeys(part for study in studies for part in study.parts))
     linear = [part for study in studies for part in study.linear]
-    count_once(parts)
     analyses = [part for study in studies for part in study.analyses()]
-    count_analyses_once(analyses)
+    count_once(parts, analyses)
     said = "measuring a few updates and a little of each analysis that is to do, which may take some minutes"
     console.print(f"Planning: {said}", highlight=False)
     _measure(parts, linear, analyses)

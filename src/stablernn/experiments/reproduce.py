@@ -13,10 +13,9 @@ from stablernn.config.compose import choices, literal, nearest
 from stablernn.config.instantiate import make
 from stablernn.config.validate import check
 from stablernn.experiments.destinations import located
-from stablernn.experiments.linear_part import LinearPart
+from stablernn.experiments.parts import LinearPart, Part, chain
 from stablernn.experiments.plan import print_plan
 from stablernn.experiments.study import Study
-from stablernn.experiments.sweep_part import Part, chain
 from stablernn.report.write import around_table, print_verdicts, write_report
 from stablernn.utils.console import console, duration, log
 from stablernn.utils.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError

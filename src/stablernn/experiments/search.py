@@ -1,11 +1,14 @@
 """The hyperparameter search: rung after rung by successive halving, then the winners as configurations.
 
-The command that started a search is all that it is made of: the trials follow from the command, who goes on from what
-the trials' folders hold. So the same command resumes it, and once it is over writes the same winners again. Test
-scores play no part: a trial is judged by its validation perplexity, and a paused one has no test score at all.
+Successive halving (Jamieson & Talwalkar 2016) trains all trials a little, the best of them on, and so forth. A rung is
+decided when every trial of it has been there, by what the histories say of that rung alone: the same trials have the
+same winner, whatever ran when. The command that started a search is all that it is made of: the trials follow from the
+command, who goes on from what the trials' folders hold. So the same command resumes it, and once it is over writes the
+same winners again. Test scores play no part: a paused trial has none at all.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +17,85 @@ from omegaconf import DictConfig, OmegaConf
 from stablernn.config.compose import compose_all
 from stablernn.config.identity import run_id
 from stablernn.config.validate import check
-from stablernn.experiments import halving
 from stablernn.experiments.sweep import jobs_of, master
-from stablernn.records.record import FINISHED, Record
+from stablernn.records.record import DIVERGED, FINISHED, Record
 from stablernn.training.outcome import existing_record
 from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError, StableRNNError
+from stablernn.utils.metrics import PERPLEXITY, Metric
 from stablernn.utils.project import command
 
 # Launches the runs of some configurations, of which it also gets the overrides; raises the error of one that failed.
 Launch = Callable[[Sequence[DictConfig], Sequence[Sequence[str]]], object]
 Compose = Callable[[Sequence[Sequence[str]]], Sequence[DictConfig]]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A trial at a rung.
+
+    Attributes:
+        id: of the run.
+        cost: the best on the validation split up to the rung, the smaller the better; infinite if the trial did not
+            get there.
+        parameters: of the model; of two equal trials the smaller one is the better.
+    """
+
+    id: str
+    cost: float
+    parameters: int
+
+    @property
+    def order(self) -> tuple[float, int, str]:
+        """Smaller is better; no two trials are equal."""
+        return self.cost, self.parameters, self.id
+
+
+def rungs(first: int, factor: int, last: int) -> list[int]:
+    """Epochs after which the trials are compared: first, first · factor, ... below last, and last itself.
+
+    Args:
+        first: epochs that every trial gets, at least 1.
+        factor: of the epochs from a rung to the next, at least 2.
+        last: epochs of a whole run.
+    """
+    results = []
+    while first < last:
+        results.append(first)
+        first *= factor
+    return [*results, last]
+
+
+def survivors(standings: Iterable[Ranking], factor: int) -> list[str]:
+    """Ids of the best n / factor of n trials (rounded up), the best first; one without a finite cost never is."""
+    ranked = sorted(standings, key=lambda ranking: ranking.order)
+    best = ranked[: survivor_count(len(ranked), factor)]
+    return [ranking.id for ranking in best if math.isfinite(ranking.cost)]
+
+
+def survivor_count(count: int, factor: int) -> int:
+    """How many of so many trials go on."""
+    return math.ceil(count / factor)
+
+
+def ranking(record: Record, epochs: float) -> Ranking:
+    """Where a trial stood after so many epochs, whatever it did later."""
+    cost = best_until(record.history, epochs, record.status == DIVERGED, record.metric)
+    return Ranking(record.id, cost, record.model["parameters"])
+
+
+def best_until(
+    history: Sequence[Mapping[str, Any]], epochs: float, diverged: bool = False, metric: Metric = PERPLEXITY
+) -> float:
+    """The cost of the best validation of a history up to an epoch; infinite if the run diverged before it.
+
+    A run that ended early because it no longer improved keeps its best.
+    """
+    scored = [row for row in history if "valid" in row]
+    if diverged and (not scored or scored[-1]["epoch"] < epochs):
+        return math.inf
+    values = [row["valid"] for row in scored if row["epoch"] <= epochs]
+    return min((math.inf if value is None else metric.cost(value) for value in values), default=math.inf)
 
 
 def compose_runs(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
@@ -99,8 +170,8 @@ class Search:
             trials.setdefault(trial.id, trial)
         _check_comparable(list(trials.values()))
         epochs = next(iter(trials.values())).config.training.epochs
-        rungs = halving.rungs(sweeper.first, sweeper.factor, epochs)
-        return cls(tuple(arguments), tuple(trials.values()), tuple(rungs), sweeper.factor)
+        compared = tuple(rungs(sweeper.first, sweeper.factor, epochs))
+        return cls(tuple(arguments), tuple(trials.values()), compared, sweeper.factor)
 
     @classmethod
     def of_command(cls, arguments: Sequence[str]) -> "Search":
@@ -129,9 +200,9 @@ class Search:
         here = [[trial.id for trial in trials if trial.id in records] for trials in self.by_model().values()]
         last = epochs == self.rungs[-1]
         return [
-            halving.survivors(
+            survivors(
                 # A trial that diverged after its last validation cannot win either.
-                (halving.ranking(records[name], epochs) for name in names if not last or _is_whole(records[name])),
+                (ranking(records[name], epochs) for name in names if not last or _is_whole(records[name])),
                 self.factor,
             )
             for names in here
@@ -173,7 +244,7 @@ class Search:
                 if rung == number:
                     running = [seconds[trial.id] for trial in here if trial.until(epochs).record() is None]
                 else:
-                    slowest = running = slowest[: halving.survivor_count(len(slowest), self.factor)]
+                    slowest = running = slowest[: survivor_count(len(slowest), self.factor)]
                 total += sum(running) * (epochs - before) / self.rungs[-1]
         return total
 

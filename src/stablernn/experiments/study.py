@@ -9,9 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from stablernn.analysis.runner import analyse
-from stablernn.experiments.analysis_part import AnalysisPart, analysis_of
-from stablernn.experiments.linear_part import LinearPart
-from stablernn.experiments.sweep_part import Part, SearchPart, text_of
+from stablernn.experiments.parts import AnalysisPart, LinearPart, Part, SearchPart, analysis_of, text_of
 from stablernn.records.record import HISTORY_FILE
 from stablernn.report.load import LINEAR_SYSTEMS, load_records
 from stablernn.report.write import print_linear_systems, print_report

@@ -16,8 +16,7 @@ from omegaconf import DictConfig
 from stablernn.config.compose import compose, compose_all
 from stablernn.config.identity import run_label
 from stablernn.experiments.grids import find_winner, in_grids, product, winner_settings, without_sweeps
-from stablernn.experiments.packed import run_packed
-from stablernn.experiments.run_safely import Outcome, run_safely
+from stablernn.experiments.packed import Outcome, run_packed, run_safely
 from stablernn.records.record import Record
 from stablernn.training.lock import wait_until_free
 from stablernn.utils.console import configure_logging, display, log, open_bar

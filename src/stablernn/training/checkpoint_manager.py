@@ -15,7 +15,7 @@ from stablernn.models.state import rebuild, tensors
 from stablernn.records.neutral import neutral, neutral_rows
 from stablernn.records.record import write_history
 from stablernn.training import checkpoint
-from stablernn.training.counters import Counters
+from stablernn.training.schedule import Counters
 from stablernn.utils.errors import CheckpointError
 
 

@@ -14,11 +14,10 @@ from stablernn.records.record import FINISHED, PAUSED, STOPPED
 from stablernn.stability.constraints.base import Constraint
 from stablernn.tasks.splits import Task
 from stablernn.training.checkpoint_manager import Saves
-from stablernn.training.counters import Counters
 from stablernn.training.evaluate import Scorer, valid_streams
 from stablernn.training.graph import make_step
 from stablernn.training.interrupt import Interruption
-from stablernn.training.schedule import Schedule
+from stablernn.training.schedule import Counters, Schedule
 from stablernn.training.streams import wait
 from stablernn.training.tracking import Run
 from stablernn.utils.console import log

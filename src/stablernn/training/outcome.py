@@ -19,8 +19,8 @@ from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints.base import Constraint
 from stablernn.tasks.splits import Task
 from stablernn.training.checkpoint import LAST
-from stablernn.training.counters import Counters
 from stablernn.training.loop import Trainer
+from stablernn.training.schedule import Counters
 from stablernn.utils.console import log, warn_once
 from stablernn.utils.errors import DamagedRecordError, MissingDataError, RecordError
 from stablernn.utils.provenance import commit, processor, versions

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from stablernn.training.counters import Counters
+from stablernn.training.schedule import Counters
 from stablernn.utils.errors import StorageError
 from stablernn.utils.files import write_json
 from stablernn.utils.metrics import PERPLEXITY, Metric

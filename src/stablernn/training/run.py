@@ -15,12 +15,12 @@ from stablernn.models.precision import exclusive
 from stablernn.records.record import DATA_PATH_FILE, DIVERGED, PAUSED, PAUSED_FILE, Record
 from stablernn.tasks.splits import Corpus, Task
 from stablernn.training.build import build_for, pick_device
-from stablernn.training.counters import Counters
 from stablernn.training.interrupt import Interruption
 from stablernn.training.lock import held
 from stablernn.training.loop import Trainer
 from stablernn.training.outcome import check_same_data, existing_record, outcome
 from stablernn.training.progress import Progress
+from stablernn.training.schedule import Counters
 from stablernn.training.streams import own_stream
 from stablernn.training.untrusted import check_classes
 from stablernn.utils.console import display, log, open_bar

@@ -1,7 +1,11 @@
-"""What lets the threads of a process share a GPU: a stream for each, and waiting that holds up no other."""
+"""What lets the threads of a process share a GPU: a stream for each, waiting that holds up no other, their speed."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import torch
 
@@ -39,3 +43,62 @@ def wait(device: torch.device) -> None:
         done = torch.cuda.Event(blocking=True)
         done.record()
         done.synchronize()
+
+
+_WARM_UP = 5
+BETWEEN_REPORTS = 50  # updates, as a run has them
+
+
+class Measured(Protocol):
+    """A run that is measured."""
+
+    def step(self) -> object: ...
+
+    def collect(self) -> object: ...
+
+    def release(self) -> None: ...
+
+
+def updates_per_second(
+    makers: Sequence[Callable[[], Measured]], device: torch.device, seconds: float, barrier: Any = None
+) -> float:
+    """Updates a second of all runs together, each made and trained in a thread, on a GPU on a stream of its own.
+
+    Args:
+        makers: make a run each.
+        device: which they share.
+        seconds: for how long they are watched, all of them training.
+        barrier: where they wait for those of other processes as well; None: there are none.
+    """
+    ready = barrier or threading.Barrier(len(makers))
+    threads = torch.get_num_threads()
+
+    def rate(make: Callable[[], Measured]) -> float:
+        torch.set_num_threads(threads)
+        try:
+            with own_stream(device):
+                run = make()
+                for _ in range(_WARM_UP):
+                    run.step()
+                run.collect()
+                ready.wait()
+                began, updates = time.perf_counter(), 0
+                while time.perf_counter() - began < seconds:
+                    for _ in range(BETWEEN_REPORTS if device.type == "cuda" else 1):
+                        run.step()
+                        updates += 1
+                    wait(device)
+                    run.collect()
+                reached = updates / (time.perf_counter() - began)
+                run.release()
+                return reached
+        except BaseException:
+            ready.abort()  # the others would wait for it
+            raise
+
+    with ThreadPoolExecutor(len(makers)) as pool:
+        rates = [pool.submit(rate, make) for make in makers]
+        errors = [error for each in rates if (error := each.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+        raise error
+    return sum(each.result() for each in rates)

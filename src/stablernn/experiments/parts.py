@@ -1,32 +1,50 @@
-"""The sweeps of the plan of `make reproduce`: what is left of each, how long it takes, carrying it out."""
+"""The parts of the plan of `make reproduce`: what is left of each, how long it takes, carrying it out."""
 
+import dataclasses
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig
 
-from stablernn.config.compose import literal
+from stablernn.analysis.estimate import Planned, Subject, analysis_seconds
+from stablernn.analysis.linear import matrix
+from stablernn.analysis.runner import Analysis, is_missing, stored
+from stablernn.config.compose import compose, literal
 from stablernn.config.identity import identity, run_id
+from stablernn.config.instantiate import make
 from stablernn.config.validate import check_nothing_missing
 from stablernn.experiments.grids import winner_file
 from stablernn.experiments.search import Search
 from stablernn.experiments.sweep import Settings, cores, expand, run_all
 from stablernn.experiments.winners import write_winners
 from stablernn.records.record import read_run
-from stablernn.report.load import TRIAL_FILE, load_trials
+from stablernn.records.schemas import check_linear
+from stablernn.report.load import LINEAR_SYSTEMS, TRIAL_FILE, load_trials
 from stablernn.training.build import pick_device
 from stablernn.training.estimate import estimate_seconds
 from stablernn.training.outcome import finished
 from stablernn.training.trained import Trained
-from stablernn.utils.files import refuse_links
+from stablernn.utils.console import display, open_bar
+from stablernn.utils.files import json_digest, refuse_links
+from stablernn.utils.timing import one_thread
+
+_MEASURED_STEPS = 25
 
 
 def text_of(dataset: Mapping[str, Any]) -> tuple[str, str | None]:
     """The name of a data set as a record has it, and the fingerprint of a text of one's own, as names repeat."""
     return dataset["name"], dataset.get("fingerprint")
+
+
+def trained_run(config: DictConfig) -> Trained:
+    """A run that is finished."""
+    folder = Path(config.runs) / run_id(config)
+    return Trained(folder, read_run(folder), config.dataset.get("path"), pick_device(config.device))
 
 
 class Part:
@@ -63,10 +81,10 @@ class Part:
     @property
     def command(self) -> list[str]:
         """All arguments of the sweep."""
-        where = (
-            [literal(f"hydra.sweeper.winners={self.options.winners}")] if self.options.winners and self.before else []
-        )
-        return [*self.sweep, literal(f"runs={self.options.runs}"), *where]
+        arguments = [*self.sweep, literal(f"runs={self.options.runs}")]
+        if self.options.winners and self.before:
+            arguments.append(literal(f"hydra.sweeper.winners={self.options.winners}"))
+        return arguments
 
     @property
     def data(self) -> str:
@@ -102,16 +120,7 @@ class Part:
 
     def trained(self) -> list[Trained]:
         """Its finished runs."""
-        return [
-            Trained(
-                Path(config.runs) / run_id(config),
-                read_run(Path(config.runs) / run_id(config)),
-                config.dataset.get("path"),
-                pick_device(config.device),
-            )
-            for config in self.configs
-            if finished(config)
-        ]
+        return [trained_run(config) for config in self.configs if finished(config)]
 
 
 class SearchPart(Part):
@@ -120,7 +129,7 @@ class SearchPart(Part):
     over = False  # and its winners are written; a search that several studies begin with is carried out once
 
     def _expand(self) -> list[DictConfig]:
-        self.search = Search.of_command([*self.sweep, literal(f"runs={self.options.runs}")])
+        self.search = Search.of_command(self.command)
         return [trial.config for trial in self.search.trials]
 
     def _left(self) -> list[DictConfig]:
@@ -144,12 +153,11 @@ class SearchPart(Part):
         return self.search.share_left(seconds) / self.jobs
 
     def carry_out(self) -> list[str]:
-        if self.over:
-            return []
-        self.search.carry_out(lambda configs, jobs: run_all(configs, self.jobs, self.at_once))
-        write_winners(self.search, self.options.winners, self.options.results)
-        self.to_do = []
-        self.over = True
+        if not self.over:
+            self.search.carry_out(lambda configs, jobs: run_all(configs, self.jobs, self.at_once))
+            write_winners(self.search, self.options.winners, self.options.results)
+            self.to_do = []
+            self.over = True
         return []
 
     def trained(self) -> list[Trained]:
@@ -170,9 +178,7 @@ def chain(
 ) -> list[Part]:
     """The parts of some sweeps, each with whether its runs go side by side; each knows the search before it.
 
-    Args:
-        sweeps, options: see ``Part``.
-        known: parts that are there already, which are used again; new ones are added to it.
+    Parts that are ``known`` already are used again, and new ones are added there.
     """
     known = {} if known is None else known
     parts: list[Part] = []
@@ -190,10 +196,107 @@ def chain(
     return parts
 
 
-def count_once(parts: Iterable[Part]) -> None:
-    """Leave every run that is to do to the first part that has it: sets ``counted`` of each."""
+def analysis_of(entry: DictConfig, profile: str) -> Analysis:
+    """What an entry under ``analyses`` of conf/reproduce/plan.yaml stands for at a profile."""
+    chosen = [f"analysis={entry.analysis}", *entry.get("options", []), *entry.get(profile, [])]
+    return make(compose("analyze", chosen).analysis)
+
+
+class AnalysisPart:
+    """One analysis of a study's runs.
+
+    Attributes:
+        title: what ``analysis=`` chooses.
+        runs: how many it is of.
+        to_do: those runs of which it is not known yet, by their ids.
+        counted: those of ``to_do`` that no part before it has as well (``count_once``).
+        seconds: about so many that ``counted`` takes, as far as that is known; once the plan has measured it.
+        unknown: how many of ``counted`` nobody knows the time of.
+    """
+
+    def __init__(self, entry: DictConfig, profile: str, parts: Iterable[Part]) -> None:
+        self.title: str = entry.analysis
+        self.analysis = analysis_of(entry, profile)
+        every = [config for part in parts if not isinstance(part, SearchPart) for config in part.configs]
+        chosen = {name: config for config in every if fnmatch(name := run_id(config), entry.run)}
+        self.runs = len(chosen)
+        subjects = {name: self._subject(config) for name, config in chosen.items()}
+        self.to_do: dict[str, Subject] = {name: subject for name, subject in subjects.items() if subject is not None}
+        self.counted = self.to_do
+        self.seconds = 0.0
+        self.unknown = 0
+
+    def _subject(self, config: DictConfig) -> Subject | None:
+        """The run as it is to be looked into; None if there is nothing to do."""
+        if not finished(config):
+            return Planned(config)
+        trained = trained_run(config)
+        return trained if is_missing(self.analysis, trained) else None
+
+    def estimate(self) -> None:
+        """Measure ``seconds``."""
+        result = analysis_seconds([(self.analysis, subject) for subject in self.counted.values()])
+        self.seconds = sum(seconds for seconds in result if seconds is not None)
+        self.unknown = result.count(None)
+
+
+def count_once(parts: Iterable[Part], analyses: Iterable[AnalysisPart] = ()) -> None:
+    """Leave every run and every analysis of one that is to do to the first part that has it: sets their ``counted``."""
     seen: set[str] = set()
     for part in parts:
         names = {run_id(config): config for config in part.to_do}
         part.counted = [config for name, config in names.items() if name not in seen]
         seen |= names.keys()
+    looked: set[tuple[str, str]] = set()
+    for each in analyses:
+        what = f"{each.analysis.name} {json_digest(each.analysis.options)}"
+        each.counted = {name: subject for name, subject in each.to_do.items() if (name, what) not in looked}
+        looked |= {(name, what) for name in each.to_do}
+
+
+class LinearPart:
+    """Linear systems of a grid, computed as far as the records do not have them.
+
+    Attributes:
+        folder: of their results.
+        kept: results of a larger grid are there; the smallest does not take their place.
+        to_do: settings that are missing, each with its study.
+    """
+
+    def __init__(self, grid: str, records: Path) -> None:
+        options = compose("linear_systems", [f"grid={grid}"])
+        self.folder = records / LINEAR_SYSTEMS
+        self.studies: list[matrix.Study] = [make(options.matrix), make(options.scalar)]
+        every = [(study, name, values) for study in self.studies for name, values in study.settings()]
+        missing = [
+            (study, values)
+            for study, name, values in every
+            if stored(self.folder / f"{name}.json", values, check_linear) is None
+        ]
+        self.settings = len(every)
+        self.kept = grid == "smoke" and len(missing) == len(every) and any(self.folder.glob("*.json"))
+        self.to_do: list[tuple[matrix.Study, dict[str, Any]]] = [] if self.kept else missing
+        self.seconds = 0.0
+        self.title = f"linear systems, grid={grid}" + (" (those of a larger grid are here)" if self.kept else "")
+
+    @one_thread()
+    def estimate(self) -> None:
+        """Measure ``seconds``: a setting of each kind for a few steps."""
+        measured: dict[str, float] = {}
+        for study, values in self.to_do:
+            if study.kind not in measured:
+                few = dataclasses.replace(cast(Any, study), steps=_MEASURED_STEPS)
+                few(values)
+                began = time.perf_counter()
+                few(values)
+                measured[study.kind] = (time.perf_counter() - began) / _MEASURED_STEPS * cast(Any, study).steps
+            self.seconds += measured[study.kind]
+
+    def carry_out(self) -> None:
+        """Compute what is missing; a kill loses the setting under way."""
+        if not self.to_do:
+            return
+        with display():
+            bar = open_bar("linear systems", self.settings)
+            matrix.carry_out(self.studies, self.folder, on_setting=bar.update)
+            bar.close()
