@@ -51,13 +51,7 @@ class Case:
 
 
 def write_made_text(folder: Path, text: EmbeddedCorpus, first: Sequence[str] = ()) -> None:
-    """Write the three splits of an embedded corpus as words, one sentence a line.
-
-    Args:
-        folder: for the files of ``FILES``.
-        text: its types become words; the train split begins with a line of all of them, so that none is missing.
-        first: words for the first types after ``<eos>``; the others are numbers behind a ``w``.
-    """
+    """Write the three splits of an embedded corpus as words, one sentence a line."""
     corpus = text.load()
     words = ["\n", *first, *(f"w{number}" for number in range(1 + len(first), text.types))]
     for split in SPLITS:

@@ -21,13 +21,7 @@ from stablernn.utils.timing import seconds_of
 
 
 class Measurements:
-    """The measurements of a machine, with the machine named; a damaged file counts as none.
-
-    Args:
-        path: JSON file, ``<kind>-<machine>.json``.
-        device: that is measured.
-        fresh: measure again what is asked for.
-    """
+    """The measurements of a machine, with the machine named; a damaged file counts as none."""
 
     def __init__(self, path: Path, device: torch.device, fresh: bool) -> None:
         self.path, self.fresh = path, fresh

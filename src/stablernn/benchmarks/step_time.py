@@ -34,11 +34,6 @@ def cases(models: Sequence[str], sizes: Sequence[int], batches: Sequence[int], k
 def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
     """Times of ours in each precision and of plain, of the parts of ours, and the memory that a step takes.
 
-    Args:
-        case: what to measure, on random words of a WikiText-2 sized vocabulary.
-        device: where.
-        seconds: see ``alternate``.
-
     Returns:
         Medians in seconds by contender under ``seconds``, of ours' parts under ``parts``, of a recurrent step's matrix
         products alone under ``products_seconds``, and bytes under ``memory``.
@@ -85,12 +80,6 @@ def measure_constraint(
 
     A constraint with ``every`` = n projects at one update in n: on the average an update then takes without +
     (with - without) / n, and ``ratio`` is that by ``without``.
-
-    Args:
-        model: a choice of ``model=``, recurrent, 20 streams.
-        constraint: to be measured.
-        size: d.
-        device, seconds: see ``alternate``.
     """
     case = Case(model, "unstable", size, batch=20, k=None)
     precision = choose_precision("auto", device)
@@ -133,14 +122,7 @@ def ceiling(device: torch.device) -> dict[str, float]:
 
 
 def packed(case: Case, device: torch.device, jobs: int, seconds: float) -> float:
-    """Tokens a second of runs that train at once: on a GPU as threads of one process, else in a process each.
-
-    Args:
-        case: what each of them trains.
-        device: which they share; on a CPU its cores are divided among them.
-        jobs: how many.
-        seconds: for how long they are watched, all of them running.
-    """
+    """Tokens a second of runs that train at once: on a GPU as threads of one process, else in a process each."""
     if device.type == "cuda":
         return _tokens_per_second(case, device, jobs, seconds)
     context = multiprocessing.get_context("spawn")

@@ -40,15 +40,7 @@ _PARTS = ("step", "sequences", "curve", "large", "jobs", "traffic")
 
 
 class Benchmarks:
-    """The parts of conf/bench.yaml, each a list of measurements by name.
-
-    Attributes:
-        steps: file of the step times.
-        lengths: file of the sequence lengths and of the truncation curves.
-        large: file of the large vocabulary.
-        jobs: file of the throughput of several runs at once.
-        traffic: file of what an update asks of a GPU; counted, so the same of every machine.
-    """
+    """The parts of conf/bench.yaml, each a list of measurements by name."""
 
     def __init__(self, options: DictConfig, device: torch.device) -> None:
         self.options = options

@@ -9,14 +9,7 @@ from stablernn import __version__
 
 @dataclass(frozen=True)
 class Command:
-    """What ``stablernn NAME`` and scripts/NAME.py start.
-
-    Attributes:
-        about: in one line.
-        task: module and function that gets the options.
-        config: its configuration, below conf/.
-        text: options whose values are taken as they are.
-    """
+    """What ``stablernn NAME`` and scripts/NAME.py start."""
 
     about: str
     task: str

@@ -142,11 +142,6 @@ def compose_all(
 ) -> list[DictConfig]:
     """``compose`` for every job of a sweep: those that differ in plain values alone share one composition.
 
-    Args:
-        config_name: see ``compose``.
-        jobs: the overrides of each.
-        shared: compositions of earlier calls for the same ``config_name``, to which this one adds its own.
-
     Raises:
         ConfigurationError: the overrides of a job do not fit.
     """
@@ -171,13 +166,7 @@ def compose_all(
 
 
 def compose_swept(context: HydraContext, master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
-    """The configuration of each run of a sweep that Hydra itself carries out, for its sweepers and launchers.
-
-    Args:
-        context: Hydra's.
-        master: what Hydra composed before it swept.
-        jobs: the overrides of each run.
-    """
+    """The configuration of each run of a sweep that Hydra itself carries out, for its sweepers and launchers."""
     configs = [context.config_loader.load_sweep_config(master, list(job)) for job in jobs]
     for config in configs:
         with open_dict(config):

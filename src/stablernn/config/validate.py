@@ -149,11 +149,7 @@ def _check_known(node: DictConfig, kind: type, path: str) -> None:
 
 
 def check_targets(node: DictConfig, path: str = "") -> None:
-    """Refuse options of a ``_target_`` that it does not take, or of another type.
-
-    Raises:
-        ConfigurationError: names the option and what it takes.
-    """
+    """Refuse, by a ConfigurationError, options of a ``_target_`` that it does not take, or of another type."""
     for option, target in targets(node, path):
         _check_target(option, target)
 

@@ -17,11 +17,6 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> float:
 
     Returns:
         About how many seconds all of it takes: the runs, the linear systems and the analyses.
-
-    Args:
-        profile: its name.
-        chosen: by the user, not by the machine.
-        studies: in their order.
     """
     why = "a GPU is here" if torch.cuda.is_available() else "no GPU is here"
     console.print(f"[bold]Plan[/]: profile {profile}" + ("" if chosen else f" ({why})"), highlight=False)

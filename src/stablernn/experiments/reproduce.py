@@ -148,14 +148,7 @@ def _at(sweep: Sequence[str], profile: str) -> list[str]:
 def _on_dataset(
     parts: list[Part], dataset: str, known: dict[Any, Part] | None = None, own: Sequence[str] = ()
 ) -> list[Part]:
-    """The plan's parts for one data set; one that the plan does not name takes the place of the text that it does.
-
-    Args:
-        parts: of the plan.
-        dataset: what was chosen.
-        known: see ``chain``.
-        own: options of this data set.
-    """
+    """The plan's parts for one data set; one that the plan does not name takes the place of the text that it does."""
     if dataset == "auto" or not parts:
         return parts
     named = [part for part in parts if part.data == dataset]

@@ -52,13 +52,7 @@ class Ranking:
 
 
 def rungs(first: int, factor: int, last: int) -> list[int]:
-    """Epochs after which the trials are compared: first, first · factor, ... below last, and last itself.
-
-    Args:
-        first: epochs that every trial gets, at least 1.
-        factor: of the epochs from a rung to the next, at least 2.
-        last: epochs of a whole run.
-    """
+    """Epochs after which the trials are compared: first, first · factor, ... below last, and last itself."""
     results = []
     while first < last:
         results.append(first)
@@ -104,12 +98,7 @@ def compose_runs(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
 
 @dataclass(frozen=True)
 class Trial:
-    """One choice of hyperparameters: one run, whose allowed epochs grow from rung to rung.
-
-    Attributes:
-        overrides: that stand for it.
-        config: what they compose to; it may run to its end.
-    """
+    """One choice of hyperparameters: one run, whose allowed epochs grow from rung to rung."""
 
     overrides: tuple[str, ...]
     config: DictConfig
@@ -229,11 +218,7 @@ class Search:
                 raise StableRNNError("some trials of the search did not finish; the same command tries them again")
 
     def share_left(self, seconds: Mapping[str, float]) -> float:
-        """Seconds that are left at most: wherever it is open who goes on, the slowest do.
-
-        Args:
-            seconds: that each trial, by its id, takes to its end.
-        """
+        """Seconds that are left at most: wherever it is open who goes on, the slowest do."""
         number, alive = self.alive()
         total = 0.0
         for trials in self.by_model().values():

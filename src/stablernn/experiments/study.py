@@ -21,15 +21,7 @@ from stablernn.utils.files import copy_file, refuse_links
 
 @dataclass
 class Study:
-    """A study at one profile.
-
-    Attributes:
-        name: as in the plan.
-        profile: of its runs.
-        parts: its sweeps in their order; several studies may share one.
-        linear: the linear systems that belong to it.
-        options: of the plan, conf/reproduce/plan.yaml.
-    """
+    """A study at one profile."""
 
     name: str
     profile: str

@@ -47,12 +47,7 @@ def master(arguments: Sequence[str]) -> DictConfig:
 
 
 def jobs_of(config: DictConfig, arguments: Sequence[str], winners: Settings | None = None) -> list[list[str]]:
-    """The overrides of each run of a sweep.
-
-    Args:
-        config: what ``master`` gives.
-        arguments, winners: see ``expand``, which also says what is raised.
-    """
+    """The overrides of each run of a sweep."""
     sweeper = config.hydra.sweeper
     if "grids" not in sweeper:
         return product([*(f"{key}={value}" for key, value in (sweeper.params or {}).items()), *arguments])

@@ -64,14 +64,7 @@ def write_search(records: Sequence[Record], results: Path) -> list[Path]:
 
 
 def winner_yaml(record: Record, trials: int, arguments: Sequence[str], folder: Path) -> str:
-    """A winner as an experiment: exactly what sets its run apart from the data set's, model's and profile's defaults.
-
-    Args:
-        record: of the winner.
-        trials: among which it won.
-        arguments: of the search.
-        folder: that it is written to.
-    """
+    """A winner as an experiment: exactly what sets its run apart from the data set's, model's and profile's defaults."""
     names = {name: record.config[name]["name"] for name in ("dataset", "model", "profile")}
     own = names["dataset"] not in choices("dataset")
     title = "_".join(names.values())

@@ -26,13 +26,7 @@ _VALID_STREAMS = 16
 
 
 class Scorer:
-    """Scores splits with a model, whatever its weights are by then; on a GPU a block is one launch.
-
-    Args:
-        model: that scores.
-        graphs: whether a GPU may be given its work in CUDA graphs.
-        metric: of the scores.
-    """
+    """Scores splits with a model, whatever its weights are by then; on a GPU a block is one launch."""
 
     def __init__(self, model: SequenceModel, graphs: bool = True, metric: Metric = PERPLEXITY) -> None:
         self.model = model

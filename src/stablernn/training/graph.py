@@ -156,12 +156,7 @@ class WindowLaunch:
 
 @dataclass(eq=False)
 class GraphedStep(Step):
-    """A step of two launches: descent, and projection where it looks at no number; it never waits.
-
-    Args:
-        record: what makes a launch of some work.
-        See ``Step`` for the others.
-    """
+    """A step of two launches: descent, and projection where it looks at no number; it never waits."""
 
     record: Record = field(kw_only=True)
 
@@ -200,13 +195,7 @@ def make_step(
     generator: torch.Generator | None = None,
     graphs: bool = True,
 ) -> Step:
-    """The fastest step for the model's device: on one GPU with plain SGD one that is captured in graphs.
-
-    Args:
-        generator: that the model's dropout draws from.
-        graphs: whether a GPU may be given its work in graphs.
-        See ``Step`` for the others.
-    """
+    """The fastest step for the model's device: on one GPU with plain SGD one that is captured in graphs."""
     device = model.device
     fits = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes
     if graphs and fits:

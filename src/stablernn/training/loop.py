@@ -78,9 +78,6 @@ class Trainer:
     def train(self, shared: Interruption | None = None) -> Counters:
         """Train to the end, from the last checkpoint if there is one.
 
-        Args:
-            shared: the interruption of all runs of this process; None: there is no other.
-
         Raises:
             KeyboardInterrupt: after SIGINT or SIGTERM; the checkpoint is written, so the run can be resumed.
             SystemExit: after a signal whose handler, a scheduler's, ends the process; likewise.

@@ -24,12 +24,6 @@ class Progress:
 
     After success the file is removed. After an interruption or an error it stays and says so (``ended``); a process
     that is killed leaves it as it was, with the host and the process that wrote it.
-
-    Args:
-        folder: of the run.
-        fingerprint: of the data that it trains on.
-        total_updates: that it does at most.
-        metric: of its scores.
     """
 
     def __init__(self, folder: Path, fingerprint: str, total_updates: int, metric: Metric = PERPLEXITY) -> None:

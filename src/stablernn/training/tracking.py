@@ -31,11 +31,7 @@ class Tracker(Protocol):
 
 
 def has_account() -> bool:
-    """Whether Weights & Biases finds a key here; asks neither the network nor the user.
-
-    Raises:
-        ImportError: the package wandb is not installed.
-    """
+    """Whether Weights & Biases finds a key here; asks neither the network nor the user."""
     import wandb
     from wandb.errors import AuthenticationError
     from wandb.sdk.lib import wbauth  # wandb.Api() would ask the server whether the key is good
@@ -85,13 +81,7 @@ class NoTracking:
 
 
 class WandbTracking:
-    """Weights & Biases.
-
-    Args:
-        mode: ``offline`` (files only, no account) or ``online``.
-        project: the project's name there.
-        entity: user or team; None: the account's default.
-    """
+    """Weights & Biases."""
 
     def __init__(self, mode: str, project: str, entity: str | None = None) -> None:
         if mode not in ("online", "offline"):

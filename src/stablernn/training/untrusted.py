@@ -33,10 +33,6 @@ _SIZES = ("model.embedding_size", "model.hidden_size", "model.num_layers", "trun
 def checked(values: Any, made: Mapping[str, type]) -> DictConfig:
     """``values`` as a configuration, unless building a model of it could execute something or choke on it.
 
-    Args:
-        values: as read from JSON.
-        made: the options that are instantiated, with the class that each must be of.
-
     Raises:
         ConfigurationError: it is not resolved, or an option is not what it must be.
     """
@@ -67,11 +63,7 @@ def checked(values: Any, made: Mapping[str, type]) -> DictConfig:
 
 
 def check_classes(config: DictConfig) -> None:
-    """Refuse a configuration of a run that names a class of another kind than an option takes.
-
-    Raises:
-        ConfigurationError: names the option and the kind.
-    """
+    """Refuse a configuration of a run that names a class of another kind than an option takes."""
     for option, kind in RUN.items():
         name = OmegaConf.select(config, f"{option}._target_")
         if name is not None:

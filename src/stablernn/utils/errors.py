@@ -49,11 +49,7 @@ class DamagedRecordError(RecordError):
 
 
 class RunInUseError(StableRNNError):
-    """Another process is at work on the run.
-
-    Attributes:
-        folder: of the run.
-    """
+    """Another process is at work on the run."""
 
     def __init__(self, message: str, folder: Path = Path()) -> None:
         super().__init__(message)

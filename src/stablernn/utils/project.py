@@ -17,11 +17,7 @@ def in_checkout() -> bool:
 
 
 def command(name: str) -> str:
-    """How to type a command, as the one that runs was typed: ``stablernn train`` or ``python scripts/train.py``.
-
-    Args:
-        name: of the script, as in ``wandb_sync``.
-    """
+    """How to type a command, as the one that runs was typed: ``stablernn train`` or ``python scripts/train.py``."""
     program = Path(sys.argv[0])
     subcommand = name.replace("_", "-")
     if program.parts[-2:] == ("stablernn", "__main__.py"):
