@@ -15,15 +15,16 @@ from stablernn.benchmarks.suite import Benchmarks
 from stablernn.config.compose import compose
 from stablernn.models.heads import softmax
 from stablernn.models.precision import Precision, choose_precision, multiplies_bf16, use_onednn
-from stablernn.models.state import tensors
+from stablernn.models.state import detach, tensors
 from stablernn.report.formats import markdown
 from stablernn.report.sections.bench import step_tables
+from stablernn.stability.constraints.base import project
 from stablernn.training import run as run_module
 from stablernn.training.build import build
 from stablernn.training.graph import GraphedStep
 from stablernn.training.loop import Trainer
 from stablernn.training.run import run
-from stablernn.training.step import Step, global_norm, readable_step
+from stablernn.training.step import Step, global_norm
 from stablernn.utils.errors import ConfigurationError
 
 TYPES = 40  # of the embedded corpus of a test
@@ -33,6 +34,23 @@ OPTIMIZERS = {
     "momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.5, momentum=0.9, weight_decay=1e-3),
     "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-2),
 }
+
+
+def readable_step(model, constraint, optimizer, clip: float, x, y, state):
+    """What ``Step`` computes, in the plainest way.
+
+    Returns:
+        The loss before the update in nats a token, and the state to go on with.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    features, state = model(x, state)
+    logits = model.objective.logits(features)
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    project(constraint, model)
+    return loss.item(), detach(state)
 
 
 def network(small, *overrides: str):

@@ -64,7 +64,7 @@ def write_search(records: Sequence[Record], results: Path) -> list[Path]:
 
 
 def winner_yaml(record: Record, trials: int, arguments: Sequence[str], folder: Path) -> str:
-    """A winner as an experiment: exactly what sets its run apart from the data set's, model's and profile's defaults."""
+    """A winner as an experiment: what sets its run apart from the data set's, model's and profile's defaults."""
     names = {name: record.config[name]["name"] for name in ("dataset", "model", "profile")}
     own = names["dataset"] not in choices("dataset")
     title = "_".join(names.values())

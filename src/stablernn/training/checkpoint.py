@@ -70,8 +70,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             # Copied, because a tensor that lies in the mapped file is not aligned as PyTorch's own are, and the
             # last bit of a matrix product can depend on that.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
-        # Earlier versions wrote no checksum; what has neither this header nor theirs was changed.
-        if header.keys() != {"values"} and header["sha256"] != _digest(tensors, header["values"]):
+        if header["sha256"] != _digest(tensors, header["values"]):
             raise ValueError("its checksum does not fit")
         values = parse_json(header["values"])
         if not isinstance(values, dict):
@@ -88,6 +87,12 @@ def _digest(tensors: Mapping[str, Tensor], values: str) -> str:
         digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def check_run(path: Path, values: Mapping[str, Any], run: str) -> None:
+    """Raises CheckpointError if these values name another run."""
+    if values.get("run") != run:
+        raise CheckpointError(f"{path} is of another run ({values.get('run')!r:.240}): {REMEDY}")
 
 
 @contextmanager
@@ -146,9 +151,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
     optimizer.load_state_dict({"state": state, "param_groups": values["param_groups"]})
 
 
-def snapshot_file(folder: Path, update: int) -> Path:
-    """Where the recurrent matrices after an update are."""
-    return _after(folder / SNAPSHOTS, update)
+def file_after(folder: Path, kind: str, update: int) -> Path:
+    """Where the recurrent matrices (``SNAPSHOTS``) or all weights (``KEPT``) after an update are."""
+    return folder / kind / f"{update:08d}.safetensors"
 
 
 def recurrent_matrices(cells: Sequence[Cell]) -> dict[str, Tensor]:
@@ -162,20 +167,5 @@ def load_snapshots(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Update and recurrent matrices of each snapshot of a run, in order."""
     for path in sorted((folder / SNAPSHOTS).glob("*.safetensors")):
         matrices, values = load(path)
-        if values.get("run", folder.absolute().name) != folder.absolute().name:
-            raise CheckpointError(f"{path} is of another run ({values['run']!r:.240}): {REMEDY}")
+        check_run(path, values, folder.absolute().name)
         yield values["update"], matrices
-
-
-def saved_file(folder: Path, update: int) -> Path:
-    """Where all weights after an update are, if they are kept."""
-    return _after(folder / KEPT, update)
-
-
-def saved_updates(folder: Path) -> dict[int, Path]:
-    """The files of a run's kept weights by update, in order."""
-    return {int(path.stem): path for path in sorted((folder / KEPT).glob("*.safetensors"))}
-
-
-def _after(folder: Path, update: int) -> Path:
-    return folder / f"{update:08d}.safetensors"

@@ -123,12 +123,14 @@ class Saves:
 
     def save(self, update: int) -> None:
         """All weights, beside those of other updates."""
-        self._save(checkpoint.saved_file(self.folder, update), checkpoint.model_tensors(self.model), update)
+        self._save(
+            checkpoint.file_after(self.folder, checkpoint.KEPT, update), checkpoint.model_tensors(self.model), update
+        )
 
     def snapshot(self, update: int) -> None:
         """The recurrent matrices; the same update always gives the same file."""
-        matrices = checkpoint.recurrent_matrices(self.model.cells)
-        self._save(checkpoint.snapshot_file(self.folder, update), matrices, update)
+        path = checkpoint.file_after(self.folder, checkpoint.SNAPSHOTS, update)
+        self._save(path, checkpoint.recurrent_matrices(self.model.cells), update)
 
     def history(self, rows: list[dict[str, Any]]) -> None:
         write_history(self.folder, rows)
@@ -140,8 +142,7 @@ class Saves:
             return
         path = self.folder / checkpoint.BEST
         saved, values = checkpoint.load(path)
-        if values.get("run", self.run) != self.run:
-            raise CheckpointError(f"{path} is of another run ({values['run']!r:.240}): {checkpoint.REMEDY}")
+        checkpoint.check_run(path, values, self.run)
         if values["update"] != update:
             # By a run that was killed between the two and has come to other numbers since (on a GPU).
             raise CheckpointError(f"{path} is not of the best update {update}: {checkpoint.REMEDY}")

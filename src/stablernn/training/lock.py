@@ -1,13 +1,9 @@
 """One process at a time on a run's folder, and who it is.
 
-The lock is ``flock`` on ``<folder>/.lock``: the kernel drops it when its process ends, however it ends, so a dead
-process is never in the way and nothing has to be cleaned up. The file stays; it counts only while the lock is held.
-
-Across the nodes of a cluster it holds where the file system carries locks to its server: NFSv4, NFSv3 with lockd,
-Lustre mounted with ``flock``. (The server drops the lock of a node that crashed when its lease ends, after a minute or
-two.) NFS mounted with ``nolock`` or ``local_lock`` and Lustre with ``localflock`` exclude processes of the same node
-only. Where there are no locks at all a run says so and goes on unguarded: its files are still whole, as each is written
-aside and renamed, but two processes do the same work.
+The lock is ``flock`` on ``<folder>/.lock``: the kernel drops it when its process ends, however it ends. The file stays;
+it counts only while the lock is held. Across the nodes of a cluster it holds where the file system carries locks to its
+server (NFSv4, NFSv3 with lockd, Lustre mounted with ``flock``). Where there are no locks at all a run says so and goes
+on unguarded: its files are still whole, but two processes may do the same work.
 """
 
 import errno

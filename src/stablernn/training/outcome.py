@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 from stablernn.config.identity import StoredText, run_id
 from stablernn.config.instantiate import make
 from stablernn.models.backbone import CellStack
-from stablernn.models.cells.base import Cell
-from stablernn.models.sequence_model import SequenceModel
 from stablernn.records.record import DIVERGED, PAUSED, PAUSED_FILE, RECORD_FILE, STOPPED, Record, read_alone, read_run
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints.base import Constraint
@@ -95,10 +93,6 @@ def check_same_data(config: DictConfig, record: Record) -> None:
         )
 
 
-def _cells(model: SequenceModel) -> Sequence[Cell]:
-    return model.cells if isinstance(model.backbone, CellStack) else ()
-
-
 def outcome(
     config: DictConfig,
     values: Mapping[str, Any],
@@ -138,12 +132,10 @@ def outcome(
             "test": task.source.perplexity(test, context),
             "test_by_context": task.source.perplexities(test, _OPTIMAL_CONTEXTS),
         }
+    cells = trainer.model.cells if isinstance(trainer.model.backbone, CellStack) else ()
     certificate = summarise(trainer.model) if config.training.certify else _NOT_ASKED_FOR
-    if (
-        config.training.certify
-        and constraint.rate is not None
-        and (certificate["rate"] or math.inf) > constraint.rate * (1 + 1e-6)
-    ):
+    expected = constraint.rate if config.training.certify else None
+    if expected is not None and (certificate["rate"] or math.inf) > expected * (1 + 1e-6):
         log.warning(f"{trainer.folder.name}: λ is certified as {certificate['rate']}, not as {constraint.rate}")
     return Record(
         id=trainer.folder.name,
@@ -151,10 +143,7 @@ def outcome(
         experiment=config.experiment_name,
         config=dict(values),
         data=task.description(),
-        model={
-            "parameters": trainer.model.size(),
-            "norms": [constraint.norms(cell) for cell in _cells(trainer.model)],
-        },
+        model={"parameters": trainer.model.size(), "norms": [constraint.norms(cell) for cell in cells]},
         metrics=metrics,
         progress={
             "updates": counters.update,

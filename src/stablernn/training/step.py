@@ -17,34 +17,9 @@ from stablernn.tasks.base import count_items
 _CLIP_EPSILON = 1e-6  # that of torch.nn.utils.clip_grad_norm_
 
 
-def readable_step(
-    model: SequenceModel,
-    constraint: Constraint,
-    optimizer: torch.optim.Optimizer,
-    clip: float,
-    x: Tensor,
-    y: Tensor,
-    state: Any,
-) -> tuple[float, Any]:
-    """What ``Step`` computes, in the plainest way; tests hold the two against each other.
-
-    Returns:
-        The loss before the update in nats a token, and the state to go on with.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    features, state = model(x, state)
-    logits = model.objective.logits(features)
-    loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
-    project(constraint, model)
-    return loss.item(), detach(state)
-
-
 @dataclass(eq=False)
 class Step:
-    """The same, fast.
+    """An update as ``benchmarks.plain.plain_step`` has it in the plainest way, fast.
 
     The gradient is that of the summed loss; its mean over tokens, the clipping and the learning rate are one factor,
     so a plain SGD update is one pass over each matrix. A step that is not finite changes nothing, and neither does

@@ -2,8 +2,7 @@
 
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from stablernn.utils.console import log
@@ -20,16 +19,6 @@ class Run(Protocol):
     def summary(self, values: dict[str, Any]) -> None: ...
 
 
-class Tracker(Protocol):
-    """Opens a run under an id; the run is closed with its context, whatever happens inside."""
-
-    def run(
-        self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str
-    ) -> AbstractContextManager[Run]: ...
-
-    def check(self) -> None: ...
-
-
 def has_account() -> bool:
     """Whether Weights & Biases finds a key here; asks neither the network nor the user."""
     import wandb
@@ -43,21 +32,6 @@ def has_account() -> bool:
         return bool(wbauth.read_netrc_auth(host=settings.base_url))
     except AuthenticationError:  # something else stands in its place
         return False
-
-
-def _keep_out_of_an_unwritable_home(folder: Path) -> None:
-    """W&B keeps caches, settings and its own log in HOME; where it cannot, it prints that log to the terminal."""
-    try:
-        home = Path.home()
-        writable = os.access(home, os.W_OK)
-    except RuntimeError:  # there is none
-        writable = False
-    if not writable:
-        for name in ("CACHE", "CONFIG", "DATA"):
-            place = folder.absolute() / "wandb" / ".home" / name.lower()
-            with suppress(OSError):
-                place.mkdir(parents=True, exist_ok=True)
-            os.environ.setdefault(f"WANDB_{name}_DIR", str(place))
 
 
 class SilentRun:
@@ -86,9 +60,7 @@ class WandbTracking:
     def __init__(self, mode: str, project: str, entity: str | None = None) -> None:
         if mode not in ("online", "offline"):
             raise ConfigurationError(f"tracking.mode={mode} is unknown: choose tracking=online, offline or none")
-        self.mode = mode
-        self.project = project
-        self.entity = entity
+        self.mode, self.project, self.entity = mode, project, entity
 
     def check(self) -> None:
         """Raises ConfigurationError if ``online`` would stop and ask for an account."""
@@ -108,7 +80,6 @@ class WandbTracking:
     def run(
         self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str
     ) -> AbstractContextManager[Run]:
-        _keep_out_of_an_unwritable_home(Path(folder))
         try:
             import wandb
         except ImportError:

@@ -116,7 +116,7 @@ class Trained:
     @property
     def saved_updates(self) -> tuple[int, ...]:
         """The updates after which training kept all weights (``training.keep_every``), in order."""
-        return tuple(checkpoint.saved_updates(self.folder))
+        return tuple(int(path.stem) for path in sorted((self.folder / checkpoint.KEPT).glob("*.safetensors")))
 
     def model(self, stage: str | int = "best") -> SequenceModel:
         """The model at chosen weights.
@@ -141,15 +141,11 @@ class Trained:
         return model.eval()
 
     def _check_own(self, path: Path, stage: str | int, values: dict[str, Any]) -> None:
-        """Weights that an earlier version wrote name their update alone."""
-        if stage == "last":
-            identity, counters = values.get("identity"), values.get("counters")
-            run = identity.partition(" on ")[0] if isinstance(identity, str) else None
-            update = counters.get("update") if isinstance(counters, dict) else None
-        else:
-            run, update = values.get("run", self.record.id), values.get("update")
-        wanted = {"best": "best_update", "last": "updates"}
-        expected = stage if isinstance(stage, int) else self.record.progress.get(wanted[stage])
+        run, update = values.get("run"), values.get("update")
+        if stage == "last":  # a checkpoint
+            run, update = str(values.get("identity")).partition(" on ")[0], (values.get("counters") or {}).get("update")
+        progress = self.record.progress
+        expected = {"best": progress.get("best_update"), "last": progress.get("updates")}.get(str(stage), stage)
         if run != self.record.id or update != expected:
             raise CheckpointError(
                 f"{path} holds the weights of {run!r:.240} after update {update!r:.20}, and the record beside it is of "
@@ -163,7 +159,7 @@ class Trained:
                     f"{self.record.id} kept no weights after update {stage}: delete {self.folder} and train again with "
                     "training.keep_every=1"
                 )
-            return checkpoint.saved_updates(self.folder)[stage]
+            return checkpoint.file_after(self.folder, checkpoint.KEPT, stage)
         path = self.folder / {"best": checkpoint.BEST, "last": checkpoint.LAST}[stage]
         if not path.is_file():
             raise RecordError(f"{path} is missing (weights are not committed): delete record.json and train again")
