@@ -9,12 +9,10 @@ import sys
 import tarfile
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
-from test_report import record
 
 from stablernn.experiments import lease
 from stablernn.records.record import RECORD_FILE, read_record
@@ -75,23 +73,6 @@ def test_an_archive_of_an_earlier_lease_is_not_replaced_by_an_empty_one(tmp_path
     (tmp_path / "records.tar.gz").write_bytes(b"of yesterday")
     assert lease.archive(lease.Options(out=tmp_path, runs=tmp_path / "runs", profile="smoke")) == 0
     assert (tmp_path / "records.tar.gz").read_bytes() == b"of yesterday"
-
-
-def test_a_lease_tells_rounded_numbers_and_where_its_records_go(tmp_path):
-    made = record(101.98765432)
-    for name, certificate in (("a", {"certified": True, "rate": 0.70512345}), ("b", {"certified": False}), ("c", {})):
-        replace(made, id=name, certificate=certificate, progress=made.progress | {"epochs": 7.8912}).write(
-            tmp_path / name
-        )
-    replace(made, id="d", metrics={}).write(tmp_path / "d")
-    assert lease.describe(lease.Options(out=tmp_path, runs=tmp_path)) == [
-        "a: finished, 7.9 epochs, test 101.99, λ = 0.705",
-        "b: finished, 7.9 epochs, test 101.99, nothing proven",
-        "c: finished, 7.9 epochs, test 101.99, no certificate",
-        "d: finished, 2 epochs, no score of test, no certificate",
-    ]
-    for document in ("docs/sweeps.md", "scripts/gpu_lease.py"):
-        assert "results/records/lease/perplexity" in (ROOT / document).read_text()
 
 
 @pytest.mark.parametrize(

@@ -53,13 +53,12 @@ from stablernn.tasks.splits import Split
 from stablernn.training import checkpoint, evaluate, loop, streams
 from stablernn.training import run as run_module
 from stablernn.training.build import build, build_for
-from stablernn.training.checkpoint_manager import Writer
 from stablernn.training.evaluate import Scorer, score
 from stablernn.training.graph import GraphedStep, OneLaunch, recorder
 from stablernn.training.run import run
 from stablernn.training.step import Step
 from stablernn.training.streams import own_stream, updates_per_second
-from stablernn.utils.errors import ConfigurationError, StorageError
+from stablernn.utils.errors import ConfigurationError
 
 KINDS = [
     ["model=lstm", "stability=stable", "seed=1"],
@@ -425,34 +424,6 @@ def test_of_a_run_that_has_ended_nothing_is_left_in_memory(broken, small, monkey
     assert (len(records), len(failures)) == ((0, 2) if broken else (2, 0))
     assert len(made) >= 2
     assert [weight() for weight in made] == [None] * len(made)
-
-
-@pytest.mark.parametrize("beside", [False, True])
-def test_a_checkpoint_holds_what_was_so_when_it_was_asked_for(beside, tmp_path):
-    writer, tensor, values = Writer(beside), torch.ones(1000, 100), {"groups": [{"lr": 1.0}]}
-    for number in range(4):
-        writer.save(tmp_path / f"{number}.safetensors", {"weight": tensor}, values)
-        tensor.add_(1)
-        values["groups"][0]["lr"] += 1.0
-    writer.finish()
-    for number in range(4):
-        saved, told = checkpoint.load(tmp_path / f"{number}.safetensors")
-        assert_close(saved["weight"], torch.full((1000, 100), number + 1.0), rtol=0, atol=0)
-        assert told == {"groups": [{"lr": number + 1.0}]}
-
-
-@pytest.mark.parametrize("beside", [False, True])
-def test_a_checkpoint_that_could_not_be_written_is_not_forgotten(beside, tmp_path):
-    writer = Writer(beside)
-    (tmp_path / "file").write_text("no folder")
-    path = tmp_path / "file" / "last.safetensors"
-    if beside:
-        writer.save(path, {"weight": torch.ones(3)}, {})
-        with pytest.raises(StorageError):
-            writer.finish()
-    else:
-        with pytest.raises(StorageError):
-            writer.save(path, {"weight": torch.ones(3)}, {})
 
 
 class OfGPU(TorchDispatchMode):

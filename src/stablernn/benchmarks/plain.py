@@ -61,39 +61,20 @@ def plain_step(
     state,
     clip: float,
     clipping=nn.utils.clip_grad_norm_,
+    k: int | None = None,
 ) -> tuple[float, object]:
     """One update; returns the loss before it (nats a token) and the detached state.
 
     ``clipping`` may be replaced: PyTorch's sums the squares of a large float32 matrix to three or four digits only.
+    With ``k`` a window is cut for every position, and x has k - 1 more rows than y.
     """
     optimizer.zero_grad()
-    logits, state = model(x, state)
-    loss = _update(model, optimizer, logits, y, clip, clipping)
-    state = state.detach() if isinstance(state, Tensor) else tuple(part.detach() for part in state)
-    return loss, state
-
-
-def plain_window_step(
-    model: PlainModel, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, k: int, clip: float
-) -> float:
-    """One update of the k-truncated model by cutting a window for every position; x has k - 1 more rows than y."""
-    optimizer.zero_grad()
-    return _update(model, optimizer, model.forward_windows(x, k), y, clip)
-
-
-def _update(
-    model: PlainModel,
-    optimizer: torch.optim.Optimizer,
-    logits: Tensor,
-    y: Tensor,
-    clip: float,
-    clipping=nn.utils.clip_grad_norm_,
-) -> float:
+    logits, state = model(x, state) if k is None else (model.forward_windows(x, k), ())
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
     loss.backward()
     clipping(model.parameters(), clip)
     optimizer.step()
-    return loss.item()
+    return loss.item(), state.detach() if isinstance(state, Tensor) else tuple(part.detach() for part in state)
 
 
 @torch.no_grad()

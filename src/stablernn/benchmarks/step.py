@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from stablernn.benchmarks.plain import PlainModel, plain_projection, plain_step, plain_window_step
+from stablernn.benchmarks.plain import PlainModel, plain_projection, plain_step
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.models.backbone import CellStack
@@ -184,10 +184,9 @@ class Plain:
         return environment(self.device, ours=False, onednn=self.onednn)
 
     def step(self) -> None:
-        if self.case.k is None:
-            _, self.state = plain_step(self.model, self.optimizer, self.x, self.y, self.state, CLIP)
-        else:
-            plain_window_step(self.model, self.optimizer, self.window, self.y, self.case.k, CLIP)
+        k = self.case.k
+        x = self.x if k is None else self.window
+        _, self.state = plain_step(self.model, self.optimizer, x, self.y, self.state, CLIP, k=k)
         if self.case.stability == "stable":
             plain_projection(self.model)
 

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 
 from stablernn.config.instantiate import make
 from stablernn.experiments.sweep import expand, run_all
-from stablernn.records.record import RECORD_FILE, Record, read_record
+from stablernn.records.record import RECORD_FILE
 from stablernn.report.text import rate
 from stablernn.stability.certificates import summarise
 from stablernn.tasks.windows import Windows
@@ -33,7 +33,6 @@ from stablernn.training.trained import find_runs
 from stablernn.utils.console import configure_logging, log
 from stablernn.utils.errors import StableRNNError
 from stablernn.utils.files import read_json, replacing, write_json
-from stablernn.utils.wording import counted
 
 EXPERIMENTS = {"lease": "table1_lease", "smoke": "table1_lease_smoke"}
 _ARCHIVE_EVERY = 15.0
@@ -145,7 +144,8 @@ def certify(options: Options, name: str) -> None:
     for trained in find_runs(name, options.runs, os.environ.get("STABLERNN_DATA"), torch.device("cpu")):
         record = dataclasses.replace(trained.record, certificate=summarise(trained.model("best")))
         record.write(trained.folder)
-        log.info(f"{name}: {_rate(record)}")
+        proven = f"λ = {rate(record.certificate['rate'])}" if record.certificate["certified"] else "nothing proven"
+        log.info(f"{name}: {proven}")
 
 
 def archive(options: Options) -> int:
@@ -191,8 +191,6 @@ def table(options: Options) -> None:
             certify_new()
     count = archive(options)
     log.info(f"{count} records in {options.out / 'records.tar.gz'}")
-    for line in describe(options):
-        log.info(line)
     if not count:
         raise StableRNNError("no run came to its end: give it more time with --deadline, or see the errors above")
 
@@ -226,22 +224,3 @@ def _phase(work: Callable[..., object], *arguments: object) -> None:
     except StableRNNError as error:
         log.error(str(error))
         sys.exit(2)
-
-
-def describe(options: Options) -> list[str]:
-    """A line a finished run: its score of test."""
-    lines = []
-    for path in sorted(options.runs.glob(f"*/{RECORD_FILE}")):
-        record = read_record(path.parent)
-        test = record.metrics.get("test", {}).get("value")
-        epochs = counted(f"{record.progress['epochs']:.2g}", "epoch")
-        score = "no score of test" if test is None else f"test {test:.2f}"
-        lines.append(f"{record.id}: {record.status}, {epochs}, {score}, {_rate(record)}")
-    return lines
-
-
-def _rate(record: Record) -> str:
-    """λ in words."""
-    if record.certificate.get("certified") is None:
-        return "no certificate"
-    return f"λ = {rate(record.certificate['rate'])}" if record.certificate["certified"] else "nothing proven"

@@ -37,22 +37,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -
     Raises:
         StorageError: it cannot be written; an older checkpoint of this name is as it was.
     """
-    write(path, *copied(tensors, values))
-
-
-def copied(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
-    """What a checkpoint of these holds: copies on the CPU, and the values as text."""
     whole = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    return whole, json.dumps(values)
-
-
-def write(path: Path, tensors: dict[str, Tensor], values: str) -> None:
-    """Write what ``copied`` gave; raises as ``save``."""
+    text = json.dumps(values)
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata={"values": values, "sha256": _digest(tensors, values)})
+            save_file(whole, temporary, metadata={"values": text, "sha256": _digest(whole, text)})
         except SafetensorError as error:  # it says "(os error 28)" for a full disk, and is no OSError
             number = int(match.group(1)) if (match := re.search(r"os error (\d+)", str(error))) else errno.EIO
             raise OSError(number, os.strerror(number)) from error

@@ -1,8 +1,6 @@
 """What a run in training leaves in its folder, and how it goes on from there."""
 
-from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,34 +15,6 @@ from stablernn.records.record import write_history
 from stablernn.training import checkpoint
 from stablernn.training.schedule import Counters
 from stablernn.utils.errors import CheckpointError
-
-
-class Writer:
-    """Writes checkpoints, one after the other in the order in which they come.
-
-    Args:
-        beside: write in a thread. The tensors and values are copied at once, so the run may go on and change them. An
-            error is raised by the next call.
-    """
-
-    def __init__(self, beside: bool) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints") if beside else None
-        self._pending: deque[Future[None]] = deque()
-
-    def save(self, path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """As ``checkpoint.save``; raises StorageError also where one before it could not be written."""
-        while self._pending and self._pending[0].done():
-            self._pending.popleft().result()
-        content = checkpoint.copied(tensors, values)
-        if self._thread is None:
-            checkpoint.write(path, *content)
-        else:
-            self._pending.append(self._thread.submit(checkpoint.write, path, *content))
-
-    def finish(self) -> None:
-        """Wait until all is written; raises as ``save``."""
-        while self._pending:
-            self._pending.popleft().result()
 
 
 @dataclass(eq=False)
@@ -67,7 +37,6 @@ class Saves:
     def __post_init__(self) -> None:
         self.device = self.model.device
         self.run = self.identity.partition(" on ")[0]
-        self.writer = Writer(beside=self.device.type == "cuda")
         self._best: dict[str, Tensor] | None = None
         self._unwritten: int | None = None  # update of best weights that are not on the disk yet
 
@@ -77,7 +46,7 @@ class Saves:
             self._save(self.folder / checkpoint.BEST, self._best, self._unwritten)
             self._unwritten = None
         optimizer_tensors, optimizer_values = checkpoint.optimizer_state(self.optimizer)
-        self.writer.save(
+        checkpoint.save(
             self.folder / checkpoint.LAST,
             checkpoint.model_tensors(self.model)
             | optimizer_tensors
@@ -148,9 +117,5 @@ class Saves:
             raise CheckpointError(f"{path} is not of the best update {update}: {checkpoint.REMEDY}")
         checkpoint.load_model(self.model, saved)
 
-    def finish(self) -> None:
-        """Wait until all is on the disk; raises as ``Writer.save``."""
-        self.writer.finish()
-
     def _save(self, path: Path, saved: Mapping[str, Tensor], update: int) -> None:
-        self.writer.save(path, saved, {"run": self.run, "update": update})
+        checkpoint.save(path, saved, {"run": self.run, "update": update})

@@ -116,11 +116,9 @@ class Trainer:
                     self.save()
                     saved = time.monotonic()
                 if interrupted:
-                    self.saves.finish()
                     interruption.act()
 
             self.save()  # the weights at the end, for whoever compares them with the best
-            self.saves.finish()
         return now
 
     def step(self) -> None:
