@@ -47,7 +47,7 @@ from stablernn.utils.errors import ConfigurationError, StableRNNError
 # Few values, so that ties are common; infinite: diverged.
 PERPLEXITIES = st.sampled_from([1.0, 2.0, 3.0, math.inf])
 STANDINGS = st.lists(
-    st.builds(Ranking, st.uuids().map(str), PERPLEXITIES, st.integers(1, 3)), max_size=12, unique_by=lambda s: s.id
+    st.builds(Ranking, PERPLEXITIES, st.integers(1, 3), st.uuids().map(str)), max_size=12, unique_by=lambda s: s.id
 )
 FACTORS = st.integers(2, 5)
 
@@ -61,10 +61,10 @@ def test_one_in_factor_survives_rounded_up_and_nobody_who_diverged(standings, fa
 @given(STANDINGS, FACTORS)
 def test_no_one_who_was_left_behind_is_better_than_a_survivor(standings, factor):
     kept = survivors(standings, factor)
-    left = [standing.order for standing in standings if standing.id not in kept]
-    stayed = [standing.order for standing in standings if standing.id in kept]
+    left = [standing for standing in standings if standing.id not in kept]
+    stayed = [standing for standing in standings if standing.id in kept]
     assert not left or not stayed or max(stayed) < min(left)
-    assert kept == [standing.id for standing in sorted(standings, key=lambda s: s.order) if standing.id in kept]
+    assert kept == [standing.id for standing in sorted(standings) if standing.id in kept]
 
 
 @given(STANDINGS, FACTORS, st.randoms())
@@ -82,7 +82,7 @@ def test_where_nobody_overtakes_the_best_wins_with_little_training(final, first,
     alive = [str(number) for number in range(len(final))]
     for epoch in epochs:
         count = len(alive)
-        alive = survivors((Ranking(name, final[int(name)] + 1e4 / epoch, 1) for name in alive), factor)
+        alive = survivors((Ranking(final[int(name)] + 1e4 / epoch, 1, name) for name in alive), factor)
         assert len(alive) == survivor_count(count, factor)
     assert alive[0] == str(final.index(min(final)))
 

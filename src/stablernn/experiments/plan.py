@@ -67,14 +67,19 @@ def _measure(parts: Sequence[Part], linear: Sequence[LinearPart], analyses: Sequ
         part.estimate()
 
 
+def _columns(*texts: str, numbers: Sequence[str]) -> RichTable:
+    shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in texts:
+        shown.add_column(head, overflow="fold")
+    for head in numbers:
+        shown.add_column(head, justify="right")
+    return shown
+
+
 def _table(studies: Sequence[Study], shared: bool) -> RichTable:
     """A line for each sweep, under the first study that has it."""
     several = len(studies) > 1
-    shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    shown.add_column("corpus")
-    shown.add_column("sweep", overflow="fold")
-    for head in ("runs", "done", *(["above"] if shared else []), "about"):
-        shown.add_column(head, justify="right")
+    shown = _columns("corpus", "sweep", numbers=("runs", "done", *(["above"] if shared else []), "about"))
     everywhere = shlex.split(studies[0].options.overrides or "")
     listed: set[Part] = set()
     for study in studies:
@@ -94,10 +99,7 @@ def _table(studies: Sequence[Study], shared: bool) -> RichTable:
 
 def _analyses_table(analyses: Sequence[AnalysisPart]) -> RichTable:
     """A line for each analysis, of all studies together; ngram is a view of truncation, which counts once."""
-    shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    shown.add_column("analysis")
-    for head in ("runs", "to do", "about"):
-        shown.add_column(head, justify="right")
+    shown = _columns("analysis", numbers=("runs", "to do", "about"))
     for title in dict.fromkeys(part.title for part in analyses):
         alike = [part for part in analyses if part.title == title]
         to_do, unknown = sum(len(part.counted) for part in alike), sum(part.unknown for part in alike)

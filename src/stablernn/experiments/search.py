@@ -8,9 +8,11 @@ same winners again. Test scores play no part: a paused trial has none at all.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,25 +32,18 @@ Launch = Callable[[Sequence[DictConfig], Sequence[Sequence[str]]], object]
 Compose = Callable[[Sequence[Sequence[str]]], Sequence[DictConfig]]
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """A trial at a rung.
+class Ranking(NamedTuple):
+    """A trial at a rung; the smaller is the better, and no two trials are equal.
 
     Attributes:
-        id: of the run.
-        cost: the best on the validation split up to the rung, the smaller the better; infinite if the trial did not
-            get there.
+        cost: the best on the validation split up to the rung; infinite if the trial did not get there.
         parameters: of the model; of two equal trials the smaller one is the better.
+        id: of the run.
     """
 
-    id: str
     cost: float
     parameters: int
-
-    @property
-    def order(self) -> tuple[float, int, str]:
-        """Smaller is better; no two trials are equal."""
-        return self.cost, self.parameters, self.id
+    id: str
 
 
 def rungs(first: int, factor: int, last: int) -> list[int]:
@@ -62,7 +57,7 @@ def rungs(first: int, factor: int, last: int) -> list[int]:
 
 def survivors(standings: Iterable[Ranking], factor: int) -> list[str]:
     """Ids of the best n / factor of n trials (rounded up), the best first; one without a finite cost never is."""
-    ranked = sorted(standings, key=lambda ranking: ranking.order)
+    ranked = sorted(standings)
     best = ranked[: survivor_count(len(ranked), factor)]
     return [ranking.id for ranking in best if math.isfinite(ranking.cost)]
 
@@ -75,7 +70,7 @@ def survivor_count(count: int, factor: int) -> int:
 def ranking(record: Record, epochs: float) -> Ranking:
     """Where a trial stood after so many epochs, whatever it did later."""
     cost = best_until(record.history, epochs, record.status == DIVERGED, record.metric)
-    return Ranking(record.id, cost, record.model["parameters"])
+    return Ranking(cost, record.model["parameters"], record.id)
 
 
 def best_until(
@@ -90,10 +85,6 @@ def best_until(
         return math.inf
     values = [row["valid"] for row in scored if row["epoch"] <= epochs]
     return min((math.inf if value is None else metric.cost(value) for value in values), default=math.inf)
-
-
-def compose_runs(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
-    return compose_all("train", jobs)
 
 
 @dataclass(frozen=True)
@@ -140,7 +131,9 @@ class Search:
     factor: int
 
     @classmethod
-    def of(cls, config: DictConfig, arguments: Sequence[str], compose_trials: Compose = compose_runs) -> "Search":
+    def of(
+        cls, config: DictConfig, arguments: Sequence[str], compose_trials: Compose = partial(compose_all, "train")
+    ) -> "Search":
         """The search of ``scripts/train.py -m *arguments``, which composes to ``config`` (``sweep.master``).
 
         Raises:
@@ -164,7 +157,7 @@ class Search:
 
     @classmethod
     def of_command(cls, arguments: Sequence[str]) -> "Search":
-        return cls.of(master(arguments), arguments)
+        return cls.of(master(arguments), arguments, partial(compose_all, "train"))
 
     def by_model(self) -> dict[str, list[Trial]]:
         models = dict.fromkeys(trial.model for trial in self.trials)
@@ -178,24 +171,14 @@ class Search:
             records = {trial.id: trial.until(epochs).record() for trial in alive}
             if None in records.values():
                 return number, alive
-            going = self._going_on({name: record for name, record in records.items() if record}, epochs)
-            if epochs == self.rungs[-1]:
-                going = [names[:1] for names in going]
-            alive = [trial for trial in alive if any(trial.id in names for names in going)]
-        return len(self.rungs), alive
-
-    def _going_on(self, records: Mapping[str, Record], epochs: int) -> list[list[str]]:
-        """For each model the ids of the trials that go on, the best first."""
-        here = [[trial.id for trial in trials if trial.id in records] for trials in self.by_model().values()]
-        last = epochs == self.rungs[-1]
-        return [
-            survivors(
+            last, names = epochs == self.rungs[-1], set()
+            for trials in self.by_model().values():
+                here = [record for trial in trials if (record := records.get(trial.id)) is not None]
                 # A trial that diverged after its last validation cannot win either.
-                (ranking(records[name], epochs) for name in names if not last or _is_whole(records[name])),
-                self.factor,
-            )
-            for names in here
-        ]
+                ranked = (ranking(record, epochs) for record in here if not last or record.status == FINISHED)
+                names.update(survivors(ranked, self.factor)[: 1 if last else None])
+            alive = [trial for trial in alive if trial.id in names]
+        return len(self.rungs), alive
 
     def carry_out(self, launch: Launch) -> None:
         """Bring every trial as far as it gets.
@@ -208,9 +191,9 @@ class Search:
             here = [trial.until(self.rungs[number]) for trial in alive]
             to_do = [trial for trial in here if trial.record() is None]
             done = f", {len(here) - len(to_do)} there already" if len(to_do) < len(here) else ""
-            log.info(
-                f"rung {number + 1} of {len(self.rungs)}: {_counted(here)} to epoch {self.rungs[number]}{done}",
-            )
+            models = Counter(trial.model for trial in here)
+            trials = ", ".join(f"{count} {model}" for model, count in models.items())
+            log.info(f"rung {number + 1} of {len(self.rungs)}: {trials} to epoch {self.rungs[number]}{done}")
             launch([trial.config for trial in to_do], [trial.overrides for trial in to_do])
             before = number
             number, alive = self.alive()
@@ -271,12 +254,3 @@ def _check_comparable(trials: Sequence[Trial]) -> None:
             raise ConfigurationError(
                 f"{option} is swept: a search compares runs that are alike in it; choose one value"
             )
-
-
-def _is_whole(record: Record) -> bool:
-    return record.status == FINISHED
-
-
-def _counted(trials: Sequence[Trial]) -> str:
-    models = [trial.model for trial in trials]
-    return ", ".join(f"{models.count(model)} {model}" for model in dict.fromkeys(models))
