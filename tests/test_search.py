@@ -311,7 +311,7 @@ def test_a_trial_that_is_left_out_ends_the_search_with_an_error(whole, tmp_path)
 
 
 def test_of_equal_trials_the_smaller_wins_then_the_one_whose_id_comes_first():
-    assert survivors([Ranking("a", 5.0, 9), Ranking("c", 5.0, 3), Ranking("b", 5.0, 3)], 3) == ["b"]
+    assert survivors([Ranking(5.0, 9, "a"), Ranking(5.0, 3, "c"), Ranking(5.0, 3, "b")], 3) == ["b"]
 
 
 def test_a_trial_that_diverged_after_its_last_validation_cannot_win(whole, tmp_path):

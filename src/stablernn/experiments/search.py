@@ -131,9 +131,7 @@ class Search:
     factor: int
 
     @classmethod
-    def of(
-        cls, config: DictConfig, arguments: Sequence[str], compose_trials: Compose = partial(compose_all, "train")
-    ) -> "Search":
+    def of(cls, config: DictConfig, arguments: Sequence[str], compose_trials: Compose) -> "Search":
         """The search of ``scripts/train.py -m *arguments``, which composes to ``config`` (``sweep.master``).
 
         Raises:
