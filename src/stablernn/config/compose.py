@@ -71,7 +71,8 @@ def frozen(parent: Path | None = None, own: Path | None = None) -> Iterator[None
         copy = Path(tempfile.mkdtemp(prefix="conf-", dir=where)).absolute()
         shutil.copytree(_composed_from, copy, dirs_exist_ok=True)
         if own is not None:
-            for path in _in_groups(own):
+            # The files at its top may be of anything, as where it is a project's own folder.
+            for path in own.glob("[!.]*/**/*.yaml"):
                 target = copy / path.relative_to(own)
                 _check_yaml(path)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,13 +86,6 @@ def frozen(parent: Path | None = None, own: Path | None = None) -> Iterator[None
         with suppress(OSError):  # a command line that did not get to its first run leaves no folder
             for empty in (where, where.parent) if parent is not None else ():
                 empty.rmdir()
-
-
-def _in_groups(folder: Path) -> Iterator[Path]:
-    """The YAML files of its groups; those at its top may be of anything, as where it is a project's own folder."""
-    for group in folder.iterdir():
-        if group.is_dir() and not group.name.startswith("."):
-            yield from group.rglob("*.yaml")
 
 
 def _check_yaml(path: Path) -> None:

@@ -150,24 +150,17 @@ def _check_known(node: DictConfig, kind: type, path: str) -> None:
 
 def check_targets(node: DictConfig, path: str = "") -> None:
     """Refuse, by a ConfigurationError, options of a ``_target_`` that it does not take, or of another type."""
-    for option, target in targets(node, path):
-        _check_target(option, target)
-
-
-def _check_target(option: str, node: DictConfig) -> None:
-    """The signature of a ``_target_`` is the schema of its options."""
-    target = find_target(f"{option}._target_", node["_target_"])
-    parameters, wants = inspect.signature(target).parameters, hints(target)
-    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    for key, value in node.items():
-        name = str(key)
-        if name in ("_target_", "_partial_", "_recursive_", "_convert_"):
-            continue
-        if name not in parameters and not open_ended:
-            known = ", ".join(parameters) or "no options"
-            raise ConfigurationError(f"{option}.{name} is not an option: {target.__name__} takes {known}")
-        if name in wants and not fits(value, wants[name]):
-            wanted = getattr(wants[name], "__name__", None) or str(wants[name])
-            if isinstance(wants[name], types.UnionType):
-                wanted = str(wants[name])
-            raise ConfigurationError(f"{option}.{name}={value} is not of the type that it takes, {wanted}")
+    for option, given in targets(node, path):
+        target = find_target(f"{option}._target_", given["_target_"])
+        parameters, wants = inspect.signature(target).parameters, hints(target)
+        open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+        for name in map(str, given):
+            if name in ("_target_", "_partial_", "_recursive_", "_convert_"):
+                continue
+            value, wanted = given[name], wants.get(name)
+            if name not in parameters and not open_ended:
+                known = ", ".join(parameters) or "no options"
+                raise ConfigurationError(f"{option}.{name} is not an option: {target.__name__} takes {known}")
+            if name in wants and not fits(value, wanted):
+                shown = str(wanted) if isinstance(wanted, types.UnionType) else getattr(wanted, "__name__", wanted)
+                raise ConfigurationError(f"{option}.{name}={value} is not of the type that it takes, {shown}")

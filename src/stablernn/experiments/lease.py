@@ -171,7 +171,8 @@ def table(options: Options) -> None:
         certified: set[str] = set()
 
         def certify_new() -> None:
-            for name in sorted(_constrained(options) - certified):
+            finished = {path.parent.name for path in options.runs.glob(f"*/{RECORD_FILE}")}
+            for name in sorted(name for name in finished - certified if "-s0-" in name and "-unstable-" not in name):
                 certified.add(name)
                 pool.submit(lambda name=name: phase(certify, options.deadline - time.time(), options, name))
 
@@ -193,12 +194,6 @@ def table(options: Options) -> None:
     log.info(f"{count} records in {options.out / 'records.tar.gz'}")
     if not count:
         raise StableRNNError("no run came to its end: give it more time with --deadline, or see the errors above")
-
-
-def _constrained(options: Options) -> set[str]:
-    """The finished runs of seed 0 that a certificate is asked for."""
-    names = (path.parent.name for path in options.runs.glob(f"*/{RECORD_FILE}"))
-    return {name for name in names if "-s0-" in name and "-unstable-" not in name}
 
 
 def phase(work: Callable[..., object], limit: float, *arguments: object) -> bool:

@@ -30,12 +30,15 @@ def run_safely(config: DictConfig, shared: Interruption | None = None, beside: i
     """``run``, with what ends it by mistake in its outcome.
 
     Raises:
-        torch.OutOfMemoryError: the GPU has too little memory; that is for those to decide who share it.
+        torch.OutOfMemoryError: the GPU has too little memory for all that share it, which is for them to decide.
     """
     try:
         return run(config, shared, beside), ""
-    except torch.OutOfMemoryError:
-        raise
+    except torch.OutOfMemoryError as error:
+        if shared is not None:
+            raise
+        log.error(f"{run_label(config)} failed: {error}")
+        return None, str(error)
     except RunInUseError as error:
         log.warning(f"left for the end: {error}")
         return None, error

@@ -133,7 +133,7 @@ def pauses() -> Iterator[float]:
 
 def _outcomes(configs: Sequence[DictConfig], jobs: int) -> Iterator[Outcome]:
     if jobs <= 1:
-        yield from (_run_one(config) for config in configs)
+        yield from map(run_safely, configs)
         return
     threads = max(1, cores() // jobs)
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
@@ -149,13 +149,5 @@ def _in_worker(config: DictConfig, threads: int) -> tuple[Outcome, list[LogRecor
     configure_logging(QueueHandler(said))
     keep_freed_memory()
     torch.set_num_threads(config.threads or threads)
-    outcome = _run_one(config)
+    outcome = run_safely(config)
     return outcome, [said.get() for _ in range(said.qsize())]
-
-
-def _run_one(config: DictConfig) -> Outcome:
-    try:
-        return run_safely(config)
-    except torch.OutOfMemoryError as error:
-        log.error(f"{run_label(config)} failed: {error}")
-        return None, str(error)

@@ -127,12 +127,12 @@ def read_alone(path: Path) -> Record:
     """
     _refuse_link(path.parent)
     try:
-        values = read_json(path, unsealed=False)
+        values = read_json(path)
         _check_schema(path, values)
         history, blocks = neutral_rows(values.pop("history", [])), values.pop("blocks", None)
-        values = _current(values)
+        values = neutral(values)
         _check_record(values)
-        _check_history(history)
+        schemas.check(history, schemas.HISTORY)
         return Record(**values, history=history, blocks=blocks)
     except (DamagedFileError, *_DAMAGES) as error:
         raise DamagedRecordError(f"{path} is not whole ({error}): the command of its run makes it again") from None
@@ -157,7 +157,7 @@ def read_record(folder: Path) -> Record:
         if beside is not None and beside.pop("record") != json_digest([values, beside]):
             raise ValueError("its checksum does not fit")
         _check_schema(path, values)
-        values = _current(values)
+        values = neutral(values)
         _check_record(values)
         at_fault = history_path
         text = read_bytes(history_path).decode() if history_path.exists() else ""
@@ -165,7 +165,7 @@ def read_record(folder: Path) -> Record:
         if beside is not None and beside["history"] != json_digest(history):
             raise ValueError(f"its checksum in {RECORD_FILE} does not fit")
         history = neutral_rows(history)
-        _check_history(history)
+        schemas.check(history, schemas.HISTORY)
         at_fault = folder / BLOCKS_FILE
         blocks = _read_blocks(at_fault, values["metrics"].get("test", {}), beside and beside["blocks"])
         return Record(**values, history=history, blocks=blocks, sealed=beside is not None)
@@ -201,14 +201,6 @@ def _refuse_link(folder: Path) -> None:
 def _check_schema(path: Path, values: dict[str, Any]) -> None:
     if values.get("schema") not in _READABLE:
         raise RecordError(f"{path} has record schema {values.get('schema')!r:.20}, this version reads {SCHEMA}")
-
-
-def _current(values: dict[str, Any]) -> dict[str, Any]:
-    return neutral(values)
-
-
-def _check_history(history: Any) -> None:
-    schemas.check(history, schemas.HISTORY)
 
 
 def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dict[str, Any] | None:

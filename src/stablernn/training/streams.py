@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -49,23 +49,13 @@ _WARM_UP = 5
 BETWEEN_REPORTS = 50  # updates, as a run has them
 
 
-class Measured(Protocol):
-    """A run that is measured."""
-
-    def step(self) -> object: ...
-
-    def collect(self) -> object: ...
-
-    def release(self) -> None: ...
-
-
 def updates_per_second(
-    makers: Sequence[Callable[[], Measured]], device: torch.device, seconds: float, barrier: Any = None
+    makers: Sequence[Callable[[], Any]], device: torch.device, seconds: float, barrier: Any = None
 ) -> float:
     """Updates a second of all runs together, each made and trained in a thread, on a GPU on a stream of its own.
 
     Args:
-        makers: make a run each.
+        makers: make a run each, which has ``step``, ``collect`` and ``release``.
         device: which they share.
         seconds: for how long they are watched, all of them training.
         barrier: where they wait for those of other processes as well; None: there are none.
@@ -73,7 +63,7 @@ def updates_per_second(
     ready = barrier or threading.Barrier(len(makers))
     threads = torch.get_num_threads()
 
-    def rate(make: Callable[[], Measured]) -> float:
+    def rate(make: Callable[[], Any]) -> float:
         torch.set_num_threads(threads)
         try:
             with own_stream(device):

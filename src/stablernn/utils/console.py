@@ -128,6 +128,4 @@ def display(enabled: bool = True) -> Iterator[None]:
         _shown = None
 
 
-def open_bar(description: str, total: int) -> Bar:
-    """A bar on the display that is open; on none, a bar that nobody sees."""
-    return Bar(description, total)
+open_bar = Bar
