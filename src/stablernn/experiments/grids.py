@@ -85,13 +85,6 @@ def find_winner(folder: str | None, runs: str, dataset: str, model: str, profile
     return next(filter(Path.is_file, found), found[0])
 
 
-def _search_of(dataset: str, profile: str) -> str:
-    """The arguments of the search on a data set: one of its own, or that for texts."""
-    if f"search_{dataset}" in choices("experiment"):
-        return f"experiment=search_{dataset}"
-    return f"experiment=search profile={profile} dataset={dataset}"
-
-
 def winner_settings(path: Path) -> dict[str, Any]:
     """The settings of a winner by their dotted names.
 
@@ -100,9 +93,9 @@ def winner_settings(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         dataset, _, profile = path.stem.rsplit("_", 2)  # a text of one's own may have a _ in its name
-        raise ConfigurationError(
-            f"{path} is not there: search first, {command('train')} -m {_search_of(dataset, profile)}"
-        )
+        search = f"experiment=search profile={profile} dataset={dataset}"  # that for texts, or one of the data set
+        search = f"experiment=search_{dataset}" if f"search_{dataset}" in choices("experiment") else search
+        raise ConfigurationError(f"{path} is not there: search first, {command('train')} -m {search}")
     try:
         written = OmegaConf.to_container(OmegaConf.load(path))
         if not isinstance(written, dict) or not written:

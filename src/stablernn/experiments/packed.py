@@ -82,8 +82,17 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
         ConfigurationError: the runs are to share a process, but not its settings.
         KeyboardInterrupt, SystemExit: after a signal; the checkpoints of all of them are written.
     """
-    _check(configs)
-    at_once = _no_more_than_streams(min(at_once, len(configs)), configs)
+    for option in ("device", "precision", "threads"):
+        values = list(dict.fromkeys(config[option] for config in configs))
+        if len(values) > 1:
+            raise ConfigurationError(
+                f"{option} is {' and '.join(map(str, values))}: runs that share a process share it; choose one value"
+            )
+    at_once = min(at_once, len(configs))
+    if at_once > STREAMS and torch.cuda.is_available() and configs[0].device != "cpu":
+        why = f"a GPU has {STREAMS} streams in PyTorch, and a run needs one"
+        log.warning(f"at_once={at_once}: {why}: that many at a time")
+        at_once = STREAMS
     waiting = deque(configs)
     running: list[_Member] = []
     ended: SimpleQueue[tuple[_Member, Outcome | BaseException]] = SimpleQueue()
@@ -131,19 +140,3 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
                     shared.pass_on()
         finally:
             shared.abandoned = True
-
-
-def _check(configs: Sequence[DictConfig]) -> None:
-    for option in ("device", "precision", "threads"):
-        values = list(dict.fromkeys(config[option] for config in configs))
-        if len(values) > 1:
-            raise ConfigurationError(
-                f"{option} is {' and '.join(map(str, values))}: runs that share a process share it; choose one value"
-            )
-
-
-def _no_more_than_streams(at_once: int, configs: Sequence[DictConfig]) -> int:
-    if at_once <= STREAMS or not torch.cuda.is_available() or configs[0].device == "cpu":
-        return at_once
-    log.warning(f"at_once={at_once}: a GPU has {STREAMS} streams in PyTorch, and a run needs one: that many at a time")
-    return STREAMS

@@ -203,16 +203,7 @@ def analysis_of(entry: DictConfig, profile: str) -> Analysis:
 
 
 class AnalysisPart:
-    """One analysis of a study's runs.
-
-    Attributes:
-        title: what ``analysis=`` chooses.
-        runs: how many it is of.
-        to_do: those runs of which it is not known yet, by their ids.
-        counted: those of ``to_do`` that no part before it has as well (``count_once``).
-        seconds: about so many that ``counted`` takes, as far as that is known; once the plan has measured it.
-        unknown: how many of ``counted`` nobody knows the time of.
-    """
+    """One analysis of a study's runs; its attributes are as those of ``Part``, and of ``unknown`` nobody knows the time."""
 
     def __init__(self, entry: DictConfig, profile: str, parts: Iterable[Part]) -> None:
         self.title: str = entry.analysis

@@ -116,14 +116,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """A search that a command line stands for.
-
-    Attributes:
-        command: its arguments.
-        trials: all of them; those of one model compete.
-        rungs: epochs after which they are compared.
-        factor: one in so many goes on.
-    """
+    """A search that a command line stands for."""
 
     command: tuple[str, ...]
     trials: tuple[Trial, ...]

@@ -91,12 +91,7 @@ def share_machine(config: DictConfig, launcher: DictConfig) -> None:
 
 
 def run_all(configs: Sequence[DictConfig], jobs: int = 1, at_once: int = 1) -> tuple[list[Record], list[str]]:
-    """Run every configuration; one that fails does not take the others along.
-
-    Args:
-        configs: of the runs.
-        jobs: processes that they are divided among.
-        at_once: runs that are threads of this process instead, see ``experiments.packed``.
+    """Run every configuration, in ``jobs`` processes or ``at_once`` as threads; one that fails leaves the others alone.
 
     Returns:
         The records, and one line for each run that failed. A run that another process is at work on comes last, when

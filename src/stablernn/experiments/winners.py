@@ -38,7 +38,13 @@ def write_winners(search: Search, winners: str | None, results: str | None) -> N
     """
     best = search.winners()
     runs = search.trials[0].config.runs
-    written = write_search(search.records(), Path(results) if results else results_of(runs))
+    written = []
+    for data in slices(search.records()):
+        table = search_table(data)
+        console.print(rich_table(table))
+        path = (Path(results) if results else results_of(runs)) / "tables" / f"search_{data.name}.csv"
+        write_text(path, comma_separated(table))
+        written.append(path)
     folder = Path(winners) if winners else best_folders(runs)[0]
     for model, record in best.items():
         trials = len(search.by_model()[model])
@@ -49,18 +55,6 @@ def write_winners(search: Search, winners: str | None, results: str | None) -> N
     lost = [model for model in search.by_model() if model not in best]
     if lost:
         raise StableRNNError(f"every trial of {', '.join(lost)} diverged: search smaller values of optimizer.lr")
-
-
-def write_search(records: Sequence[Record], results: Path) -> list[Path]:
-    """Print the table of all trials and write it as CSV; returns the files."""
-    written = []
-    for data in slices(records):
-        table = search_table(data)
-        console.print(rich_table(table))
-        stem = results / "tables" / f"search_{data.name}"
-        write_text(stem.with_suffix(".csv"), comma_separated(table))
-        written.append(stem.with_suffix(".csv"))
-    return written
 
 
 def winner_yaml(record: Record, trials: int, arguments: Sequence[str], folder: Path) -> str:

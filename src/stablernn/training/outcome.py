@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,8 @@ from stablernn.models.backbone import CellStack
 from stablernn.records.record import DIVERGED, PAUSED, PAUSED_FILE, RECORD_FILE, STOPPED, Record, read_alone, read_run
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints.base import Constraint
-from stablernn.tasks.splits import Task
 from stablernn.training.checkpoint import LAST
 from stablernn.training.loop import Trainer
-from stablernn.training.schedule import Counters
 from stablernn.utils.console import log, warn_once
 from stablernn.utils.errors import DamagedRecordError, MissingDataError, RecordError
 from stablernn.utils.provenance import commit, processor, versions
@@ -35,10 +33,12 @@ def finished(config: DictConfig) -> bool:
 
 def _recorded(folder: Path) -> Record | None:
     """The record of a run; None if there is none or it is damaged, which is said. Raises RecordError otherwise."""
-    if not (folder / RECORD_FILE).is_file():
-        return None
+    return _told(read_run, folder) if (folder / RECORD_FILE).is_file() else None
+
+
+def _told(read: Callable[[Path], Record], path: Path) -> Record | None:
     try:
-        return read_run(folder)
+        return read(path)
     except DamagedRecordError as error:
         warn_once(str(error))
         return None
@@ -58,14 +58,11 @@ def existing_record(config: DictConfig) -> Record | None:
         return None  # it goes on from its checkpoint
     if record is not None or pause is None or not (folder / PAUSED_FILE).is_file():
         return record
-    try:
-        record = read_alone(folder / PAUSED_FILE)
-        if record.id != folder.name:
-            raise DamagedRecordError(f"{folder / PAUSED_FILE} is of another run ({record.id}): delete it")
-    except DamagedRecordError as error:
-        warn_once(str(error))
+    record = _told(read_alone, folder / PAUSED_FILE)
+    if record is not None and record.id != folder.name:
+        warn_once(f"{folder / PAUSED_FILE} is of another run ({record.id}): delete it")
         return None
-    return record if record.progress["epochs"] >= pause else None
+    return record if record is not None and record.progress["epochs"] >= pause else None
 
 
 def check_same_data(config: DictConfig, record: Record) -> None:
@@ -94,22 +91,16 @@ def check_same_data(config: DictConfig, record: Record) -> None:
 
 
 def outcome(
-    config: DictConfig,
-    values: Mapping[str, Any],
-    task: Task,
-    trainer: Trainer,
-    constraint: Constraint,
-    counters: Counters,
-    device: torch.device,
-    beside: int,
+    config: DictConfig, values: Mapping[str, Any], trainer: Trainer, constraint: Constraint, beside: int
 ) -> Record:
     """The record of a run that has come as far as it may, scored on test unless it has paused.
 
     Args:
-        config, task, trainer, constraint, counters, device: of the run.
+        config, trainer, constraint: of the run.
         values: its ``identity`` when it began; its text may have changed on disk since.
         beside: runs that shared the device with it at most, itself included.
     """
+    task, counters, device = trainer.task, trainer.counters, trainer.device
     metrics: dict = {}
     blocks = None
     status = DIVERGED if counters.diverged else trainer.status

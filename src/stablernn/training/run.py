@@ -112,8 +112,8 @@ def _unfinished(
                     progress.update(now)
 
                 trainer.on_update = on_update
-                counters = trainer.train(shared)
-                record = outcome(config, values, task, trainer, constraint, counters, device, beside)
+                trainer.train(shared)
+                record = outcome(config, values, trainer, constraint, beside)
         except KeyboardInterrupt:
             log.info(f"{name}: interrupted at update {trainer.counters.update}; the same command resumes it")
             raise

@@ -72,13 +72,7 @@ class Counters:
 
 
 class Schedule:
-    """When a run logs, evaluates, keeps weights, pauses and ends.
-
-    Args:
-        options: conf/train.yaml, ``training``.
-        epoch: updates of a pass over train.
-        tokens: of an update.
-    """
+    """When a run logs, evaluates, keeps weights, pauses and ends."""
 
     def __init__(self, options: Training, epoch: int, tokens: int) -> None:
         self.options = options
