@@ -203,7 +203,7 @@ def analysis_of(entry: DictConfig, profile: str) -> Analysis:
 
 
 class AnalysisPart:
-    """One analysis of a study's runs; its attributes are as those of ``Part``, and of ``unknown`` nobody knows the time."""
+    """One analysis of a study's runs; attributes as those of ``Part``, and of ``unknown`` nobody knows the time."""
 
     def __init__(self, entry: DictConfig, profile: str, parts: Iterable[Part]) -> None:
         self.title: str = entry.analysis
