@@ -79,11 +79,9 @@ def _analyse(entries: Sequence[DictConfig], runs: Sequence[Trained], profile: st
                 bar.update(number)
                 try:
                     list(analyse(analysis, [trained]))
-                except StableRNNError as error:
-                    log.error(f"{analysis.name} of {trained.record.id} failed: {error}")
-                    failed.append(trained.record.id)
-                except Exception:  # a bug, or a device that fails: the records are to be published all the same
-                    log.exception(f"{analysis.name} of {trained.record.id} failed")
+                except Exception as error:  # also a bug, or a device that fails: the records are published all the same
+                    bug = not isinstance(error, StableRNNError)
+                    log.error(f"{analysis.name} of {trained.record.id} failed: {error}", exc_info=bug)
                     failed.append(trained.record.id)
             bar.close()
     return failed

@@ -117,39 +117,34 @@ class WindowLaunch:
         self._work: Callable[[Tensor, Tensor, Any], Any] | None = work
         self._launch = OneLaunch(self._on_buffers, record, tried=True)
         self._shapes: Any = None
-        self._x: Tensor | None = None
-        self._y: Tensor | None = None
-        self._state: Any = None
+        self._buffers: tuple[Tensor, Tensor, Any] | None = None
 
     def __call__(self, x: Tensor, y: Tensor, state: Any) -> Any:
         assert self._work is not None, "released"
         shapes = [tuple(tensor.shape) for tensor in (x, y, *tensors(state))]
-        if self._x is None and shapes == self._shapes:  # twice the same one after the other: the usual ones
-            self._x, self._y = x.clone(), y.clone()
-            self._state = rebuild(state, (part.clone() for part in tensors(state)))
-        if self._x is None or self._y is None or shapes != self._shapes:
-            if self._x is None:
-                self._shapes = shapes
+        if self._buffers is None and shapes == self._shapes:  # twice the same one after the other: the usual ones
+            self._buffers = (x.clone(), y.clone(), rebuild(state, (part.clone() for part in tensors(state))))
+        if self._buffers is None:
+            self._shapes = shapes
+        if self._buffers is None or shapes != self._shapes:
             return self._work(x, y, state)
-        self._x.copy_(x)
-        self._y.copy_(y)
-        self._write_state(state)
+        self._write((x, y, state))
         self._launch()
-        return self._state
+        return self._buffers[2]
 
     def release(self) -> None:
         """As that of ``OneLaunch``, and the buffers."""
         self._launch.release()
-        self._work = self._x = self._y = self._state = None
+        self._work = self._buffers = None
 
     def _on_buffers(self) -> None:
         assert self._work is not None
-        assert self._x is not None
-        assert self._y is not None
-        self._write_state(self._work(self._x, self._y, self._state))
+        assert self._buffers is not None
+        x, y, state = self._buffers
+        self._write((x, y, self._work(x, y, state)))
 
-    def _write_state(self, state: Any) -> None:
-        for buffer, part in zip(tensors(self._state), tensors(state), strict=True):
+    def _write(self, values: tuple[Tensor, Tensor, Any]) -> None:
+        for buffer, part in zip(tensors(self._buffers), tensors(values), strict=True):
             if buffer is not part:
                 buffer.copy_(part)
 
