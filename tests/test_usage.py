@@ -88,7 +88,7 @@ def test_a_path_of_the_environment_is_expanded_and_else_taken_literally(tmp_path
         (["runs=" + "a/" * 3000], "has 6,059 characters, more than the system allows in a path: choose a shorter one"),
         (["runs=" + "b" * 300], "more than the system allows in a path: choose a shorter one"),
         (["model.hidden_size=1000000000"], " GiB more: choose a smaller model.hidden_size"),
-        (["model.hidden_size=1000000000000"], "too little memory: choose a smaller model.hidden_size"),
+        (["model.hidden_size=1000000000000"], " GiB more: choose a smaller model.hidden_size"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -2,7 +2,8 @@
 
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 from stablernn.utils.console import log
@@ -32,6 +33,21 @@ def has_account() -> bool:
         return bool(wbauth.read_netrc_auth(host=settings.base_url))
     except AuthenticationError:  # something else stands in its place
         return False
+
+
+def _keep_out_of_an_unwritable_home(folder: Path) -> None:
+    """W&B keeps caches, settings and its own log in HOME; where it cannot, it prints that log to the terminal."""
+    try:
+        home = Path.home()
+        writable = os.access(home, os.W_OK)
+    except RuntimeError:  # there is none
+        writable = False
+    if not writable:
+        for name in ("CACHE", "CONFIG", "DATA"):
+            place = folder.absolute() / "wandb" / ".home" / name.lower()
+            with suppress(OSError):
+                place.mkdir(parents=True, exist_ok=True)
+            os.environ.setdefault(f"WANDB_{name}_DIR", str(place))
 
 
 class SilentRun:
@@ -80,6 +96,7 @@ class WandbTracking:
     def run(
         self, run_id: str, group: str, tags: list[str], config: dict[str, Any], folder: str
     ) -> AbstractContextManager[Run]:
+        _keep_out_of_an_unwritable_home(Path(folder))
         try:
             import wandb
         except ImportError:
