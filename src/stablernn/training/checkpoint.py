@@ -61,7 +61,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             # Copied, because a tensor that lies in the mapped file is not aligned as PyTorch's own are, and the
             # last bit of a matrix product can depend on that.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
-        if header["sha256"] != _digest(tensors, header["values"]):
+        # Earlier versions wrote no checksum; what has neither this header nor theirs was changed.
+        if header.keys() != {"values"} and header["sha256"] != _digest(tensors, header["values"]):
             raise ValueError("its checksum does not fit")
         values = parse_json(header["values"])
         if not isinstance(values, dict):
@@ -81,9 +82,9 @@ def _digest(tensors: Mapping[str, Tensor], values: str) -> str:
 
 
 def check_run(path: Path, values: Mapping[str, Any], run: str) -> None:
-    """Raises CheckpointError if these values name another run."""
-    if values.get("run") != run:
-        raise CheckpointError(f"{path} is of another run ({values.get('run')!r:.240}): {REMEDY}")
+    """Raises CheckpointError if these values name another run; an earlier version named none."""
+    if values.get("run", run) != run:
+        raise CheckpointError(f"{path} is of another run ({values['run']!r:.240}): {REMEDY}")
 
 
 @contextmanager
