@@ -25,7 +25,7 @@ from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.tasks.splits import Split
 from stablernn.training.build import build_for
 from stablernn.training.evaluate import Scorer
-from stablernn.training.graph import make_step
+from stablernn.training.graph import can_capture, make_step
 from stablernn.training.run import run
 from stablernn.training.step import Step
 from stablernn.training.streams import own_stream, wait
@@ -190,6 +190,10 @@ def test_of_a_run_that_has_ended_no_weights_are_left_on_the_gpu(gpu, small, monk
         assert [weight() for weight in made] == [None]
     finally:
         gc.enable()
+
+
+def test_a_capture_is_tried_in_another_process(gpu):
+    assert can_capture(gpu)
 
 
 @pytest.mark.parametrize("streams", [1, 16])

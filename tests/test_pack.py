@@ -50,11 +50,11 @@ from stablernn.stability.constraints.small_gain import (
 )
 from stablernn.stability.constraints.spectral import RNNDiagonal, SpectralNormBall
 from stablernn.tasks.splits import Split
-from stablernn.training import checkpoint, evaluate, loop, streams
+from stablernn.training import checkpoint, evaluate, graph, loop, streams
 from stablernn.training import run as run_module
 from stablernn.training.build import build, build_for
 from stablernn.training.evaluate import Scorer, score
-from stablernn.training.graph import GraphedStep, OneLaunch, recorder
+from stablernn.training.graph import GraphedStep, OneLaunch, can_capture, recorder, trial
 from stablernn.training.run import run
 from stablernn.training.step import Step
 from stablernn.training.streams import own_stream, updates_per_second
@@ -424,6 +424,26 @@ def test_of_a_run_that_has_ended_nothing_is_left_in_memory(broken, small, monkey
     assert (len(records), len(failures)) == ((0, 2) if broken else (2, 0))
     assert len(made) >= 2
     assert [weight() for weight in made] == [None] * len(made)
+
+
+def test_a_gpu_whose_process_dies_of_a_capture_is_worked_on_without(monkeypatch, caplog):
+    """It is tried in another process, once, and said."""
+    monkeypatch.setattr("stablernn.training.graph.log.propagate", True)
+    for command, survives, reason in (
+        ("import os; os.abort()", False, "it ended with -6"),
+        ("raise RuntimeError('unknown driver')", False, "RuntimeError: unknown driver"),
+        (graph._TRIAL, True, ""),
+    ):
+        graph._survives.cache_clear()
+        caplog.clear()
+        monkeypatch.setattr(graph, "_TRIAL", command)
+        with caplog.at_level("WARNING"):
+            assert {can_capture(torch.device("cpu")) for _ in range(3)} == {survives}
+        said = {entry.getMessage() for entry in caplog.records}
+        assert len(said) == (not survives)
+        assert all(reason in message for message in said)
+    graph._survives.cache_clear()
+    trial("cpu")
 
 
 class OfGPU(TorchDispatchMode):

@@ -87,8 +87,8 @@ def test_a_path_of_the_environment_is_expanded_and_else_taken_literally(tmp_path
         ),
         (["runs=" + "a/" * 3000], "has 6,059 characters, more than the system allows in a path: choose a shorter one"),
         (["runs=" + "b" * 300], "more than the system allows in a path: choose a shorter one"),
-        (["model.hidden_size=1000000000"], " GiB more: choose a smaller model.hidden_size"),
-        (["model.hidden_size=1000000000000"], " GiB more: choose a smaller model.hidden_size"),
+        (["model.hidden_size=1000000000"], " GiB for weights and gradients, and this machine has "),
+        (["model.hidden_size=1000000000000"], " GiB for weights and gradients, and this machine has "),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -65,8 +65,8 @@ class Sequences:
         if len(longest) < number or length < least:
             enough = sum(len(y) >= least for y in self.targets)
             raise ConfigurationError(
-                f"analysis.streams={number}: the split has {counted(enough, 'sequence')} of at least {least} positions:"
-                " fewer streams, or a smaller lead or longest"
+                f"analysis.streams={number}: the split has {counted(enough, 'sequence')} of at least "
+                f"{counted(least, 'position')}: fewer streams, or a smaller lead or longest"
             )
         return self._stretches([(n, 0) for n in longest], length)
 

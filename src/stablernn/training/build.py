@@ -12,6 +12,7 @@ from stablernn.stability.constraints.base import Constraint, check, project
 from stablernn.tasks.base import Interface
 from stablernn.tasks.splits import Corpus, Task
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.machine import memory
 
 
 def pick_device(name: str) -> torch.device:
@@ -23,8 +24,31 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def check_memory(config: DictConfig, interface: Interface) -> None:
+    """Refuse a model whose weights and gradients cannot fit into the memory of this machine, before it is made.
+
+    Raises:
+        ConfigurationError: says how much it would take and how much there is.
+    """
+    try:
+        with torch.device("meta"):  # shapes alone
+            needed = 8 * _model(config, interface).size()  # float32, once for the weights and once for the gradient
+    except RuntimeError:  # more than PyTorch can count
+        needed = 2**63
+    have = memory()
+    size = config.model.get("embedding_size")
+    if have is not None and needed > have:
+        raise ConfigurationError(
+            f"model.hidden_size={config.model.hidden_size}, model.embedding_size={size} and "
+            f"{interface.outputs.size:,} outputs needs {'more than ' if needed == 2**63 else ''}"
+            f"{needed / 2**30:,.0f} GiB for weights and gradients, and this machine has {have / 2**30:,.0f} GiB: "
+            "choose a smaller model"
+        )
+
+
 def build(config: DictConfig, interface: Interface) -> tuple[SequenceModel, Constraint]:
     """The model at its initial weights, made from the seed and already on the constraint's set."""
+    check_memory(config, interface)
     torch.manual_seed(config.seed)
     model = _model(config, interface)
     constraint: Constraint = make(config.stability.constraint)

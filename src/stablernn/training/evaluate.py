@@ -13,7 +13,7 @@ from stablernn.tasks.base import Batch
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.tasks.windows import Windows
-from stablernn.training.graph import WindowLaunch, recorder
+from stablernn.training.graph import WindowLaunch, can_capture, recorder
 from stablernn.training.streams import wait
 from stablernn.utils.metrics import PERPLEXITY, Metric, Score
 
@@ -33,7 +33,7 @@ class Scorer:
         self.metric = metric
         self.device = model.device
         self._nats = torch.zeros((), dtype=torch.float64, device=self.device)
-        captured = graphs and self.device.type == "cuda" and model.objective.fixed_shapes
+        captured = graphs and self.device.type == "cuda" and model.objective.fixed_shapes and can_capture(self.device)
         self._record = recorder(self.device) if captured else None
         self._launches: dict[int, WindowLaunch] = {}
 

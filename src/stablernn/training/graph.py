@@ -10,22 +10,74 @@ A replay lets other threads go on. A capture does not mind what they do, as long
 up a graph, or waits for the whole device: so these are done under ``models.precision.exclusive``.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stablernn.models.precision import exclusive
-from stablernn.models.sequence_model import SequenceModel
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.dropout import draw_from
+from stablernn.models.precision import choose_precision, exclusive
+from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.models.state import rebuild, tensors
 from stablernn.stability.constraints.base import Constraint
+from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.training.step import Step, is_plain_sgd
+from stablernn.training.streams import own_stream
 from stablernn.utils.console import log
 
 Work = Callable[[], None]
 Record = Callable[[Work], Work]
+
+_TRIAL = "import sys; from stablernn.training.graph import trial; trial(sys.argv[1])"
+_TRIAL_SECONDS = 120.0
+
+
+def can_capture(device: torch.device) -> bool:
+    """Whether a process that captures its work on a GPU lives on; tried in another one, once, and said if not."""
+    with exclusive:
+        return _survives(str(device))
+
+
+@cache
+def _survives(device: str) -> bool:
+    command = [sys.executable, "-c", _TRIAL, device]
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        reason = f"it took more than {_TRIAL_SECONDS:.0f} s"
+    else:
+        if tried.returncode == 0:
+            return True
+        reason = (tried.stderr.strip().splitlines() or [f"it ended with {tried.returncode}"])[-1]
+    log.warning(f"no CUDA graphs, so work is launched kernel by kernel, which is slower: trying one failed ({reason})")
+    return False
+
+
+def trial(name: str) -> None:
+    """Train a small model as runs are trained, in graphs if the device is a GPU; raises if that does not work."""
+    device = torch.device(name)
+    generator = torch.Generator(device)
+    record = recorder(device, generator) if device.type == "cuda" else lambda work: work
+    with own_stream(device):
+        model = build_language_model(64, LSTMCell, Recurrent, 16, 16, dropout=0.1).to(device)
+        draw_from(model, generator)
+        model.objective.precision = choose_precision("auto", device)
+        step = GraphedStep(model, LSTMStated(), torch.optim.SGD(model.parameters(), lr=1.0), 0.25, record=record)
+        x = torch.zeros(8, 4, dtype=torch.int64, device=device)
+        state = model.initial_state(4)
+        for _ in range(5):
+            state = step(x, x, state)
+        nats, updates = step.collect()
+        if updates != 5:
+            raise RuntimeError(f"finite were {updates} of 5 updates, and the loss came to {nats}")
+        step.release()
 
 
 def recorder(device: torch.device, generator: torch.Generator | None = None) -> Record:
@@ -193,7 +245,7 @@ def make_step(
     """The fastest step for the model's device: on one GPU with plain SGD one that is captured in graphs."""
     device = model.device
     fits = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes
-    if graphs and fits:
+    if graphs and fits and can_capture(device):
         return GraphedStep(
             model, constraint, optimizer, clip, accumulate=accumulate, record=recorder(device, generator)
         )

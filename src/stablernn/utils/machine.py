@@ -1,7 +1,10 @@
-"""Keeping the memory that training frees, so that no step faults it in page by page again."""
+"""Main memory: how much there is, and keeping what training frees, so that no step faults it in page by page again."""
 
 import ctypes
+import os
 import platform
+from contextlib import suppress
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # malloc.h
 _LARGEST_DYNAMIC_THRESHOLD = 32 * 2**20  # up to here glibc itself comes to keep what a process frees often
@@ -32,3 +35,14 @@ def _mallopt(*options: tuple[int, int]) -> None:
         libc = ctypes.CDLL(None)
         for option, value in options:
             libc.mallopt(option, value)
+
+
+def memory() -> int | None:
+    """Bytes of main memory that this process may use: the machine's, or its container's; None where nobody says."""
+    limits = []
+    with suppress(AttributeError, OSError, ValueError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()))
+    return min(limits, default=None)
