@@ -159,7 +159,7 @@ def test_diverged_and_missing_seeds_are_said():
 
 def test_a_difference_over_fewer_seeds_than_the_cell_has_says_so():
     records = cell("lstm", "unstable", [90.0, None, 94.0]) + cell("lstm", "stable", [91.0, 95.0, 95.0])
-    lines, shown = told(records)
+    lines, _ = told(records)
     assert lines["stable (as stated)"]["− unstable"].startswith("+1.0 ±")
 
 

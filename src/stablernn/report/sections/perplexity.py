@@ -133,7 +133,9 @@ def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
         "the seed where they are largest",
         own_constraints(set(data.runs.stability)),
         "as stated: the study’s condition; as coded: as in the first author’s code of September 2018, whose limits "
-        "prove nothing; which of them was published is not known",
+        "prove nothing; which of them was published is not known"
+        if {"stable", "lstm_as_coded", "rnn_as_coded"} & set(data.runs.stability)
+        else "",
         "n-gram: interpolated Kneser-Ney models of the train split, the control" if data.control else "",
         data.origin,
         *gradient_note(data.records),
