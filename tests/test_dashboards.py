@@ -18,9 +18,8 @@ from conftest import ROOT
 from test_status import read_until
 
 from stablernn.config.compose import compose
-from stablernn.monitoring import service, sync, workspace
-from stablernn.monitoring.claims import claims
-from stablernn.monitoring.workspace import Dashboard
+from stablernn.monitoring import service, sync
+from stablernn.monitoring.workspace import sections, workspace, write
 from stablernn.report.serve import make_server, serve
 from stablernn.training import run as run_module
 from stablernn.training.progress import PROGRESS_FILE
@@ -28,7 +27,7 @@ from stablernn.training.run import run
 from stablernn.training.tracking import has_account
 from stablernn.utils.errors import ConfigurationError, TrackingError
 from stablernn.utils.files import write_json
-from stablernn.utils.metrics import METRICS, PERPLEXITY
+from stablernn.utils.metrics import METRICS, PERPLEXITY, Metric
 
 
 class Recorder(AbstractContextManager):
@@ -110,6 +109,11 @@ def named(node, key: str = "") -> set[str]:
     return {node} if key in ("xAxis", "yAxis", "metrics", "columnOrder", "groupBy") else set()
 
 
+def written(folder: Path, only: dict[str, str], metric: Metric = PERPLEXITY):
+    write(workspace("", "stablernn", only, metric), folder / "workspace.json")
+    return json.loads((folder / "workspace.json").read_text())
+
+
 def test_every_panel_column_and_group_names_what_a_run_logs(logged, tmp_path, no_network):
     history = {name for row in logged.rows for name in row}
     known = (
@@ -119,16 +123,15 @@ def test_every_panel_column_and_group_names_what_a_run_logs(logged, tmp_path, no
         | {f"config:{name}" for name in options(logged.config)}
         | {"run:displayName", "run:createdAt", "_step"}
     )
-    for path in Dashboard("", "stablernn", {"dataset.name": "embedded"}).write(tmp_path):
-        asked = named(json.loads(path.read_text()))
-        assert asked >= {"valid/perplexity", "update", "final/test_perplexity", "config:model.value.name"}
-        assert asked <= known, asked - known
+    asked = named(written(tmp_path, {"dataset.name": "embedded"}))
+    assert asked >= {"valid/perplexity", "update", "final/test_perplexity", "config:model.value.name"}
+    assert asked <= known, asked - known
 
 
 def test_a_curve_is_logged_beside_its_axis(logged):
     """W&B draws a metric against another one only where one row has both."""
-    for claim in claims(PERPLEXITY):
-        for panel in claim.panels():
+    for panels in sections(PERPLEXITY).values():
+        for panel in panels:
             if hasattr(panel, "x") and isinstance(panel.x, str):
                 for metric in panel.y:
                     rows = [row for row in logged.rows if metric in row]
@@ -138,50 +141,19 @@ def test_a_curve_is_logged_beside_its_axis(logged):
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_panels_of_a_task_ask_for_the_names_that_its_runs_log(metric, tmp_path, no_network):
-    logged_as = {f"valid/{metric.name}", f"train/{metric.of_loss.name}", f"final/test_{metric.name}"}
-    for path in Dashboard("", "stablernn", {}, metric).write(tmp_path):
-        asked = named(json.loads(path.read_text()))
-        assert logged_as <= asked
-        others = {other.name for other in METRICS.values()} - {metric.name, metric.of_loss.name}
-        assert not any(name.rpartition("/")[2].rpartition("_")[2] in others for name in asked)
+    asked = named(written(tmp_path, {}, metric))
+    assert asked >= {f"valid/{metric.name}", f"train/{metric.of_loss.name}", f"final/test_{metric.name}"}
+    others = {other.name for other in METRICS.values()} - {metric.name, metric.of_loss.name}
+    assert not any(name.rpartition("/")[2].rpartition("_")[2] in others for name in asked)
 
 
-def test_perplexities_have_logarithmic_axes_and_texts_are_never_averaged(tmp_path, no_network):
-    def panels(node):
-        if isinstance(node, dict):
-            if "viewType" in node:
-                yield node
-            for value in node.values():
-                yield from panels(value)
-        elif isinstance(node, list):
-            for item in node:
-                yield from panels(item)
+def test_texts_are_never_averaged(tmp_path, no_network):
+    def groups(only: dict[str, str]) -> list[str]:
+        grouping = written(tmp_path, only)["spec"]["section"]["runSets"][0]["grouping"]
+        return [key["name"] for key in grouping]
 
-    def groups(node):
-        if isinstance(node, dict):
-            if "grouping" in node:
-                yield [key["name"] for key in node["grouping"]]
-            for value in node.values():
-                yield from groups(value)
-        elif isinstance(node, list):
-            for item in node:
-                yield from groups(item)
-
-    for path in Dashboard("", "stablernn", {}).write(tmp_path):
-        written = json.loads(path.read_text())
-        curves = [panel["config"] for panel in panels(written) if panel["viewType"] == "Run History Line Plot"]
-        assert len(curves) >= 4
-        assert all(curve["yLogScale"] and curve["xAxis"] == "update" for curve in curves)
-        assert all(names[:2] == ["dataset.value.name", "profile.value.name"] for names in groups(written))
-    text = Dashboard("", "p", {"dataset.name": "ptb"}).write(tmp_path)[1].read_text()
-    assert '"dataset.value.name"' in text
-    assert all("dataset.value.name" not in names for names in groups(json.loads(text)))
-
-
-def test_panels_of_a_report_do_not_overlap():
-    for claim in claims(PERPLEXITY):
-        places = [(panel.layout.x, panel.layout.y) for panel in workspace._in_two_columns(list(claim.panels()))]
-        assert len(set(places)) == len(places)
+    assert groups({})[:2] == ["dataset.value.name", "profile.value.name"]
+    assert groups({"dataset.name": "ptb"})[0] == "profile.value.name"
 
 
 def test_a_push_without_a_key_names_wandb_login_and_without_a_network_says_so_soon(monkeypatch, tmp_path):
@@ -247,82 +219,70 @@ def offline(runs: Path, *names: str) -> list[Path]:
 MARK = 'for log in "$folder"/*.wandb; do touch "$log.synced"; done'
 
 
-def send(runs: Path, wandb: list[str], run_seconds: float = 60, seconds: float = 60) -> sync.Outcome:
-    folders, outcome = sync.to_sync(runs)
-    return sync.sync(folders, outcome, run_seconds, seconds, ["--entity=team"], wandb)
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """What is logged."""
+    lines: list[str] = []
+    monkeypatch.setattr(sync.log, "error", lines.append)
+    monkeypatch.setattr(sync.log, "info", lines.append)
+    return lines
 
 
-def test_offline_runs_are_sent_in_order_and_once(tmp_path):
+def send(runs: Path, wandb: list[str], run_seconds: float = 60, seconds: float = 60) -> None:
+    sync.sync(sync.to_sync(runs), run_seconds, seconds, ["--entity=team"], wandb)
+
+
+def test_offline_runs_are_sent_in_order_and_once(tmp_path, said):
     folders = offline(tmp_path, "b-run", "a-run")
     wandb = stub(tmp_path, MARK)
-    assert send(tmp_path, wandb).synced == [folder.name for folder in folders]
+    send(tmp_path, wandb)
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls == [f"sync --entity=team {folder}" for folder in folders]
-    again = send(tmp_path, wandb)
-    assert (again.synced, again.before) == ([], [folder.name for folder in folders])
-    assert (tmp_path / "calls").read_text().splitlines() == calls
-    sync.conclude(again)
+    assert sync.to_sync(tmp_path) == []
+    assert said == ["2 runs sent", "2 runs sent before, skipped"]
 
 
-def test_a_run_that_fails_or_is_not_marked_as_sent_is_told_and_the_others_go_on(tmp_path, monkeypatch):
+def test_a_run_that_fails_or_is_not_marked_as_sent_is_told_and_the_others_go_on(tmp_path, said):
     offline(tmp_path, "bad", "unsure", "good")
     body = f'case "$folder" in *bad) echo "network is gone"; echo; exit 1;; *unsure) exit 0;; esac\n{MARK}'
-    said: list[str] = []
-    monkeypatch.setattr(sync.log, "error", said.append)
-    outcome = send(tmp_path, stub(tmp_path, body))
-    assert [line.partition(": ")[2] for line in said] == ["network is gone", "wandb sync failed and said nothing"]
-    assert [name[-4:] for name in outcome.failed] == ["-bad", "sure"]
-    assert [name[-4:] for name in outcome.synced] == ["good"]
-    with pytest.raises(TrackingError, match=r"2 runs failed \(see above\); the same command sends what is left"):
-        sync.conclude(outcome)
+    with pytest.raises(TrackingError, match=r"2 runs not sent \(see above\); the same command sends what is left"):
+        send(tmp_path, stub(tmp_path, body))
+    why = [line.partition(": ")[2] for line in said]
+    assert why == ["network is gone", "wandb sync did not mark it as sent", ""]
+    assert said[-1] == "1 run sent"
 
 
-def test_a_run_that_hangs_is_ended_with_all_that_it_started(tmp_path):
-    offline(tmp_path, "one", "two")
-    outcome = send(tmp_path, stub(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; wait"), run_seconds=0.5)
-    assert len(outcome.failed) == 2
-    child = int((tmp_path / "child").read_text())
-    for _ in range(100):
-        state = Path(f"/proc/{child}/stat")
-        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("what it started goes on")
-
-
-def test_after_the_time_for_all_no_further_run_is_begun(tmp_path):
+def test_a_run_that_hangs_is_ended_and_after_the_time_for_all_none_is_begun(tmp_path, said):
     offline(tmp_path, "one", "two", "three")
-    outcome = send(tmp_path, stub(tmp_path, "exec sleep 60"), seconds=0.5)
-    assert (len(outcome.failed), len(outcome.left)) == (1, 2)
-    with pytest.raises(TrackingError, match="2 not tried, as the time was up"):
-        sync.conclude(outcome)
+    with pytest.raises(TrackingError, match="3 runs not sent"):
+        send(tmp_path, stub(tmp_path, "sleep 60 & wait"), run_seconds=0.4, seconds=0.6)
+    assert "not done within" in said[0]
+    assert "not tried" in said[2]
 
 
-def test_a_command_that_asks_gets_no_answer(tmp_path):
+def test_a_command_that_asks_gets_no_answer(tmp_path, said):
     offline(tmp_path, "asks")
     terminal, typed = os.pipe()
     before = os.dup(0)
     try:
         os.dup2(terminal, 0)
         os.write(typed, b"yes\n")
-        outcome = send(tmp_path, stub(tmp_path, f"read answer || exit 3\n{MARK}"), run_seconds=20)
+        with pytest.raises(TrackingError, match="1 run not sent"):
+            send(tmp_path, stub(tmp_path, f"read answer || exit 3\n{MARK}"), run_seconds=20)
     finally:
         os.dup2(before, 0)
         for descriptor in (terminal, typed, before):
             os.close(descriptor)
-    assert len(outcome.failed) == 1
 
 
-def test_a_run_that_still_trains_is_left_for_later(tmp_path):
+def test_a_run_that_still_trains_is_left_for_later(tmp_path, said):
     offline(tmp_path, "training", "ended")
     for name, ended in (("training", None), ("ended", "interrupted")):
         write_json(
             tmp_path / name / PROGRESS_FILE, {"host": socket.gethostname(), "process": os.getpid(), "ended": ended}
         )
-    folders, outcome = sync.to_sync(tmp_path)
-    assert [folder.name[-5:] for folder in folders] == ["ended"]
-    assert [name[-8:] for name in outcome.under_way] == ["training"]
+    assert [folder.name[-5:] for folder in sync.to_sync(tmp_path)] == ["ended"]
+    assert said == ["1 run still training, left for later"]
 
 
 def entry(name: str):
@@ -334,24 +294,21 @@ def test_without_push_the_workspace_needs_neither_key_nor_network(tmp_path, no_n
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     chosen = ["only.dataset=wikitext2", "only.profile=paper", "entity=team", "project=another"]
     entry("wandb_workspace")(compose("wandb_workspace", [f"out={tmp_path}", *chosen]))
-    workspace, report = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("workspace", "report"))
-    assert (workspace["entity"], workspace["project"]) == ("team", "another")
-    assert (report["project"]["entityName"], report["project"]["name"]) == ("team", "another")
-    filters = workspace["spec"]["section"]["runSets"][0]["filters"]["filters"]
+    made = json.loads((tmp_path / "workspace.json").read_text())
+    assert (made["entity"], made["project"]) == ("team", "another")
+    filters = made["spec"]["section"]["runSets"][0]["filters"]["filters"]
     assert [(key["key"]["name"], key["value"]) for key in filters] == [
         ("dataset.value.name", ["wikitext2"]),
         ("profile.value.name", ["paper"]),
     ]
 
 
-def test_nothing_left_to_send_needs_neither_key_nor_network(tmp_path, no_network, monkeypatch):
-    said: list[str] = []
-    monkeypatch.setattr(sync.log, "info", said.append)
+def test_nothing_left_to_send_needs_neither_key_nor_network(tmp_path, no_network, said):
     send = entry("wandb_sync")
     (folder,) = offline(tmp_path / "sent", "one")
     (folder / "run-one.wandb.synced").touch()
     send(compose("wandb_sync", [f"runs={tmp_path / 'sent'}"]))
-    assert [line.partition(" in ")[0] for line in said] == ["nothing to send", "1 run sent before, skipped"]
+    assert [line.partition(" in ")[0] for line in said] == ["1 run sent before, skipped", "nothing to send"]
     (tmp_path / "online" / "wandb" / "run-20260101_000000-one").mkdir(parents=True)
     (tmp_path / "online" / "wandb" / "run-20260101_000000-one" / "run-one.wandb").touch()
     send(compose("wandb_sync", [f"runs={tmp_path / 'online'}"]))
@@ -383,7 +340,7 @@ def test_the_scripts_say_in_a_line_what_is_missing(tmp_path):
     for answer in (script("wandb_sync", cwd=tmp_path), script("wandb_workspace", "push=true", "out=w", cwd=tmp_path)):
         assert answer.returncode == 2
         assert "wandb login" in answer.stderr.splitlines()[-1]
-    assert {path.name for path in (tmp_path / "w").iterdir()} == {"workspace.json", "report.json"}
+    assert {path.name for path in (tmp_path / "w").iterdir()} == {"workspace.json"}
 
 
 def test_the_page_is_served_to_this_machine_alone_and_nothing_beside_it(tmp_path, monkeypatch):

@@ -26,8 +26,7 @@ from stablernn.experiments.command_line import configure_logging
 from stablernn.experiments.grids import winner_file, winner_settings
 from stablernn.experiments.study import publish
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.monitoring.folder import Runs
-from stablernn.monitoring.states import FAILED
+from stablernn.monitoring.folder import FAILED, Runs
 from stablernn.monitoring.view import view
 from stablernn.records.record import read_run
 from stablernn.report.contents import chapters, verdicts
@@ -228,7 +227,7 @@ def test_the_view_of_runs_and_the_log_show_escape_sequences_as_text(tmp_path, ca
     write_json(folder / "progress.json", {"ended": f"no{ESC}[bold]", "fingerprint": ESC})
     out = io.StringIO()
     states = Runs(tmp_path, None, 300).look()
-    Terminal(file=out, width=100).print(view(states, f"title{ESC}", "auto", 100, None))
+    Terminal(file=out, width=100).print(view(states, f"title{ESC}"))
     assert "\\x1b" in out.getvalue()
     assert "\x1b" not in out.getvalue()
     assert "[bold]" in out.getvalue()
@@ -670,7 +669,7 @@ def test_a_broken_progress_file_is_one_clear_line(content, tmp_path):
     assert "progress.json is damaged" in state.note
     assert "\n" not in state.note
     out = io.StringIO()
-    Console(file=out, width=100).print(view([state], "title", "auto", 100, None))
+    Console(file=out, width=100).print(view([state], "title"))
     assert "progress.json" in out.getvalue()
 
 

@@ -109,7 +109,7 @@ def test_every_cell_is_a_line_in_the_order_of_the_study():
         ["LSTM", "scalar 0.99"],
         ["LSTM", "row-wise 0.99"],
     ]
-    assert shown.remarks == ["LSTM, as coded, recurrent, k = 35: nothing is proven (seed 0: a gate of seed 0 is open)"]
+    assert shown.remarks == ["LSTM, as coded, recurrent, k = 35: nothing is proven: a gate of seed 0 is open"]
 
 
 def test_a_cell_is_mean_and_deviation_over_seeds_and_a_difference_of_pairs():
@@ -125,16 +125,15 @@ def test_a_cell_is_mean_and_deviation_over_seeds_and_a_difference_of_pairs():
     assert stated["%"] == f"{100 * (93 / 90 + 95.1 / 92 + 97.2 / 94 - 3) / 3:+.1f}"
     assert (lines["unstable"]["− unstable"], lines["unstable"]["%"]) == ("–", "–")
     notes = " ".join(shown.notes)
-    assert expected.words.startswith("stretches of")
-    assert f"bootstrap over {expected.words}" in notes
-    assert "3 seeds a cell: mean ± standard deviation" in notes
+    assert "stretches of" in expected.words
+    assert expected.words in notes
+    assert "mean ± standard deviation over seeds" in notes
 
 
 def test_one_seed_has_neither_spread_nor_interval():
     lines, shown = told([*cell("lstm", "unstable", [90.04]), *cell("lstm", "stable", [93.0])])
     assert (lines["unstable"]["test"], lines["stable (as stated)"]["− unstable"]) == ("90.0", "+3.0")
-    assert shown.notes[0].startswith("1 seed a cell: how far seeds spread is not known")
-    assert "bootstrap" not in " ".join(shown.notes)
+    assert "1 seed decides nothing" in " ".join(shown.notes)
 
 
 def test_diverged_and_missing_seeds_are_said():
@@ -153,18 +152,15 @@ def test_diverged_and_missing_seeds_are_said():
     ]
     assert (lines["row-wise 0.99"]["seeds"], lines["row-wise 0.99"]["− unstable"]) == ("1 of 3", "+1.0")
     assert shown.remarks == [
-        "LSTM, stable (as stated), recurrent, k = 35: seed 1 diverged",
-        "LSTM, scalar 0.99, recurrent, k = 35: seeds 0, 1, 2 diverged",
-        "LSTM, row-wise 0.99, recurrent, k = 35: no run of seeds 0, 2",
+        "LSTM, stable (as stated), recurrent, k = 35: 1 run diverged",
+        "LSTM, scalar 0.99, recurrent, k = 35: 3 runs diverged",
     ]
-    assert "0 to 3 seeds a cell" in shown.notes[0]
 
 
 def test_a_difference_over_fewer_seeds_than_the_cell_has_says_so():
     records = cell("lstm", "unstable", [90.0, None, 94.0]) + cell("lstm", "stable", [91.0, 95.0, 95.0])
-    lines, shown = told(records)
+    lines, _ = told(records)
     assert lines["stable (as stated)"]["− unstable"].startswith("+1.0 ±")
-    assert any("difference over the 2 of 3 seeds that the unstable model has" in remark for remark in shown.remarks)
 
 
 def test_seeds_of_another_approximation_are_not_missed():
@@ -174,7 +170,6 @@ def test_seeds_of_another_approximation_are_not_missed():
         for entry in cell("lstm", kind, [99.0], approximation="feedforward", truncation__k=10)
     ]
     shown = perplexity_table(only_section([*table_1(), *feedforward]))
-    assert not any("no run" in remark for remark in shown.remarks)
     assert [line[shown.heads.index("seeds")] for line in shown.lines if line[2] == "feed-forward"] == ["1", "1"]
 
 
@@ -196,8 +191,7 @@ def test_both_candidates_for_the_published_stable_lstm_have_its_value_beside_the
     assert [published[name] for name in ("unstable", "stable (as stated)", "as coded")] == ["92.3", "95.1", "95.1"]
     assert published["row-wise 0.99"] == "–"
     assert published["stable (‖W‖₂ ≤ 0.999)"] == "143.5"
-    assert any("(95.1) was trained as stated or as coded is not known" in note for note in shown.notes)
-    assert "95.1)" not in " ".join(told(table_1(profile="cpu"))[1].notes)
+    assert any("which of them was published is not known" in note for note in shown.notes)
 
 
 def test_a_number_leads_to_its_runs_and_a_difference_to_those_of_both_models():
@@ -274,10 +268,7 @@ def test_abridged_keeps_the_longest_k_of_each_model_and_approximation():
 def test_the_sentence_above_says_how_far_from_the_study_the_runs_are():
     paper, cpu, other = (only_section([record(90.0, **k)]) for k in ({}, {"profile": "cpu"}, {"data": "ptb"}))
     assert "the study’s protocol" in introduction(paper)
-    assert "200 units and 2 epochs (the study trains for up to 40)" in introduction(cpu)
-    assert introduction(cpu).endswith("with one seed the large ones alone.")
-    assert introduction(only_section(table_1(profile="cpu"))).endswith("the differences between lines.")
-    assert "not the study’s text" in introduction(other)
+    assert all("not the study’s protocol" in introduction(data) for data in (cpu, other))
 
 
 def write_records(folder, records):
@@ -417,84 +408,6 @@ def test_constraints_of_one_limit_and_other_options_are_told_apart():
     curves = price_curves(section).curves
     assert [curve.label for curve in curves] == ["unstable", "cascade (groups=2)", "cascade (groups=4)"]
     assert len({curve.colour for curve in curves}) == 3
-
-
-# ---- the aims
-
-
-AIMS = {
-    "reached": ([146.0, 146.2, 146.1], "unstable RNN at most the published 146.7: reached, 146.1 ± 0.2 over 3 seeds"),
-    "not reached": ([150.0, 150.2, 150.1], "published 146.7: not reached, 150.1 ± 0.2 over 3 seeds"),
-    "not decided": ([146.0, 148.0, 145.0], "published 146.7: undecided, 146.3 ± 3.8 over 3 seeds"),
-    "from above": ([146.0, 149.0, 146.5], "published 146.7: undecided, 147.2 ± 4.0 over 3 seeds"),
-    "one seed": ([140.0], "published 146.7: undecided with 1 seed (140.0)"),
-    "diverged": ([146.0, 146.2, None], "146.1 ± 1.3 over 2 seeds, 1 of 3 unstable runs diverged"),
-    "nothing": ([None], "published 146.7: undecided, no run finished"),
-}
-
-
-@pytest.mark.parametrize(("values", "words"), AIMS.values(), ids=AIMS)
-def test_an_unstable_model_is_held_against_its_published_value(judged, values, words):
-    (judgement,) = judged("C1", cell("rnn", "unstable", values) + cell("rnn", "stable", values))
-    aims = [part for part in judgement.parts if part.startswith("Aim")]
-    assert len(aims) == 1
-    assert words in aims[0]
-
-
-CERTIFIED_LSTM = {
-    "reached": ((91.0, 93.1, 95.0), (99.0, 99.0, 99.0), "reached, +1.0 ± 0.1 (row-wise 0.99, by validation among 2)"),
-    "by validation": ((91.0, 93.1, 95.0), (80.0, 80.0, 80.0), "(stable (as stated), by validation among 2)"),
-    "not reached": ((99.0, 101.0, 103.0), (200.0, 200.0, 200.0), "not reached, +9.0 ± "),
-    "one diverged": ((91.0, 93.1, None), (93.0, 95.1, 97.0), "+3.0 ± 0.1 (stable (as stated))"),
-    "too uncertain": ((91.0, 96.0, 95.0), (200.0, 200.0, 200.0), "undecided, +2.0 ± "),
-    "uncertain from above": ((92.0, 98.0, 97.0), (200.0, 200.0, 200.0), "undecided, +3.7 ± "),
-    "one seed": ((91.0,), (200.0,), "undecided with 1 seed, +1.0 (row-wise 0.99, by validation among 2)"),
-    "no pair": (("none", "none", "none", 91.0), (None,), "undecided, no two runs of the same seed (row-wise 0.99)"),
-    "none certified": ((None,), (None,), "undecided, no constraint has all of its runs certified"),
-}
-
-
-@pytest.mark.parametrize(("rowwise", "stated", "words"), CERTIFIED_LSTM.values(), ids=CERTIFIED_LSTM)
-def test_the_best_certified_lstm_is_held_against_what_the_published_one_lost(judged, rowwise, stated, words):
-    records = cell("lstm", "unstable", (90.0, 92.0, 94.0)) + cell("lstm", "lstm_as_coded", (85.0, 86.0, 87.0))
-    records += cell("lstm", "lstm_rowwise", rowwise) + cell("lstm", "stable", stated)
-    (judgement,) = judged("C1", records)
-    (aim,) = [part for part in judgement.parts if part.startswith("Aim, best certified LSTM at most 2.8 above")]
-    assert words in aim
-
-
-def test_a_constraint_under_which_a_run_diverged_is_none_of_the_certified(judged):
-    records = cell("lstm", "unstable", (90.0, 92.0)) + cell("lstm", "lstm_rowwise", (91.0, None))
-    records[-1].certificate = dict(records[-2].certificate)
-    (judgement,) = judged("C1", records)
-    assert any("undecided, no constraint has all of its runs certified" in part for part in judgement.parts)
-
-
-def test_the_choice_is_made_on_validation_and_not_on_test(judged):
-    records = table_1()
-    for entry in records:
-        if entry.id.startswith("lstm-lstm_comparison"):
-            entry.metrics["valid"]["value"] = 1.0
-            entry.metrics["test"]["value"] += 5
-    (judgement,) = judged("C1", records)
-    assert any("(scalar 0.99, by validation among 3)" in part for part in judgement.parts)
-
-
-def test_aims_do_not_count_in_the_verdict_and_are_of_the_profile(judged):
-    records = table_1()
-    (judgement,) = judged("C1", records)
-    assert judgement.label == "not supported"  # both stable models lose 3.1, though every aim of a baseline is told
-    assert sum(part.startswith("Aim") for part in judgement.parts) == 3
-    away = [replace(entry, id=f"{entry.id}-cpu") for entry in table_1(profile="cpu")]
-    found = [one for one in judged("C1", away) if one.scope == "at cpu"]
-    aims = [part for part in found[0].parts if part.startswith("Aim")]
-    assert len(aims) == 1
-    assert "best certified LSTM" in aims[0]
-    assert "146.7" not in found[0].verdict
-    quick = [entry for entry in table_1(profile="quick") if entry.config["stability"]["name"] in KINDS]
-    quick = [replace(entry, id=f"{entry.id}-quick") for entry in quick]
-    (last,) = [one for one in judged("C1", quick) if one.scope == "at quick"]
-    assert not any(part.startswith("Aim") for part in last.parts)  # one constraint is no choice
 
 
 # ---- what is committed

@@ -5,16 +5,15 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from stablernn.monitoring.service import check_service
-from stablernn.monitoring.sync import conclude, sync, to_sync
+from stablernn.monitoring.sync import sync, to_sync
 from stablernn.utils.console import log
 
 
 def wandb_sync(options: DictConfig) -> None:
-    folders, outcome = to_sync(Path(options.runs))
-    if folders:
-        check_service("sending runs")
-        overrides = [f"--{name}={options[name]}" for name in ("entity", "project") if options[name]]
-        sync(folders, outcome, options.run_seconds, options.seconds, overrides)
-    else:
+    folders = to_sync(Path(options.runs))
+    if not folders:
         log.info(f"nothing to send in {options.runs}/wandb")
-    conclude(outcome)
+        return
+    check_service("sending runs")
+    overrides = [f"--{name}={options[name]}" for name in ("entity", "project") if options[name]]
+    sync(folders, options.run_seconds, options.seconds, overrides)

@@ -1,4 +1,4 @@
-"""The W&B project's workspace and report."""
+"""The W&B project's workspace."""
 
 from pathlib import Path
 
@@ -12,16 +12,17 @@ from stablernn.utils.metrics import METRICS
 
 def wandb_workspace(options: DictConfig) -> None:
     try:
-        from stablernn.monitoring.workspace import Dashboard, push
+        from stablernn.monitoring.workspace import push, workspace, write
     except ImportError as error:
         raise ConfigurationError(f"{error.name} is not installed: pip install 'stablernn[dashboards]'") from None
     only = {f"{group}.name": name for group, name in options.only.items() if name}
     if options.metric not in METRICS:
         raise ConfigurationError(f"metric={options.metric} is unknown: choose {', '.join(METRICS)}")
-    metric = METRICS[options.metric]
-    for path in Dashboard(options.entity or "", options.project, only, metric).write(Path(options.out)):
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+    of_project = options.entity or "", options.project, only, METRICS[options.metric]
+    path = Path(options.out) / "workspace.json"
+    write(workspace(*of_project), path)
+    console.print(f"written: {path}", highlight=False, soft_wrap=True)
     if options.push:
         check_service("push=true")
-        for address in within(options.seconds, push, options.entity or "", options.project, only, metric):
-            console.print(f"pushed: {address}", highlight=False, soft_wrap=True)
+        address = within(options.seconds, push, *of_project)
+        console.print(f"pushed: {address}", highlight=False, soft_wrap=True)

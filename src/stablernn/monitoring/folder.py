@@ -1,25 +1,85 @@
 """The state of every run in a folder, read from its files alone: no connection to the processes that train."""
 
+import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stablernn.monitoring.states import DONE, FAILED, RUNNING, STOPPED, TO_DO, RunState, kind
 from stablernn.records import schemas
-from stablernn.records.record import DIVERGED, HISTORY_FILE, RECORD_FILE, Record, read_run
+from stablernn.records.record import DIVERGED, HISTORY_FILE, RECORD_FILE, read_run
 from stablernn.training.checkpoint import LAST
 from stablernn.training.lock import holder
 from stablernn.training.progress import INTERRUPTED, PROGRESS_FILE
 from stablernn.utils.errors import DamagedFileError, RecordError
-from stablernn.utils.files import parse_json, read_bytes, read_json
-from stablernn.utils.metrics import METRICS, PERPLEXITY
+from stablernn.utils.files import read_json
 
+RUNNING, FAILED, STOPPED, TO_DO, DONE = "running", "failed", "stopped", "to do", "done"
+STATES = (RUNNING, FAILED, STOPPED, DIVERGED, TO_DO, DONE)  # in the order of what asks for attention
 _MARKS = (RECORD_FILE, PROGRESS_FILE, LAST, HISTORY_FILE)
 _DEPTHS = ("*", "*/*", "*/*/*")  # runs/<id>, results/records/<profile>/<study>/<id>
-_SECONDS_BEFORE_A_PROCESS_COUNTS_AS_GONE = 15.0
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run as its folder shows it; None is what the folder does not say.
+
+    Attributes:
+        id: of the run, the name of its folder.
+        state: one of ``STATES``.
+        update, total: updates done, and at most to do.
+        best: best validation score.
+        speed: training tokens a second.
+        seconds, left: of the run so far, and to its end at most.
+        kind: runs of one kind take about the same time.
+        note: what is wrong.
+    """
+
+    id: str
+    state: str
+    update: float | None = None
+    total: float | None = None
+    best: float | None = None
+    speed: float | None = None
+    seconds: float | None = None
+    left: float | None = None
+    kind: str | None = None
+    note: str = ""
+
+    @property
+    def share(self) -> float:
+        """Of its updates that are done, in [0, 1]."""
+        if self.state in (DONE, DIVERGED):
+            return 1.0
+        return min(1.0, (self.update or 0.0) / self.total) if self.total else 0.0
+
+
+def kind(config: Mapping[str, Any]) -> str:
+    """Equal for configurations (as in a record) whose runs take about the same time."""
+    return json.dumps({key: value for key, value in config.items() if key not in ("seed", "stability")}, sort_keys=True)
+
+
+def time_left(states: Sequence[RunState]) -> float | None:
+    """Seconds until all is done, if as many runs go on at once as now; None if nothing tells how long a run takes."""
+    known: dict[str | None, list[float]] = {}
+    for run in states:
+        if run.state in (DONE, RUNNING, STOPPED) and run.seconds is not None and run.left is not None:
+            known.setdefault(run.kind, []).append(run.seconds + run.left)
+    every = [seconds for value in known.values() for seconds in value]
+    left = []
+    for run in states:
+        if run.state in (DONE, DIVERGED, FAILED):
+            continue
+        alike = known.get(run.kind) or every
+        if run.left is None and not alike:
+            return None
+        left.append(run.left if run.left is not None else sum(alike) / len(alike) * (1 - run.share))
+    at_once = sum(run.state == RUNNING for run in states)
+    slowest = max((run.left or 0.0 for run in states if run.state == RUNNING), default=0.0)
+    return max(sum(left) / max(1, at_once), slowest)
 
 
 def is_alive(folder: Path, dead_after: float) -> bool:
@@ -34,17 +94,16 @@ def is_alive(folder: Path, dead_after: float) -> bool:
     """
     if holder(folder) is not None:
         return True
-    age = time.time() - max((written for path in _files(folder) if (written := _written(path))), default=0.0)
     try:
-        progress = _read_json(folder / PROGRESS_FILE)
+        progress = _read_progress(folder)
     except RecordError:
         progress = {}
     if progress.get("ended"):
         return False
     if progress.get("host") == socket.gethostname() and isinstance(progress.get("process"), int):
-        # Containers may share a name, so a file that was written just now outweighs a process that is not found.
-        return _exists(progress["process"]) or age < _SECONDS_BEFORE_A_PROCESS_COUNTS_AS_GONE
-    return age < dead_after
+        return _exists(progress["process"])
+    written = [_written(folder / name) or 0.0 for name in os.listdir(folder)] if folder.is_dir() else []
+    return time.time() - max(written, default=0.0) < dead_after
 
 
 class Runs:
@@ -65,11 +124,10 @@ class Runs:
     def look(self) -> list[RunState]:
         """The state of every run now, sorted by id; of a sweep also of those that have no folder yet."""
         folders = {path.name: path for path in self._folders()}
-        if self.planned is None:
-            return [self._state(folders[name]) for name in sorted(folders)]
+        planned = dict.fromkeys(folders) if self.planned is None else self.planned
         return [
             self._state(folders[name]) if name in folders else RunState(name, TO_DO, kind=kind_)
-            for name, kind_ in sorted(self.planned.items())
+            for name, kind_ in sorted(planned.items())
         ]
 
     def _folders(self) -> Iterator[Path]:
@@ -91,108 +149,73 @@ class Runs:
         return known[1]
 
     def _unfinished(self, folder: Path) -> RunState:
-        notes = []
+        note = ""
         try:
-            progress = _read_json(folder / PROGRESS_FILE)
+            progress = _read_progress(folder)
         except RecordError as error:
-            progress = {}
-            notes.append(str(error))
-        try:
-            history = _read_history(folder / HISTORY_FILE)
-        except RecordError as error:
-            history = []
-            notes.append(str(error))
-        valid = [row["valid"] for row in history if _number(row.get("valid"))]
-        metric = METRICS.get(str(progress.get("metric")), PERPLEXITY)
+            progress, note = {}, _brief(folder, error)
         ended = progress.get("ended")
         if ended and ended != INTERRUPTED:
-            state, notes = FAILED, [f"failed: {ended}", *notes]
+            state, note = FAILED, f"failed: {ended}"
         else:
             state = RUNNING if is_alive(folder, self.dead_after) else STOPPED
         return RunState(
             folder.name,
             state,
-            update=_number(progress.get("update")) or _number(history[-1].get("update") if history else None),  # type: ignore[arg-type]
-            total=_number(progress.get("total")),  # type: ignore[arg-type]
-            valid=_number(progress.get("valid")) or (valid[-1] if valid else None),
-            best=_number(progress.get("best")) or min(valid, key=metric.cost, default=None),
-            metric=metric,
+            update=_number(progress.get("update")),
+            total=_number(progress.get("total")),
+            best=_number(progress.get("best")),
             speed=_number(progress.get("tokens_per_second")) if state == RUNNING else None,
             seconds=_number(progress.get("seconds")),
             left=_number(progress.get("seconds_left")),
             kind=(self.planned or {}).get(folder.name),
-            fingerprint=str(progress.get("fingerprint") or ""),
-            note=_brief(folder, "; ".join(notes)),
+            note=note,
         )
 
 
 def _finished(folder: Path) -> RunState:
     try:
         record = read_run(folder)
-        return RunState(folder.name, DIVERGED if record.status == DIVERGED else DONE, **_of_record(record))
+        updates = int(record.progress["updates"])
+        return RunState(
+            folder.name,
+            DIVERGED if record.status == DIVERGED else DONE,
+            update=updates,
+            total=updates,
+            best=_number(record.metrics.get("valid", {}).get("value")),
+            speed=_number(record.speed["train_tokens_per_second"]),
+            seconds=_number(record.speed["seconds"]),
+            left=0.0,
+            kind=kind(record.config),
+        )
     except RecordError as error:
-        return RunState(folder.name, FAILED, note=_brief(folder, str(error)))
+        return RunState(folder.name, FAILED, note=_brief(folder, error))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         why = f"{RECORD_FILE} is not a readable run record ({error!r}); delete its folder to run it again"
         return RunState(folder.name, FAILED, note=why)
 
 
-def _brief(folder: Path, text: str) -> str:
+def _brief(folder: Path, error: Exception) -> str:
     """The run is named beside the text already."""
-    return text.replace(f"{folder}{os.sep}", "")
+    return str(error).replace(f"{folder}{os.sep}", "")
 
 
-def _of_record(record: Record) -> dict[str, Any]:
-    best = _number((record.metrics.get("valid") or {}).get("value"))
-    scores = [row["valid"] for row in record.history if _number(row.get("valid"))]
-    updates = int(record.progress["updates"])
-    return {
-        "update": updates,
-        "total": updates,
-        "valid": scores[-1] if scores else best,
-        "best": best,
-        "metric": record.metric,
-        "speed": _number(record.speed["train_tokens_per_second"]),
-        "seconds": _number(record.speed["seconds"]),
-        "left": 0.0,
-        "kind": kind(record.config),
-        "fingerprint": str(record.data["fingerprint"]),
-    }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The object in a file, {} if there is no file.
+def _read_progress(folder: Path) -> dict[str, Any]:
+    """What the progress file says, {} if there is none.
 
     Raises:
         RecordError: it is not readable.
     """
     try:
-        return read_json(path, lambda values: schemas.check(values, schemas.PROGRESS), unsealed=True)
+        return read_json(folder / PROGRESS_FILE, lambda values: schemas.check(values, schemas.PROGRESS), unsealed=True)
     except FileNotFoundError:
         return {}
     except DamagedFileError as error:
         raise RecordError(str(error)) from None
 
 
-def _read_history(path: Path) -> list[dict[str, Any]]:
-    try:
-        rows = [parse_json(line) for line in read_bytes(path).decode().splitlines()]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path} is not readable ({error})") from None
-    return [row for row in rows if isinstance(row, dict)]
-
-
 def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
 
 
 def _written(path: Path) -> float | None:

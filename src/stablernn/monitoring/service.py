@@ -1,15 +1,9 @@
 """Reaching Weights & Biases without waiting long for it: is there an account, does the server answer, and limits."""
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import subprocess
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from typing import Any
 
 from stablernn.training.tracking import has_account
@@ -42,84 +36,34 @@ def check_service(what: str) -> None:
 
 def answers(address: str, seconds: float) -> bool:
     """Whether a web server answers within so many seconds, with whatever it has to say; proxies are used as set."""
-    reached = threading.Event()
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(address, timeout=seconds).close()
-            reached.set()
-        except urllib.error.HTTPError:
-            reached.set()
-        except (OSError, ValueError):
-            pass
-
-    # Looking a name up obeys no time limit of its own, so the question is left behind in its thread.
-    asked = threading.Thread(target=ask, daemon=True)
-    asked.start()
-    asked.join(seconds)
-    return reached.is_set()
-
-
-def run_limited(command: Sequence[str], seconds: float) -> tuple[int | None, str]:
-    """Run a command that may not ask anything, and end it with all that it started when the time is up.
-
-    Returns:
-        The exit code, None if the time was up; and what it printed.
-    """
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
     try:
-        output, _ = process.communicate(timeout=seconds)
-        return process.returncode, output
-    except subprocess.TimeoutExpired:
-        _end(process)
-        return None, process.communicate()[0]
-    except BaseException:  # Ctrl-C does not reach the other session by itself
-        _end(process)
-        process.wait()
-        raise
-
-
-def _end(process: subprocess.Popen) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        within(seconds, lambda: urllib.request.urlopen(address, timeout=seconds).close())
+    except TrackingError as error:
+        return isinstance(error.__cause__, urllib.error.HTTPError)
+    return True
 
 
 def within(seconds: float, task: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a task in a process of its own, which is ended when the time is up.
+    """The result of a task; when the time is up it is left behind in its thread, which ends with this process.
 
     Raises:
         TrackingError: the time was up, or the task failed.
     """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(sender, task, arguments), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        if not receiver.poll(seconds):
-            limit = counted(f"{seconds:g}", "second")
-            raise TrackingError(f"not done within {limit}: try again, or give more with seconds=...")
-        failed, result = receiver.recv()
-    except EOFError:
-        raise TrackingError("the process that talked to W&B ended without an answer") from None
-    finally:
-        process.kill()
-        process.join()
-    if failed:
-        raise TrackingError(result)
-    return result
+    results: list[Any] = []
+    errors: list[Exception] = []
 
+    def work() -> None:
+        try:
+            results.append(task(*arguments))
+        except Exception as error:
+            errors.append(error)
 
-def _answer(sender: Connection, task: Callable[..., Any], arguments: Sequence[Any]) -> None:
-    try:
-        sender.send((False, task(*arguments)))
-    except Exception as error:
-        sender.send((True, f"{type(error).__name__}: {error}"))
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise TrackingError(f"{type(errors[0]).__name__}: {errors[0]}") from errors[0]
+    if not results:
+        limit = counted(f"{seconds:g}", "second")
+        raise TrackingError(f"not done within {limit}: try again, or give more with seconds=...")
+    return results[0]

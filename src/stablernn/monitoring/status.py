@@ -11,14 +11,11 @@ from stablernn.config.compose import literal
 from stablernn.config.identity import identity, run_id
 from stablernn.config.validate import check_targets
 from stablernn.experiments.sweep import expand
-from stablernn.monitoring.folder import Runs
-from stablernn.monitoring.states import DIVERGED, DONE, FAILED, RunState, kind
+from stablernn.monitoring.folder import DIVERGED, DONE, FAILED, Runs, kind
 from stablernn.monitoring.view import view
 from stablernn.utils.console import Terminal
 from stablernn.utils.errors import ConfigurationError, RecordError
 from stablernn.utils.project import command
-
-_TABLES = ("auto", "runs", "groups")
 
 
 def status(options: DictConfig) -> None:
@@ -28,8 +25,6 @@ def status(options: DictConfig) -> None:
         ConfigurationError: an option has a value that it does not take, or the sweep cannot be composed.
         RecordError: there is nothing to show.
     """
-    if options.table not in _TABLES:
-        raise ConfigurationError(f"table={options.table} is unknown: choose {', '.join(_TABLES)}")
     if not options.seconds > 0:
         raise ConfigurationError(f"seconds={options.seconds} must be positive")
     folder = Path(options.runs)
@@ -50,20 +45,13 @@ def status(options: DictConfig) -> None:
     title = f"{folder}: {options.sweep}" if options.sweep else f"{folder}"
     console = Terminal()
 
-    def shown(states: list[RunState], height: int | None):
-        return view(states, title, options.table, console.width, height)
-
     if not options.once and console.is_terminal:
         try:
-            with Live(shown(states, console.height), console=console, screen=True, auto_refresh=False) as live:
-                while planned is None or not _over(states):
+            with Live(view(states, title), console=console, screen=True, auto_refresh=False) as live:
+                while planned is None or any(run.state not in (DONE, DIVERGED, FAILED) for run in states):
                     time.sleep(options.seconds)
                     states = runs.look() or states
-                    live.update(shown(states, console.height), refresh=True)
+                    live.update(view(states, title), refresh=True)
         except KeyboardInterrupt:
             pass  # the way to leave
-    console.print(shown(states, None))
-
-
-def _over(states: list[RunState]) -> bool:
-    return all(run.state in (DONE, DIVERGED, FAILED) for run in states)
+    console.print(view(states, title))

@@ -1,13 +1,12 @@
 """Offline Weights & Biases runs to the server, by W&B's own command, one after the other and never for ever."""
 
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from stablernn.monitoring.folder import is_alive
-from stablernn.monitoring.service import run_limited
 from stablernn.records.record import RECORD_FILE
 from stablernn.utils.console import display, log, open_bar
 from stablernn.utils.errors import ConfigurationError, TrackingError
@@ -15,22 +14,6 @@ from stablernn.utils.wording import counted
 
 WANDB = (sys.executable, "-m", "wandb")
 _DEAD_AFTER = 300.0  # seconds, as in conf/status.yaml
-
-
-@dataclass
-class Outcome:
-    """What became of the offline runs below a folder, by the names of their folders."""
-
-    synced: list[str] = field(default_factory=list)
-    before: list[str] = field(default_factory=list)
-    under_way: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-
-
-def offline_runs(runs: Path) -> list[Path]:
-    """The folders of the offline runs, the oldest first: the parts of a resumed run belong in this order."""
-    return sorted(path for path in (runs / "wandb").glob("offline-run-*") if any(path.glob("*.wandb")))
 
 
 def is_synced(folder: Path) -> bool:
@@ -44,8 +27,10 @@ def is_under_way(folder: Path, runs: Path) -> bool:
     return run.is_dir() and not (run / RECORD_FILE).is_file() and is_alive(run, _DEAD_AFTER)
 
 
-def to_sync(runs: Path) -> tuple[list[Path], Outcome]:
-    """The folders to send, and an outcome that names those that are not.
+def to_sync(runs: Path) -> list[Path]:
+    """The folders of the offline runs to send, the oldest first: the parts of a resumed run belong in this order.
+
+    What was sent before and what is still training is left out, which is said.
 
     Raises:
         ConfigurationError: no run was tracked below ``runs``, offline or online.
@@ -55,78 +40,71 @@ def to_sync(runs: Path) -> tuple[list[Path], Outcome]:
             f"runs={runs}: no tracked runs in {runs / 'wandb'}: name the folder of runs that were trained with "
             "tracking=offline, as in runs=elsewhere"
         )
-    outcome, folders = Outcome(), []
-    for folder in offline_runs(runs):
-        if is_synced(folder):
-            outcome.before.append(folder.name)
-        elif is_under_way(folder, runs):
-            outcome.under_way.append(folder.name)
-        else:
-            folders.append(folder)
-    return folders, outcome
+    offline = sorted({path.parent for path in (runs / "wandb").glob("offline-run-*/*.wandb")})
+    unsent = [folder for folder in offline if not is_synced(folder)]
+    ended = [folder for folder in unsent if not is_under_way(folder, runs)]
+    if sent := len(offline) - len(unsent):
+        log.info(f"{counted(sent, 'run')} sent before, skipped")
+    if training := len(unsent) - len(ended):
+        log.info(f"{counted(training, 'run')} still training, left for later")
+    return ended
 
 
 def sync(
     folders: Sequence[Path],
-    outcome: Outcome,
     run_seconds: float,
     seconds: float,
     options: Sequence[str] = (),
     wandb: Sequence[str] = WANDB,
-) -> Outcome:
+) -> None:
     """Send the folders one by one; one that fails does not take the others along.
 
     Args:
-        folders, outcome: of ``to_sync``; the outcome is completed.
+        folders: of ``to_sync``.
         run_seconds: after which a run is given up.
         seconds: for all.
         options: of ``wandb sync``.
         wandb: the command.
-    """
-    end = time.monotonic() + seconds
-    with display():
-        bar = open_bar("sending runs", len(folders))
-        for number, folder in enumerate(folders):
-            left = end - time.monotonic()
-            if left <= 0:
-                outcome.left.append(folder.name)
-                continue
-            bar.update(number, _run_id(folder))
-            limit = min(run_seconds, left)
-            code, output = run_limited([*wandb, "sync", *options, str(folder)], limit)
-            if code == 0 and is_synced(folder):
-                outcome.synced.append(folder.name)
-                continue
-            outcome.failed.append(folder.name)
-            why = f"not done within {counted(f'{limit:.0f}', 'second')}" if code is None else _last_line(output)
-            log.error(f"{folder.name}: {why}")
-        bar.close()
-    return outcome
-
-
-def conclude(outcome: Outcome) -> None:
-    """Say what became of the runs.
 
     Raises:
         TrackingError: some are not sent.
     """
-    for names, meaning in (
-        (outcome.synced, "sent"),
-        (outcome.before, "sent before, skipped"),
-        (outcome.under_way, "still training, left for later"),
-    ):
-        if names:
-            log.info(f"{counted(len(names), 'run')} {meaning}")
-    if outcome.failed or outcome.left:
-        parts = [f"{counted(len(outcome.failed), 'run')} failed (see above)"] if outcome.failed else []
-        parts += [f"{len(outcome.left)} not tried, as the time was up"] if outcome.left else []
-        raise TrackingError(f"{', '.join(parts)}; the same command sends what is left")
+    end, unsent = time.monotonic() + seconds, 0
+    with display():
+        bar = open_bar("sending runs", len(folders))
+        for number, folder in enumerate(folders):
+            bar.update(number, _run_id(folder))
+            limit = min(run_seconds, end - time.monotonic())
+            why = _send([*wandb, "sync", *options, str(folder)], limit) if limit > 0 else "not tried, the time was up"
+            if why is not None or not is_synced(folder):
+                unsent += 1
+                log.error(f"{folder.name}: {why or 'wandb sync did not mark it as sent'}")
+        bar.close()
+    if unsent < len(folders):
+        log.info(f"{counted(len(folders) - unsent, 'run')} sent")
+    if unsent:
+        raise TrackingError(f"{counted(unsent, 'run')} not sent (see above); the same command sends what is left")
+
+
+def _send(command: Sequence[str], seconds: float) -> str | None:
+    """Run a command that may not ask anything; why it failed, None if it did not."""
+    try:
+        subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        return f"not done within {counted(f'{seconds:.0f}', 'second')}"
+    except subprocess.CalledProcessError as error:
+        return next((line for line in reversed(error.stdout.splitlines()) if line.strip()), "wandb sync failed")
+    return None
 
 
 def _run_id(folder: Path) -> str:
     return folder.name.split("-", 3)[-1]  # offline-run-<time>-<id>
-
-
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else "wandb sync failed and said nothing"

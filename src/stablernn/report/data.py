@@ -328,24 +328,14 @@ class Slice:
     @property
     def control_note(self) -> str:
         """Empty where the control is not known."""
-        if not self.control:
-            return ""
         scores = ", ".join(f"{perplexity:.1f} (order {order})" for order, perplexity in self.control.items())
-        return f"the control, interpolated Kneser-Ney models of the train split: {scores}; {self.bar_note}"
+        return f"the control, interpolated Kneser-Ney models of the train split: {scores}" if scores else ""
 
     @property
     def bar(self) -> tuple[int, float] | None:
         """What a model must beat: the order of the best of the control's models among ``NGRAMS``, and its score."""
         known = {order: perplexity for order, perplexity in self.control.items() if order in NGRAMS}
         return min(known.items(), key=lambda entry: entry[1], default=None)
-
-    @property
-    def bar_note(self) -> str:
-        """Empty where there is no bar."""
-        if self.bar is None:
-            return ""
-        order = self.bar[0]
-        return f"a model that is worse than the {NGRAMS[order]} (order {order}) is not trained far enough"
 
     @property
     def origin(self) -> str:

@@ -125,12 +125,12 @@ def _over_words(pairs: pd.DataFrame, change: Change) -> tuple[float | None, str]
     """``Difference.over_words`` and ``words``."""
     blocks = blocks_of([pairs.record_base, pairs.record_other])
     if blocks is None:
-        return None, "not every record keeps the sums over blocks of test words"
+        return None, "not other text, as not every record keeps the sums over blocks of test words"
     counts, sides = blocks
     length, tokens, count = int(counts[0]), int(counts.sum()), len(counts)
     resampled = stretches_of(count)
     if resampled is None:
-        return None, f"{counted(count, 'block')} of {length:,} test words {'is' if count == 1 else 'are'} too few"
+        return None, f"not other text, as {counted(count, 'block')} of {length:,} test words are too few"
     weights, stretches = resampled
     stretch = round(count / stretches)
     words = weights @ counts
@@ -138,7 +138,9 @@ def _over_words(pairs: pd.DataFrame, change: Change) -> tuple[float | None, str]
     means = change(base, other).mean(1)
     # Drawing n of n stretches spreads like n - 1 of them; a whole number of them is not quite as long as the text.
     error = means.std(ddof=1) * math.sqrt(weights[0].sum() / count * stretches / (stretches - 1))
-    return student(int(stretches) - 1) * float(error), f"stretches of {stretch * length:,} of {tokens:,} test words"
+    return student(int(stretches) - 1) * float(
+        error
+    ), f"other text (bootstrap over stretches of {stretch * length:,} of {tokens:,} test words)"
 
 
 def blocks_of(sides: Sequence[Iterable[Record]]) -> tuple[np.ndarray, list[list[dict[str, Any]]]] | None:
@@ -176,23 +178,10 @@ def certainty(differences: Sequence[Difference]) -> str:
     if not differences:
         return "no two runs of the same seed, so nothing is compared"
     seeds = max(difference.seeds for difference in differences)
-    known = [difference for difference in differences if difference.over_words is not None]
-    missing = next((difference.words for difference in differences if difference.over_words is None), "")
-    share = f" for {len(known)} of {len(differences)} differences" if missing else ""
-    resampled = f"bootstrap over {known[0].words}" if known else ""
-    if seeds < 2:
-        words = f"± over test words{share}: the same trained models on other text, at 95 % ({resampled})"
-        return f"{seeds_note(seeds, '')}; {words if known else f'nor what other text would give, as {missing}'}"
-    text = "± of a difference covers, at 95 %, other trainings (Student's t over runs of the same seed)"
-    others = f" and{share} other text ({resampled})" if known else f" alone, not other text, as {missing}"
-    return seeds_note(seeds, text + others)
-
-
-def seeds_note(seeds: int, interval: str) -> str:
-    """How sure so many seeds make."""
-    if seeds < 2:
-        return "1 seed: how far seeds spread is not known, so small differences mean nothing"
-    return f"{counted(seeds, 'seed')}; {interval}"
+    covered = ["other trainings (Student's t over runs of the same seed)"] * (seeds > 1)
+    covered += sorted({difference.words for difference in differences})
+    note = f"± of a difference, at 95 %: {'; '.join(covered)}"
+    return f"{counted(seeds, 'seed')}; {note}" if seeds > 1 else f"1 seed decides nothing; {note}"
 
 
 def as_value(difference: Difference | None, runs: tuple[str, ...] = ()) -> Value:

@@ -10,6 +10,7 @@ from stablernn.report.data import NGRAMS, Slice, select
 from stablernn.report.evidence import Evidence
 from stablernn.report.load import Analyses
 from stablernn.report.text import sentence, span
+from stablernn.utils.project import command
 from stablernn.utils.wording import counted
 
 DEMONSTRATION = "smoke"  # the profile whose training shows nothing but that all of it works
@@ -97,14 +98,20 @@ class Claim:
         question: what a reader would ask.
         statement: what is claimed.
         judge: the judgements, one for each text and profile (or machine), the weightiest first; none without evidence.
-        remedy: the command that makes the evidence.
+        arguments: of the command that makes the evidence, with its name.
     """
 
     name: str
     question: str
     statement: str
     judge: Callable[[Evidence], list[Judgement]]
-    remedy: str
+    arguments: str
+
+    @property
+    def remedy(self) -> str:
+        """The command that makes the evidence, as it is typed here."""
+        name, _, options = self.arguments.partition(" ")
+        return f"{command(name)} {options}".rstrip()
 
 
 def judgement(
@@ -169,9 +176,7 @@ def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
 
 def _epochs(data: Slice, runs: Sequence[str]) -> str:
     every = sorted(data.runs.epochs[data.runs.id.isin(runs)])
-    return counted(
-        span([f"{value:.2g}" if value < 100 else f"{value:.0f}" for value in every]) if every else "no", "epoch"
-    )
+    return counted(span([f"{value:.3g}" for value in every]) if every else "no", "epoch")
 
 
 def ids(analyses: Analyses) -> tuple[str, ...]:

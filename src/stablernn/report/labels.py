@@ -52,11 +52,11 @@ def describe_constraint(record: Record, options: str = "") -> str:
 def constraint_name(record: Record, name: str) -> str:
     """A constraint as Table 1 has it, with its limit; ``name``: with the options that tell it from its like."""
     options = ", ".join(option for option in name.split(", ")[1:] if not option.startswith("limit="))
-    if setting(record, "stability.name") != "stable" or setting(record, "model.name") not in STUDIED:
+    model, limit = setting(record, "model.name"), setting(record, "stability.constraint").get("limit")
+    if setting(record, "stability.name") != "stable" or model not in STUDIED:
         return describe_constraint(record, options)
-    constraint = setting(record, "stability.constraint")
-    norm = f"‖W‖₂ ≤ {constraint['limit']:g}" if "limit" in constraint else "‖W‖₂ ≤ λ"
-    known = f"stable ({norm if setting(record, 'model.name') == 'rnn' else CONSTRAINTS['stable']})"
+    norm = "‖W‖₂ ≤ λ" if limit is None else f"‖W‖₂ ≤ {limit:g}"
+    known = f"stable ({norm if model == 'rnn' else CONSTRAINTS['stable']})"
     return f"{known} ({options})" if options else known
 
 

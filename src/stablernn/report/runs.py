@@ -1,10 +1,11 @@
 """What the page says of every run, and of every file of measurements."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from stablernn.records.record import Record
-from stablernn.report.data import setting, settings_of
+from stablernn.report.data import settings_of
 from stablernn.report.evidence import Evidence
 from stablernn.utils.wording import counted
 
@@ -32,58 +33,37 @@ def runs_of(evidence: Evidence) -> dict[str, list[Source]]:
 
 def _run(record: Record) -> Source:
     test = record.metrics.get("test", {}).get("value")
-    hardware = record.hardware
-    epochs = counted(f"{record.progress['epochs']:.2g}", "epoch")
-    updates = counted(record.progress["updates"], "update")
+    epochs, updates = f"{record.progress['epochs']:.2g}", record.progress["updates"]
+    scores = {split: score.get("value") for split, score in record.metrics.items() if isinstance(score, dict)}
+    told = {split: f"{value:.2f}" for split, value in scores.items() if value is not None}
+    config = {name: record.config[name] for name in ("seed", "profile", "dataset", "stability")}
+    settings = settings_of(record) | {name: config[name]["name"] for name in ("profile", "dataset", "stability")}
+    settings |= {f"stability.constraint.{name}": value for name, value in config["stability"]["constraint"].items()}
     return Source(
         record.id,
         record.status if test is None else f"test {record.metric.name} {test:.{record.metric.places}f}",
         {
             "status": record.status,
-            "seed": str(setting(record, "seed")),
-            "trained": f"{epochs}, {updates}, {_duration(record.speed['seconds'])}",
-            "hardware": ", ".join([hardware["device"], *(f"{k} {v}" for k, v in hardware.items() if k != "device")]),
+            "seed": str(config["seed"]),
+            "trained": f"{counted(epochs, 'epoch')}, {counted(updates, 'update')}, {record.speed['seconds']:,.0f} s",
+            "hardware": _listed(record.hardware),
             "commit": record.commit,
-            "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
+            "versions": _listed(record.versions),
             "finished": record.finished_at,
-            "text": f"{record.data['name']}, fingerprint {record.data['fingerprint']}, "
-            + ", ".join(f"{count:,} {split}" for split, count in record.data["tokens"].items()),
-            **_scores(record),
+            "text": f"{record.data['name']}, fingerprint {record.data['fingerprint']}",
+            "items": _listed(record.data["tokens"]),
+            record.metric.name: _listed(told),
         },
-        "\n".join(f"{key}={_plain(value)}" for key, value in _settings(record).items()),
+        "\n".join(f"{key}={_plain(value)}" for key, value in settings.items() if not key.endswith("._partial_")),
     )
 
 
-def _scores(record: Record) -> dict[str, str]:
-    return {
-        f"{split} {record.metric.name}": f"{score['value']:.2f}"
-        for split, score in record.metrics.items()
-        if isinstance(score, dict) and score.get("value") is not None
-    }
-
-
-def _settings(record: Record) -> dict[str, Any]:
-    config = record.config
-    constraint = {f"stability.constraint.{key}": value for key, value in config["stability"]["constraint"].items()}
-    settings = {key: value for key, value in settings_of(record).items() if not key.endswith("._partial_")}
-    return settings | {
-        "seed": config["seed"],
-        "profile": config["profile"]["name"],
-        "dataset": config["dataset"]["name"],
-        "stability": config["stability"]["name"],
-        **constraint,
-    }
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _plain(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _measurement(name: str, measured: dict[str, Any]) -> Source:

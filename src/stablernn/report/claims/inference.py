@@ -14,18 +14,24 @@ from stablernn.report.sections.truncation import (
     certified_context,
     has_errors,
     measured_context,
-    split,
 )
-from stablernn.report.text import short, span
+from stablernn.report.text import span
 from stablernn.utils.wording import counted
 
 ROUNDING = 1e-5  # of float32 states, and of log-probabilities that are known to first order
-HORIZON = 35  # the k of the protocol
+CERTAINTY = (
+    "what is proven holds on any text, what is measured on these words; of other text: 95 % intervals by the spread "
+    "over blocks of words, where a run has enough of them"
+)
 
 
 def inference_bound(evidence: Evidence) -> list[Judgement]:
     """Contexts, measured and certified, of models trained under a constraint, and gaps under the bound."""
-    return [_judged(data, groups) for data in evidence.slices if (groups := truncated(evidence, data, stable=True))]
+    return [
+        judge(data, [_contexts(name, runs) for name, runs in groups], measured_on(groups), CERTAINTY)
+        for data in evidence.slices
+        if (groups := truncated(evidence, data, stable=True))
+    ]
 
 
 def truncated(evidence: Evidence, data: Slice, stable: bool) -> Groups:
@@ -34,41 +40,9 @@ def truncated(evidence: Evidence, data: Slice, stable: bool) -> Groups:
     return alike([entry for entry in analyses if (setting(entry[0], "stability.name") != "unstable") == stable])
 
 
-def _judged(data: Slice, groups: Groups) -> Judgement:
-    gaps = []
-    for name, runs in groups:
-        ks = runs[0][1]["k"]
-        k = min(HORIZON, ks[-1])
-        at = ks.index(k)
-        gap = max(result["state"]["largest"][at] for _, result in runs)
-        bounds = [result["certified"]["state"][at] for _, result in runs if result["certified"]["state"]]
-        proven = f"under a proven {short(max(bounds))}" if bounds else "nothing proven"
-        gaps.append(f"{name} {short(gap)} at k = {k}, {proven}")
-    return judge(
-        data,
-        [_contexts(name, runs) for name, runs in groups],
-        f"largest gap ‖h - h⁽ᵏ⁾‖₂ of the state: {'; '.join(gaps)}; {measured_on(groups)}",
-        f"what is proven holds on any text, what is measured on these words; {uncertainty(groups)}",
-    )
-
-
 def measured_on(groups: Groups) -> str:
     words = span(sorted({f"{result['words']:,}" for _, runs in groups for _, result in runs}))
-    return f"on {words} {split(groups[0][1])} words"
-
-
-def uncertainty(groups: Groups) -> str:
-    """What the intervals over other text rest on, and how many seeds there are."""
-    results = [result for _, runs in groups for _, result in runs]
-    known = [result["error"] for result in results if has_errors(result)]
-    seeds = f"{counted(max(len(runs) for _, runs in groups), 'seed')} a model"
-    if not known:
-        return f"how far other text would move it is not known; {seeds}"
-    if len(known) < len(results):
-        share = f"{len(known)} of {counted(len(results), 'run')}"
-        return f"how far other text would move it is known of {share}; {seeds}"
-    shapes = {f"{counted(error['blocks'], 'block')} of {error['length']:,} words" for error in known}
-    return f"for other text: 95 % intervals by the spread over {span(sorted(shapes))}; {seeds}"
+    return f"on {words} words, {counted(max(len(runs) for _, runs in groups), 'seed')} a model"
 
 
 def _contexts(name: str, runs: Analyses) -> Finding:
@@ -77,35 +51,30 @@ def _contexts(name: str, runs: Analyses) -> Finding:
     if beyond:
         text = f"{name}: the measured gap exceeds the proven bound at k = {beyond[0]}, which is a bug"
         return Finding(Outcome.FAILS, text, ids(runs), always=True)
-    measured = [measured_context(result) for result in results]
     longest = results[0]["k"][-1]
-    if None in measured:
+    if None in [measured_context(result) for result in results]:
         text = f"{name}: changed by more than {EPSILON:g} nats still at k = {longest}"
         return Finding(Outcome.FAILS, text, ids(runs))
     reasons = [result["certified"]["reason"] for result in results if not result["certified"]["nats"]]
     certified = [certified_context(result) for result in results]
-    proven = f"proven for {_ks(certified)}" if None not in certified else f"proven only for more than {longest}"
+    outcome, text = same_within(runs)
     if reasons:
         proven = f"not proven ({reasons[0]})"
-    outcome, other_text = (Outcome.HOLDS, "") if None not in certified else on_other_text(runs)
-    return Finding(outcome, f"{name}: {same_within(measured)}{other_text}, {proven}", ids(runs))
+    elif None in certified:
+        proven = f"proven only for more than {longest}"
+    else:
+        outcome, text, proven = Outcome.HOLDS, text.partition(",")[0], f"proven for {_ks(certified)}"
+    return Finding(outcome, f"{name}: {text}, {proven}", ids(runs))
 
 
-def on_other_text(runs: Analyses) -> tuple[Outcome, str]:
-    """Whether what is measured holds for the whole interval over other words, if it is known, and from which k on."""
-    assured = [assured_context(result) for _, result in runs if has_errors(result)]
-    if not assured:
-        return Outcome.HOLDS, ""
-    if None in assured:
-        return Outcome.UNDECIDED, f", undecided on other text up to k = {runs[0][1]['k'][-1]}"
+def same_within(runs: Analyses) -> tuple[Outcome, str]:
+    """From which k on the log-perplexity stays, and whether it does for the whole interval over other words."""
     measured = [measured_context(result) for _, result in runs]
-    return Outcome.HOLDS, f", on other text {'too' if assured == measured else f'its last {_ks(assured)}'}"
-
-
-def same_within(contexts: Sequence[int | None]) -> str:
-    words = counted(_ks(contexts), "word")
-    give = "gives" if words == "1 word" else "give"
-    return f"its last {words} {give} the same log-perplexity within {EPSILON:g} nats"
+    text = f"within {EPSILON:g} nats by its last {counted(_ks(measured), 'word')}"
+    assured = [assured_context(result) for _, result in runs if has_errors(result)]
+    if None in assured:
+        return Outcome.UNDECIDED, f"{text}, undecided on other text up to k = {runs[0][1]['k'][-1]}"
+    return Outcome.HOLDS, f"{text}, on other text {_ks(assured)}" if assured else text
 
 
 def _ks(ks: Sequence[int | None]) -> str:
@@ -131,5 +100,5 @@ CLAIM = Claim(
     "Is a stable model feed-forward at inference?",
     "A stable model is its feed-forward truncation at inference.",
     inference_bound,
-    "scripts/analyze.py analysis=truncation run='*-stable-recurrent-*'",
+    "analyze analysis=truncation run='*-stable-recurrent-*'",
 )

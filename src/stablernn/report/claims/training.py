@@ -1,47 +1,37 @@
-"""C3: feed-forward against recurrent training at the same k, and how far weights of different k come apart."""
+"""C3: feed-forward against recurrent training at the same k."""
 
 from collections.abc import Mapping, Sequence
-from statistics import mean
 
 from stablernn.report.claims.stability import TELLING
-from stablernn.report.curves import model_name
-from stablernn.report.data import Slice, gradient_note
+from stablernn.report.data import Slice
 from stablernn.report.difference import Difference, certainty
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
-from stablernn.report.load import Analyses, setting
-from stablernn.report.names import STABILITIES
 from stablernn.report.sections.sweep import Pair, pairs, swept
-from stablernn.report.sections.weight_distance import families
-from stablernn.report.text import short, span
+from stablernn.report.text import span
 from stablernn.utils.wording import counted
 
 
 def trained_feedforward(evidence: Evidence) -> list[Judgement]:
-    return [_judged(evidence, data) for data in swept(evidence)]
+    return [_judged(data) for data in swept(evidence)]
 
 
-def _judged(evidence: Evidence, data: Slice) -> Judgement:
+def _judged(data: Slice) -> Judgement:
+    """Of stable models; what is said of unstable ones does not count."""
     made = pairs(data)
-    kinds = {(pair.model, pair.constraint): pair.label for pair in made}
-    texts, parts = [], []
-    for (model, constraint), label in kinds.items():
-        here = [pair for pair in made if (pair.model, pair.constraint) == (model, constraint) and pair.whole]
-        if here and constraint == "unstable":
-            texts.append(f"{model} (unstable): {_alike(here)[1]}")
-        elif here:
-            name = model if constraint in STABILITIES else f"{model} {label}"
+    parts = []
+    for model, label in dict.fromkeys((pair.model, pair.label) for pair in made):
+        here = [pair for pair in made if (pair.model, pair.label) == (model, label) and pair.whole]
+        if here:
             outcome, text = _alike(here)
-            parts.append(Finding(outcome, f"{name}: {text}", tuple(run for pair in here for run in pair.runs.id)))
-    # Weights are compared in other runs on the same text.
-    same = next(other for other in evidence.slices if (other.fingerprint, other.name) == (data.fingerprint, data.name))
-    every = tuple(run for pair in made for run in pair.runs.id)
-    return judge(
-        data,
-        parts or [Finding(Outcome.UNDECIDED, "no stable model was trained both ways", every)],
-        "; ".join([*texts, *_apart(evidence.of(same, "weight_distance")), *gradient_note(data.records)]),
-        certainty([change for pair in made if (change := pair.difference) is not None]),
-    )
+            counts = outcome if label != "unstable" else None
+            parts.append(
+                Finding(counts, f"{model} {label}: {text}", tuple(run for pair in here for run in pair.runs.id))
+            )
+    if not any(part.outcome for part in parts):
+        every = tuple(run for pair in made for run in pair.runs.id)
+        parts.append(Finding(Outcome.UNDECIDED, "no stable model was trained both ways", every))
+    return judge(data, parts, "", certainty([change for pair in made if (change := pair.difference) is not None]))
 
 
 def _alike(pairs: Sequence[Pair]) -> tuple[Outcome, str]:
@@ -58,22 +48,18 @@ def _judge_changes(changes: Mapping[int, Difference]) -> tuple[Outcome, str]:
     if not changes:
         return Outcome.UNDECIDED, "undecided, no two runs of the same seed"
     changes = {k: change for k, change in changes.items() if change.seeds > 1} or changes  # one seed decides nothing
-    means = {k: change.mean for k, change in changes.items()}
-    over = f"k = {span([str(k) for k in sorted(means)])}"
+    means = sorted(change.mean for change in changes.values())
+    over = f"k = {span([str(k) for k in sorted(changes)])}"
     if max(change.seeds for change in changes.values()) < 2:
-        text = f"feed-forward against recurrent {span([f'{mean:+.1f}' for mean in sorted(means.values())])} %"
-        text += f", {mean(means.values()):+.1f} % on average" * (len(means) > 1) + f", {over}"
-        words = [change.over_words for change in changes.values()]
-        if None not in words:
-            text += f", ±{max(filter(None, words), default=0.0):.1f} % over test words at most"
+        text = f"feed-forward against recurrent {span([f'{mean:+.1f}' for mean in means])} %, {over}"
         return Outcome.UNDECIDED, f"undecided with 1 seed ({text})"
     reach = {k: max(change.mean, 0) + change.half for k, change in changes.items()}
     worse = [k for k, change in changes.items() if change.mean > change.half]
     if worse:
-        k = max(worse, key=lambda k: means[k])
+        k = max(worse, key=lambda k: changes[k].mean)
         small = max(reach.values()) <= 100 * TELLING
-        outcome = Outcome.FAILS if len(worse) == len(means) and not small else Outcome.MIXED
-        text = f"feed-forward is worse at {len(worse)} of {len(means)} k, by {changes[k].format()} % at k = {k}"
+        outcome = Outcome.FAILS if len(worse) == len(changes) and not small else Outcome.MIXED
+        text = f"feed-forward is worse at {len(worse)} of {len(changes)} k, by {changes[k].format()} % at k = {k}"
         return outcome, text + f", at none by {100 * TELLING:.0f} %" * small
     k = max(reach, key=lambda k: reach[k])
     if reach[k] > 100 * TELLING:
@@ -82,33 +68,10 @@ def _judge_changes(changes: Mapping[int, Difference]) -> tuple[Outcome, str]:
     return Outcome.HOLDS, f"feed-forward is not worse within ±{widest.half:.{widest.places}f} % ({over})"
 
 
-def _apart(analyses: Analyses) -> list[str]:
-    """How far the weights at the longest k below the reference end from those at it, as a share of their own way."""
-    texts, ks = [], set()
-    for (model, stability, lr), group in families(analyses).items():
-        reference = group[0][1]["options"]["reference"]
-        longest = max((k for run, _ in group if (k := setting(run, "truncation.k")) < reference), default=0)
-        shares = [
-            result["distance"][-1] / result["reference_moved"][-1]
-            for record, result in group
-            if setting(record, "truncation.k") == longest and result["reference_moved"][-1] > 0
-        ]
-        if shares and setting(group[0][0], "stability.name") != "unstable":
-            ks.add((longest, reference))
-            texts.append(f"{short(mean(shares))} ({model_name(model)} {stability}, lr {lr:g})")
-    if not texts:
-        return []
-    between = " or ".join(f"{k} and {reference}" for k, reference in sorted(ks))
-    return [
-        f"at the end the weights of k = {between} are apart by this share of the way that the latter went: "
-        f"{', '.join(texts)}"
-    ]
-
-
 CLAIM = Claim(
     "C3",
     "Does feed-forward training come to the same?",
     "A stable model trained recurrently and one trained feed-forward come to the same.",
     trained_feedforward,
-    "make reproduce STUDY=truncation_sweep",
+    "reproduce study=truncation_sweep",
 )

@@ -46,34 +46,18 @@ def conversion_table(description: dict[str, Any]) -> Table:
                 against if name != "recurrent" else "baseline",
             ]
         )
-    where = hardware["processor"]
-    if hardware["device"] != where:
-        where = f"{hardware['device']}, exported forms on {where}"
+    threads = ", ".join(f"{_FORMS[name]} {count}" for name, count in speed.get("threads", {}).items())
     notes = [
-        f"{choice['how']}: {choice['reason']}",
-        *([f"gaps measured on {choice['tokens']:,} {split}"] if choice["how"] != "own" else []),
+        f"{choice['how']}: {choice['reason']}; gaps on {choice['tokens']:,} {split}",
         f"speed: all log-probabilities of one stream of {speed['tokens']:,} {metric.items}, in pieces of "
-        f"{speed['piece']:,}; medians of {counted(speed['rounds'], 'alternating round')}, "
-        f"{_threads(speed, hardware)}, {where}",
-        *_scatter(speed),
+        f"{speed['piece']:,}; medians of {counted(speed['rounds'], 'alternating round')}, each form on the number of "
+        f"threads that serves it best ({threads or hardware['threads']}); {hardware['device']}, exported forms on "
+        f"{hardware['processor']}",
         "a ratio to the recurrent model in PyTorch is also one of runtimes",
     ]
     return Table(
         f"{description['run']} without recurrence", [text("quantity"), text("value"), text("of")], lines, notes
     )
-
-
-def _threads(speed: dict[str, Any], hardware: dict[str, Any]) -> str:
-    """On how many threads each form was timed; older descriptions know one number for all."""
-    if "threads" not in speed:
-        return f"threads: {hardware['threads']}"
-    best = ", ".join(f"{_FORMS[name]} {count}" for name, count in speed["threads"].items())
-    return f"each form on the number of threads that serves it best (of {' and '.join(speed['by_threads'])}): {best}"
-
-
-def _scatter(speed: dict[str, Any]) -> list[str]:
-    scatter = speed.get("scatter")
-    return [f"half of the rounds of a form lie within {scatter:.0%} of its median"] if scatter is not None else []
 
 
 def _nats(value: float) -> str:

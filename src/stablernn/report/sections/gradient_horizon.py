@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stablernn.records.record import Record
+from stablernn.report.curves import model_name
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe, describe_briefly
 from stablernn.report.load import Analyses, setting
-from stablernn.report.names import MODEL_NAMES, STABILITIES, rank
+from stablernn.report.names import STABILITIES, constraint_rank, rank
 from stablernn.report.palette import shades
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.sections.contraction import STAGE_NAMES
@@ -73,10 +74,9 @@ def panels(analyses: Analyses) -> dict[str, Analyses]:
     groups: dict[tuple, list[tuple[Record, dict[str, Any]]]] = {}
     for (record, result), name in zip(analyses, describe_briefly([record for record, _ in analyses]), strict=True):
         model, stability = setting(record, "model.name"), setting(record, "stability.name")
-        place = STABILITIES.index(stability) if stability in STABILITIES else len(STABILITIES)
-        title = f"{MODEL_NAMES.get(model, model)}, {name}"
-        groups.setdefault((rank(model), place, title), []).append((record, result))
-    return {key[-1]: groups[key] for key in sorted(groups)}
+        kind = rank(model), min(constraint_rank(stability), len(STABILITIES)), f"{model_name(model)}, {name}"
+        groups.setdefault(kind, []).append((record, result))
+    return {kind[-1]: groups[kind] for kind in sorted(groups)}
 
 
 def gradient_horizon_table(analyses: Analyses) -> Table:

@@ -101,13 +101,12 @@ def matrix_table(results: Measurements) -> Table:
         entries.append([norm, radius, statistics.median(errors), max(errors), *distances])
     steps = len(next(iter(results.values()))["step_sizes"])
     notes = [
-        "‖W‖₂, ρ(W): spectral norm and spectral radius of the teacher, which is orthogonal but for its scale where "
-        f"both are one number, and not normal elsewhere; d = {options['size']}, sequences of {options['length']}, "
+        "‖W‖₂, ρ(W): spectral norm and radius of the teacher, orthogonal but for its scale where they are equal; "
+        f"d = {options['size']}, sequences of {options['length']}, "
         f"{counted(options['steps'], 'update')} at the best of {counted(steps, 'constant step size')}",
         "error, worst: of the full model, mean square over that of predicting 0, median and largest of "
         + _seeds(results),
-        "k=...: ‖W - W_k‖_F, full against truncated gradient descent at the same step size, the largest; where "
-        "the error stays near 1 nothing was learned, and a small distance says no more than that",
+        "k=...: ‖W - W_k‖_F, full against truncated gradient descent at the same step size, the largest",
     ]
     columns = [key("‖W‖₂", "g"), key("ρ(W)", "g"), Column("error", short), Column("worst", short)]
     columns += [Column(f"k={k}", short) for k in options["lengths"]]

@@ -1,9 +1,8 @@
 """Table 1: test perplexity of each model under each constraint, and what the constraint costs; learning curves."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from stablernn.records.record import STOPPED
 from stablernn.report.curves import (
     BEST_POSSIBLE,
     DASHES,
@@ -12,7 +11,7 @@ from stablernn.report.curves import (
     mean_over_seeds,
     model_name,
 )
-from stablernn.report.data import EPSILON, NGRAMS, Replicates, Row, Slice, gradient_note, leading, rows, setting
+from stablernn.report.data import EPSILON, Replicates, Row, Slice, gradient_note, leading, rows
 from stablernn.report.difference import Difference, as_value, certainty, difference, relative
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
@@ -21,7 +20,7 @@ from stablernn.report.names import approximation_name, own_constraints
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.sections.price import price_curves
 from stablernn.report.table import Column, Entry, Table, Value, key, text
-from stablernn.report.text import rate, signed, span
+from stablernn.report.text import rate, signed
 from stablernn.utils.wording import counted
 
 CUT = 1.5  # of a panel's highest end: what lies above shows the first steps alone
@@ -35,8 +34,7 @@ class _Line:
     row: Row
     name: str
     cell: Replicates
-    seeds: frozenset[int]  # of all lines with its approximation and k
-    bar: tuple[int, float] | None  # ``Slice.bar``
+    seeds: int  # of all lines with its approximation and k
 
     @property
     def constraint(self) -> str:
@@ -59,7 +57,7 @@ class _Line:
         """Test score to proven k."""
         finished, both = len(self.cell.finished), tuple(dict.fromkeys([*self.unstable.ids, *self.cell.ids]))
         yield self.cell.mean
-        yield Value(finished, of=len(self.seeds) if finished < len(self.seeds) else None)
+        yield Value(finished, of=self.seeds if finished < self.seeds else None)
         yield as_value(self.difference, both)
         percent = difference(self.unstable, self.cell, relative) if self.difference else None
         yield Value(percent and percent.mean, runs=both)
@@ -68,40 +66,22 @@ class _Line:
     def remark(self) -> str:
         """What sets the cell apart from its neighbours, empty for nothing."""
         finished = self.cell.finished
-        ran, scored = set(self.cell.runs.seed), set(finished.seed)
-        stopped = [run for run in finished.record if run.status == STOPPED]
-        planned = [str(epochs) for epochs in sorted({run.config["training"]["epochs"] for run in stopped})]
         refused = [run for run in finished.record if run.certificate.get("certified") is False]
-        epochs = f"{self.epochs.write(_EPOCHS)} of {counted(span(planned), 'epoch')}" if stopped else ""
-        remarks = [
-            f"{_seeds(ran - scored)} diverged" if ran - scored else "",
-            f"no run of {_seeds(self.seeds - ran)}" if self.seeds - ran else "",
-            f"stopped by a deadline after {epochs}" if stopped else "",
-            f"difference over the {self.difference.seeds} of {counted(len(scored), 'seed')} that the unstable model "
-            "has as well"
-            if self.difference and self.difference.seeds < len(scored)
-            else "",
-            f"worse than a {NGRAMS[self.bar[0]]}, so not trained far enough"
-            if self.bar and len(finished) and finished.test.mean() > self.bar[1]
-            else "",
-            f"nothing is proven of {len(refused)} of {len(finished)}"
-            if 0 < len(refused) < len(finished)
-            else f"nothing is proven (seed {setting(refused[0], 'seed')}: {refused[0].certificate['reason']})"
-            if refused and self.name != "unstable" and refused[0].certificate.get("reason")
-            else "",
-        ]
+        remarks = [f"{counted(self.cell.diverged, 'run')} diverged"] if self.cell.diverged else []
+        if 0 < len(refused) < len(finished):
+            remarks.append(f"nothing is proven of {len(refused)} of {len(finished)}")
+        elif refused and self.name != "unstable":
+            remarks.append(f"nothing is proven: {refused[0].certificate.get('reason')}")
         where = f"{self.row.name}, {self.constraint}, {approximation_name(self.row.approximation)}, k = {self.row.k}"
-        return f"{where}: {', '.join(filter(None, remarks))}" if any(remarks) else ""
+        return f"{where}: {', '.join(remarks)}" if remarks else ""
 
 
 def perplexity_table(data: Slice) -> Table:
     """A line for each model, approximation and constraint; columns that would be empty are left out."""
     body = rows(data)
-    seeds = data.runs.groupby(["approximation", "k"]).seed.agg(frozenset)
+    seeds = data.runs.groupby(["approximation", "k"]).seed.nunique()
     lines = [
-        _Line(row, name, cell, seeds[row.approximation, row.k], data.bar)
-        for row in body
-        for name, cell in row.cells.items()
+        _Line(row, name, cell, int(seeds[row.approximation, row.k])) for row in body for name, cell in row.cells.items()
     ]
     optimal, published = any(row.optimal for row in body), data.full_size
     columns = [
@@ -137,74 +117,40 @@ def perplexity_table(data: Slice) -> Table:
         f"Test perplexity on {data.caption}",
         columns,
         entries,
-        list(_notes(data, lines)),
+        _notes(data, lines),
         [remark for line in lines if (remark := line.remark())],
         [line.cell.ids for line in lines] + [()] * len(data.control),
     )
 
 
-def _notes(data: Slice, lines: Sequence[_Line]) -> Iterator[str]:
-    seeds = sorted({len(line.cell.finished) for line in lines})
-    differences = [line.difference for line in lines if line.difference]
-    if seeds[-1] < 2:
-        yield "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
-    else:
-        yield f"{counted(span([str(count) for count in seeds]), 'seed')} a cell: mean ± standard deviation"
-        yield certainty(differences).partition("; ")[2]
-    if differences:
-        yield "− unstable, %: against the unstable model of the line’s kind, over the seeds that both have"
-    yield "λ: certified rate of contraction (no: nothing is proven)"
-    if any(len(line.cell.certificates) < len(line.cell.finished) for line in lines):
-        yield "– under λ: no certificate was computed"
-    yield f"k({EPSILON}): words of context that provably change no log-probability by more than {EPSILON} nats"
-    if seeds[-1] > 1:
-        yield "λ and k of the seed where they are largest"
-    names = set(data.runs.stability)
-    if "stable" in names and "lstm" in set(data.runs.model):
-        yield "as stated: the study’s condition"
-    if ours := own_constraints(names):
-        yield ours
-    if {"lstm_as_coded", "rnn_as_coded"} & names:
-        yield "as coded: as in the first author’s code of September 2018, whose limits prove nothing"
-        if data.protocol:
-            yield "whether the published stable LSTM (95.1) was trained as stated or as coded is not known"
-    if data.full_size and not data.protocol:
-        yield "published: by the study, under its own, longer schedule"
-    if any(line.row.optimal for line in lines):
-        yield "optimum: exact, for the words of context that the model may use"
-    if data.control:
-        yield f"n-gram: interpolated Kneser-Ney models of the train split, the control; {data.bar_note}"
-    if data.origin:
-        yield data.origin
-    yield from gradient_note(data.records)
-    yield data.devices
-
-
-def _seeds(which: Iterable[int]) -> str:
-    listed = sorted(which)
-    return f"seed{'s' * (len(listed) > 1)} {', '.join(map(str, listed))}"
+def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
+    notes = [
+        "mean ± standard deviation over seeds; − unstable, %: against the unstable model of the line’s kind, over the "
+        "seeds that both have",
+        certainty([line.difference for line in lines if line.difference]),
+        "λ: certified rate of contraction (no: nothing is proven; –: no certificate was computed); "
+        f"k({EPSILON}): words of context that provably change no log-probability by more than {EPSILON} nats; both of "
+        "the seed where they are largest",
+        own_constraints(set(data.runs.stability)),
+        "as stated: the study’s condition; as coded: as in the first author’s code of September 2018, whose limits "
+        "prove nothing; which of them was published is not known"
+        if {"stable", "lstm_as_coded", "rnn_as_coded"} & set(data.runs.stability)
+        else "",
+        "n-gram: interpolated Kneser-Ney models of the train split, the control" if data.control else "",
+        data.origin,
+        *gradient_note(data.records),
+        data.devices,
+    ]
+    return [note for note in notes if note]
 
 
 def introduction(data: Slice) -> str:
     """What the table shows, and what it does not say."""
-    finished = data.runs[data.runs.finished]
     text = "Each line is a model under one constraint, with the hyperparameters of the unstable model of its kind"
     if data.protocol:
         return f"{text}: the study’s protocol, with its published values beside ours."
-    if data.full_size:
-        return (
-            f"{text}. The models are of the study’s size and the schedule is much shorter (the study trains for up to "
-            "40 epochs), so the published values beside ours are a landmark and no target."
-        )
-    if data.data != "wikitext2" or finished.empty:
-        return f"{text}. It is not the study’s text: only the differences between lines may be held against it."
-    sizes = sorted({run.config["model"]["hidden_size"] for run in finished.record})
-    epochs = [f"{value:.2g}" for value in sorted(set(finished.epochs))]
-    trained = f"{counted(span([str(size) for size in sizes]), 'unit')} and {counted(span(epochs), 'epoch')}"
-    with_care = ", with one seed the large ones alone" if finished.seed.nunique() == 1 else ""
     return (
-        f"{text}. With {trained} (the study trains for up to 40) its perplexities are far from the study’s and say "
-        f"nothing about them; what may be read are the differences between lines{with_care}."
+        f"{text}. It is not the study’s protocol: only the differences between lines may be held against the study’s."
     )
 
 

@@ -24,7 +24,6 @@ from stablernn.report.names import (
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.table import Column, Entry, Table, text
 from stablernn.report.text import rate, signed, typeset
-from stablernn.utils.wording import counted
 
 
 @dataclass(frozen=True)
@@ -98,15 +97,10 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
         finished = list(price.cell.finished.record)
         results = [analysed[run.id] for run in finished if run.id in analysed]
         # k by the analysis of the certificate, or else as the run recorded it.
-        contexts = [
-            analysed[run.id]["k"] if run.id in analysed else run.certificate.get("context", {}).get(epsilon)
-            for run in finished
-        ]
-        gaps = [
-            result["measured"][str(result["measured_at"])]["largest"]
-            for result in results
-            if result["measured_at"] is not None
-        ]
+        recorded = {run.id: {"k": run.certificate.get("context", {}).get(epsilon)} for run in finished}
+        contexts = [(recorded | analysed)[run.id]["k"] for run in finished]
+        measured = [(result["measured"], result["measured_at"]) for result in results]
+        gaps = [gap[str(k)]["largest"] for gap, k in measured if k is not None]
         known = price.cell.certificates
         entries.append(
             [
@@ -121,24 +115,13 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
             ]
         )
     runs = pd.concat([price.cell.runs for price in compared])
-    constraints = set(runs.stability)
-    seeds = runs.seed.nunique()
     notes = [
-        "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
-        if seeds == 1
-        else f"{counted(seeds, 'seed')}: mean ± standard deviation (seeds); λ and k of the seed where they are largest",
-        "λ: certified rate of contraction (no: nothing is proven); test: perplexity; ± %: against the unstable model, "
-        "over the seeds that both have",
+        "test: perplexity, mean ± standard deviation (seeds); ± %: against the unstable model, over the seeds of both; "
+        "λ: certified rate of contraction (no: nothing is proven), and k of the seed where they are largest",
         f"k({epsilon}): words of context that provably change no log-probability by more than {epsilon} nats",
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} words"
         f" (at k = {options['k_max']} where k is larger), nats",
-        "as coded: its limits prove nothing, λ is what is found for these weights"
-        if {"lstm_as_coded", "rnn_as_coded"} & constraints
-        else "",
-        "as stated: the study’s condition"
-        if any(price.constraint == "stable" and price.model in STUDIED for price in compared)
-        else "",
-        own_constraints(constraints),
+        own_constraints(set(runs.stability)),
         data.control_note,
         trained_for(runs),
     ]

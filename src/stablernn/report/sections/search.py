@@ -77,9 +77,7 @@ def search_table(data: Slice) -> Table:
     metric = data.records[0].metric
     notes = [
         f"{metric.name} on the validation split, the best up to where the trial went; the test split plays no part",
-        *["stopped: others were better at the same epoch (successive halving)"]
-        * any(record.status == PAUSED for record, _ in trials),
-        *["one seed a trial: small differences between the best mean nothing"] * (data.runs.seed.nunique() == 1),
+        "stopped: others were better at the same epoch (successive halving)",
         data.devices,
     ]
     columns = [

@@ -39,8 +39,7 @@ def sequence_table(measured: Mapping[str, Any]) -> Table:
         f"d = {cases[0]['size']}, {measured['hardware']}, {counted(measured['threads'], 'thread')}, float32; "
         "recurrent: tokens/s of its hidden states",
         "k=...: how many times faster the feed-forward model's states are; below 1 they are slower",
-        "whole: the same with the softmax over 33,278 types, whose time a token was measured beside them",
-        "medians of alternating runs in one process; training: forward and gradient",
+        "whole: with the softmax over 33,278 types; medians of alternating runs; training: forward and gradient",
     ]
     left_out = {
         f"{case['model'].upper()} {case['work']} batch {case['batch']} steps {case['steps']:,}, {name}: {reason}"
@@ -65,9 +64,8 @@ def memory_table(measured: Mapping[str, Any]) -> Table | None:
         for case in cases
     ]
     notes = [
-        "MB at the peak of the states and their gradient, beyond the weights; a feed-forward model takes the "
-        "sequence in pieces, so a longer one needs no more",
-        "recomputed: approximation.backbone.recompute=true",
+        "MB at the peak of the states and their gradient, beyond the weights; recomputed: "
+        "approximation.backbone.recompute=true",
     ]
     return Table("Memory of a training step", columns, entries, notes, name="training_memory")
 
@@ -89,10 +87,8 @@ def curve_table(measured: Mapping[str, Any]) -> Table | None:
         for curve in curves.values()
     ]
     notes = [
-        "microseconds a word of the hidden states for all k; plain: windows cut for every position and k, run by "
-        "PyTorch's own layers",
-        "whole: plain / ours with the softmax counted on both sides; every softmax: without the first-order scores, "
-        "swept: share of softmax rows that they leave",
+        "microseconds a word of the hidden states for all k; plain: windows cut for every position and k; whole: with "
+        "the softmax on both sides; every softmax: without the first-order scores, swept: rows that they leave",
         f"medians of alternating rounds on {measured['hardware']}, {counted(measured['threads'], 'thread')}",
     ]
     return Table("All truncation lengths at once", columns, entries, notes, name="speed_of_all_k")

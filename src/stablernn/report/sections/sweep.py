@@ -15,7 +15,6 @@ from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import signed
-from stablernn.utils.wording import counted
 
 
 @dataclass
@@ -90,15 +89,12 @@ def sweep_table(data: Slice) -> Table | None:
                 pair = made.get((model, name, k), Pair(model, name, k))
                 change = pair.difference and pair.difference.mean
                 entries[-1] += [*(cell.summary for cell in pair.both), Value(change, runs=tuple(pair.runs.id))]
-    seeds = data.runs.seed.nunique()
     notes = [
-        "test perplexity; unstable, stable: recurrent, backpropagation through k steps, state carried on",
-        "feed-f.: feed-forward, exactly k words a position, trained on the same batches; ± %: against recurrent"
-        + ", over the seeds that both have" * (seeds > 1),
+        "test perplexity, mean ± standard deviation (seeds); unstable, stable: recurrent, backpropagation through k "
+        "steps, state carried on",
+        "feed-f.: feed-forward, exactly k words a position, trained on the same batches; ± %: against recurrent, over "
+        "the seeds that both have",
         "every run sees the same words, so a small k makes more updates: compare along a line, not down a column",
-        "1 seed a cell: how far seeds spread is not known, so small differences mean nothing"
-        if seeds == 1
-        else f"up to {counted(seeds, 'seed')} a cell: mean ± standard deviation (seeds)",
         *[data.control_note] * bool(data.control),
         *gradient_note(data.records),
         trained_for(data.runs),

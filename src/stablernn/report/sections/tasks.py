@@ -84,16 +84,11 @@ class TaskCell:
         """In words; empty for the unstable model."""
         if self.untrained or self.stability == "unstable":
             return self.untrained
-        if not len(self.base.finished):
-            return "no unstable model to compare with"
-        comparison = self.comparison
         fewest = min(len(self.base.finished), len(self.replicates.finished))
         complete = fewest >= self.required > FEWEST_SEEDS
         seeds = "" if complete else format_seeds(fewest, self.required)
-        if comparison is None:
-            of = "unstable: " if fewest < len(self.replicates.finished) else ""
-            return f"too few seeds ({of}{seeds})"
-        return comparison.format_verdict(seeds)
+        comparison = self.comparison
+        return f"too few seeds ({seeds})" if comparison is None else comparison.format_verdict(seeds)
 
     def describe(self) -> str:
         """In a few words."""
@@ -188,17 +183,13 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
     notes = [
         f"task: with its profile; test: mean ± standard deviation over seeds ({margins})",
         "loss: mean of the constrained models minus that of the unstable ones (of F1 the reverse) ± what leads to the "
-        "ends of the one-sided 95 % intervals (the variances of Welch over seeds and of a bootstrap over the "
-        "test data added, at Welch’s degrees of freedom)",
-        "seeds: of as many as the rule of decision asks for (10 where a run trains for less than 15 minutes, 6 below 2 "
-        "hours, else 3), where there are fewer",
-        "verdict: gain where the upper end lies below 0, no loss where it lies below the margin, loss where the lower "
-        "end lies above 0; no number of seeds decides: the test data are too few to tell",
-        "λ: certified rate of contraction (no: nothing is proven); "
-        f"k({EPSILON}): inputs that provably determine every log-probability to {EPSILON} nats; both "
-        "of the seed where they are largest",
-        "peer: Bai, Kolter & Koltun (2018), Table 1, other sizes and settings; on ATIS published "
-        "reimplementations; on WikiText-2 the study itself",
+        "ends of the one-sided 95 % intervals; verdict: gain where the upper end lies below 0, no loss where it lies "
+        "below the margin, loss where the lower end lies above 0",
+        "seeds: of as many as the rule of decision asks for, where there are fewer",
+        f"λ: certified rate of contraction (no: nothing is proven); k({EPSILON}): inputs that provably determine every "
+        f"log-probability to {EPSILON} nats; both of the seed where they are largest",
+        "peer: Bai, Kolter & Koltun (2018), Table 1; on ATIS published reimplementations; on WikiText-2 the study "
+        "itself; each with other sizes and settings",
         "control: a model worse than the last control of its task is not trained far enough to say anything",
         "on " + ", ".join(sorted(set(pd.concat([data.runs.device for data in tasks])))),
     ]

@@ -34,8 +34,7 @@ def update_table(counts: Mapping[str, Any]) -> Table:
     ]
     tied = ", ".join(name for name, case in sorted(counts["cases"].items()) if case["tied"])
     notes = [
-        "counted on shapes, not measured: each operation reads each of its tensors once and writes each result once; "
-        "views are free; where rows are picked from a table or added to one, those rows count",
+        "counted on shapes, not measured: each operation reads each of its tensors once and writes each result once",
         "products: matrix products, with a recurrence of cuDNN as one; others: all other operations",
         "plain: autograd, cross_entropy, clip_grad_norm_ and SGD in float32; ours: in bf16; without dropout",
         f"33,278 types, 20 streams, windows of 35 steps; the decoder is the embedding: {tied}",

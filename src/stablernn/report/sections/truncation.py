@@ -31,15 +31,12 @@ def truncation_table(analyses: Analyses) -> Table:
         Column(metric.name, f".{metric.places + 1}f"),
         *[Column("optimum", ".2f")] * bool(optimal),
         Column("nats", "+.5f"),
-        *(Column(head, short) for head in ("mean", "p99", "max", "gap ≤", "nats ≤")),
+        *(Column(head, short) for head in ("largest gap", "gap ≤", "nats ≤")),
     ]
     entries: list[list[Entry]] = [
         [
-            k,
-            result["value"][at],
-            *([optimal[at]] if optimal else []),
-            result["log_perplexity"][at],
-            *(result["state"][name][at] for name in ("mean", "p99", "largest")),
+            *(k, result["value"][at], *([optimal[at]] if optimal else []), result["log_perplexity"][at]),
+            result["state"]["largest"][at],
             *(certified[name][at] if certified[name] else None for name in ("state", "nats")),
         ]
         for at, k in enumerate(result["k"])
@@ -49,9 +46,7 @@ def truncation_table(analyses: Analyses) -> Table:
     entries.append(last + [None] * (len(columns) - len(last)))
     notes = [
         f"the last k {metric.items} alone, on {result['words']:,} {result['options']['split']} {metric.items}; "
-        "all: the recurrent model",
-        f"nats: change of the {metric.loss} against it",
-        "mean, p99, max: of the gap ‖h - h⁽ᵏ⁾‖₂ over the positions (float32: some 1e-7 are rounding)",
+        f"all: the recurrent model; nats: change of the {metric.loss} against it; gap: ‖h - h⁽ᵏ⁾‖₂ over the positions",
         "≤: what is proven, for the gap and for any log-probability"
         if certified["nats"]
         else f"nothing is proven: {certified['reason']}",

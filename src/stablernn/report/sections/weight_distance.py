@@ -9,7 +9,7 @@ from stablernn.report.data import gradient_note
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe_constraints
 from stablernn.report.load import STUDIES, Analyses, setting
-from stablernn.report.names import MODEL_NAMES
+from stablernn.report.names import rank
 from stablernn.report.palette import shades
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.table import Column, Entry, Table, Value, key, text
@@ -58,11 +58,10 @@ def families(analyses: Analyses) -> dict[tuple[str, str, float], list[tuple[Reco
     for (record, result), constraint in zip(analyses, constraints, strict=True):
         kind = (setting(record, "model.name"), constraint, setting(record, "optimizer.lr"))
         groups.setdefault(kind, []).append((record, result))
-    models = list(MODEL_NAMES)
 
     def order(kind: tuple[str, str, float]) -> tuple:
         model, constraint, lr = kind
-        return models.index(model) if model in models else 99, -lr, "unstable" not in constraint, kind
+        return rank(model), -lr, "unstable" not in constraint, kind
 
     return {kind: sorted(groups[kind], key=lambda entry: _k(entry[0])) for kind in sorted(groups, key=order)}
 
