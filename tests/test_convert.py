@@ -325,7 +325,7 @@ BAD = {
     "interpolation": ({"config__model__name": "${oc.env:HOME}"}, "is not resolved"),
     "size": ({"config__model__hidden_size": 0}, "model.hidden_size=0 must be a whole number >= 1"),
     "other size": ({"config__model__hidden_size": 9}, "of another model"),
-    "types": ({"types": -1}, "types=-1 must be a whole number >= 1"),
+    "types": ({"types": -1}, "types is not as its minimum 0 says"),
     "schema": ({"schema": 99}, "has schema 99"),
 }
 

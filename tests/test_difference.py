@@ -107,7 +107,7 @@ def test_the_bootstrap_is_what_the_spread_of_the_stretches_says(blocks, stretch)
     error = np.std(around) / math.sqrt(blocks / stretch - 1)
     assert found.over_words == pytest.approx(student(blocks // stretch - 1) * ratio * error, rel=0.04)
     assert found.mean == pytest.approx(100 * (ratio - 1))
-    assert found.words == f"stretches of {100 * stretch} of {100 * blocks:,} test words"
+    assert found.words == f"other text (bootstrap over stretches of {100 * stretch} of {100 * blocks:,} test words)"
 
 
 def test_what_makes_a_text_hard_for_both_models_cancels():
@@ -148,11 +148,11 @@ def test_where_words_say_nothing_seeds_alone_decide_and_the_reason_is_told():
     for found in (few, old, other_text):
         assert found.over_words is None
         assert found.half == found.over_seeds == half_width(found.values)
-    assert "alone, not other text, as 7 blocks of 100 test words are too few" in certainty([few])
-    assert "alone, not other text, as not every record keeps the sums over blocks of test words" in certainty([old])
+    assert "not other text, as 7 blocks of 100 test words are too few" in certainty([few])
+    assert "not other text, as not every record keeps the sums over blocks of test words" in certainty([old])
     eight = difference(cell(nats[:8], nats[:8]), cell(nats[1:], nats[1:]))
     assert eight.over_words > 0
-    assert "and for 1 of 2 differences other text (bootstrap over stretches of 100 of 800 test words)" in certainty(
+    assert "; other text (bootstrap over stretches of 100 of 800 test words)" in certainty(
         [eight, old]
     )
     assert certainty([]) == "no two runs of the same seed, so nothing is compared"

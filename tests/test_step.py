@@ -219,7 +219,7 @@ def test_a_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
     ]
     tables = step_tables(measured, goals)
     text = "".join(map(markdown, tables))
-    assert "missed by" in text
+    assert "goal 1000000.0: missed" in text
     assert "goal 100%: met" in text
     assert "of the step, goal 0%: met" in text
     assert "rnn-stable-feedforward-k2-d8-b20: products alone not measured here" in text

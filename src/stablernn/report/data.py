@@ -338,6 +338,14 @@ class Slice:
         return min(known.items(), key=lambda entry: entry[1], default=None)
 
     @property
+    def bar_note(self) -> str:
+        """Empty where there is no bar."""
+        if self.bar is None:
+            return ""
+        order = self.bar[0]
+        return f"a model that is worse than the {NGRAMS[order]} (order {order}) is not trained far enough"
+
+    @property
     def origin(self) -> str:
         """Whether the published text was recognised, or only its counts; empty for data that nobody published."""
         title = TITLES.get(self.data.partition("+")[0])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from stablernn.records.record import STOPPED
 from stablernn.report.curves import (
     BEST_POSSIBLE,
     DASHES,
@@ -11,7 +12,7 @@ from stablernn.report.curves import (
     mean_over_seeds,
     model_name,
 )
-from stablernn.report.data import EPSILON, Replicates, Row, Slice, gradient_note, leading, rows
+from stablernn.report.data import EPSILON, NGRAMS, Replicates, Row, Slice, gradient_note, leading, rows
 from stablernn.report.difference import Difference, as_value, certainty, difference, relative
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
@@ -20,7 +21,7 @@ from stablernn.report.names import approximation_name, own_constraints
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.sections.price import price_curves
 from stablernn.report.table import Column, Entry, Table, Value, key, text
-from stablernn.report.text import rate, signed
+from stablernn.report.text import rate, signed, span
 from stablernn.utils.wording import counted
 
 CUT = 1.5  # of a panel's highest end: what lies above shows the first steps alone
@@ -35,6 +36,7 @@ class _Line:
     name: str
     cell: Replicates
     seeds: int  # of all lines with its approximation and k
+    bar: tuple[int, float] | None  # ``Slice.bar``
 
     @property
     def constraint(self) -> str:
@@ -68,6 +70,11 @@ class _Line:
         finished = self.cell.finished
         refused = [run for run in finished.record if run.certificate.get("certified") is False]
         remarks = [f"{counted(self.cell.diverged, 'run')} diverged"] if self.cell.diverged else []
+        if stopped := [run for run in finished.record if run.status == STOPPED]:
+            planned = sorted({str(run.config["training"]["epochs"]) for run in stopped})
+            remarks.append(f"stopped by a deadline before the last of {span(planned)} epochs")
+        if self.bar and len(finished) and finished.test.mean() > self.bar[1]:
+            remarks.append(f"worse than a {NGRAMS[self.bar[0]]}, so not trained far enough")
         if 0 < len(refused) < len(finished):
             remarks.append(f"nothing is proven of {len(refused)} of {len(finished)}")
         elif refused and self.name != "unstable":
@@ -81,7 +88,9 @@ def perplexity_table(data: Slice) -> Table:
     body = rows(data)
     seeds = data.runs.groupby(["approximation", "k"]).seed.nunique()
     lines = [
-        _Line(row, name, cell, int(seeds[row.approximation, row.k])) for row in body for name, cell in row.cells.items()
+        _Line(row, name, cell, int(seeds[row.approximation, row.k]), data.bar)
+        for row in body
+        for name, cell in row.cells.items()
     ]
     optimal, published = any(row.optimal for row in body), data.full_size
     columns = [
@@ -136,7 +145,9 @@ def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
         "prove nothing; which of them was published is not known"
         if {"stable", "lstm_as_coded", "rnn_as_coded"} & set(data.runs.stability)
         else "",
-        "n-gram: interpolated Kneser-Ney models of the train split, the control" if data.control else "",
+        f"n-gram: interpolated Kneser-Ney models of the train split, the control; {data.bar_note}"
+        if data.control
+        else "",
         data.origin,
         *gradient_note(data.records),
         data.devices,

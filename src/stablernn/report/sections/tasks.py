@@ -87,8 +87,13 @@ class TaskCell:
         fewest = min(len(self.base.finished), len(self.replicates.finished))
         complete = fewest >= self.required > FEWEST_SEEDS
         seeds = "" if complete else format_seeds(fewest, self.required)
+        if not len(self.base.finished):
+            return "no unstable model to compare with"
         comparison = self.comparison
-        return f"too few seeds ({seeds})" if comparison is None else comparison.format_verdict(seeds)
+        if comparison is None:
+            of = "unstable: " if fewest < len(self.replicates.finished) else ""
+            return f"too few seeds ({of}{seeds})"
+        return comparison.format_verdict(seeds)
 
     def describe(self) -> str:
         """In a few words."""
@@ -183,7 +188,8 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
     notes = [
         f"task: with its profile; test: mean ± standard deviation over seeds ({margins})",
         "loss: mean of the constrained models minus that of the unstable ones (of F1 the reverse) ± what leads to the "
-        "ends of the one-sided 95 % intervals; verdict: gain where the upper end lies below 0, no loss where it lies "
+        "ends of the one-sided 95 % intervals (Welch over seeds, its variance added to that of a bootstrap over the "
+        "test data); verdict: gain where the upper end lies below 0, no loss where it lies "
         "below the margin, loss where the lower end lies above 0",
         "seeds: of as many as the rule of decision asks for, where there are fewer",
         f"λ: certified rate of contraction (no: nothing is proven); k({EPSILON}): inputs that provably determine every "
