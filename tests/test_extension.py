@@ -310,7 +310,14 @@ def test_a_backbone_without_cells(here, tmp_path):
     assert record.certificate["certified"] is None
     assert "no recurrent cells" in record.certificate["reason"]
     (trained,) = find_runs("*", tmp_path, None, torch.device("cpu"))
-    for analysis in ("certificate", "truncation", "contraction", "recurrence", "gradient_horizon"):
+    for analysis in (
+        "certificate",
+        "certificate_on_text",
+        "truncation",
+        "contraction",
+        "recurrence",
+        "gradient_horizon",
+    ):
         chosen = make(compose.compose("analyze", [f"analysis={analysis}"]).analysis)
         with pytest.raises(NotApplicableError, match="model=causal has no recurrent cells"):
             check_applies(chosen, trained)
