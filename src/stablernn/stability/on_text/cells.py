@@ -8,7 +8,6 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import LSTMState, RNNState
 from stablernn.stability.on_text.spread import (
-    Moves,
     Reference,
     Spread,
     deviation,
@@ -29,8 +28,10 @@ class SpreadRNN(Spread):
     def box(self, low: Tensor, high: Tensor, before: RNNState) -> RNNState:
         return RNNState(torch.minimum(up(torch.tanh(torch.maximum(high, -low))), self.bounds.h))
 
-    def step(self, at: Reference, radius: RNNState, moves: Moves) -> tuple[RNNState, Tensor]:
-        moved = deviation(torch.tanh, moves.low, at.projected + at.recurrent, moves.high)
+    def step(
+        self, at: Reference, radius: RNNState, heard: Tensor, read: Tensor, low: Tensor, high: Tensor
+    ) -> tuple[RNNState, Tensor]:
+        moved = deviation(torch.tanh, low, at.projected + at.recurrent, high)
         return RNNState(moved), torch.zeros_like(moved)
 
     def chord(self, at: Reference, moved: Tensor) -> Tensor:
@@ -62,10 +63,12 @@ class SpreadLSTM(Spread):
         c = torch.stack(bounds)
         return LSTMState(torch.minimum(up(o * torch.tanh(c)), self.bounds.h), c)
 
-    def step(self, at: Reference, radius: LSTMState, moves: Moves) -> tuple[LSTMState, Tensor]:
-        low, centre, high = (part.chunk(4, dim=1) for part in (moves.low, at.projected + at.recurrent, moves.high))
-        (i, f, o) = ([torch.sigmoid(part[gate]) for part in (low, centre, high)] for gate in (0, 1, 3))
-        z, moved_z = torch.tanh(centre[2]), deviation(torch.tanh, low[2], centre[2], high[2])
+    def step(
+        self, at: Reference, radius: LSTMState, heard: Tensor, read: Tensor, low: Tensor, high: Tensor
+    ) -> tuple[LSTMState, Tensor]:
+        i, f, p_z, o = zip(*(part.chunk(4, dim=1) for part in (low, at.projected + at.recurrent, high)), strict=True)
+        i, f, o = (tuple(map(torch.sigmoid, gate)) for gate in (i, f, o))
+        z, moved_z = torch.tanh(p_z[1]), deviation(torch.tanh, *p_z)
         if self.coupled:
             c = product_deviation(f, radius.c, at.before.c - z, moved_z)
         else:
@@ -92,12 +95,14 @@ class SpreadGRU(Spread):
     def box(self, low: Tensor, high: Tensor, before: RNNState) -> RNNState:
         return RNNState(self.bounds.h.expand(len(low), -1))
 
-    def step(self, at: Reference, radius: RNNState, moves: Moves) -> tuple[RNNState, Tensor]:
-        low, centre, high = (part.chunk(3, dim=1) for part in (moves.low, at.projected + at.recurrent, moves.high))
-        r, z = ([torch.sigmoid(part[gate]) for part in (low, centre, high)] for gate in (0, 1))
+    def step(
+        self, at: Reference, radius: RNNState, heard: Tensor, read: Tensor, low: Tensor, high: Tensor
+    ) -> tuple[RNNState, Tensor]:
+        r, z, _ = zip(*(part.chunk(3, dim=1) for part in (low, at.projected + at.recurrent, high)), strict=True)
+        r, z = (tuple(map(torch.sigmoid, gate)) for gate in (r, z))
         m = at.recurrent.chunk(3, dim=1)[2] + self.reset_bias
-        moved = product_deviation(r, moves.recurrent.chunk(3, dim=1)[2], m)
-        moved = moved + (moves.inputs + at.noise).chunk(3, dim=1)[2]
+        moved = product_deviation(r, heard.chunk(3, dim=1)[2], m)
+        moved = moved + (read + at.noise).chunk(3, dim=1)[2]
         inner = at.projected.chunk(3, dim=1)[2] + r[1] * m
         moved_n = deviation(torch.tanh, inner - moved, inner, inner + moved)
         h = product_deviation(z, radius.h, at.before.h - torch.tanh(inner), moved_n)

@@ -69,5 +69,6 @@ def _(head: Bernoulli, features: Tensor, targets: Tensor, ball: Ball) -> tuple[T
 
 def _moved(head: FullSoftmax | Bernoulli, rows: Tensor, features: Tensor, radius: Tensor, norm: Tensor) -> Tensor:
     """How far a logit can move by its row (V, D), (N, V); and what both products round by."""
-    noise = ROUNDING * (features.abs() @ head.weight.abs().T + head.bias.abs() + 1)
-    return up(torch.minimum(radius @ rows.abs().T, norm[:, None] * rows.norm(dim=1)) + noise)
+    noise = features.norm(dim=1, keepdim=True) * head.weight.norm(dim=1) + (head.bias.abs() + 1)
+    moved = (radius @ rows.abs().T).clamp_(max=norm[:, None] * rows.norm(dim=1))
+    return up(moved.add_(noise, alpha=ROUNDING))

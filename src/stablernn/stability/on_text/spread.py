@@ -37,6 +37,7 @@ from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.state import State, map_state
+from stablernn.models.state import rebuild, tensors
 from stablernn.stability.proofs.gates import ROUNDING
 from stablernn.stability.proofs.norms import OUTWARD
 from stablernn.stability.proofs.rates import MOST_PLACES, levels
@@ -47,7 +48,7 @@ _WEAK = 0.5  # a gain below this is not worth the exact norm
 _LEAST_ROW = 1e-2  # of the largest norm of a row: shorter rows count as so long
 _TINY = 1e-14
 _MATRICES = 2**21  # numbers in the matrices whose norms are computed together
-_HALVINGS = 30
+_HALVINGS = 12
 
 
 class Reference(NamedTuple):
@@ -75,12 +76,7 @@ class Reference(NamedTuple):
 
     def since(self, position: int) -> "Reference":
         """From a position on."""
-
-        def cut(part: Tensor) -> Tensor:
-            return part[position:]
-
-        states = {name: map_state(cut, getattr(self, name)) for name in ("before", "after", "box")}
-        return Reference(**{name: cut(getattr(self, name)) for name in self._fields if name not in states}, **states)
+        return rebuild(self, (part[position:] for part in tensors(self)))
 
 
 class Ball(NamedTuple):
@@ -93,15 +89,6 @@ class Ball(NamedTuple):
     def norm(self) -> Tensor:
         """Of ‖δh‖_2, (N,)."""
         return up(torch.linalg.vector_norm(self.norms, dim=1))
-
-
-class Moves(NamedTuple):
-    """Of N positions: how far W h and U x can move, and where the pre-activations can be; (N, G) each."""
-
-    recurrent: Tensor
-    inputs: Tensor
-    low: Tensor
-    high: Tensor
 
 
 def up(bound: Tensor) -> Tensor:
@@ -145,8 +132,17 @@ class Spread(ABC):
         """Bounds of |state| at T positions with pre-activations in [low, high] (T, G), from those before the first."""
 
     @abstractmethod
-    def step(self, at: Reference, radius: State, moves: Moves) -> tuple[State, Tensor]:
-        """Radii after a step, and of |δh| what does not come through the direct block, (N, D)."""
+    def step(
+        self, at: Reference, radius: Any, heard: Tensor, read: Tensor, low: Tensor, high: Tensor
+    ) -> tuple[State, Tensor]:
+        """Radii after a step, and of |δh| what does not come through the direct block, (N, D).
+
+        Args:
+            at: N positions.
+            radius: before it.
+            heard, read: how far W h and U x can move,
+            low, high: and where the pre-activations can be, (N, G) each.
+        """
 
     def chord(self, at: Reference, moved: Tensor) -> Tensor:
         """d (N, D): how far h moves with the pre-activations of the direct block, if they move by ``moved`` at most."""
@@ -195,13 +191,9 @@ class Spread(ABC):
                 if self.steepest * largest < _WEAK:
                     gains[:, number, place] = steepness.amax(1) * largest
                     continue
-                for some, result in zip(
-                    *(part.split(max(1, _MATRICES // block.numel())) for part in (steepness, gains[:, number, place])),
-                    strict=True,
-                ):
-                    scaled = some[:, :, None] * block
-                    values = torch.linalg.eigvalsh(scaled.transpose(1, 2) @ scaled)
-                    result.copy_(values[:, -1].clamp_min(0).sqrt())
+                scaled = (some[:, :, None] * block for some in steepness.split(max(1, _MATRICES // block.numel())))
+                squares = torch.cat([torch.linalg.eigvalsh(matrix.mT @ matrix)[:, -1] for matrix in scaled])
+                gains[:, number, place] = squares.clamp_min(0).sqrt()
         return up(gains).cummax(2).values
 
     def _direct(self, group: int) -> Tensor:
@@ -237,18 +229,18 @@ class Spread(ABC):
             ball: around the state before each.
             below: around its input, where that is a state.
         """
-        inputs = torch.zeros_like(at.projected)
+        read = torch.zeros_like(at.projected)
         if below is not None:
-            inputs = up(torch.minimum(below.radius.h @ self.drive, below.norm[:, None] * self.drive_rows))
+            read = up(torch.minimum(below.radius.h @ self.drive, below.norm[:, None] * self.drive_rows))
         parts = []
         if self.recurs:
             for number, units in enumerate(self.groups):
                 by_rows = ball.radius.h[:, units] @ self.heard[number]
                 parts.append(up(torch.minimum(by_rows, ball.norms[:, number, None] * self.rows[number])))
-        recurrent = sum(parts) + at.noise if parts else at.noise
-        centre, moved = at.projected + at.recurrent, recurrent + inputs
-        moves = Moves(recurrent, inputs, torch.maximum(centre - moved, at.low), torch.minimum(centre + moved, at.high))
-        radius, rest = self.step(at, ball.radius, moves)
+        heard = sum(parts) + at.noise if parts else at.noise
+        centre, moved = at.projected + at.recurrent, heard + read
+        low, high = torch.maximum(centre - moved, at.low), torch.minimum(centre + moved, at.high)
+        radius, rest = self.step(at, ball.radius, heard, read, low, high)
         radius = type(radius)(
             *(torch.minimum(up(part), far) for part, far in zip(radius, self._farthest(at), strict=True))
         )
@@ -260,7 +252,7 @@ class Spread(ABC):
         steepness = self.chord(at, moved[:, here])
         through = []
         for number, units in enumerate(self.groups):
-            others = sum(part for place, part in enumerate(parts) if place != number) + inputs + at.noise
+            others = sum(part for place, part in enumerate(parts) if place != number) + read + at.noise
             beside = rest[:, units] + (steepness * others[:, here])[:, units]
             sizes = (moved[:, here] / self._lengths())[:, units].amax(1)
             place = torch.bucketize(sizes, sizes.new_tensor(_SIZES)).clamp_max(len(_SIZES) - 1)
@@ -282,7 +274,7 @@ def balls(layers: Sequence[Spread], references: Sequence[Reference], most: int) 
         if k:
             before, after = after, []
             for layer, at, ball in zip(layers, references, before, strict=True):
-                earlier = Ball(map_state(lambda part: part[:-1], ball.radius), ball.norms[:-1])
+                earlier = rebuild(ball, (part[:-1] for part in tensors(ball)))
                 after.append(layer.advance(at.since(k), earlier, after[-1] if after else None))
         yield k, after
 
