@@ -1,6 +1,5 @@
 """analysis=certificate_on_text: what is proven for the inputs of a split, whatever others would do."""
 
-import copy
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -46,8 +45,7 @@ class CertificateOnTextAnalysis:
     def __post_init__(self) -> None:
         check_split(self.split)
         for option in ("tokens", "pieces", "k_max"):
-            value = getattr(self, option)
-            if (value is None and option == "k_max") or (value is not None and value < 1):
+            if (value := getattr(self, option)) is not None and value < 1:
                 raise ConfigurationError(f"analysis.{option}={value} must be a whole number >= 1")
 
     @property
@@ -63,18 +61,17 @@ class CertificateOnTextAnalysis:
 
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes in which nothing is proven, by a few positions and few k."""
-        model = copy.deepcopy(subject.model("best")).double()
+        model = subject.model("best").double()
         split, pieces, most = self._chosen(subject)
         sample = split.first(_SAMPLE)
         certificate = certify(model)
 
-        def least(k: int) -> float:
-            def work() -> None:
-                text_bounds(model, certificate, sample, [range(len(sample))], k)
+        def each_position(k: int) -> float:
+            whole = [range(len(sample))]
+            return seconds_of(lambda: text_bounds(model, certificate, sample, whole, k), subject.device) / len(sample)
 
-            return min(seconds_of(work, subject.device) for _ in range(2)) / len(sample)
-
-        few, more = least(_FEW), least(_MORE)
+        each_position(1)  # the first time is that of a cold machine
+        few, more = each_position(_FEW), each_position(_MORE)
         each = max(0.0, more - few) / (_MORE - _FEW)
         if isinstance(split, Sequences):
             steps = sum(min(len(target), most) * len(target) / 2 for target in split.targets)
@@ -83,7 +80,7 @@ class CertificateOnTextAnalysis:
         return read * (few + most * each)
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
-        model = copy.deepcopy(trained.model("best")).double()
+        model = trained.model("best").double()
         certificate = certify(model)
         split, pieces, most = self._chosen(trained)
         count = sum(map(len, pieces))
@@ -92,7 +89,7 @@ class CertificateOnTextAnalysis:
         bar.close()
         longest = split.longest if isinstance(split, Sequences) else None
         named = dict(zip(("any", "targets"), bounds, strict=True))
-        shown = next((k for k, value in enumerate(bounds[0].amax(1).tolist(), 1) if value <= min(EPSILONS)), most)
+        shown = min(most, 1 + int((bounds[0].amax(1) > min(EPSILONS)).sum()))
         return {
             "positions": count,
             "of": len(split),
@@ -143,10 +140,6 @@ def summary(bounds: Tensor, epsilon: float, longest: int | None) -> dict[str, fl
     proven = needed <= len(bounds)
     shorter = float((proven & (reached > 0)).double().mean())
     values = needed.double().masked_fill(~proven, math.inf)
-    found = {"mean": float(values.mean()), "p99": float(values.quantile(0.99, interpolation="higher"))}
-    found["max"] = float(values.max())
-    beyond = math.inf if longest is None else longest
-    known = {
-        name: value if shorter and math.isfinite(value) and value < beyond else None for name, value in found.items()
-    }
-    return {**known, "shorter": shorter}
+    found = {"mean": values.mean(), "p99": values.quantile(0.99, interpolation="higher"), "max": values.max()}
+    known = shorter and (longest or math.inf)  # no k is known if no position needs fewer inputs than there are
+    return {name: float(k) if float(k) < known else None for name, k in found.items()} | {"shorter": shorter}

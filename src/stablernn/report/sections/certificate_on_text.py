@@ -12,49 +12,32 @@ EPSILON = "0.01"
 def certificate_on_text_table(analyses: Analyses) -> Table:
     """A line for each run."""
     options, metric = analyses[0][1]["options"], analyses[0][0].metric
-    k = f"k({EPSILON})"
+    shown = [("any", "max", 0), ("targets", "mean", 2), ("targets", "p99", 1), ("targets", "max", 0)]
     columns = [
         *(text("model"), text("stability")),
-        Column(f"{k}, all texts", ",d", unit=metric.items),
-        *(Column(f"any, {name}", _count, unit=metric.items, drop=drop) for name, drop in (("p99", 1), ("max", 0))),
-        *(
-            Column(f"target, {name}", _count, unit=metric.items, drop=drop)
-            for name, drop in (("mean", 2), ("p99", 3), ("max", 0))
-        ),
+        Column(f"k({EPSILON}), all texts", ",d", unit=metric.items),
+        *(Column(f"{what}, {name}", ",.0f", unit=metric.items, drop=drop) for what, name, drop in shown),
+        Column("fewer, %", ".1f"),
         Column("measured", ",d", unit=metric.items),
     ]
     entries: list[list[Entry]] = []
     for names, (_, result) in zip(describe(analyses), analyses, strict=True):
-        proven = result["proven"]
-        found = [proven["any"][EPSILON][name] for name in ("p99", "max")]
-        found += [proven["targets"][EPSILON][name] for name in ("mean", "p99", "max")]
-        measured = result["measured"]
-        entries.append(
-            [
-                *names,
-                _or_none(result["on_all_texts"][EPSILON]),
-                *map(_or_none, found),
-                None if measured is None else measured[EPSILON] if measured[EPSILON] is not None else "beyond",
-            ]
-        )
+        proven = {what: values[EPSILON] for what, values in result["proven"].items()}
+        contexts = [result["on_all_texts"][EPSILON], *(proven[what][name] for what, name, _ in shown)]
+        fewer, measured = 100 * proven["targets"]["shorter"], result["measured"]
+        seen = None if measured is None else "beyond" if measured[EPSILON] is None else measured[EPSILON]
+        entries.append([*names, *("none" if k is None else k for k in contexts), fewer, seen])
     positions = " or ".join(sorted({f"{result['positions']:,} of {result['of']:,}" for _, result in analyses}))
     notes = [
-        f"{k}: {metric.items} of context that provably change a log-probability by at most {EPSILON} nats; none: not "
-        "proven, or no fewer than the longest sequence has",
-        f"all texts: for any inputs, the certificate; any, target: for those of {options['split']}, at {positions} "
-        f"positions, of any output and of the one that comes; mean, p99 and max over the positions",
+        f"k({EPSILON}): {metric.items} of context that provably change a log-probability by at most {EPSILON} nats; "
+        "none: not proven, or no fewer than the longest sequence has",
+        f"all texts: by the certificate, for any inputs; any, targets: for the inputs of {options['split']}, "
+        f"at {positions} {metric.items}, of any output and of the one that comes",
+        f"fewer: the share of {metric.items} of which fewer than all before provably determine the target so far",
         "measured: from there on no target is off by more, on the whole split (beyond: more than was looked at; –: not "
         "measured)",
     ]
     return Table("Certificates on the text", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])
-
-
-def _or_none(value: float | None) -> Entry:
-    return "none" if value is None else value
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
 
 
 def _blocks(evidence: Evidence) -> list[Block]:
