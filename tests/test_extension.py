@@ -249,7 +249,7 @@ def write(root: Path, files: dict[str, str]) -> None:
         path.write_text("\n".join(line[indent:] for line in lines).rstrip() + "\n")
 
 
-LINES = {"sections": ("certificate", "size"), "claims": ("speed", "size")}
+LINES = {"sections": ("certificate_on_text", "size"), "claims": ("speed", "size")}
 
 
 @pytest.fixture(scope="module")
