@@ -40,6 +40,7 @@ from stablernn.stability.on_text.cells import spread
 from stablernn.stability.on_text.outputs import changes
 from stablernn.stability.on_text.spread import Ball, Reference, balls, tanh_chord
 from stablernn.tasks.base import Inputs, Interface, Outputs
+from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
@@ -202,6 +203,19 @@ def test_pieces_of_a_text_have_the_bounds_of_the_whole():
     pieces = [range(3, 10), range(12, 20), range(40, 50)]
     for of_pieces, of_whole in zip(text_bounds(model, certificate, split, pieces, 8), whole, strict=True):
         assert_close(of_pieces, torch.cat([of_whole[:, piece.start : piece.stop] for piece in pieces], dim=1))
+
+
+def test_of_sequences_each_begins_at_the_zero_state():
+    model = made(GRUCell, GRURowwise, 2)
+    inputs, targets = (tuple(torch.randint(0, 7, (length,)).numpy() for length in (9, 4)) for _ in range(2))
+    certificate = certify(model)
+    both = text_bounds(model, certificate, Sequences(inputs, targets), [], 9)
+    alone = [
+        text_bounds(model, certificate, Sequences((x,), (y,)), [], 9) for x, y in zip(inputs, targets, strict=True)
+    ]
+    for together, parts in zip(both, zip(*alone, strict=True), strict=True):
+        assert_close(together, torch.cat(parts, dim=1))
+    assert bool((both[0][3, 9:] == 0).all()), "four inputs are all that the second one has"
 
 
 def test_a_gated_linear_lstm_is_bounded_exactly():

@@ -60,7 +60,7 @@ class CertificateOnTextAnalysis:
         return split, chosen(len(split), BLOCK, self.pieces), min(self.k_max, len(split))
 
     def seconds(self, subject: Subject) -> float:
-        """About how long a run takes in which nothing is proven, by a few positions and few k."""
+        """About how long a run takes at most, one in which nothing is proven, by a few positions and few k."""
         model = subject.model("best").double()
         split, pieces, most = self._chosen(subject)
         sample = split.first(_SAMPLE)
