@@ -121,7 +121,7 @@ _MOMENT = {
     "geometric, median, low, high?": ["number?"],
 }
 _CONTEXTS = {"0.01": "count?", "*": "count?"}
-_ON_TEXT = dict.fromkeys(("0.01", "*"), {"mean, p99, max": "number?", "shorter": "number"})
+_ON_TEXT = {key: {"mean, p99, max": "number?", "shorter": "number"} for key in ("0.01", "*")}
 _ANALYSES: Mapping[str, Any] = {
     "certificate": {
         "options": {
