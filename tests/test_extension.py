@@ -249,7 +249,7 @@ def write(root: Path, files: dict[str, str]) -> None:
         path.write_text("\n".join(line[indent:] for line in lines).rstrip() + "\n")
 
 
-LINES = {"sections": ("certificate", "size"), "claims": ("speed", "size")}
+LINES = {"sections": ("certificate_on_text", "size"), "claims": ("speed", "size")}
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +310,14 @@ def test_a_backbone_without_cells(here, tmp_path):
     assert record.certificate["certified"] is None
     assert "no recurrent cells" in record.certificate["reason"]
     (trained,) = find_runs("*", tmp_path, None, torch.device("cpu"))
-    for analysis in ("certificate", "truncation", "contraction", "recurrence", "gradient_horizon"):
+    for analysis in (
+        "certificate",
+        "certificate_on_text",
+        "truncation",
+        "contraction",
+        "recurrence",
+        "gradient_horizon",
+    ):
         chosen = make(compose.compose("analyze", [f"analysis={analysis}"]).analysis)
         with pytest.raises(NotApplicableError, match="model=causal has no recurrent cells"):
             check_applies(chosen, trained)

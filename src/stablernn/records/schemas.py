@@ -120,6 +120,8 @@ _MOMENT = {
     "slope, error": _AVERAGES,
     "geometric, median, low, high?": ["number?"],
 }
+_CONTEXTS = {"0.01": "count?", "*": "count?"}
+_ON_TEXT = {key: {"mean, p99, max": "number?", "shorter": "number"} for key in ("0.01", "*")}
 _ANALYSES: Mapping[str, Any] = {
     "certificate": {
         "options": {
@@ -133,6 +135,15 @@ _ANALYSES: Mapping[str, Any] = {
         "certified": {"*": "number?"},
         "measured": {"*": {"largest": "number"}},
         "measured_at, k": "count?",
+    },
+    "certificate_on_text": {
+        "options": {"split": "=train valid test", "k_max": "size"},
+        "positions, of": "size",
+        "longest": "size?",
+        "proven": {"any, targets": _ON_TEXT},
+        "largest": {"any, targets": ["number?", 1]},
+        "on_all_texts": _CONTEXTS,
+        "measured": (_CONTEXTS, None),
     },
     "contraction": {
         "options": {"longest": "size", "streams": "count", "split": "=train valid test"},

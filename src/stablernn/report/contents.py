@@ -22,6 +22,7 @@ _SECTIONS = (
     "linear_systems",
     "sequences",
     "certificate",
+    "certificate_on_text",
 )
 _CLAIMS = (
     "stability",

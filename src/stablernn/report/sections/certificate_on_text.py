@@ -1,0 +1,56 @@
+"""Certificates on a text: k(ε) for the inputs of a split, beside the proof for all texts and what is measured."""
+
+from stablernn.report.evidence import Evidence
+from stablernn.report.labels import describe
+from stablernn.report.load import Analyses
+from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.table import Column, Entry, Table, text
+
+EPSILON = "0.01"
+
+
+def certificate_on_text_table(analyses: Analyses) -> Table:
+    """A line for each run."""
+    options, metric = analyses[0][1]["options"], analyses[0][0].metric
+    shown = [("any", "max", 0), ("targets", "mean", 2), ("targets", "p99", 1), ("targets", "max", 0)]
+    columns = [
+        *(text("model"), text("stability")),
+        Column(f"k({EPSILON}), all texts", ",d", unit=metric.items),
+        *(Column(f"{what}, {name}", ",.0f", unit=metric.items, drop=drop) for what, name, drop in shown),
+        Column("fewer, %", ".1f"),
+        Column("measured", ",d", unit=metric.items),
+    ]
+    entries: list[list[Entry]] = []
+    for names, (_, result) in zip(describe(analyses), analyses, strict=True):
+        proven = {what: values[EPSILON] for what, values in result["proven"].items()}
+        contexts = [result["on_all_texts"][EPSILON], *(proven[what][name] for what, name, _ in shown)]
+        fewer, measured = 100 * proven["targets"]["shorter"], result["measured"]
+        seen = None if measured is None else "beyond" if measured[EPSILON] is None else measured[EPSILON]
+        entries.append([*names, *("none" if k is None else k for k in contexts), fewer, seen])
+    positions = " or ".join(sorted({f"{result['positions']:,} of {result['of']:,}" for _, result in analyses}))
+    notes = [
+        f"k({EPSILON}): {metric.items} of context that provably change a log-probability by at most {EPSILON} nats; "
+        "none: not proven, or no fewer than the longest sequence has",
+        f"all texts: by the certificate, for any inputs; any, targets: for the inputs of {options['split']}, "
+        f"at {positions} {metric.items}, of any output and of the one that comes",
+        f"fewer: the share of {metric.items} of which fewer than all before provably determine the target so far",
+        "measured: from there on no target is off by more, on the whole split (beyond: more than was looked at; –: not "
+        "measured)",
+    ]
+    return Table("Certificates on the text", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])
+
+
+def _blocks(evidence: Evidence) -> list[Block]:
+    data = {f"{data.text} {data.profile}": data for data in (*evidence.slices, *evidence.tasks)}
+    analysed = [(each, evidence.of(each, "certificate_on_text")) for each in data.values()]
+    return [of_slice(each, [], certificate_on_text_table(here)) for each, here in analysed if here]
+
+
+SECTION = Section(
+    "certificates_on_text",
+    "Certificates on the text",
+    "What is proven of each trained model for the inputs of one text, beside the proof for all texts.",
+    _blocks,
+    "certificates_on_text",
+    ("C2",),
+)

@@ -1,0 +1,5 @@
+"""Certificates on a text: how far truncation can move a model on the inputs of that text, whatever others would do."""
+
+from stablernn.stability.on_text.bounds import text_bounds
+
+__all__ = ["text_bounds"]
