@@ -152,9 +152,7 @@ def test_where_words_say_nothing_seeds_alone_decide_and_the_reason_is_told():
     assert "not other text, as not every record keeps the sums over blocks of test words" in certainty([old])
     eight = difference(cell(nats[:8], nats[:8]), cell(nats[1:], nats[1:]))
     assert eight.over_words > 0
-    assert "; other text (bootstrap over stretches of 100 of 800 test words)" in certainty(
-        [eight, old]
-    )
+    assert "; other text (bootstrap over stretches of 100 of 800 test words)" in certainty([eight, old])
     assert certainty([]) == "no two runs of the same seed, so nothing is compared"
 
 
