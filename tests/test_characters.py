@@ -10,7 +10,6 @@ from test_report import only_section, record
 from stablernn.config.compose import compose
 from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
-from stablernn.report.sections.tasks import bar_of, controls_of
 from stablernn.tasks.characters import CharacterCorpus
 from stablernn.tasks.published import PUBLISHED
 from stablernn.tasks.splits import SPLITS
@@ -72,5 +71,5 @@ def test_the_bar_is_a_context_of_a_word():
     made = record(1.5, data="ptb_char")
     made.data["tokens"] = dict(PUBLISHED["ptb_char"].tokens)
     section = only_section([made])
-    assert bar_of(section) == ("Kneser-Ney, order 6", 1.553)
-    assert len(controls_of(section)) == 6
+    assert section.best_control == ("Kneser-Ney 6-gram", 1.553)
+    assert len(section.controls) == 6

@@ -73,6 +73,15 @@ def test_no_search_finds_more_than_an_rnn_is_certified_for(seed, kind, layers):
         assert certify(model).holds or rate >= 1
 
 
+def test_streams_that_begin_alike_are_no_pair_of_one_state():
+    """Sentences begin with the same words: two states that are one never move apart, and say nothing."""
+    words = torch.randint(3, (12, 3), generator=torch.Generator().manual_seed(0))
+    words[:4] = words[:4, :1]
+    words[:4, 2] = 2 - words[:4, 2]
+    found = largest_expansion(linear_rnn([0.3, 0.8, 0.1]), words, lead=4, targets=[1, 8], steps=5)
+    assert found.largest[7] <= 0.8**8 * (1 + 1e-6)
+
+
 def test_the_dynamics_are_those_of_the_model():
     torch.manual_seed(0)
     model = build_language_model(7, LSTMCell, Recurrent, 3, 4, num_layers=2).eval()

@@ -19,6 +19,8 @@ from stablernn.report.sections.sweep import sweep_table
 from stablernn.report.sections.truncation import state_gap, truncation_curves
 from stablernn.report.table import Column, Table, text
 
+RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁽⁾ᵏ₀₁₂₃₄₅₆₇₈₉ᵣ\u200c\u200d"
+
 
 def rows_of(shown: Table) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(comma_separated(shown))))
@@ -68,14 +70,18 @@ def test_a_print_is_the_same_twice_and_says_nothing_of_when_or_where(tmp_path):
         assert picture.width > 400
 
 
-def test_a_print_names_every_curve(tmp_path):
+def test_a_print_names_every_curve_and_needs_no_sign_that_its_typeface_lacks(tmp_path):
     figure = state_gap(some_runs())
     assert figure is not None
     svg, _ = export(figure, tmp_path)
     drawn = svg.read_text(encoding="utf-8")
     for entry in figure.curves:
         assert f">{entry.label}<" in drawn
-    assert ">10⁻¹<" in drawn
+    written = "".join(re.findall(r">([^<>]+)<", drawn))
+    assert not set(written) & set(RAISED)
+    assert re.search(r'‖h − h</tspan><tspan dy="-0\.50em" font-size="70%">\(k\)</tspan>', drawn)
+    assert re.search(r'10</tspan><tspan dy="-0\.50em" font-size="70%">−\d</tspan>', drawn)
+    assert "Liberation Sans" in drawn
     assert 'fill="white"' in drawn.split("</svg>")[0]
 
 
@@ -177,18 +183,19 @@ def test_a_csv_has_no_dash_for_nothing_no_column_twice_and_keeps_words():
             r"50~\% \& more\_of \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$",
         ),
         ("90.5 ± 0.7 (2)", r"90.5 $\pm$ 0.7 (2)"),
-        ("‖W‖₂ ≤ λ", r"$\|$W$\|_{2}$ $\leq$ $\lambda$"),
-        ("‖D W D⁻¹‖₂", r"$\|$D W D$^{-1}\|_{2}$"),
-        ("‖W_k - W_65‖_F", r"$\|W_{\mathrm{k}}$ $-$ $W_{\mathrm{65}}\|_{\mathrm{F}}$"),
-        ("‖h - h⁽ᵏ⁾‖₂", r"$\|$h $-$ h$^{(k)}\|_{2}$"),
-        ("λ_16", r"$\lambda_{\mathrm{16}}$"),
-        ("‖a & 5% #b‖", r"$\|$a \& 5\% \#b$\|$"),
+        ("‖W‖₂ ≤ λ", r"$\|W\|_{2}$ $\leq$ $\lambda$"),
+        ("‖D W D⁻¹‖₂", r"$\|D W D^{-1}\|_{2}$"),
+        ("‖W_k - W_65‖_F", r"$\|W_{k} - W_{65}\|_{F}$"),
+        ("‖h - h⁽ᵏ⁾‖₂", r"$\|h - h^{(k)}\|_{2}$"),
+        ("λ_16", r"$\lambda_{16}$"),
+        ("‖W‖₂ ≤ ‖W*‖₂", r"$\|W\|_{2}$ $\leq$ $\|W^{*}\|_{2}$"),
+        ("‖a & 5% #b‖", r"$\|a \& 5\% \#b\|$"),
         ("W_initial", r"$W_{\mathrm{initial}}$"),
-        ("‖∂ loss / ∂ x‖₂", r"$\|\partial$ loss / $\partial$ x$\|_{2}$"),
-        ("1e-07 to 2.5e+03", r"10$^{-7}$ to 2.5$\cdot$10$^{3}$"),
+        ("‖∂ loss / ∂ x‖₂", r"$\|\partial \mathrm{loss} / \partial x\|_{2}$"),
+        ("1e-07 to 2.5e+03", r"$10^{-7}$ to 2.5$\cdot$$10^{3}$"),
         ("lstm_as_coded", r"lstm\_as\_coded"),
         ("profile `quick`", "profile quick"),
-        ("> 10⁷ – é", r"$>$ 10$^{7}$ -- e"),
+        ("> 10⁷ – é", r"$>$ $10^{7}$ -- e"),
     ],
 )
 def test_text_becomes_latex(text, expected):

@@ -134,7 +134,7 @@ def music_control(name: str) -> float:
 
 
 def music_k(column: str, model: str = "LSTM", stability: str = "stable") -> float:
-    return cell("tasks_truncation_jsb_cpu", column, model=model, stability=stability)
+    return cell("truncation_jsb_cpu", column, model=model, stability=stability)
 
 
 def slots(constraint: str, column: str = "test") -> float:
@@ -142,7 +142,7 @@ def slots(constraint: str, column: str = "test") -> float:
 
 
 def slots_k(stability: str) -> float:
-    return cell("tasks_truncation_atis_cpu", "k(0.01)", model="LSTM", stability=stability)
+    return cell("truncation_atis_cpu", "k(0.01)", model="LSTM", stability=stability)
 
 
 # Phrase, how the figure is written, and what it is now.

@@ -19,7 +19,7 @@ from stablernn.records.record import read_run
 from stablernn.report.data import frame
 from stablernn.report.equivalence import compare
 from stablernn.report.sections.search import winner
-from stablernn.report.sections.tasks import bar_of, task_cells
+from stablernn.report.sections.tasks import task_cells
 from stablernn.tasks.slots import CONTROLS, SlotFilling, count_chunks, hold_out, read_sentences
 from stablernn.training.run import run
 from stablernn.training.schedule import Counters
@@ -202,7 +202,7 @@ def test_a_lower_f1_is_a_loss_and_resampled_sentences_give_its_variance():
 
 def test_a_model_below_the_control_is_not_trained_far_enough():
     low, high = runs("unstable", [50.0]), runs("unstable", [95.0])
-    assert bar_of(only_section(low)) == list(CONTROLS["atis"].items())[-1]
+    assert only_section(low).best_control == list(CONTROLS["atis"].items())[-1]
     assert [bool(cell.untrained) for made in (low, high) for cell in task_cells(only_section(made))] == [True, False]
 
 

@@ -14,15 +14,18 @@ from stablernn.records.record import DIVERGED, Record
 from stablernn.report.load import Analyses, place, setting
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, rank
 from stablernn.report.table import Value
+from stablernn.tasks import music, slots
 from stablernn.tasks.embedded import CONTROL
 from stablernn.tasks.published import COUNTS, TEXT, is_published
 from stablernn.tasks.published import PUBLISHED as CORPORA
+from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
 
 PROFILES = ("paper", "lease", "cpu", "quick", "smoke")
 EPSILON = "0.01"  # nats, as certificates name it
 # Controls that know next to nothing of the past: three words, or the 6 characters of a word and its blank.
 NGRAMS = {1: "unigram", 2: "bigram", 3: "trigram", 6: "6-gram"}
+CONTROLS: Mapping[str, Mapping[str, float]] = music.CONTROLS | slots.CONTROLS
 TITLES = {name: corpus.title for name, corpus in CORPORA.items()} | {
     "embedded": "embedded corpus (hidden Markov model)",
     "jsb": "JSB chorales",
@@ -277,7 +280,7 @@ class Slice:
         text = f"{title}{f' with {head} softmax' if head else ''}, profile `{self.profile}`"
         if self._cut:
             parts = ", ".join(f"{count:,} {split}" for split, count in self._cut.items())
-            text += f" (only the first {parts} {self.records[0].metric.item}s)"
+            text += f" (only the first {parts} {self.metric.item}s)"
         if self.ambiguous:
             text += f", fingerprint {self.fingerprint[:8]}"
         return text
@@ -324,6 +327,24 @@ class Slice:
         if not recognised(record) or self.by_counts or self._limits.get("train") is not None:
             return {}
         return CORPORA[record.data["name"]].control.get(record.data["tokens"]["test"], {})
+
+    @property
+    def controls(self) -> Mapping[str, float]:
+        """Test scores of models that know next to nothing of the past, by name; empty if not known."""
+        if self.data in CONTROLS:
+            return CONTROLS[self.data]
+        return {f"Kneser-Ney, order {order}": value for order, value in self.control.items()}
+
+    @property
+    def best_control(self) -> tuple[str, float] | None:
+        """Name and score of the control that a model has to beat before it says anything about memory."""
+        if self.data in CONTROLS:
+            return list(CONTROLS[self.data].items())[-1]
+        return self.bar and (f"Kneser-Ney {NGRAMS[self.bar[0]]}", self.bar[1])
+
+    @property
+    def metric(self) -> Metric:
+        return self.records[0].metric
 
     @property
     def control_note(self) -> str:

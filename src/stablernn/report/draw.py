@@ -1,6 +1,9 @@
 """Figures as Vega-Lite, from one builder: for print as SVG and PNG, and for the page with the points beside it.
 
 What is drawn with is imported when it is needed: training needs none of it, nor do tables.
+
+All letters of a print are of one typeface that comes with the renderer, so the fonts of a machine change nothing. It
+lacks most raised and lowered signs; they are set as a compositor would set them, as smaller letters off the line.
 """
 
 import json
@@ -18,7 +21,7 @@ from PIL import Image
 
 from stablernn.report.figure import Axis, Curve, Figure, Panel
 from stablernn.report.palette import COLOURS
-from stablernn.report.text import typeset
+from stablernn.report.text import RAISED, typeset
 from stablernn.utils.escaping import drawn
 from stablernn.utils.files import replacing, write_text
 
@@ -28,7 +31,7 @@ SCALE = 2  # pixels of a PNG for each unit of its SVG
 _COLUMNS, _WIDTH, _HEIGHT = 2, 205, 150  # of panels in print: together 5.5 inches wide, with labels of 8 points
 _COLOURS = 128  # of a PNG
 _LETTER = 5.4  # mean width of one in the legend
-_MOST_TICKS = 8
+_MOST_STEPS = 6  # labels of several digits side by side
 _ROOM: dict[str, Any] = {"padding": 5}  # pixels around the points: none lies on the edge
 _WHERE: dict[str, Any] = {"fontSize": 10, "color": "#666666", "offset": 8}  # text and profile above the panels
 _AXIS: dict[str, Any] = {"titleFontWeight": "normal", "labelOverlap": "greedy", "labelSeparation": 2}
@@ -50,7 +53,7 @@ CONFIG: Mapping[str, Any] = {
 }
 _PRINT_CONFIG: dict[str, Any] = {
     "background": "white",
-    "font": "Liberation Sans, DejaVu Sans, Arial, Helvetica, sans-serif",
+    "font": "Liberation Sans, Arial, Helvetica, sans-serif",
     "view": {"stroke": None},
     "title": {"fontSize": 11, "fontWeight": "normal", "anchor": "start", "frame": "group", "color": "#222222"},
     "axis": {
@@ -80,6 +83,10 @@ _PRINT_CONFIG: dict[str, Any] = {
         "columnPadding": 14,
     },
 }
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "₀₁₂₃₄₅₆₇₈₉ᵣ"
+_ON_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789−+()k0123456789r")
+# Two letters of no width begin what is off the line: the renderer measures the rest as it stands.
+_UP, _DOWN, _END = "\u200c\u200c", "\u200c\u200d", "\u200d\u200d"
 
 
 # ---- the builder
@@ -90,17 +97,21 @@ class _Medium:
     """What sets the page and print apart.
 
     Attributes:
+        typeset: applied to all text.
         colour: of a curve.
         hollow: fills the dots of dashed curves.
         ink: of the rule.
         widths: of lines, bars and the rule.
+        labels: of an axis, about.
         filter: which points are seen; empty: all.
     """
 
+    typeset: Callable[[str], str]
     colour: Callable[[Curve], str]
     hollow: str
     ink: str
     widths: tuple[float, float, float]
+    labels: int
     filter: str = ""
 
 
@@ -108,7 +119,7 @@ def _layers(
     figure: Figure, panel: Panel, data: Any, medium: _Medium, legend: alt.Legend | None
 ) -> tuple[alt.Chart, list[alt.Chart], dict[str, Any]]:
     """The chart that all begin with; lines, bands, bars and the rule; the encoding of dots."""
-    names = [curve.label for curve in figure.curves]
+    names = [medium.typeset(curve.label) for curve in figure.curves]
     colours = [medium.colour(curve) for curve in figure.curves]
     fills = [colour if curve.solid else medium.hollow for curve, colour in zip(figure.curves, colours, strict=True)]
     dashes = [list(curve.dash) for curve in figure.curves]
@@ -117,8 +128,8 @@ def _layers(
     xs = [point["x"] for point in panel.points]
     ys = [*(point["y"] for point in panel.points), *figure.levels]
     base = alt.Chart(data).encode(
-        x=alt.X("x:Q", **scaled(panel.x, xs)),
-        y=alt.Y("y:Q", **scaled(panel.y, ys)),
+        x=alt.X("x:Q", **scaled(panel.x, xs, medium.labels, medium.typeset)),
+        y=alt.Y("y:Q", **scaled(panel.y, ys, medium.labels, medium.typeset)),
     )
     base = base.transform_filter(medium.filter) if medium.filter else base
     line, bar, rule = medium.widths
@@ -136,33 +147,64 @@ def _layers(
     return base, layers, {"color": plain, "fill": alt.Fill("curve:N", scale=ranges[2], legend=None)}
 
 
-def scaled(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
-    """Title, scale and labels of an axis that shows such values."""
+def scaled(axis: Axis, values: Sequence[float], count: int, typeset: Callable[[str], str] = str) -> dict[str, Any]:
+    """Title, scale and labels of an axis: round numbers, powers of ten, and no label twice.
+
+    Args:
+        values: what it shows.
+        count: of labels, about, where round numbers are chosen.
+        typeset: applied to whatever is written.
+    """
+    title = typeset(axis.title)
+    shown: dict[str, Any] = {"format": ",~r"}
     ends = {"domainMin": axis.least, "domainMax": axis.most} if axis.logarithmic else {"domainMax": axis.most}
     cut = {name: value for name, value in ends.items() if value is not None}
-    shown: dict[str, Any] = {"format": ",~r"}
     if not axis.logarithmic:
-        scale = alt.Scale(zero=False, nice=False, **cut, **_ROOM)
-        return {"title": axis.title, "scale": scale, "axis": alt.Axis(**shown)}
-    low, high = (min(max(end, axis.least or 0), axis.most or math.inf) for end in (min(values), max(values)))
-    ticks = list(axis.ticks) or _ticks(low, high, ((1,),) if axis.powers else ((1, 2, 5), (1, 3), (1,)))
-    if len(ticks) > 2:  # else the renderer finds round numbers
-        shown |= {"values": ticks, "tickCount": len(ticks)}
-        if axis.powers:
-            labels = json.dumps([typeset(f"{tick:.0e}") for tick in ticks], ensure_ascii=False)
-            shown = {**shown, "format": alt.Undefined, "labelExpr": f"{labels}[indexof({ticks}, datum.value)]"}
+        return {"title": title, "scale": alt.Scale(zero=False, nice=False, **cut, **_ROOM), "axis": alt.Axis(**shown)}
+    most = math.inf if axis.most is None else axis.most
+    values = [min(max(value, axis.least or 0), most) for value in values]
+    ticks, decades = list(axis.ticks), _decades(values)
+    if axis.powers and len(decades) > 2:
+        # Powers beside which d3 would write 1e-7.
+        first = math.floor(math.log10(decades[0]))
+        powers = [typeset("10" + str(n).translate(RAISED)) if n not in (0, 1) else str(10**n) for n in range(first, 41)]
+        ticks = decades
+        shown = {"labelExpr": f"{json.dumps(powers, ensure_ascii=False)}[round(log(datum.value) / LN10) - {first}]"}
+    elif not ticks:
+        low, high = min(values), max(values)
+        ticks = _round_numbers(low, high, count) if high / low < 20 else decades if len(decades) > 3 else _steps(values)
+    # Without a count Vega would leave out every second tick where there are more than the usual few.
+    shown |= {"values": ticks, "tickCount": len(ticks)}
     scale = alt.Scale(type="log", nice=False, reverse=axis.reverse, **cut, **_ROOM)
-    return {"title": axis.title, "scale": scale, "axis": alt.Axis(**shown)}
+    return {"title": title, "scale": scale, "axis": alt.Axis(**shown)}
 
 
-def _ticks(low: float, high: float, choices: Sequence[Sequence[int]]) -> list[float]:
-    """Multiples of powers of ten between two values: of the first factors that make few, else every second or third."""
+def _steps(values: Sequence[float]) -> list[float]:
+    """1, 2, 5, 10, ... between values; 1, 3, 10, ... where those would be too many."""
+    low, high = min(values), max(values)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in choices:
-        ticks = [tick for n in exponents for factor in factors if low <= (tick := float(f"{factor}e{n}")) <= high]
-        if len(ticks) <= _MOST_TICKS:
-            return ticks
-    return ticks[:: 1 + len(ticks) // _MOST_TICKS]
+    finer, coarser = (
+        [step for n in exponents for factor in factors if low <= (step := float(f"{factor}e{n}")) <= high]
+        for factors in ((1, 2, 5), (1, 3))
+    )
+    return finer if len(finer) <= _MOST_STEPS else coarser
+
+
+def _decades(values: Sequence[float]) -> list[float]:
+    """The powers of ten between values; every second or third one where they are many."""
+    first, last = math.ceil(math.log10(min(values)) - 1e-9), math.floor(math.log10(max(values)) + 1e-9)
+    step = 1 + max(0, last - first) // 8
+    return [float(f"1e{n}") for n in range(last, first - 1, -step)][::-1]
+
+
+def _round_numbers(low: float, high: float, count: int) -> list[float]:
+    """``count`` to twice as many round numbers between two: within a decade they label an axis better than d3's."""
+    room = (high - low) / count or low or 1.0
+    unit = 10.0 ** math.floor(math.log10(room))
+    # A room of 0.1 may be 0.0999... beside its own power of ten.
+    step = unit * max((factor for factor in (1, 2, 5) if factor * unit <= room), default=1)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [float(f"{n * step:.10g}") for n in range(first, last + 1)] or [low]
 
 
 # ---- the page
@@ -188,10 +230,12 @@ def packed(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 _PAGE = _Medium(
+    str,
     lambda curve: f"var(--{curve.colour})",
     "var(--paper)",
     "var(--ink)",
     (1.8, 1.2, 1),
+    6,
     "indexof(hidden, datum.curve) < 0",
 )
 
@@ -228,7 +272,7 @@ def export(figure: Figure, folder: Path) -> list[Path]:
 
     The same records make the same bytes.
     """
-    text = _numbered_from_1(vl_convert.vegalite_to_svg(printed(figure)))
+    text = _off_line_signs(vl_convert.vegalite_to_svg(printed(figure)))
     svg, png = (folder / f"{figure.stem}.{kind}" for kind in ("svg", "png"))
     write_text(svg, text)
     with Image.open(BytesIO(vl_convert.svg_to_png(text, scale=SCALE))) as picture, replacing(png) as temporary:
@@ -240,7 +284,7 @@ def export(figure: Figure, folder: Path) -> list[Path]:
 
 def printed(figure: Figure) -> dict[str, Any]:
     """The specification of all panels, with one legend."""
-    title = {"title": alt.TitleParams(figure.where.replace("`", ""), **_WHERE)} if figure.where else {}
+    title = {"title": alt.TitleParams(_marked(figure.where.replace("`", "")), **_WHERE)} if figure.where else {}
     chart = alt.concat(*(_printed(figure, panel) for panel in figure.panels), columns=_COLUMNS, spacing=16, **title)
     chart = chart.resolve_scale(color="shared", strokeDash="shared", fill="shared").configure(**_PRINT_CONFIG)
     return _visible(chart.to_dict())
@@ -255,21 +299,43 @@ def _visible(node: Any) -> Any:
     return drawn(node) if isinstance(node, str) else node
 
 
-_PRINT = _Medium(lambda curve: COLOURS[curve.colour][0], "white", "#222222", (1.5, 1, 0.8))
+def _marked(text: str) -> str:
+    """Raised and lowered signs as letters of the typeface, between marks."""
+
+    def mark(match: re.Match) -> str:
+        return (_UP if match[0][0] in _RAISED else _DOWN) + match[0].translate(_ON_LINE) + _END
+
+    text = re.sub(r"((?<!\w)[A-Zλ]|‖)_(\w+)", lambda match: f"{match[1]}{_DOWN}{match[2]}{_END}", typeset(text))
+    return re.sub(f"[{_RAISED}]+|[{_LOWERED}]+", mark, text)
+
+
+_PRINT = _Medium(_marked, lambda curve: COLOURS[curve.colour][0], "white", "#222222", (1.5, 1, 0.8), 4)
 
 
 def _printed(figure: Figure, panel: Panel) -> alt.LayerChart:
     room = min(_COLUMNS, len(figure.panels)) * (_WIDTH + 60)
-    longest = max(len(curve.label) for curve in figure.curves)
+    longest = max(len(_marked(curve.label)) for curve in figure.curves)
     legend = alt.Legend(columns=max(1, int(room // (longest * _LETTER + 45))))
-    base, layers, dots = _layers(figure, panel, alt.Data(values=panel.points), _PRINT, legend)
-    if any("dot" in point for point in panel.points):
+    points = [{**point, "curve": _marked(point["curve"])} for point in panel.points]
+    base, layers, dots = _layers(figure, panel, alt.Data(values=points), _PRINT, legend)
+    if any("dot" in point for point in points):
         seen = base.transform_filter("datum.dot").mark_point(size=18, strokeWidth=1.5, opacity=1)
         layers.append(seen.encode(**dots))
-    return alt.LayerChart(layer=layers, width=_WIDTH, height=_HEIGHT, title=panel.title)
+    return alt.LayerChart(layer=layers, width=_WIDTH, height=_HEIGHT, title=_marked(panel.title))
 
 
-def _numbered_from_1(svg: str) -> str:
-    """With the names of clipping areas, which count on from drawing to drawing, numbered anew."""
+def _off_line_signs(svg: str) -> str:
+    """What is between marks, smaller and off the line; and names of clipping areas that every drawing counts from 1."""
     clips = {name: f"clip{n}" for n, name in enumerate(dict.fromkeys(re.findall(r"\bclip\d+\b", svg)), 1)}
-    return re.sub(r"\bclip\d+\b", lambda match: clips[match[0]], svg)
+    svg = re.sub(r"\bclip\d+\b", lambda match: clips[match[0]], svg)
+    return re.sub(r">([^<>]*\u200c[^<>]*)<", lambda match: f">{_off_line(match[1])}<", svg)
+
+
+def _off_line(text: str) -> str:
+    out, height = [], 0.0
+    for up, down, plain in re.findall(f"{_UP}(.*?){_END}|{_DOWN}(.*?){_END}|([^\u200c]+)", text):
+        target, size = (0.35, 0.7) if up else (-0.2, 0.7) if down else (0.0, 1.0)
+        style = "" if plain else ' font-size="70%"'
+        out.append(f'<tspan dy="{(height - target) / size:.2f}em"{style}>{up or down or plain}</tspan>')
+        height = target
+    return "".join(out)

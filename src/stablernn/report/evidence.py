@@ -52,6 +52,12 @@ class Evidence:
     tasks: list[Slice] = field(default_factory=list)
     _analyses: dict[str, list[Any]] = field(default_factory=dict)
 
+    @property
+    def analysed(self) -> list[Slice]:
+        """The records of every task, by data and profile."""
+        texts = {data.text for data in self.slices}
+        return [*self.slices, *(data for data in self.tasks if data.text not in texts)]
+
     def analyses(self, name: str) -> Analyses:
         """Every run that an analysis was made of, with its result."""
         if name not in self._analyses:

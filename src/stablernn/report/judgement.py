@@ -1,12 +1,13 @@
 """What a verdict is made of: an outcome, a sentence, its evidence, how sure it is."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from stablernn.report.data import NGRAMS, Slice, select
+from stablernn.report.data import Slice, select
 from stablernn.report.evidence import Evidence
 from stablernn.report.load import Analyses
 from stablernn.report.text import sentence, span
@@ -147,18 +148,20 @@ def _trained_far_enough(data: Slice, part: Finding) -> Finding:
     if part.outcome is None or part.always:
         return part
     name, _, text = part.text.partition(": ")
-    if data.bar is None:
+    if data.best_control is None:
         if data.profile != DEMONSTRATION:
             return part
         reason = f"as profile {DEMONSTRATION} only shows that all of it works"
     else:
-        (order, bar), runs = data.bar, select(data.runs, data.runs.id.isin(part.runs) & data.runs.test.notna())
+        (control, bar), metric = data.best_control, data.metric
+        runs = select(data.runs, data.runs.id.isin(part.runs) & data.runs.test.notna())
         kinds = [runs.model, runs.stability, runs.options.map(json.dumps)]
-        means = runs.test.groupby([*kinds, runs.approximation, runs.k, runs.settings.map(json.dumps)]).mean()
-        reached = means.groupby(level=[0, 1, 2]).min().max() if len(means) else 0.0
-        if reached <= bar:
+        costs = runs.test.map(metric.cost)
+        means = costs.groupby([*kinds, runs.approximation, runs.k, runs.settings.map(json.dumps)]).mean()
+        reached = means.groupby(level=[0, 1, 2]).min().max() if len(means) else -math.inf
+        if reached <= metric.cost(bar):
             return part
-        reason = f"{reached:.1f} where a Kneser-Ney {NGRAMS[order]} has {bar:.1f}"
+        reason = f"{metric.cost(reached):.{metric.places}f} where a {control} has {bar:.{metric.places}f}"
     return replace(part, outcome=Outcome.UNTRAINED, text=f"{name}: not trained far enough, {reason} ({text})")
 
 

@@ -46,8 +46,11 @@ _MATHS = {
     "φ": r"\varphi",
     "ℓ": r"\ell",
 }
-# λ_r, W_k and what is raised or lowered are formulas; neighbours become one.
-_FORMULA = re.compile(r"((?<!\w)[A-Za-zα-ω]|‖)_(\w+)|([⁰¹²³⁴-⁹⁻⁺⁽⁾ᵏ]+)|([₀-₉₋ᵣₜ]+)")
+# ‖W − W_k‖_F, λ_r and a norm alone are one formula; so is a letter with a raised or lowered index.
+_FORMULA = re.compile(
+    r"‖[^‖\\{}$~^\x00-\x1f]*‖(?:_\w+|[₀-₉])?"
+    r"|(?<!\w)[A-Za-zα-ω]_\w+|(?<!\w)[A-Za-z]\*(?!\w)|\w*[⁰¹²³⁴-⁹⁻⁺⁽ᵏ⁾₀-₉₋ᵣₜ]+|∂ ?[a-z]\w*"
+)
 _WIDEST, _LETTER, _GAP = 397, 4.2, 4  # points: a text column of 5.5 inches; a letter of 8 points; beside a column
 _UP, _DOWN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "0123456789-+()k"), str.maketrans("₀₁₂₃₄₅₆₇₈₉₋ᵣₜ", "0123456789-rt")
 
@@ -79,16 +82,11 @@ def _width(table: Table) -> float:
 
 def escape(text: str) -> str:
     """Text as LaTeX, in ASCII: formulas in dollars, and what LaTeX would take for a command escaped."""
-    text, out, at = typeset(visible(text)), "", 0
+    text, out, at = typeset(visible(text)), [], 0
     for match in _FORMULA.finditer(text):
-        letter, index, raised, lowered = match.groups()
-        if letter:
-            formula = f"{_MATHS.get(letter, letter)}_{{\\mathrm{{{''.join(map(_plain, index))}}}}}"
-        else:
-            formula = f"^{{{raised.translate(_UP)}}}" if raised else f"_{{{lowered.translate(_DOWN)}}}"
-        out += "".join(map(_plain, text[at : match.start()])) + f"${formula}$"
+        out += [*map(_plain, text[at : match.start()]), f"${_formula(match[0])}$"]
         at = match.end()
-    return (out + "".join(map(_plain, text[at:]))).replace("$$", "")
+    return "".join([*out, *map(_plain, text[at:])])
 
 
 def _plain(character: str) -> str:
@@ -100,3 +98,18 @@ def _plain(character: str) -> str:
         return character
     # An accent is lost rather than the whole document.
     return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
+
+
+def _formula(text: str) -> str:
+    """What stands between the dollars; a name of several letters is no product."""
+    text = re.sub(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])", lambda match: rf"\mathrm{{{match[0]}}}", text)
+    text = re.sub(r"_(\\mathrm\{\w+\}|\w+)", r"_{\1}", text)
+    text = re.sub(r"[⁰¹²³⁴-⁹⁻⁺⁽⁾ᵏ]+", lambda match: "^{" + match[0].translate(_UP) + "}", text)
+    text = re.sub(r"[₀-₉₋ᵣₜ]+", lambda match: "_{" + match[0].translate(_DOWN) + "}", text)
+    text = text.replace("*", "^{*}").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")
+    return re.sub(r"([^\x00-\x7f])( ?[a-z])?", _symbol, text)
+
+
+def _symbol(match: re.Match) -> str:
+    command, after = _MATHS.get(match[1]) or _plain(match[1]), match[2] or ""
+    return command + (" " + after.lstrip() if after and command[-1].isalpha() else after)

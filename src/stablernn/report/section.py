@@ -80,7 +80,7 @@ def of_analysis(
     """``Section.blocks``: a block for each slice in which some runs were analysed."""
 
     def blocks(evidence: Evidence) -> list[Block]:
-        analysed = ((data, evidence.of(data, name)) for data in evidence.slices)
+        analysed = ((data, evidence.of(data, name)) for data in evidence.analysed)
         return [of_slice(data, figures(here), table(here)) for data, here in analysed if here]
 
     return blocks

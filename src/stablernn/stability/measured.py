@@ -103,6 +103,10 @@ def largest_expansion(
             reached.append(state)
         low, high = (torch.stack(reached[lead // 2 :]).flatten(0, 1).aminmax(dim=0)[part] for part in (0, 1))
         start = reached[lead - 1]
+        other = start.roll(1, 0)
+        # Streams that begin alike are in one state: a pair of those is that of the stream that is farthest away.
+        alike = (start - other).norm(dim=1) < _LEAST_DISTANCE
+        other[alike] = start[torch.cdist(start, start).argmax(1)][alike]
     ahead = x[lead:]
 
     def growth(pair: Tensor, r: int) -> Tensor:
@@ -118,7 +122,7 @@ def largest_expansion(
     largest = torch.full((longest,), -torch.inf, dtype=torch.float64, device=x.device)
     medians = largest.clone()
     for target in targets:
-        pair = torch.stack([start, start.roll(1, 0)]).clone().requires_grad_()
+        pair = torch.stack([start, other]).requires_grad_()
         adam = torch.optim.Adam([pair], lr=learning_rate)
         for number in range(steps + 1):
             if number in (0, steps):

@@ -42,6 +42,11 @@ class Metric:
     larger: bool = False
 
     @property
+    def one(self) -> str:
+        """One of ``items``, as readers say."""
+        return self.items.removesuffix("s")
+
+    @property
     def of_loss(self) -> "Metric":
         """The metric whose value is that of the loss alone."""
         if self.of_tally is None:

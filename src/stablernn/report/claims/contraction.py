@@ -12,17 +12,17 @@ from stablernn.utils.wording import counted
 
 
 def contraction_on_data(evidence: Evidence) -> list[Judgement]:
-    """Lyapunov exponent and growth over r words, of unconstrained recurrent models at their best epoch."""
-    certainty = "95 % intervals over seeds, of one seed over stretches of the text; a larger growth may exist"
+    """Lyapunov exponent and growth over r inputs, of unconstrained recurrent models at their best epoch."""
+    certainty = "95 % intervals over seeds, of one seed over stretches of the data; a larger growth may exist"
     return [
         judge(data, [_contracting(name, runs) for name, runs in groups], "", certainty)
-        for data in evidence.slices
+        for data in evidence.analysed
         if (groups := unconstrained(evidence.of(data, "contraction")))
     ]
 
 
 def _contracting(name: str, runs: Analyses) -> Finding:
-    stages = [result["stages"]["best"] for _, result in runs]
+    stages, one = [result["stages"]["best"] for _, result in runs], runs[0][0].metric.one
     values = [stage["lyapunov"] for stage in stages]
     exponent, half = mean(values), half_width(values)
     if len(values) == 1:
@@ -30,14 +30,14 @@ def _contracting(name: str, runs: Analyses) -> Finding:
         half = student(streams - 1) * stages[0]["lyapunov_deviation"] / streams**0.5
     starts = [stage["contracts_from"] for stage in stages]
     if None in starts:
-        closer = f"two states may still be further apart after {counted(len(stages[0]['largest']), 'word')}"
+        closer = f"two states may still be further apart after {counted(len(stages[0]['largest']), one)}"
     else:
-        closer = f"all pairs of states found are closer after {counted(span([str(r) for r in sorted(starts)]), 'word')}"
+        closer = f"all pairs of states found are closer after {counted(span([str(r) for r in sorted(starts)]), one)}"
     if exponent + half < 0:
         outcome = Outcome.MIXED if None in starts else Outcome.HOLDS
     else:
         outcome = Outcome.FAILS if exponent - half > 0 else Outcome.UNDECIDED
-    return Finding(outcome, f"{name}: Lyapunov exponent {exponent:+.3f} ± {half:.3f} nats a word, {closer}", ids(runs))
+    return Finding(outcome, f"{name}: Lyapunov exponent {exponent:+.3f} ± {half:.3f} nats a {one}, {closer}", ids(runs))
 
 
 CLAIM = Claim(

@@ -20,8 +20,8 @@ from stablernn.utils.wording import counted
 
 ROUNDING = 1e-5  # of float32 states, and of log-probabilities that are known to first order
 CERTAINTY = (
-    "what is proven holds on any text, what is measured on these words; of other text: 95 % intervals by the spread "
-    "over blocks of words, where a run has enough of them"
+    "what is proven holds on any text, what is measured on these data; of others: 95 % intervals by the spread "
+    "over blocks of them, where a run has enough of them"
 )
 
 
@@ -29,7 +29,7 @@ def inference_bound(evidence: Evidence) -> list[Judgement]:
     """Contexts, measured and certified, of models trained under a constraint, and gaps under the bound."""
     return [
         judge(data, [_contexts(name, runs) for name, runs in groups], measured_on(groups), CERTAINTY)
-        for data in evidence.slices
+        for data in evidence.analysed
         if (groups := truncated(evidence, data, stable=True))
     ]
 
@@ -42,7 +42,9 @@ def truncated(evidence: Evidence, data: Slice, stable: bool) -> Groups:
 
 def measured_on(groups: Groups) -> str:
     words = span(sorted({f"{result['words']:,}" for _, runs in groups for _, result in runs}))
-    return f"on {words} words, {counted(max(len(runs) for _, runs in groups), 'seed')} a model"
+    return (
+        f"on {words} {groups[0][1][0][0].metric.items}, {counted(max(len(runs) for _, runs in groups), 'seed')} a model"
+    )
 
 
 def _contexts(name: str, runs: Analyses) -> Finding:
@@ -70,7 +72,7 @@ def _contexts(name: str, runs: Analyses) -> Finding:
 def same_within(runs: Analyses) -> tuple[Outcome, str]:
     """From which k on the log-perplexity stays, and whether it does for the whole interval over other words."""
     measured = [measured_context(result) for _, result in runs]
-    text = f"within {EPSILON:g} nats by its last {counted(_ks(measured), 'word')}"
+    text = f"within {EPSILON:g} nats by its last {counted(_ks(measured), runs[0][0].metric.one)}"
     assured = [assured_context(result) for _, result in runs if has_errors(result)]
     if None in assured:
         return Outcome.UNDECIDED, f"{text}, undecided on other text up to k = {runs[0][1]['k'][-1]}"

@@ -11,7 +11,7 @@ from stablernn.utils.wording import counted
 def effectively_feedforward(evidence: Evidence) -> list[Judgement]:
     return [
         judge(data, [_flat(name, runs) for name, runs in groups], measured_on(groups), CERTAINTY)
-        for data in evidence.slices
+        for data in evidence.analysed
         if (groups := truncated(evidence, data, stable=False))
     ]
 

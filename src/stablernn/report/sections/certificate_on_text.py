@@ -1,9 +1,8 @@
 """Certificates on a text: k(ε) for the inputs of a split, beside the proof for all texts and what is measured."""
 
-from stablernn.report.evidence import Evidence
 from stablernn.report.labels import describe
 from stablernn.report.load import Analyses
-from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.section import Section, of_analysis
 from stablernn.report.table import Column, Entry, Table, text
 
 EPSILON = "0.01"
@@ -40,17 +39,11 @@ def certificate_on_text_table(analyses: Analyses) -> Table:
     return Table("Certificates on the text", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])
 
 
-def _blocks(evidence: Evidence) -> list[Block]:
-    data = {f"{data.text} {data.profile}": data for data in (*evidence.slices, *evidence.tasks)}
-    analysed = [(each, evidence.of(each, "certificate_on_text")) for each in data.values()]
-    return [of_slice(each, [], certificate_on_text_table(here)) for each, here in analysed if here]
-
-
 SECTION = Section(
     "certificates_on_text",
     "Certificates on the text",
     "What is proven of each trained model for the inputs of one text, beside the proof for all texts.",
-    _blocks,
+    of_analysis("certificate_on_text", certificate_on_text_table),
     "certificates_on_text",
     ("C2",),
 )

@@ -17,13 +17,13 @@ _LEAST_GROWTH = 1e-6  # smaller values are not drawn
 
 def contraction_table(analyses: Analyses) -> Table:
     """A line for each run and stage."""
-    options = analyses[0][1]["options"]
+    options, metric = analyses[0][1]["options"], analyses[0][0].metric
     shown = sorted({1, min(16, options["longest"]), options["longest"]})
     columns = [
         *(text("model"), text("stability"), text("weights")),
         *(Column(f"λ_{r}", _growth) for r in shown),
-        Column("λ_r < 1 from r =", unit="words"),
-        Column("Lyapunov exponent", "+.3f", unit="nats a word"),
+        Column("λ_r < 1 from r =", unit=metric.items),
+        Column("Lyapunov exponent", "+.3f", unit=f"nats a {metric.one}"),
     ]
     entries: list[list[Entry]] = []
     runs = []
@@ -35,10 +35,10 @@ def contraction_table(analyses: Analyses) -> Table:
             start = values["contracts_from"]
             entries.append([*names, stage, *growth, "never" if start is None else start, exponent])
     notes = [
-        f"λ_r: largest growth in r words of the distance of two states on {options['split']}, found by gradient ascent"
-        f" over {counted(options['streams'], 'pair')} (a search: the true supremum may be larger)",
-        "exponent: mean growth of the log-length of a tangent, nats a word, ± deviation over streams; below 0 the "
-        "model is stable on the data",
+        f"λ_r: largest growth in r {metric.items} of the distance of two states on {options['split']}, found by "
+        f"gradient ascent over {counted(options['streams'], 'pair')} (a search: the true supremum may be larger)",
+        f"exponent: mean growth of the log-length of a tangent, nats a {metric.one}, ± deviation over streams; below "
+        "0 the model is stable on the data",
     ]
     return Table("Contraction on the data", columns, entries, notes, runs=runs)
 
@@ -56,7 +56,7 @@ def _growth(value: float) -> str:
 
 
 def contraction_curves(analyses: Analyses) -> list[Figure | None]:
-    """Largest growth of the distance of two states in r words, before training, at its best evaluation and its end."""
+    """Largest growth of the distance of two states in r inputs, before training, at its best evaluation and its end."""
     drawing = Drawing()
     for model, constraint, colour, record, result in coloured(analyses):
         largest = {stage: result["stages"][stage]["largest"] for stage in STAGE_NAMES if stage in result["stages"]}
@@ -68,9 +68,9 @@ def contraction_curves(analyses: Analyses) -> list[Figure | None]:
     figure = drawing.figure(
         "contraction",
         "Contraction on the data",
-        "λ_r, the largest growth in r words of the distance of two states that gradient ascent found. Below "
+        "λ_r, the largest growth in r inputs of the distance of two states that gradient ascent found. Below "
         "the line at 1 the states approach each other.",
-        Axis("r (words)", ticks=WORDS.ticks),
+        Axis(f"r ({analyses[0][0].metric.items})", ticks=WORDS.ticks),
         Axis("λᵣ", powers=True),
         level=1,
     )
@@ -80,7 +80,7 @@ def contraction_curves(analyses: Analyses) -> list[Figure | None]:
 SECTION = Section(
     "contraction",
     "Contraction on the data",
-    "Whether two states that read the same text approach each other, proven or not.",
+    "Whether two states that read the same inputs approach each other, proven or not.",
     of_analysis("contraction", contraction_table, contraction_curves),
     "contraction",
     ("C6",),

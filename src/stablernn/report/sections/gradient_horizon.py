@@ -81,14 +81,14 @@ def panels(analyses: Analyses) -> dict[str, Analyses]:
 
 def gradient_horizon_table(analyses: Analyses) -> Table:
     """A line for each run and moment of its training."""
-    options = analyses[0][1]["options"]
+    options, metric = analyses[0][1]["options"], analyses[0][0].metric
     shown = [i for i in SHOWN if i <= options["horizon"]]
     columns = [
         *(text("model"), text("stability"), text("weights")),
         *(Column(f"i={i}", short) for i in shown),
-        Column("1e-3 at i =", unit="words"),
-        Column("slope", "+.3f", spread_format=".1g", unit="nats a word"),
-        Column("typical slope", "+.3f", unit="nats a word"),
+        Column("1e-3 at i =", unit=metric.items),
+        Column("slope", "+.3f", spread_format=".1g", unit=f"nats a {metric.one}"),
+        Column("typical slope", "+.3f", unit=f"nats a {metric.one}"),
     ]
     entries: list[list[Entry]] = []
     runs = []
@@ -102,17 +102,17 @@ def gradient_horizon_table(analyses: Analyses) -> Table:
             means = [values["mean"][i] for i in shown]
             entries.append([*names, moment.name, *means, down, Value(slope, error), typical])
     notes = [
-        "i=...: ‖∂ loss / ∂ x‖₂ of the loss at t+i by the embedded word at t, mean over "
+        "i=...: ‖∂ loss / ∂ x‖₂ of the loss at t+i by the input at t (as the cells see it), mean over "
         f"{counted(options['streams'], 'position')} of {options['split']}",
         "1e-3 at i: from there on the mean is at most a thousandth of that at i = 0",
-        "slope: of the log of the mean, nats a word, by least squares over i ≥ 1, ± standard error; typical slope: of "
-        "the geometric mean",
+        f"slope: of the log of the mean, nats a {metric.one}, by least squares over i ≥ 1, ± standard error; typical "
+        "slope: of the geometric mean",
     ]
-    return Table("Gradient of the loss by earlier words", columns, entries, notes, runs=runs)
+    return Table("Gradient of the loss by earlier inputs", columns, entries, notes, runs=runs)
 
 
 def gradient_figures(analyses: Analyses) -> list[Figure]:
-    """Mean gradient of the loss by earlier words, through training."""
+    """Mean gradient of the loss by earlier inputs, through training."""
     drawing = Drawing()
     curves = {label: Curve(label, colour) for label, colour in shades(in_order(analyses)).items()}
     drawing.announce(curves.values())
@@ -125,8 +125,8 @@ def gradient_figures(analyses: Analyses) -> list[Figure]:
     figure = drawing.figure(
         "gradient_horizon",
         "How far back gradients reach",
-        "Mean norm of the gradient of the loss at t + i by the word at t, from before training (dark) to its end.",
-        Axis("i (words)", logarithmic=False, most=farthest),
+        "Mean norm of the gradient of the loss at t + i by the input at t, from before training (dark) to its end.",
+        Axis(f"i ({analyses[0][0].metric.items})", logarithmic=False, most=farthest),
         Axis("mean norm of the gradient", powers=True),
     )
     return [figure] if figure else []
@@ -135,7 +135,7 @@ def gradient_figures(analyses: Analyses) -> list[Figure]:
 SECTION = Section(
     "gradients",
     "Gradients",
-    "How much the loss at a word depends on the words before it.",
+    "How much the loss at a position depends on the inputs before it.",
     of_analysis("gradient_horizon", gradient_horizon_table, gradient_figures),
     "gradient_horizon",
     ("C5",),

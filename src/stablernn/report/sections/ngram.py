@@ -13,10 +13,11 @@ import math
 from typing import Any
 
 from stablernn.report.curves import DOTTED, coloured
+from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe
 from stablernn.report.load import Analyses
-from stablernn.report.section import Section, of_analysis
+from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.sections.truncation import level, split
 from stablernn.report.table import Column, Entry, Table, text
 
@@ -78,11 +79,16 @@ def ngram_figures(analyses: Analyses) -> list[Figure]:
     return [figure] if figure else []
 
 
+def _blocks(evidence: Evidence) -> list[Block]:
+    analysed = [(data, evidence.of(data, "truncation")) for data in evidence.slices]
+    return [of_slice(data, ngram_figures(here), ngram_table(here)) for data, here in analysed if here]
+
+
 SECTION = Section(
     "ngram",
     "As n-grams",
     "The same models as n-grams: with n − 1 words of context, or with a state that is forgotten every n words.",
-    of_analysis("truncation", ngram_table, ngram_figures),
+    _blocks,
     "ngram",
     ("C2", "C4"),
     ("ngram",),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from stablernn.report.data import TITLES, Slice
 from stablernn.report.names import MODEL_NAMES
-from stablernn.report.sections.tasks import TaskCell, bar_of, published_value, task_cells
+from stablernn.report.sections.tasks import TaskCell, published_value, task_cells
 from stablernn.report.table import Column, Entry, Table, Value, text
 
 MARKS = {"gain": "▲", "no loss": "✓", "loss": "▼", "undecided": "?"}
@@ -25,7 +25,7 @@ def study_table(tasks: Sequence[Slice]) -> Table:
     entries: list[list[Entry]] = []
     for data in tasks:
         cells = [cell for cell in task_cells(data) if cell.approximation == "recurrent" and not cell.note]
-        bar = bar_of(data)
+        bar = data.best_control
         for model in MODELS:
             found = {
                 head: next((c for c in cells if c.model == model and c.stability in names), None)
@@ -37,7 +37,7 @@ def study_table(tasks: Sequence[Slice]) -> Table:
             published = published_value(data.data, model, "unstable")
             entries.append(
                 [
-                    f"{TITLES.get(data.data, data.data)}, {data.records[0].metric.name} ({data.profile})",
+                    f"{TITLES.get(data.data, data.data)}, {data.metric.name} ({data.profile})",
                     MODEL_NAMES.get(model, model),
                     Value(published) if published is not None else None,
                     *(_entry(cell) if cell else None for cell in found.values()),

@@ -13,14 +13,11 @@ from stablernn.report.evidence import Evidence
 from stablernn.report.labels import describe_constraint
 from stablernn.report.load import STUDIES
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
-from stablernn.report.section import Block, Section, of_slice
-from stablernn.report.sections.truncation import truncation_figures, truncation_summary
+from stablernn.report.section import Block, Section
 from stablernn.report.table import Column, Entry, Table, Value, text
 from stablernn.report.text import rate
-from stablernn.tasks import music, slots
 from stablernn.utils.metrics import Metric
 
-CONTROLS: Mapping[str, Mapping[str, float]] = music.CONTROLS | slots.CONTROLS
 # Bai, Kolter & Koltun (2018), Table 1: peers of the study, not the study itself. ATIS: published reimplementations of
 # the simple RNN and of the LSTM of Mesnil et al. (2013, 2015), the LSTM's the lowest of them (94.9 to 95.1).
 PEERS: Mapping[str, Mapping[str, float]] = {
@@ -76,7 +73,7 @@ class TaskCell:
 
     def beats_control(self, runs: Replicates) -> bool:
         """Whether runs are no worse than it on average; also where there are none, or no control."""
-        bar, scores, cost = bar_of(self.data), runs.finished.test, self.metric.cost
+        bar, scores, cost = self.data.best_control, runs.finished.test, self.metric.cost
         return bar is None or scores.empty or cost(scores.mean()) <= cost(bar[1])
 
     @property
@@ -111,20 +108,6 @@ def published_value(data: str, model: str, stability: str) -> float | None:
 def _model(record: Record) -> str:
     model = str(setting(record, "model.name"))
     return MODEL_NAMES.get(model, model)
-
-
-def controls_of(data: Slice) -> Mapping[str, float]:
-    """Test scores of models that know next to nothing of the past, by name."""
-    if data.data in CONTROLS:
-        return CONTROLS[data.data]
-    return {f"Kneser-Ney, order {order}": value for order, value in data.control.items()}
-
-
-def bar_of(data: Slice) -> tuple[str, float] | None:
-    """The control that a model has to beat before it says anything about memory."""
-    if data.data in CONTROLS:
-        return list(CONTROLS[data.data].items())[-1]
-    return data.bar and (f"Kneser-Ney, order {data.bar[0]}", data.bar[1])
 
 
 def task_cells(data: Slice) -> list[TaskCell]:
@@ -178,7 +161,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         for cell in task_cells(data):
             entries.append(_entries(cell, task))
             runs.append((*cell.base.ids, *cell.replicates.ids))
-        for name, value in controls_of(data).items():
+        for name, value in data.controls.items():
             score = Value(value, format=f".{metric.places}f")
             entries.append([task, name, None, "control", score, *[None] * 6])
             runs.append(())
@@ -213,14 +196,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
 
 
 def _blocks(evidence: Evidence) -> list[Block]:
-    """The table of all tasks, and truncation curves of tasks that are no text, which have no other place."""
-    made = [Block("All tasks", [], [tasks_table(evidence.tasks)])] if evidence.tasks else []
-    texts = {data.text for data in evidence.slices}
-    for data in evidence.tasks:
-        if data.text not in texts and (analysed := evidence.of(data, "truncation")):
-            table = replace(truncation_summary(analysed), name="tasks_truncation")
-            made.append(of_slice(data, truncation_figures(analysed), table))
-    return made
+    return [Block("All tasks", [], [tasks_table(evidence.tasks)])] if evidence.tasks else []
 
 
 SECTION = Section(
