@@ -145,8 +145,35 @@ def slots_k(stability: str) -> float:
     return cell("truncation_atis_cpu", "k(0.01)", model="LSTM", stability=stability)
 
 
+def on_text(stability: str, column: str, model: str = "LSTM") -> float:
+    return cell("certificates_on_text_jsb_cpu", column, model=model, stability=stability)
+
+
+def exponent(model: str, weights: str) -> float:
+    """Mean over seeds of the largest Lyapunov exponent on music, without a constraint."""
+    values = [
+        cell(
+            "contraction_jsb_cpu", "Lyapunov exponent", model=model, stability=f"unstable, seed {seed}", weights=weights
+        )
+        for seed in range(3)
+    ]
+    return sum(values) / 3
+
+
 # Phrase, how the figure is written, and what it is now.
 FIGURES = [
+    ("0.01 nats by its last {} frames (50 for any", ".0f", lambda: on_text("stable", "targets, max")),
+    ("frames ({} for any input; 14", ".0f", lambda: on_text("stable", "k(0.01), all texts")),
+    ("for any input; {} are measured), and of the LSTM without", ".0f", lambda: on_text("stable", "measured")),
+    ("recurrent matrices by {} (16,322", ".0f", lambda: on_text("gated linear", "targets, max")),
+    ("by 68 ({}; 52)", ",.0f", lambda: on_text("gated linear", "k(0.01), all texts")),
+    ("(16,322; {}). With", ".0f", lambda: on_text("gated linear", "measured")),
+    ("the state forgets within {} frames", ".0f", lambda: on_text("stable", "measured", "RNN")),
+    ("exponents are {} and -0.002 nats", ".3f", lambda: exponent("LSTM", "best epoch")),
+    ("are 0.003 and {} nats", ".3f", lambda: exponent("GRU", "best epoch")),
+    ("the exponents are {} and -0.44", ".2f", lambda: exponent("LSTM", "before training")),
+    ("are -0.45 and {}.", ".2f", lambda: exponent("GRU", "before training")),
+    ("truncated to {} frames the LSTM", ".0f", lambda: music_k("k(0.01)", stability="unstable")),
     ("has a test loss of {} nats a frame", ".2f", lambda: music("unstable")),
     ("(published by peers: {})", ".2f", lambda: music("unstable", column="peer")),
     ("and {} under the condition as stated: a gain", ".2f", lambda: music("stable")),
