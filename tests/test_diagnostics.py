@@ -190,7 +190,7 @@ def test_reproduce_makes_every_diagnostic_and_one_alone_trains_nothing_again(pla
     reproduce(plan)
     said = capfd.readouterr().err
     assert "nothing to train" in said
-    assert "Gradient of the loss by earlier words" in said
+    assert "Gradient of the loss by earlier inputs" in said
     assert "Test perplexity" not in said
     assert len(load_records(home)) == 2  # the other records of the study have not made room
     assert len(load_analyses(home, "gradient_horizon")) == 1

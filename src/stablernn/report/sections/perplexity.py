@@ -72,7 +72,7 @@ class _Line:
         remarks = [f"{counted(self.cell.diverged, 'run')} diverged"] if self.cell.diverged else []
         if stopped := [run for run in finished.record if run.status == STOPPED]:
             planned = sorted({str(run.config["training"]["epochs"]) for run in stopped})
-            remarks.append(f"stopped by a deadline before the last of {span(planned)} epochs")
+            remarks.append(f"stopped by a deadline before the last of {counted(span(planned), 'epoch')}")
         if self.bar and len(finished) and finished.test.mean() > self.bar[1]:
             remarks.append(f"worse than a {NGRAMS[self.bar[0]]}, so not trained far enough")
         if 0 < len(refused) < len(finished):
