@@ -242,7 +242,15 @@ def test_the_view_of_runs_and_the_log_show_escape_sequences_as_text(tmp_path, ca
 
 
 RUN = ("record", "test_blocks")
-ANALYSES = ("certificate", "contraction", "gradient_horizon", "recurrence", "truncation", "weight_distance")
+ANALYSES = (
+    "certificate",
+    "certificate_on_text",
+    "contraction",
+    "gradient_horizon",
+    "recurrence",
+    "truncation",
+    "weight_distance",
+)
 
 
 def committed_results(folder: Path, analyses=ANALYSES) -> Path:
@@ -281,6 +289,7 @@ KINDS = [
     "record",
     "test_blocks",
     "certificate",
+    "certificate_on_text",
     "contraction",
     "gradient_horizon",
     "recurrence",
