@@ -17,7 +17,8 @@ from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Curve
 from stablernn.report.palette import COLOURS
 from stablernn.report.runs import runs_of
-from stablernn.report.section import Chapter
+from stablernn.report.section import Block, Chapter
+from stablernn.report.sections.study import study_table
 from stablernn.report.text import typeset
 from stablernn.utils.escaping import terminal, visible
 from stablernn.utils.wording import counted
@@ -39,7 +40,9 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     )
     environment.filters["typeset"] = _typeset
     environment.filters["counted"] = counted
+    study = Block("The study’s table", [], [study_table(evidence.tasks)]) if evidence.tasks else None
     return environment.get_template("page.html").render(
+        study=study,
         verdicts=verdicts(evidence),
         lead=lead,
         chapters=others,

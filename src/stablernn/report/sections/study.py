@@ -70,7 +70,9 @@ def _entry(cell: TaskCell) -> Value:
     mark = " ×" if not cell.beats_control(cell.replicates) else ""
     if not mark and comparison and not cell.untrained:
         mark = f" {MARKS[comparison.verdict]}"
-    return Value(cell.replicates.mean.value, format=_written(cell.metric.places, mark + seeds))
+    return Value(
+        cell.replicates.mean.value, runs=cell.replicates.ids, format=_written(cell.metric.places, mark + seeds)
+    )
 
 
 def _written(places: int, after: str) -> Callable[[float], str]:
