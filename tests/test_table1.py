@@ -311,7 +311,7 @@ NAMED = {"stable": "stable", "as coded": "as coded", "W = 0": "gated linear", "W
 def test_the_studys_table_marks_each_cell_with_its_verdict():
     evidence = gather(ROOT / "results" / "records", ROOT / "results")
     table = study_table(evidence.tasks)
-    verdicts = {(row[0], row[1], row[2]): row[-1] for row in tasks_table(evidence.tasks).lines if row[3] == "recurrent"}
+    verdicts = {(row[0], row[1], row[2]): row[10] for row in tasks_table(evidence.tasks).lines if row[3] == "recurrent"}
     marked = 0
     for row in table.lines:
         task = re.sub(r", \S+ \(", " (", row[0])

@@ -53,7 +53,7 @@ class Sequences:
         if len(ends) < number:
             raise ConfigurationError(
                 f"analysis.streams={number}: the split has {counted(len(ends), 'position')} with {horizon} inputs of "
-                "the same sequence before it: fewer streams, or a smaller horizon"
+                "the same sequence before them: fewer streams, or a smaller horizon"
             )
         chosen = [ends[place] for place in np.arange(number) * len(ends) // number]
         return self._stretches([(n, end - horizon - lead) for n, end in chosen], lead + horizon + 1)

@@ -162,7 +162,7 @@ class Trained:
             return checkpoint.file_after(self.folder, checkpoint.KEPT, stage)
         path = self.folder / {"best": checkpoint.BEST, "last": checkpoint.LAST}[stage]
         if not path.is_file():
-            raise RecordError(f"{path} is missing (weights are not committed): delete record.json and train again")
+            raise RecordError(f"{path} is missing (weights are not committed): delete {self.folder} and train again")
         return path
 
 

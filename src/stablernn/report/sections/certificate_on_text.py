@@ -28,7 +28,7 @@ def certificate_on_text_table(analyses: Analyses) -> Table:
         entries.append([*names, *("none" if k is None else k for k in contexts), fewer, seen])
     positions = " or ".join(sorted({f"{result['positions']:,} of {result['of']:,}" for _, result in analyses}))
     notes = [
-        f"k({EPSILON}): {metric.items} of context that provably change a log-probability by at most {EPSILON} nats; "
+        f"k({EPSILON}): so many {metric.items} of context provably determine a log-probability to {EPSILON} nats; "
         "none: not proven, or no fewer than the longest sequence has",
         f"all texts: by the certificate, for any inputs; any, targets: for the inputs of {options['split']}, "
         f"at {positions} {metric.items}, of any output and of the one that comes",
