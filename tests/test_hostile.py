@@ -285,20 +285,7 @@ def told(results: Path) -> list[str]:
     return tables + [str(judgement.verdict) for _, found in verdicts(evidence) for judgement in found]
 
 
-KINDS = [
-    "record",
-    "test_blocks",
-    "certificate",
-    "certificate_on_text",
-    "contraction",
-    "gradient_horizon",
-    "recurrence",
-    "truncation",
-    "weight_distance",
-    "matrix-0.5-s0",
-    "scalar-0.5",
-    "sequences-amd-epyc",
-]
+KINDS = [*RUN, *ANALYSES, "matrix-0.5-s0", "scalar-0.5", "sequences-amd-epyc"]
 
 
 @contextlib.contextmanager

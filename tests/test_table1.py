@@ -23,7 +23,7 @@ from stablernn.report.latex import latex
 from stablernn.report.page import page
 from stablernn.report.sections.perplexity import CUT, introduction, learning_curves, perplexity_table
 from stablernn.report.sections.price import price_curves, price_table, prices
-from stablernn.report.sections.study import MARKS, study_table
+from stablernn.report.sections.study import study_table
 from stablernn.report.sections.tasks import tasks_table
 from stablernn.report.write import write_report
 from stablernn.utils.console import console
@@ -305,6 +305,7 @@ def test_readme_and_page_begin_with_it(tmp_path, monkeypatch):
 
 # ---- learning curves
 
+SIGNS = {"gain": "▲", "no loss": "✓", "loss": "▼", "undecided": "?"}  # as the note below the table has them
 NAMED = {"stable": "stable", "as coded": "as coded", "W = 0": "gated linear", "W_o alone": "W_o", "cascade": "cascade"}
 
 
@@ -322,8 +323,8 @@ def test_the_studys_table_marks_each_cell_with_its_verdict():
                 if (at, model) == (task, row[1]) and column in NAMED and name.startswith(NAMED[column])
             ]
             if said:
-                mark = next((mark for mark in MARKS.values() if f" {mark}" in cell), "")
-                assert mark == next((mark for name, mark in MARKS.items() if said[0].startswith(name)), ""), column
+                mark = next((mark for mark in SIGNS.values() if f" {mark}" in cell), "")
+                assert mark == next((mark for name, mark in SIGNS.items() if said[0].startswith(name)), ""), column
                 marked += bool(mark)
     assert marked > 8
 

@@ -86,7 +86,7 @@ def medians(times: Mapping[str, list[float]]) -> dict[str, float]:
 
 
 def extra_memory(work: Callable[[], Any], device: torch.device) -> int:
-    """Bytes that one call takes at its peak beyond what is held before it; 0 where that cannot be told."""
+    """Bytes that one call takes at its peak beyond what is held before it; 0 where that is not known."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

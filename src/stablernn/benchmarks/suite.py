@@ -85,7 +85,7 @@ class Benchmarks:
         return Measurements(path, self.device, self.options.fresh)
 
     def _alone(self) -> list[Case]:
-        """What several runs at once are told by."""
+        """The cases that several runs at once are measured on."""
         todo = cases(self.options.models, self.options.sizes, [20], [None])
         return [case for case in todo if case.stability == "unstable"]
 

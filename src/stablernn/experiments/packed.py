@@ -46,9 +46,9 @@ def run_safely(config: DictConfig, shared: Interruption | None = None, beside: i
         log.error(f"{run_label(config)} failed: {error}")
         return None, str(error)
     except Exception as error:
-        if (told := too_little_memory(error)) is not None:
-            log.error(f"{run_label(config)} failed: {told}")
-            return None, told
+        if (reason := too_little_memory(error)) is not None:
+            log.error(f"{run_label(config)} failed: {reason}")
+            return None, reason
         # A bug or a full disk: the other runs have a right to go on.
         log.exception(f"{run_label(config)} failed")
         return None, repr(error)

@@ -3,8 +3,8 @@
 Successive halving (Jamieson & Talwalkar 2016) trains all trials a little, the best of them on, and so forth. A rung is
 decided when every trial of it has been there, by what the histories say of that rung alone: the same trials have the
 same winner, whatever ran when. The command that started a search is all that it is made of: the trials follow from the
-command, who goes on from what the trials' folders hold. So the same command resumes it, and once it is over writes the
-same winners again. Test scores play no part: a paused trial has none at all.
+command, those that are continued from what the trials' folders hold. So the same command resumes it, and once it is
+over writes the same winners again. Test scores play no part: a paused trial has none at all.
 """
 
 import math
@@ -192,7 +192,7 @@ class Search:
                 raise StableRNNError("some trials of the search did not finish; the same command tries them again")
 
     def share_left(self, seconds: Mapping[str, float]) -> float:
-        """Seconds that are left at most: wherever it is open who goes on, the slowest do."""
+        """Seconds that are left at most: where it is not decided which trials continue, the slowest are assumed to."""
         number, alive = self.alive()
         total = 0.0
         for trials in self.by_model().values():

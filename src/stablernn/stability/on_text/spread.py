@@ -145,7 +145,10 @@ class Spread(ABC):
         """
 
     def chord(self, at: Reference, moved: Tensor) -> Tensor:
-        """d (N, D): how far h moves with the pre-activations of the direct block, if they move by ``moved`` at most."""
+        """d (N, D): how far h moves with the pre-activations of the direct block, if they move by ``moved`` at most.
+
+        Asked of a cell with a ``direct`` block alone.
+        """
         raise NotImplementedError
 
     def follow(self, x: Tensor, state: State, before: State, below: Tensor | None, norms: bool = True) -> Reference:
