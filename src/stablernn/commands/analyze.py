@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from stablernn.analysis.estimate import analysis_seconds
@@ -16,11 +17,15 @@ from stablernn.report.formats import rich_table
 from stablernn.training.build import pick_device
 from stablernn.training.trained import Trained, find_runs
 from stablernn.utils.console import console, display, duration
+from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.wording import counted
 
 
 def analyze(options: DictConfig) -> None:
     check_targets(options.analysis, "analysis")
+    if options.k_max is not None and "k_max" not in options.analysis:
+        name = HydraConfig.get().runtime.choices.get("analysis")
+        raise ConfigurationError(f"k_max={options.k_max}: analysis={name} has no longest context to look at")
     runs = find_runs(options.run, Path(options.runs), options.data, pick_device(options.device))
     analysis = make(options.analysis)
     with display(options.progress):

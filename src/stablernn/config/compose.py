@@ -174,6 +174,16 @@ def _is_plain(override: Override, groups: Collection[str]) -> bool:
     return override.type is OverrideType.CHANGE and name not in groups and not name.startswith("hydra.")
 
 
+_WANTED = {  # what an option takes, by how OmegaConf says that a value is of another type
+    "converted to Integer": "a whole number",
+    "converted to Float": "a number",
+    "not a valid bool": "true or false",
+    "not a ListConfig": "a list, as in [a,b]",
+    "to Dict|not a subclass": "a mapping",
+    "not Optional": "given a value: it takes no null",
+}
+
+
 def explain(error: Exception, config_name: str) -> str:
     """One line for what Hydra and OmegaConf say in several."""
     cause: BaseException | None = error
@@ -199,7 +209,9 @@ def explain(error: Exception, config_name: str) -> str:
         return f"{name} is not an option{nearest(name, _options(config_name))}; --help lists the options"
     merged = re.search(r"Error merging override (\S+)", text)
     if merged and error.__cause__ is not None:
-        return f"{merged.group(1)}: {str(error.__cause__).splitlines()[0]}"
+        reason = str(error.__cause__).splitlines()[0]
+        wanted = next((words for ending, words in _WANTED.items() if re.search(ending, reason)), None)
+        return f"{merged.group(1)} must be {wanted}" if wanted else f"{merged.group(1)}: {reason}"
     if isinstance(error, OverrideParseException):
         return f"cannot read the override {error.override!r}: write option=value"
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())

@@ -6,6 +6,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from stablernn.config.options import OPTIONS
 from stablernn.utils.project import CHECKOUT, CONFIG_FOLDER, command
 
 
@@ -97,10 +98,12 @@ class Config:
 
 
 def register() -> None:
-    """Make the schema known to Hydra as ``schema``, the first entry of conf/train.yaml's defaults.
+    """Make the schemas known to Hydra: ``schema`` for conf/train.yaml, ``NAME_options`` for that of another command.
 
     For the texts of ``--help`` also ``${command:train}``, the command as it is typed, and ``${conf:}``, the folder.
     """
     ConfigStore.instance().store(name="schema", node=Config)
+    for name, node in OPTIONS.items():
+        ConfigStore.instance().store(name=f"{name.rpartition('/')[2]}_options", node=node)
     OmegaConf.register_new_resolver("command", command, replace=True)
     OmegaConf.register_new_resolver("conf", lambda: "conf" if CHECKOUT else str(CONFIG_FOLDER), replace=True)

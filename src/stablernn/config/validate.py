@@ -70,7 +70,7 @@ def check_nothing_missing(config: DictConfig) -> None:
 
 
 def _check(config: DictConfig) -> None:
-    _check_known(config, Config, "")
+    check_known(config, Config)
     for option in (*_MADE, network_option(config)):
         node = OmegaConf.select(config, option)
         if not isinstance(node, DictConfig) or "_target_" not in node:
@@ -132,8 +132,8 @@ def check_name(option: str, value: object) -> None:
         )
 
 
-def _check_known(node: DictConfig, kind: type, path: str) -> None:
-    """Hydra's ``+option=value`` adds whatever it is given; an option that nobody reads is a mistake."""
+def check_known(node: DictConfig, kind: type, path: str = "") -> None:
+    """Refuse, by a ConfigurationError, an option that is gone or that nobody reads (``+option=value`` adds any)."""
     known = {f.name: f.type for f in dataclasses.fields(kind)}
     gone = [name for name in known if OmegaConf.is_dict(node) and name not in node.keys()]  # noqa: SIM118 (??? is a key)
     if gone or not OmegaConf.is_dict(node) or node._is_none():
@@ -145,7 +145,7 @@ def _check_known(node: DictConfig, kind: type, path: str) -> None:
             hint = nearest(f"{path}{name}", (f"{path}{option}" for option in known))
             raise ConfigurationError(f"{path}{name} is not an option{hint}")
         if dataclasses.is_dataclass(known[name]):
-            _check_known(node[name], typing.cast(type, known[name]), f"{path}{name}.")
+            check_known(node[name], typing.cast(type, known[name]), f"{path}{name}.")
 
 
 def check_targets(node: DictConfig, path: str = "") -> None:

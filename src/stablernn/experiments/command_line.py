@@ -17,8 +17,9 @@ from omegaconf import DictConfig
 
 from stablernn.config import schema
 from stablernn.config.compose import explain, frozen, literal, locate
-from stablernn.config.kinds import check_kinds
+from stablernn.config.options import OPTIONS
 from stablernn.config.targets import allow
+from stablernn.config.validate import check_known
 from stablernn.utils.console import configure_logging, console, log, refuse
 from stablernn.utils.errors import (
     ConfigurationError,
@@ -65,8 +66,8 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
 
             share_machine(config, HydraConfig.get().launcher)
         try:
-            if config_name != "train":  # which has a schema
-                check_kinds(config, config_name)
+            if config_name in OPTIONS:
+                check_known(config, OPTIONS[config_name])
             return getattr(task(config), "status", "done")
         except Exception as error:
             message = _message(error)

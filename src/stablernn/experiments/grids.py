@@ -15,11 +15,12 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from stablernn.config.compose import best_folders, choices
+from stablernn.config.compose import best_folders, choices, explain
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.project import command
 
@@ -119,4 +120,7 @@ def leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
 
 
 def _parse(arguments: Sequence[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(list(arguments))
+    try:
+        return OverridesParser.create().parse_overrides(list(arguments))
+    except HydraException as error:
+        raise ConfigurationError(explain(error, "train")) from None
