@@ -223,7 +223,7 @@ def test_linear_systems_need_no_runs_and_are_resumed(no_report, tmp_path, capfd)
     files[0].unlink()
     again = LinearPart("smoke", tmp_path / "records")
     assert len(again.to_do) == 1  # what was killed goes on where it was
-    again.carry_out()
+    again.run()
     assert {path: path.stat().st_mtime_ns for path in files[1:]} == before
     assert files[0].is_file()
     assert len(LinearPart("quick", tmp_path / "records").to_do) == 58  # a larger grid takes the place of the smallest
@@ -237,7 +237,7 @@ def test_the_smallest_grid_does_not_take_the_place_of_a_larger_one(tmp_path):
     part = LinearPart("smoke", tmp_path)
     assert part.to_do == []
     part.estimate()
-    part.carry_out()
+    part.run()
     assert part.seconds == 0
     assert [path.name for path in folder.iterdir()] == [larger.name]
     assert "larger grid" in part.title

@@ -226,7 +226,7 @@ def test_the_view_of_runs_and_the_log_show_escape_sequences_as_text(tmp_path, ca
     folder = tmp_path / "embedded-lstm-stable-recurrent-k5-s0-00000000"
     write_json(folder / "progress.json", {"ended": f"no{ESC}[bold]", "fingerprint": ESC})
     out = io.StringIO()
-    states = Runs(tmp_path, None, 300).look()
+    states = Runs(tmp_path, None, 300).states()
     Terminal(file=out, width=100).print(view(states, f"title{ESC}"))
     assert "\\x1b" in out.getvalue()
     assert "\x1b" not in out.getvalue()
@@ -446,7 +446,7 @@ def test_the_record_of_another_run_is_not_taken_for_its_own(two_seeds, tmp_path,
         find_runs(run_id(configs[1]), tmp_path, None, torch.device("cpu"))
     assert [found.id for found in load_records(tmp_path)] == [run_id(configs[0])]
     assert "is of another run" in caplog.text
-    assert [state.state for state in Runs(tmp_path, None, 300).look()].count("failed") == 1
+    assert [state.state for state in Runs(tmp_path, None, 300).states()].count("failed") == 1
     assert run(configs[1]).id == run_id(configs[1])
     assert read_run(folders[1]).config["seed"] == 1
 
@@ -507,10 +507,10 @@ def test_a_run_folder_that_is_a_link_is_refused_and_a_folder_of_runs_may_be_one(
         run(config)
     assert load_records(tmp_path / "runs") == []
     assert f"left out: {tmp_path / 'runs' / run_id(config)} is a link" in caplog.text
-    (state,) = Runs(tmp_path / "runs", None, 60).look()
+    (state,) = Runs(tmp_path / "runs", None, 60).states()
     assert state.state == FAILED
     (moved / "record.json").unlink()
-    (state,) = Runs(tmp_path / "runs", None, 60).look()
+    (state,) = Runs(tmp_path / "runs", None, 60).states()
     assert "is a link" in state.note
 
 
@@ -661,7 +661,7 @@ def test_a_broken_progress_file_is_one_clear_line(content, tmp_path):
     folder = tmp_path / "embedded-lstm-stable-recurrent-k5-s0-00000000"
     folder.mkdir()
     (folder / "progress.json").write_bytes(content)
-    (state,) = Runs(tmp_path, None, 300).look()
+    (state,) = Runs(tmp_path, None, 300).states()
     assert "progress.json is damaged" in state.note
     assert "\n" not in state.note
     out = io.StringIO()

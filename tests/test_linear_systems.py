@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from stablernn.analysis.linear.bound import Bound, Norms
 from stablernn.analysis.linear.descent import System, descend, fit, orthogonal, proven_steps, responses, step_sizes
-from stablernn.analysis.linear.matrix import MatrixStudy, carry_out
+from stablernn.analysis.linear.matrix import MatrixStudy, run_studies
 from stablernn.analysis.linear.scalar import ScalarStudy, descend_scalar
 from stablernn.commands.linear_systems import linear_systems
 from stablernn.config.compose import compose
@@ -289,27 +289,27 @@ def small(**changes):
 def test_what_is_done_is_not_done_again_and_what_is_not_asked_for_makes_room(tmp_path):
     studies = [small(), ScalarStudy((0.5,), 0.3, 20, 10, -2, 0, 1, 0.01)]
     done: list[int] = []
-    written = carry_out(studies, tmp_path, on_setting=done.append)
+    written = run_studies(studies, tmp_path, on_setting=done.append)
     assert done == [1, 2, 3]
     assert sorted(path.name for path in written) == ["matrix-0.5-s0.json", "matrix-1.1-s0.json", "scalar-0.5.json"]
     times = [path.stat().st_mtime_ns for path in written]
-    carry_out(studies, tmp_path)
+    run_studies(studies, tmp_path)
     assert times == [path.stat().st_mtime_ns for path in written]
     written[0].write_text("{")
-    carry_out(studies, tmp_path)
+    run_studies(studies, tmp_path)
     again = [path.stat().st_mtime_ns for path in written]
     assert again[0] != times[0]
     assert again[1:] == times[1:]
     (tmp_path / "package.json").write_text("{}")
-    carry_out([small(norms=(1.1,), steps=11)], tmp_path)
+    run_studies([small(norms=(1.1,), steps=11)], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["matrix-1.1-s0.json", "package.json", "scalar-0.5.json"]
     assert json.loads(written[1].read_text())["options"]["steps"] == 11
 
 
 def test_teachers_that_are_not_normal_have_names_of_their_own_and_leave_those_of_the_others(tmp_path):
-    (before,) = carry_out([small(norms=(1.2,))], tmp_path)
+    (before,) = run_studies([small(norms=(1.2,))], tmp_path)
     kept = before.read_bytes()
-    written = carry_out([small(norms=(1.2,), non_normal=((1.2, 0.5),))], tmp_path)
+    written = run_studies([small(norms=(1.2,), non_normal=((1.2, 0.5),))], tmp_path)
     assert [path.name for path in written] == ["matrix-1.2-s0.json", "matrix-1.2-r0.5-s0.json"]
     assert before.read_bytes() == kept
     result = load_linear_systems(tmp_path)["matrix-1.2-r0.5-s0.json"]
@@ -317,7 +317,7 @@ def test_teachers_that_are_not_normal_have_names_of_their_own_and_leave_those_of
 
 
 def test_the_tables_tell_distance_bound_and_what_was_learned(tmp_path):
-    carry_out([small(), ScalarStudy((0.5, 1.2), 0.3, 60, 300, -16, 0, 2, 0.01)], tmp_path)
+    run_studies([small(), ScalarStudy((0.5, 1.2), 0.3, 60, 300, -16, 0, 2, 0.01)], tmp_path)
     found = load_linear_systems(tmp_path)
     first = next(result for result in found.values() if result["options"].get("norm") == 0.5)
     below = first["proven"]
@@ -387,7 +387,7 @@ def test_a_second_thread_has_no_part_in_matrices_so_small(tmp_path, monkeypatch)
     torch.set_num_threads(2)
     try:
         part.estimate()
-        part.carry_out()
+        part.run()
         assert set(seen) == {1}
         assert torch.get_num_threads() == 2
     finally:

@@ -244,7 +244,7 @@ def test_on_a_gpu_make_reproduce_lets_runs_share_it(monkeypatch, tmp_path):
     for gpu in (True, False):
         monkeypatch.setattr(parts.torch.cuda, "is_available", lambda gpu=gpu: gpu)
         part = parts.Part([*SMALL, "device=cpu"], True, plan)
-        part.carry_out()
+        part.run()
     assert asked == [(1, plan.at_once), (parts.cores(), 1)]
     assert plan.at_once > 1
 
@@ -666,8 +666,8 @@ def test_the_path_of_a_gpu_never_looks_at_a_number(cell, constraint, monkeypatch
     with OfGPU():
         state = step.descend(x, y, state)
         state = step.descend(x, y, state)
-        if not step.constraint.looks:
+        if not step.constraint.synchronizes:
             step.project()
-    if step.constraint.looks:
+    if step.constraint.synchronizes:
         with pytest.raises(AssertionError, match="in the work of a GPU"), OfGPU():
             step.project()

@@ -225,7 +225,7 @@ def whole(tmp_path_factory) -> Search:
             assert f"training.pause_after={config.training.pause_after or 'null'}" in job
             run(config)
 
-    search.carry_out(launch)
+    search.run(launch)
     assert launched == [[1, 1, 1, 1], [None, None]]
     job = search.trials[0].until(1).overrides
     assert run_id(compose("train", list(job))) == search.trials[0].id, "a paused run is the run itself"
@@ -262,15 +262,15 @@ def test_a_search_that_is_killed_at_every_rung_has_the_same_winner_and_every_tri
                 run(config)
 
         with pytest.raises(Killed):
-            again.carry_out(dying)
+            again.run(dying)
         with pytest.raises(ConfigurationError, match="the search is not over"):
             again.winners()
     left = []
-    again.carry_out(lambda configs, jobs: left.extend(run(config) for config in configs))
+    again.run(lambda configs, jobs: left.extend(run(config) for config in configs))
     assert len(left) == 1, "what was done before is not launched again"
     assert [comparable(record) for record in again.records()] == [comparable(record) for record in whole.records()]
     assert comparable(again.winners()["rnn"]) == comparable(best)
-    again.carry_out(lambda configs, jobs: pytest.fail("trained twice"))
+    again.run(lambda configs, jobs: pytest.fail("trained twice"))
 
 
 def test_the_winner_is_written_as_an_experiment_that_is_its_run(whole, tmp_path):
@@ -297,7 +297,7 @@ def test_the_winner_is_written_as_an_experiment_that_is_its_run(whole, tmp_path)
 
 def test_a_search_in_which_everybody_diverges_says_so_and_names_no_winner(whole, tmp_path):
     search = elsewhere(whole, tmp_path, slice(3, 4))
-    search.carry_out(lambda configs, jobs: [run(config) for config in configs])
+    search.run(lambda configs, jobs: [run(config) for config in configs])
     with pytest.raises(StableRNNError, match="every trial of rnn diverged"):
         write_winners(search, str(tmp_path / "best"), str(tmp_path / "results"))
     assert not (tmp_path / "best").exists()
@@ -306,7 +306,7 @@ def test_a_search_in_which_everybody_diverges_says_so_and_names_no_winner(whole,
 def test_a_trial_that_is_left_out_ends_the_search_with_an_error(whole, tmp_path):
     search = elsewhere(whole, tmp_path)
     with pytest.raises(StableRNNError, match="did not finish"):
-        search.carry_out(lambda configs, jobs: [run(config) for config in configs[:1]])
+        search.run(lambda configs, jobs: [run(config) for config in configs[:1]])
     assert len(search.records()) == 1
 
 

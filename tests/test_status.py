@@ -87,7 +87,7 @@ def dead_process() -> int:
 
 
 def look(runs: Path, planned=None) -> dict[str, RunState]:
-    return {state.id: state for state in Runs(runs, planned, dead_after=300).look()}
+    return {state.id: state for state in Runs(runs, planned, dead_after=300).states()}
 
 
 def printed(states, width: int = 120) -> str:
@@ -168,12 +168,12 @@ def test_a_record_is_read_once_and_again_when_it_changes(tmp_path, monkeypatch):
     seen, read = [], folder_module.read_run
     monkeypatch.setattr(folder_module, "read_run", lambda path: seen.append(path) or read(path))
     watched = Runs(tmp_path, None, 300)
-    watched.look()
-    watched.look()
+    watched.states()
+    watched.states()
     assert len(seen) == 1
     finished(tmp_path, 0, None)
     os.utime(tmp_path / name(0) / "record.json", (1, 1))
-    assert [state.state for state in watched.look()] == [DIVERGED]
+    assert [state.state for state in watched.states()] == [DIVERGED]
 
 
 @pytest.mark.parametrize(

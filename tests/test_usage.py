@@ -234,7 +234,7 @@ def test_a_plan_of_more_than_a_day_asks_first_and_says_what_it_does_meanwhile(tm
     options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", "study=linear_systems", "profile=smoke"])
     began = []
     monkeypatch.setattr(module, "print_plan", lambda *_: 3 * module.DAY)
-    monkeypatch.setattr(module.Study, "carry_out", lambda study: began.append(study.name) or [])
+    monkeypatch.setattr(module.Study, "run", lambda study: began.append(study.name) or [])
     monkeypatch.setattr(module.Study, "print", lambda study: None)
     monkeypatch.setattr(module, "write_report", lambda *_: [tmp_path / "index.html"])
     monkeypatch.setattr(module.sys, "stdin", None)

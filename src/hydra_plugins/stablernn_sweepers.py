@@ -72,7 +72,7 @@ class GridsSweeper(Sweeper):
         from stablernn.utils.errors import StableRNNError, SweepError
 
         try:
-            return self.carry_out(arguments)
+            return self.run(arguments)
         except StableRNNError as error:
             raise SweepError(str(error)) from error
         finally:
@@ -97,7 +97,7 @@ class GridsSweeper(Sweeper):
         else:
             log.info(f"{counted(self.ended.total(), 'job')} of {name}: {how}. Written to: {', '.join(self.places)}")
 
-    def carry_out(self, arguments: list[str]) -> Any:
+    def run(self, arguments: list[str]) -> Any:
         from stablernn.experiments.sweep import jobs_of
 
         return self.launch(jobs_of(self._config, arguments))
@@ -158,7 +158,7 @@ class RunsSweeper(GridsSweeper):
 class HalvingSweeper(GridsSweeper):
     """Launches rung after rung of a search by successive halving, and writes the winners."""
 
-    def carry_out(self, arguments: list[str]) -> Any:
+    def run(self, arguments: list[str]) -> Any:
         from stablernn.config.compose import compose_swept
         from stablernn.experiments.search import Search
         from stablernn.experiments.winners import write_winners
@@ -166,5 +166,5 @@ class HalvingSweeper(GridsSweeper):
         assert self.hydra_context is not None
         compose = partial(compose_swept, self.hydra_context, self._config)
         search = Search.of(self._config, arguments, compose)
-        search.carry_out(lambda configs, jobs: self.launch(jobs))
+        search.run(lambda configs, jobs: self.launch(jobs))
         write_winners(search, self._config.hydra.sweeper.winners, self._config.hydra.sweeper.results)

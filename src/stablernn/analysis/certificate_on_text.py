@@ -140,6 +140,6 @@ def summary(bounds: Tensor, epsilon: float, longest: int | None) -> dict[str, fl
     proven = needed <= len(bounds)
     shorter = float((proven & (reached > 0)).double().mean())
     values = needed.double().masked_fill(~proven, math.inf)
-    found = {"mean": values.mean(), "p99": values.quantile(0.99, interpolation="higher"), "max": values.max()}
+    values_of_k = {"mean": values.mean(), "p99": values.quantile(0.99, interpolation="higher"), "max": values.max()}
     known = shorter and (longest or math.inf)  # no k is known if no position needs fewer inputs than there are
-    return {name: float(k) if float(k) < known else None for name, k in found.items()} | {"shorter": shorter}
+    return {name: float(k) if float(k) < known else None for name, k in values_of_k.items()} | {"shorter": shorter}

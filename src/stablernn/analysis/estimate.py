@@ -61,7 +61,7 @@ class Planned:
         return build_for(self.config, self.corpus)[0].eval()
 
 
-# What an analysis looks into, as far as its time depends on it.
+# What an analysis reads, as far as its time depends on it.
 Subject = Trained | Planned
 
 

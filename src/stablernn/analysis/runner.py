@@ -36,7 +36,7 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
     and those to which it does not apply.
 
     Args:
-        analysis: to be carried out.
+        analysis: to run.
         runs: finished ones.
         fresh: compute again what is there.
     """

@@ -38,7 +38,7 @@ class Measurements:
         """What fills the entry at ``place`` unless it is there; a mapping gets the commit beside it."""
         *sections, name = place
 
-        def carry_out() -> None:
+        def run() -> None:
             node = self.values
             for section in sections:
                 node = node.setdefault(section, {})
@@ -47,7 +47,7 @@ class Measurements:
                 node[name] = result | {"commit": commit()} if isinstance(result, dict) else result
                 self.write()
 
-        return carry_out
+        return run
 
     def write(self) -> None:
         write_json(self.path, self.values | {"versions": versions()})

@@ -89,9 +89,9 @@ def measure_sequence(
     """Median seconds of alternating runs by rival (``recurrent``, ``k=10``, ...), and why others were left out."""
     left_out, rivals = {}, {}
     for name, backbone in {"recurrent": Recurrent, **{f"k={k}": _feedforward(k) for k in ks}}.items():
-        kept = case.tokens * case.size * _bytes_a_step(cell_of(case.model)) * 4
-        if name == "recurrent" and case.work == "training" and kept > limits.memory:
-            left_out[name] = f"would keep some {kept / 2**30:.0f} GiB for its gradient"
+        memory = case.tokens * case.size * _bytes_a_step(cell_of(case.model)) * 4
+        if name == "recurrent" and case.work == "training" and memory > limits.memory:
+            left_out[name] = f"would keep some {memory / 2**30:.0f} GiB for its gradient"
         elif expected.get(name, 0.0) > limits.longest:
             left_out[name] = f"would take some {expected[name]:.0f} s"
         else:

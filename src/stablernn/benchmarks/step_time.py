@@ -61,15 +61,15 @@ def measure(case: Case, device: torch.device, seconds: float) -> dict[str, Any]:
         rounds_of_parts = [ours["auto"].parts() for _ in range(5)]
     for run in ours.values():
         run.release()
-    found = medians(times)
+    median_of = medians(times)
     return asdict(case) | {
         "rounds": len(times["plain"]),
         "precision": str(ours["auto"].precision),
-        "seconds": {name: found[name] for name in rivals},
+        "seconds": {name: median_of[name] for name in rivals},
         "parts": medians({name: [parts[name] for parts in rounds_of_parts] for name in rounds_of_parts[0]}),
         "memory": memory,
         "products": case.products(),
-        "products_seconds": {of: found[name] for name, of in bare.items()},
+        "products_seconds": {of: median_of[name] for name, of in bare.items()},
     }
 
 
@@ -96,14 +96,14 @@ def measure_constraint(
             free.step()
             projected_step()
         times = alternate({"without": free.step, "with": projected_step}, device, seconds, least=5)
-    found = medians(times)
-    added = (found["with"] - found["without"]) / constraint.every
+    median_of = medians(times)
+    added = (median_of["with"] - median_of["without"]) / constraint.every
     return {
         "model": model,
         "size": size,
-        "seconds": found,
+        "seconds": median_of,
         "every": constraint.every,
-        "ratio": 1 + added / found["without"],
+        "ratio": 1 + added / median_of["without"],
         "rounds": len(times["with"]),
     }
 

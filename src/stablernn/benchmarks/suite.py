@@ -197,7 +197,7 @@ class Benchmarks:
 
         def projection(name: str, model: str, choice: str, size: int) -> None:
             constraint = constraint_of(model, choice)
-            if not constraint.looks:  # at numbers, of which there are none here
+            if not constraint.synchronizes:  # at numbers, of which there are none here
                 counts = count_projection(model, constraint, size)
                 values["projections"][name] = {"model": model, "stability": choice, "size": size} | counts
                 write_json(self.traffic, values)

@@ -212,7 +212,7 @@ def count_plain(cell: str, size: int, tied: bool, types: int = TYPES) -> dict[st
 
 
 def count_projection(cell: str, constraint: Constraint, size: int) -> dict[str, Any]:
-    """A projection, by a constraint that looks at no number, of a model without its decoder."""
+    """A projection, by a constraint that reads no number, of a model without its decoder."""
     traffic = Traffic()
     with on_a_gpu_without_data(traffic):
         model = _model(cell, size, tied=False, types=TYPES)

@@ -58,8 +58,8 @@ def measure_curve(trained: Trained, k_max: int, words: int, plain_words: int) ->
         "plain_curve": (plain_curve, plain_words),
     }
     began = time.monotonic()
-    found = medians(alternate({name: call for name, (call, _) in work.items()}, device, seconds=0))
-    seconds = {name: found[name] / count for name, (_, count) in work.items()}
+    medians_of = medians(alternate({name: call for name, (call, _) in work.items()}, device, seconds=0))
+    seconds = {name: medians_of[name] / count for name, (_, count) in work.items()}
     return {
         "run": trained.record.id,
         "k_max": k_max,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stablernn.analysis.linear.matrix import carry_out
+from stablernn.analysis.linear.matrix import run_studies
 from stablernn.config.instantiate import make
 from stablernn.config.validate import check_targets
 from stablernn.experiments.destinations import located
@@ -20,7 +20,7 @@ def linear_systems(options: DictConfig) -> None:
     folder, results = Path(options.records), Path(options.results)
     with display(options.progress):
         bar = open_bar("linear systems", sum(len(list(study.settings())) for study in studies))
-        carry_out(studies, folder, options.fresh, on_setting=bar.update)
+        run_studies(studies, folder, options.fresh, on_setting=bar.update)
         bar.close()
     print_linear_systems(folder)
     for path in write_linear_systems(folder, results):

@@ -160,7 +160,7 @@ def compose_all(
 
 
 def compose_swept(context: HydraContext, master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
-    """The configuration of each run of a sweep that Hydra itself carries out, for its sweepers and launchers."""
+    """The configuration of each run of a sweep that Hydra itself runs, for its sweepers and launchers."""
     configs = [context.config_loader.load_sweep_config(master, list(job)) for job in jobs]
     for config in configs:
         with open_dict(config):

@@ -55,7 +55,7 @@ ALIASES = {
 def allow(*packages: str) -> None:
     """Let a ``_target_`` name the classes and functions of these packages, in this process and those that it starts.
 
-    They are imported from the environment, and what is not found there from the current folder.
+    They are imported from the environment, and what is not target there from the current folder.
 
     Raises:
         ConfigurationError: one is no name of a package, or is a part of Python itself.
@@ -78,7 +78,7 @@ def find_target(option: str, name: Any) -> Callable:
     """The class or function that the option ``option`` names.
 
     A name that begins with this package may still lead out of it, to a module that one of ours imports; so the name
-    decides what is imported, and where the object found was defined decides whether it is taken.
+    decides what is imported, and where the object target was defined decides whether it is taken.
 
     Raises:
         ConfigurationError: it lies elsewhere, does not exist, or is neither class nor function.
@@ -91,13 +91,13 @@ def find_target(option: str, name: Any) -> Callable:
     if own and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # last, so that nothing there takes the place of an installed package
     try:
-        found = get_object(path_of(name))
+        target = get_object(path_of(name))
     except Exception as error:
         why = f": {' '.join(str(error.__cause__ or error).split())}" if own else ""
         raise ConfigurationError(f"{option}={name} does not exist{why}") from None
-    if not (inspect.isclass(found) or inspect.isfunction(found)) or not _inside(f"{found.__module__}."):
+    if not (inspect.isclass(target) or inspect.isfunction(target)) or not _inside(f"{target.__module__}."):
         raise ConfigurationError(f"{option}={name} is no class or function of {where}")
-    return found
+    return target
 
 
 def alias(name: Any) -> Any:

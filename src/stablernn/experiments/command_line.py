@@ -72,7 +72,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
         except Exception as error:
             message = _message(error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
-                # The sweep is over before Hydra hands the error on, so it is told here.
+                # The sweep is over before Hydra hands the error on, so it is logged here.
                 if isinstance(error, RunInUseError):
                     log.warning(f"left for the end: {message}")
                     raise

@@ -1,4 +1,4 @@
-"""Where a command writes what it found: into the user's own folder, unless it is told to publish."""
+"""Where a command writes its results: into the user's own folder, unless publish=true."""
 
 from pathlib import Path
 

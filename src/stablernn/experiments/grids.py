@@ -82,8 +82,8 @@ def winner_file(folder: str | Path, dataset: str, model: str, profile: str) -> P
 
 def find_winner(folder: str | None, runs: str, dataset: str, model: str, profile: str) -> Path:
     """``winner_file`` in ``folder``; None: in the first of ``best_folders(runs)`` that has it."""
-    found = [winner_file(place, dataset, model, profile) for place in ([folder] if folder else best_folders(runs))]
-    return next(filter(Path.is_file, found), found[0])
+    files = [winner_file(place, dataset, model, profile) for place in ([folder] if folder else best_folders(runs))]
+    return next(filter(Path.is_file, files), files[0])
 
 
 def winner_settings(path: Path) -> dict[str, Any]:

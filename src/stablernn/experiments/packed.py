@@ -98,7 +98,7 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
     ended: SimpleQueue[tuple[_Member, Outcome | BaseException]] = SimpleQueue()
     threads = torch.get_num_threads()
 
-    def carry_out(member: _Member, beside: int) -> None:
+    def run_member(member: _Member, beside: int) -> None:
         result: Outcome | BaseException
         try:
             torch.set_num_threads(threads)  # OpenMP counts them for each thread that calls it
@@ -112,7 +112,7 @@ def run_packed(configs: Sequence[DictConfig], at_once: int) -> Iterator[Outcome]
             other.alone = False
         running.append(_Member(config, alone=not running))
         # As daemons: after a second signal nobody waits for them.
-        threading.Thread(target=carry_out, args=(running[-1], at_once), daemon=True).start()
+        threading.Thread(target=run_member, args=(running[-1], at_once), daemon=True).start()
 
     with _Shared() as shared:
         try:

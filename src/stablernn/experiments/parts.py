@@ -111,7 +111,7 @@ class Part:
         """About how many seconds ``counted`` takes."""
         return sum(estimate_seconds(self.counted)) / self.jobs
 
-    def carry_out(self) -> list[str]:
+    def run(self) -> list[str]:
         """Do what is left; one line for each run that failed."""
         if self.before is not None:  # by now the winners are known
             self.configs = self._expand()
@@ -126,7 +126,7 @@ class Part:
 class SearchPart(Part):
     """The search of the plan. Its trials are no results of the study: they are published apart."""
 
-    over = False  # and its winners are written; a search that several studies begin with is carried out once
+    over = False  # and its winners are written; a search that several studies begin with runs once
 
     def _expand(self) -> list[DictConfig]:
         self.search = Search.of_command(self.command)
@@ -152,9 +152,9 @@ class SearchPart(Part):
         seconds = dict(zip(map(run_id, self.configs), estimate_seconds(self.configs), strict=True))
         return self.search.share_left(seconds) / self.jobs
 
-    def carry_out(self) -> list[str]:
+    def run(self) -> list[str]:
         if not self.over:
-            self.search.carry_out(lambda configs, jobs: run_all(configs, self.jobs, self.at_once))
+            self.search.run(lambda configs, jobs: run_all(configs, self.jobs, self.at_once))
             write_winners(self.search, self.options.winners, self.options.results)
             self.to_do = []
             self.over = True
@@ -265,10 +265,10 @@ class LinearPart:
             if stored(self.folder / f"{name}.json", values, check_linear) is None
         ]
         self.settings = len(every)
-        self.kept = grid == "smoke" and len(missing) == len(every) and any(self.folder.glob("*.json"))
-        self.to_do: list[tuple[matrix.Study, dict[str, Any]]] = [] if self.kept else missing
+        self.superseded = grid == "smoke" and len(missing) == len(every) and any(self.folder.glob("*.json"))
+        self.to_do: list[tuple[matrix.Study, dict[str, Any]]] = [] if self.superseded else missing
         self.seconds = 0.0
-        self.title = f"linear systems, grid={grid}" + (" (those of a larger grid are here)" if self.kept else "")
+        self.title = f"linear systems, grid={grid}" + (" (those of a larger grid are here)" if self.superseded else "")
 
     @one_thread()
     def estimate(self) -> None:
@@ -283,11 +283,11 @@ class LinearPart:
                 measured[study.kind] = (time.perf_counter() - began) / _MEASURED_STEPS * cast(Any, study).steps
             self.seconds += measured[study.kind]
 
-    def carry_out(self) -> None:
+    def run(self) -> None:
         """Compute what is missing; a kill loses the setting under way."""
         if not self.to_do:
             return
         with display():
             bar = open_bar("linear systems", self.settings)
-            matrix.carry_out(self.studies, self.folder, on_setting=bar.update)
+            matrix.run_studies(self.studies, self.folder, on_setting=bar.update)
             bar.close()

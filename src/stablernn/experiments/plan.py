@@ -104,8 +104,8 @@ def _analyses_table(analyses: Sequence[AnalysisPart]) -> RichTable:
         alike = [part for part in analyses if part.title == title]
         to_do, unknown = sum(len(part.counted) for part in alike), sum(part.unknown for part in alike)
         seconds = sum(part.seconds for part in alike)
-        told = _duration(seconds) if seconds or not unknown else "not known"
-        shown.add_row(title, str(sum(part.runs for part in alike)), str(to_do), told)
+        duration = _duration(seconds) if seconds or not unknown else "not known"
+        shown.add_row(title, str(sum(part.runs for part in alike)), str(to_do), duration)
     return shown
 
 

@@ -52,7 +52,7 @@ def reproduce(options: DictConfig) -> None:
         if len(studies) > 1:
             console.print(f"[bold]{study.name}[/] (study {number} of {len(studies)})", highlight=False)
         try:
-            failed = study.carry_out()
+            failed = study.run()
         except Exception as error:  # the other studies have a right to go on
             if len(studies) == 1:
                 raise
@@ -179,14 +179,14 @@ def _available(studies: list[Study], asked: bool) -> list[Study]:
                 missing[part.data] = str(error)
     for data, why in missing.items():
         console.print(f"[yellow]Left out: {data}[/]. {why}", soft_wrap=True, highlight=False)
-    kept = []
+    possible = []
     for study in studies:
         parts = [part for part in study.parts if part.data not in missing]
         if parts or not study.parts:
             study.parts = parts
-            kept.append(study)
+            possible.append(study)
         elif len(studies) > 1:
             console.print(f"[yellow]Left out: the study {study.name}[/], which has no other data", highlight=False)
-    if not kept:
+    if not possible:
         raise ConfigurationError("nothing of this plan can be run here; add dataset=embedded for what needs no data")
-    return kept
+    return possible

@@ -171,7 +171,7 @@ class Search:
             alive = [trial for trial in alive if trial.id in names]
         return len(self.rungs), alive
 
-    def carry_out(self, launch: Launch) -> None:
+    def run(self, launch: Launch) -> None:
         """Bring every trial as far as it gets.
 
         Raises:

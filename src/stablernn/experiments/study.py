@@ -1,4 +1,4 @@
-"""One study of `make reproduce`: its sweeps carried out, looked into, and published where reports read them."""
+"""One study of `make reproduce`: its sweeps run, analysed, and published where reports read them."""
 
 import shutil
 from collections.abc import Sequence
@@ -42,17 +42,17 @@ class Study:
     def _records(self) -> Path:
         return Path(self.options.results) / "records"
 
-    def carry_out(self) -> list[str]:
+    def run(self) -> list[str]:
         """Do what is left and publish; one line for each run that failed.
 
         Raises:
             StableRNNError: its search did not come to an end, so that nothing was published.
         """
-        failures = [failed for part in self.parts for failed in part.carry_out()]
+        failures = [failed for part in self.parts for failed in part.run()]
         runs = [trained for part in self.parts for trained in part.trained()]
         failures += _analyse(self.options.analyses[self.name], runs, self.profile)
         for part in self.linear:
-            part.carry_out()
+            part.run()
         own = self.home.name == self.name
         publish(runs, self.home, set().union(*(part.texts() for part in self.parts)) if own else set())
         for part in self.parts:

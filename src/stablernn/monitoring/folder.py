@@ -121,7 +121,7 @@ class Runs:
         self.dead_after = dead_after
         self._finished: dict[Path, tuple[float, RunState]] = {}
 
-    def look(self) -> list[RunState]:
+    def states(self) -> list[RunState]:
         """The state of every run now, sorted by id; of a sweep also of those that have no folder yet."""
         folders = {path.name: path for path in self._folders()}
         planned = dict.fromkeys(folders) if self.planned is None else self.planned

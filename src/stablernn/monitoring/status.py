@@ -36,7 +36,7 @@ def status(options: DictConfig) -> None:
             check_targets(config)  # a run whose classes are not allowed has no id
         planned = {run_id(config): kind(identity(config)) for config in configs}
     runs = Runs(folder, planned, options.dead_after)
-    states = runs.look()
+    states = runs.states()
     if not states:
         raise RecordError(
             f"no runs below {folder}: start a sweep ({command('train')} -m experiment=perplexity_smoke), name its "
@@ -50,7 +50,7 @@ def status(options: DictConfig) -> None:
             with Live(view(states, title), console=console, screen=True, auto_refresh=False) as live:
                 while planned is None or any(run.state not in (DONE, DIVERGED, FAILED) for run in states):
                     time.sleep(options.seconds)
-                    states = runs.look() or states
+                    states = runs.states() or states
                     live.update(view(states, title), refresh=True)
         except KeyboardInterrupt:
             pass  # the way to leave

@@ -1,4 +1,4 @@
-"""Colours of all figures, on light and on dark: told apart with any colour vision (after Okabe & Ito 2008)."""
+"""Colours of all figures, on light and on dark: distinct with any colour vision (after Okabe & Ito 2008)."""
 
 from collections.abc import Sequence
 from typing import Any

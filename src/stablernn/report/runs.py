@@ -35,7 +35,7 @@ def _run(record: Record) -> Source:
     test = record.metrics.get("test", {}).get("value")
     epochs, updates = f"{record.progress['epochs']:.2g}", record.progress["updates"]
     scores = {split: score.get("value") for split, score in record.metrics.items() if isinstance(score, dict)}
-    told = {split: f"{value:.2f}" for split, value in scores.items() if value is not None}
+    shown = {split: f"{value:.2f}" for split, value in scores.items() if value is not None}
     config = {name: record.config[name] for name in ("seed", "profile", "dataset", "stability")}
     settings = settings_of(record) | {name: config[name]["name"] for name in ("profile", "dataset", "stability")}
     settings |= {f"stability.constraint.{name}": value for name, value in config["stability"]["constraint"].items()}
@@ -52,7 +52,7 @@ def _run(record: Record) -> Source:
             "finished": record.finished_at,
             "text": f"{record.data['name']}, fingerprint {record.data['fingerprint']}",
             "items": _listed(record.data["tokens"]),
-            record.metric.name: _listed(told),
+            record.metric.name: _listed(shown),
         },
         "\n".join(f"{key}={_plain(value)}" for key, value in settings.items() if not key.endswith("._partial_")),
     )

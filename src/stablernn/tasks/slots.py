@@ -116,19 +116,19 @@ class SlotFilling(StoredSequences):
         interface = Interface(Inputs("finite", words), Outputs("categorical", tags))
         return SequenceTask(self.name, interface, F1, splits, text=text)
 
-    def _encoded(self, found: Mapping[str, list[Sentence]]) -> tuple[dict[str, Sequences], int, int]:
+    def _encoded(self, by_split: Mapping[str, list[Sentence]]) -> tuple[dict[str, Sequences], int, int]:
         """The sentences in ids, and how many words and tags there are."""
-        train = Counter(word for sentence in found["train"] for word in sentence.words)
+        train = Counter(word for sentence in by_split["train"] for word in sentence.words)
         words = {UNKNOWN: 0, END: 1} if self.delay else {UNKNOWN: 0}
         for word, count in train.items():
             if count >= self.min_count:
                 words.setdefault(word, len(words))
         tags = {OUTSIDE: 0}
         for split in SPLITS:  # train first: what others add no model can know
-            for sentence in found[split]:
+            for sentence in by_split[split]:
                 for tag in sentence.tags:
                     tags.setdefault(tag, len(tags))
-        self._say(found, words)
+        self._say(by_split, words)
         after, before = [END] * self.delay, [OUTSIDE] * self.delay
         tally = partial(count_chunks, tuple(tags))
         splits = {
@@ -137,21 +137,21 @@ class SlotFilling(StoredSequences):
                 tuple(np.array([tags[tag] for tag in [*before, *s.tags]], np.int64) for s in sentences),
                 tally,
             )
-            for split, sentences in found.items()
+            for split, sentences in by_split.items()
         }
         return splits, len(words), len(tags)
 
-    def _say(self, found: Mapping[str, list[Sentence]], words: Mapping[str, int]) -> None:
+    def _say(self, by_split: Mapping[str, list[Sentence]], words: Mapping[str, int]) -> None:
         """Log what a reader of the results has to know, once a process."""
-        known = {tag for sentence in found["train"] for tag in sentence.tags}
-        told = []
+        known = {tag for sentence in by_split["train"] for tag in sentence.tags}
+        notes = []
         for split in ("valid", "test"):
-            text = [word for sentence in found[split] for word in sentence.words]
+            text = [word for sentence in by_split[split] for word in sentence.words]
             unknown = sum(word not in words for word in text)
-            unseen = {tag for sentence in found[split] for tag in sentence.tags} - known
+            unseen = {tag for sentence in by_split[split] for tag in sentence.tags} - known
             note = f", and {counted(len(unseen), 'tag')} never in train" if unseen else ""
-            told.append(f"{split} has {unknown:,} of {counted(len(text), 'word')} as {UNKNOWN}{note}")
-        message = f"{self.name}: {'; '.join(told)}"
+            notes.append(f"{split} has {unknown:,} of {counted(len(text), 'word')} as {UNKNOWN}{note}")
+        message = f"{self.name}: {'; '.join(notes)}"
         if message not in _said:
             _said.add(message)
             log.info(message)
@@ -199,8 +199,8 @@ def _sentence(where: str, line: str) -> Sentence:
 def hold_out(sentences: list[Sentence]) -> tuple[list[Sentence], list[Sentence]]:
     """Nine tenths and a tenth of the sentences, each in their order; the choice depends on their number alone."""
     chosen = set(np.random.default_rng(_SEED).permutation(len(sentences))[: max(1, len(sentences) // 10)].tolist())
-    kept = [sentence for n, sentence in enumerate(sentences) if n not in chosen]
-    return kept, [sentences[n] for n in sorted(chosen)]
+    train = [sentence for n, sentence in enumerate(sentences) if n not in chosen]
+    return train, [sentences[n] for n in sorted(chosen)]
 
 
 def count_chunks(tags: tuple[str, ...], true: list[int], predicted: list[int]) -> tuple[int, int, int]:
@@ -215,10 +215,10 @@ def _without_digits(sentence: Sentence) -> Sentence:
     return Sentence(tuple(re.sub(r"\d", "0", word) for word in sentence.words), sentence.tags)
 
 
-def _fingerprint(found: Mapping[str, list[Sentence]]) -> str:
+def _fingerprint(by_split: Mapping[str, list[Sentence]]) -> str:
     """Of the words and tags of all files."""
     digest = hashlib.sha256()
-    for split, sentences in found.items():
+    for split, sentences in by_split.items():
         for words, tags in sentences:
             digest.update(f"{split}\t{' '.join(words)}\t{' '.join(tags)}\n".encode())
     return digest.hexdigest()[:16]

@@ -103,8 +103,8 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_parameters()
-    kept = model.state_dict()
-    yield from ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
+    persistent = model.state_dict()
+    yield from ((name, buffer) for name, buffer in model.named_buffers() if name in persistent)
 
 
 @torch.no_grad()

@@ -81,7 +81,7 @@ def trial(name: str) -> None:
 
 
 def recorder(device: torch.device, generator: torch.Generator | None = None) -> Record:
-    """What turns work on a device into work that is launched as one; it is not carried out by that.
+    """What turns work on a device into work that is launched as one; it does not run by that.
 
     Args:
         device: a GPU; its work is captured on the current stream, or on a new one where that is its default.
@@ -151,7 +151,7 @@ class OneLaunch:
             return self._record(work)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:  # some kernel of some version cannot be captured; nothing was carried out yet
+        except RuntimeError as error:  # some kernel of some version cannot be captured; nothing has run yet
             reason = str(error).partition("\n")[0]
             log.warning(f"not captured in a CUDA graph, so launched kernel by kernel, which is slower: {reason}")
             return work
@@ -203,7 +203,7 @@ class WindowLaunch:
 
 @dataclass(eq=False)
 class GraphedStep(Step):
-    """A step of two launches: descent, and projection where it looks at no number; it never waits."""
+    """A step of two launches: descent, and projection where it reads no number; it never waits."""
 
     record: Record = field(kw_only=True)
 
@@ -212,7 +212,7 @@ class GraphedStep(Step):
         super().__post_init__()
         assert self.plain_sgd, "another optimizer's step cannot be captured"
         self._descend = WindowLaunch(self.descend, self.record)
-        captured = not self.constraint.looks
+        captured = not self.constraint.synchronizes
         self._project = OneLaunch(super().project_cells, self.record if captured else lambda work: work)
 
     def __call__(self, x: Tensor, y: Tensor, state: Any, mask: Tensor | None = None) -> Any:

@@ -26,7 +26,7 @@ except ImportError:  # no such thing on this system: as on a file system without
     fcntl = None
 
 LOCK_FILE = ".lock"
-_PATIENCE_SECONDS = 1.0  # whoever merely looks (``holder``) is in the way for some microseconds
+_PATIENCE_SECONDS = 1.0  # whoever merely reads (``holder``) is in the way for some microseconds
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -68,7 +68,7 @@ def wait_until_free(folders: Sequence[Path], least: float) -> None:
 def holder(folder: Path) -> str | None:
     """The process that is at work in ``folder``, as ``process 4711 on host``; None: nobody is.
 
-    Only looks: writes nothing, and needs no more than to read the folder.
+    Only reads: writes nothing, and needs no more than to read the folder.
     """
     try:
         file = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC | NO_LINKS)

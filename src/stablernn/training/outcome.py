@@ -33,10 +33,10 @@ def finished(config: DictConfig) -> bool:
 
 def _recorded(folder: Path) -> Record | None:
     """The record of a run; None if there is none or it is damaged, which is said. Raises RecordError otherwise."""
-    return _told(read_run, folder) if (folder / RECORD_FILE).is_file() else None
+    return _read_or_warn(read_run, folder) if (folder / RECORD_FILE).is_file() else None
 
 
-def _told(read: Callable[[Path], Record], path: Path) -> Record | None:
+def _read_or_warn(read: Callable[[Path], Record], path: Path) -> Record | None:
     try:
         return read(path)
     except DamagedRecordError as error:
@@ -58,7 +58,7 @@ def existing_record(config: DictConfig) -> Record | None:
         return None  # it goes on from its checkpoint
     if record is not None or pause is None or not (folder / PAUSED_FILE).is_file():
         return record
-    record = _told(read_alone, folder / PAUSED_FILE)
+    record = _read_or_warn(read_alone, folder / PAUSED_FILE)
     if record is not None and record.id != folder.name:
         warn_once(f"{folder / PAUSED_FILE} is of another run ({record.id}): delete it")
         return None

@@ -26,7 +26,7 @@ class Step:
     any after it.
 
     Where looking at a number costs nothing (``waits``), the embedding's gradient stays sparse: the rows of the window's
-    words. Elsewhere plain SGD never looks at one: the sums stay on the device until ``collect`` asks for them.
+    words. Elsewhere plain SGD never reads one: the sums stay on the device until ``collect`` asks for them.
 
     Args:
         model, constraint, optimizer: trained, projected on, taken the learning rate from.

@@ -73,7 +73,7 @@ class TrackingError(StableRNNError):
 
 
 class SweepError(StableRNNError):
-    """A sweep as a whole cannot be carried out, or some of its runs failed (each was told when it did)."""
+    """A sweep as a whole cannot run, or some of its runs failed (each was logged when it did)."""
 
     SOME_FAILED = (
         "some runs of the sweep failed (see above; jobs of submitit write to .sweep/.submitit in the folder of the "

@@ -25,11 +25,11 @@ _OURS = (CheckpointError, ConfigurationError, DamagedFileError)
 
 def feedforward_config(record: Record, k: int) -> dict[str, Any]:
     """What builds the model: the run's configuration with ``approximation=feedforward truncation.k=k``."""
-    kept = {name: record.config[name] for name in ("seed", "model", "stability", "approximation")}
+    config = {name: record.config[name] for name in ("seed", "model", "stability", "approximation")}
     target = f"{FeedForward.__module__}.{FeedForward.__name__}"
     backbone = {"_target_": target, "_partial_": True, "k": k}
-    approximation = kept["approximation"] | {"name": "feedforward", "backbone": backbone}
-    return kept | {"truncation": {"k": k}, "approximation": approximation}
+    approximation = config["approximation"] | {"name": "feedforward", "backbone": backbone}
+    return config | {"truncation": {"k": k}, "approximation": approximation}
 
 
 def save_weights(folder: Path, model: SequenceModel, run: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stablernn.analysis.linear.bound import Bound, Norms
 
-_POINTS = 15  # of a curve that are kept
+_POINTS = 15  # of a curve that are recorded
 _HALVINGS = 60  # to the last bits of a float64
 
 
@@ -152,13 +152,13 @@ def descend(system: System, start: Tensor, lengths: Sequence[int], alphas: Seque
     bound = Bound(system.norms, wanted[:-1])
     weights = start.expand(len(wanted), -1, -1)
     steps = len(alphas)
-    kept = {steps, *torch.logspace(0, math.log10(steps), _POINTS).round().int().tolist()}
+    recorded = {steps, *torch.logspace(0, math.log10(steps), _POINTS).round().int().tolist()}
     result: dict[str, Any] = {"updates": [], "error": [], "distance": [], "bound": []}
     for number, alpha in enumerate(alphas, 1):
         full = system.errors(weights[-1], wanted)
         bound.step(alpha, full[-1], full[:-1])
         weights = _update(system, weights, wanted, alpha)
-        if number in kept:
+        if number in recorded:
             result["updates"].append(number)
             result["error"].append(float(system.errors(weights[-1:], wanted[-1:]).square()))
             result["distance"].append((weights[:-1] - weights[-1]).norm(dim=(1, 2)).tolist())

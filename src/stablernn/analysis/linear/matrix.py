@@ -40,7 +40,7 @@ class Study(Protocol):
 
 
 @one_thread()
-def carry_out(
+def run_studies(
     studies: Sequence[Study], folder: Path, fresh: bool = False, on_setting: Callable[[int], None] = lambda done: None
 ) -> list[Path]:
     """Compute what is not in the folder yet, a JSON for each setting; those of other settings make room.

@@ -33,7 +33,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
     """Σ_n -log softmax(V h_n + c)[target_n], with its gradients found in the same sweep over the logits.
 
     With e_n = exp(z_n) and s_n = Σ_v e_nv the gradient by the logits is e_n / s_n - onehot(target_n). Neither the
-    division nor the one-hot rows are carried out on the N x V matrix. Small matrices are scaled instead, and the words
+    division nor the one-hot rows take place on the N x V matrix. Small matrices are scaled instead, and the words
     that came are added exactly, however the products are rounded:
 
         ∂/∂h_n = (Σ_v e_nv V_v) / s_n - V_target,    ∂/∂V = Σ_n e_n (h_n / s_n)^T - Σ_n onehot(target_n) h_n^T.
@@ -193,7 +193,7 @@ def _exponentials(
                 torch.mm(some, factors.T, out=logits)
             yield logits.add_(offset), narrow, kept
 
-    def attempt(shift: Tensor | None) -> tuple[Tensor, Tensor]:
+    def moments(shift: Tensor | None) -> tuple[Tensor, Tensor]:
         mass, mean = h.new_zeros(len(scaled)), torch.zeros_like(scaled)
         for logits, narrow, kept in sweep():
             if shift is not None:
@@ -206,11 +206,11 @@ def _exponentials(
         return mass[:positions], mean[:positions]
 
     if not h.is_cuda:
-        mass, mean = attempt(None)
+        mass, mean = moments(None)
         if _is_safe(mass):
             return exponentials, mass, torch.zeros_like(mass), mean
     shift = torch.stack([logits.amax(0) for logits, *_ in sweep()]).amax(0)
-    mass, mean = attempt(shift)
+    mass, mean = moments(shift)
     return exponentials, mass, shift[:positions] / _LOG2_E, mean
 
 

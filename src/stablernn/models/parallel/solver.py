@@ -27,7 +27,7 @@ class Effort:
     Attributes:
         layer: of the stack, from 0.
         steps: positions of the chunk.
-        iterations: carried out, those of a failed attempt too.
+        iterations: of all solves, failed ones too.
         sequential: whether it was given up and run step by step.
         proven: whether ``error`` is a bound; else an estimate.
         error: of any entry of any state of the chunk, counted from the state that the call began with; 0 where it was

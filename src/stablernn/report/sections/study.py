@@ -27,20 +27,20 @@ def study_table(tasks: Sequence[Slice]) -> Table:
         cells = [cell for cell in task_cells(data) if cell.approximation == "recurrent" and not cell.note]
         bar = data.best_control
         for model in MODELS:
-            found = {
+            cell_of = {
                 head: next((c for c in cells if c.model == model and c.stability in names), None)
                 for head, names in COLUMNS.items()
             }
-            if found["unstable"] is None:
+            if cell_of["unstable"] is None:
                 continue
-            places = found["unstable"].metric.places
+            places = cell_of["unstable"].metric.places
             published = published_value(data.data, model, "unstable")
             entries.append(
                 [
                     f"{TITLES.get(data.data, data.data)}, {data.metric.name} ({data.profile})",
                     MODEL_NAMES.get(model, model),
                     Value(published) if published is not None else None,
-                    *(_entry(cell) if cell else None for cell in found.values()),
+                    *(_entry(cell) if cell else None for cell in cell_of.values()),
                     Value(bar[1], format=f".{places}f") if bar else None,
                 ]
             )

@@ -54,7 +54,7 @@ def projection_table(counts: Mapping[str, Any]) -> Table:
         for case in sorted(counts["projections"].values(), key=lambda case: [case[key] for key in keys])
     ]
     notes = [
-        "in float32, by the path that looks at no number; every: updates from one projection to the next, by default "
+        "in float32, by the path that reads no number; every: updates from one projection to the next, by default "
         "(the lease has 50); an update: GFLOP spread over those",
     ]
     columns = [text("model"), text("stability"), key("d"), key("every"), *_COUNTS, Column("GFLOP an update", ",.1f")]

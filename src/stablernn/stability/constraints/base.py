@@ -44,13 +44,13 @@ class Constraint(ABC):
         cell_type: the kind of cell that it is made for.
         every: updates from one projection to the next; training also projects before it scores.
         rate: λ that it enforces; None where it sets none.
-        looks: whether a projection looks at a number on a GPU too, so that the device waits for the host.
+        synchronizes: whether a projection reads a number on a GPU too, so that the device waits for the host.
     """
 
     cell_type: type[Cell] = Cell
     every: int = 1
     rate: float | None = None
-    looks: bool = False
+    synchronizes: bool = False
 
     def check(self, cell: Cell) -> None:
         """Raises ConfigurationError if this constraint is not made for this kind of cell."""

@@ -33,17 +33,17 @@ def cap_forget_gates(cell: Cell, inputs: Tensor | None, caps: Tensor, gate: str 
         drive.mul_(torch.where(sums > room, room * _INSIDE / sums, 1.0)[:, None])
         return
     if inputs.is_cuda:
-        _cap_without_a_look(inputs, drive, room)
+        _cap_without_reading(inputs, drive, room)
         return
     for words in inputs.split(_WORDS_A_CHUNK):
         _give_way(words, drive, room)
 
 
-def _cap_without_a_look(inputs: Tensor, drive: Tensor, room: Tensor) -> None:
+def _cap_without_reading(inputs: Tensor, drive: Tensor, room: Tensor) -> None:
     """One product over all words finds the thousands that open a gate farthest, and those give way.
 
     Any further word beyond its room is scaled. So the cost does not depend on how many there are, and no number is
-    looked at.
+    read.
     """
     reach = torch.cat([_reach(words, drive, room) for words in inputs.split(_WORDS_A_CHUNK)])
     farthest = reach.topk(min(len(inputs), _WORDS_A_CHUNK)).indices

@@ -67,7 +67,7 @@ class RNNAsCoded(Constraint):
     """
 
     cell_type = RNNCell
-    looks = True
+    synchronizes = True
 
     @torch.no_grad()
     def project(self, cell: Cell, inputs: Tensor | None) -> None:
@@ -91,7 +91,7 @@ class RNNDiagonal(SpectralNormBall):
         limit: λ, in (0, 1).
     """
 
-    looks = True
+    synchronizes = True
 
     @torch.no_grad()
     def project(self, cell: Cell, inputs: Tensor | None) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stablernn.stability.proofs.norms import OUTWARD
 
-LEAST_MARGIN = 1e-9  # no λ nearer to 1 than this is told from 1
+LEAST_MARGIN = 1e-9  # a λ nearer to 1 than this counts as 1
 MOST_PLACES = 8  # of a cascade: so many leave weights that float64 can square
 _BISECTIONS = 30
 # λ may be chosen above the least one: a little slack makes the weights of the norm, and so H, far smaller.
