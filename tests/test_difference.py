@@ -196,7 +196,7 @@ def test_block_sums_of_another_score_are_refused_with_a_remedy(damaged, tmp_path
     entry.write(tmp_path / "a")
     path = tmp_path / "a" / BLOCKS_FILE
     path.write_text(path.read_text().replace("450.0", "450.1") if damaged == "moved" else damaged)
-    with pytest.raises(RecordError, match="makes it again"):
+    with pytest.raises(RecordError, match="train the run again"):
         read_record(tmp_path / "a")
     assert load_records(tmp_path) == []
     assert BLOCKS_FILE in caplog.text

@@ -31,10 +31,12 @@ def analyze(options: DictConfig) -> None:
     with display(options.progress):
         _announce(analysis, runs, options.fresh)
         results = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
+    if not results:
+        raise ConfigurationError(f"{analysis.name} applies to none of {counted(len(runs), 'run')}: name others by run=")
     for text, of_text in by_text(results):  # numbers of several texts are not to be compared
         console.print(f"on {text}", highlight=False)
         console.print(rich_table(make(options.table)(of_text)))
-    if results and options.figures is not None:
+    if options.figures is not None:
         for record, result in results:
             for figure in make(options.figures)([(record, result)]):
                 svg, png = export(replace(figure, where=record.id), Path(options.runs) / record.id)

@@ -160,7 +160,8 @@ def check_targets(node: DictConfig, path: str = "") -> None:
             value, wanted = given[name], wants.get(name)
             if name not in parameters and not open_ended:
                 known = ", ".join(parameters) or "no options"
-                raise ConfigurationError(f"{option}.{name} is not an option: {target.__name__} takes {known}")
+                hint = nearest(name, parameters)
+                raise ConfigurationError(f"{option}.{name} is not an option{hint}: {target.__name__} takes {known}")
             if name in wants and not fits(value, wanted):
                 shown = str(wanted) if isinstance(wanted, types.UnionType) else getattr(wanted, "__name__", wanted)
                 raise ConfigurationError(f"{option}.{name}={value} is not of the type that it takes, {shown}")

@@ -135,7 +135,7 @@ def read_alone(path: Path) -> Record:
         schemas.check(history, schemas.HISTORY)
         return Record(**values, history=history, blocks=blocks)
     except (DamagedFileError, *_DAMAGES) as error:
-        raise DamagedRecordError(f"{path} is not whole ({error}): the command of its run makes it again") from None
+        raise DamagedRecordError(f"{path} is not whole ({error}): delete its folder and train the run again") from None
 
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
@@ -171,7 +171,7 @@ def read_record(folder: Path) -> Record:
         return Record(**values, history=history, blocks=blocks, sealed=beside is not None)
     except (DamagedFileError, *_DAMAGES) as error:
         raise DamagedRecordError(
-            f"{at_fault} is not a whole run record ({error}): the command of its run makes it again"
+            f"{at_fault} is not a whole run record ({error}): delete its folder and train the run again"
         ) from None
 
 

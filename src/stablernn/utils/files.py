@@ -194,6 +194,8 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start:,} is no text") from None
     layer, depth = [value], 0
     while layer:
         if depth > _DEEPEST:
