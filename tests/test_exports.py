@@ -148,17 +148,17 @@ def test_several_seeds_are_a_mean_with_a_bar():
 
 
 def test_a_csv_has_a_number_a_cell_and_names_the_runs_of_each():
-    records = [record(90.0, seed=0), record(92.0, seed=1), record(None, seed=2)]
-    records += [record(95.0, seed=0, stability="stable"), record(97.5, seed=1, stability="stable")]
+    records = [record(value, seed=seed) for seed, value in enumerate((90.0, 92.0, 91.0, None))]
+    records += [record(value, seed=seed, stability="stable") for seed, value in enumerate((95.0, 97.5, 96.0))]
     unstable, stable = rows_of(perplexity_table(only_section(records)))
-    assert (unstable["test"], unstable["test: deviation"]) == ("91.0", "1.4")
-    assert (unstable["seeds"], unstable["seeds: of"], unstable["difference to unstable"]) == ("2", "3", "")
-    assert stable["difference to unstable"] == "+5.2"
-    assert float(stable["difference to unstable: half of the 95 % interval"]) > 0
+    assert (unstable["test"], unstable["test: deviation"]) == ("91.0", "1.0")
+    assert (unstable["seeds"], unstable["seeds: of"], unstable["loss"]) == ("3", "4", "")
+    assert stable["loss"] == "+0.055"
+    assert float(stable["loss: to the ends of the one-sided 95 % intervals"]) > 0
     own = next(value for name, value in stable.items() if name.startswith("test, seeds") and name.endswith(": runs"))
-    assert own.split() == sorted(entry.id for entry in records[3:])
+    assert own.split() == sorted(entry.id for entry in records[4:])
     assert sorted(stable["runs"].split()) == sorted(entry.id for entry in records)
-    assert unstable["runs"].split() == sorted(entry.id for entry in records[:3])
+    assert unstable["runs"].split() == sorted(entry.id for entry in records[:4])
     assert (stable["parameters"], stable["published"]) == ("1234", "95.1")
 
 

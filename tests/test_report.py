@@ -61,7 +61,8 @@ def record(perplexity: float | None, **changes) -> Record:
         else:
             config[group][key] = value
     name = f"{data}-" + "-".join(f"{k}{v}" for k, v in sorted(changes.items()))
-    metrics: dict = {} if perplexity is None else {"test": {"value": perplexity}, "valid": {"value": perplexity}}
+    score = {} if perplexity is None else {"value": perplexity, "total": 20 * math.log(perplexity), "count": 20}
+    metrics: dict = {"test": dict(score), "valid": dict(score)} if score else {}
     if optimal:
         metrics["optimal"] = {"context": None, "test": optimal, "test_by_context": [optimal + 3, optimal + 1, optimal]}
     return Record(
@@ -160,7 +161,7 @@ def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_pat
     assert text.startswith("top\n")
     assert text.endswith("end\n")
     assert "old" not in text
-    assert "| LSTM | unstable | recurrent | 35 | 44.0 | 1 | – | – | – | – | 40.0 |" in text
+    assert "| LSTM | unstable | recurrent | 35 | 44.0 | 1 | – | – | – | – | – | 40.0 |" in text
 
 
 BEGIN, END = "<!-- perplexity table: written by make report -->", "<!-- end of the perplexity table -->"

@@ -1,6 +1,7 @@
 """Table 1: a line a cell, what each cell may say of itself, and where a reader sees it first."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,6 @@ from stablernn.report import formats, write
 from stablernn.report import page as page_module
 from stablernn.report.contents import chapters
 from stablernn.report.data import Replicates, leading, slices
-from stablernn.report.difference import difference
 from stablernn.report.draw import interactive
 from stablernn.report.evidence import gather
 from stablernn.report.formats import comma_separated, rich_table
@@ -25,6 +25,7 @@ from stablernn.report.sections.perplexity import CUT, introduction, learning_cur
 from stablernn.report.sections.price import price_curves, price_table, prices
 from stablernn.report.sections.study import study_table
 from stablernn.report.sections.tasks import tasks_table
+from stablernn.report.statistics import compare
 from stablernn.report.write import write_report
 from stablernn.utils.console import console
 
@@ -112,28 +113,28 @@ def test_every_cell_is_a_line_in_the_order_of_the_study():
     assert shown.remarks == ["LSTM, as coded, recurrent, k = 35: nothing is proven: a gate of seed 0 is open"]
 
 
-def test_a_cell_is_mean_and_deviation_over_seeds_and_a_difference_of_pairs():
+def test_a_cell_is_mean_and_deviation_over_seeds_and_a_loss_by_the_rule():
     records = [in_blocks(entry, 0.01) for entry in table_1()]
     lines, shown = told(records)
     stated = lines["stable (as stated)"]
     assert (stated["test"], stated["seeds"]) == ("95.1 ± 2.1", "3")
-    unstable, stable = (Replicates.of(tuple(r for r in records if r.id.startswith(f"lstm-{name}"))) for name in KINDS)
-    expected = difference(unstable, stable)
+    unstable, stable = (Replicates.of(r for r in records if r.id.startswith(f"lstm-{name}")).runs for name in KINDS)
+    expected = compare(unstable, stable)
     assert expected is not None
-    assert stated["− unstable"] == f"+3.1 ± {expected.half:.1f}"
-    assert expected.half > expected.over_seeds  # other words count as well
-    assert stated["%"] == f"{100 * (93 / 90 + 95.1 / 92 + 97.2 / 94 - 3) / 3:+.1f}"
-    assert (lines["unstable"]["− unstable"], lines["unstable"]["%"]) == ("–", "–")
+    assert stated["loss"] == expected.format_difference()
+    assert stated["%"] == f"{100 * math.expm1(expected.mean):+.1f}"
+    assert stated["verdict"].startswith("undecided (3 of 10 seeds; ")
+    assert [lines["unstable"][head] for head in ("loss", "%", "verdict")] == ["–", "–", "–"]
     notes = " ".join(shown.notes)
-    assert "stretches of" in expected.words
-    assert expected.words in notes
+    assert "margin 0.02 nats" in notes
     assert "mean ± standard deviation over seeds" in notes
 
 
-def test_one_seed_has_neither_spread_nor_interval():
-    lines, shown = told([*cell("lstm", "unstable", [90.04]), *cell("lstm", "stable", [93.0])])
-    assert (lines["unstable"]["test"], lines["stable (as stated)"]["− unstable"]) == ("90.0", "+3.0")
-    assert "1 seed decides nothing" in " ".join(shown.notes)
+def test_one_seed_has_neither_spread_nor_interval_nor_verdict():
+    lines, _ = told([*cell("lstm", "unstable", [90.04]), *cell("lstm", "stable", [93.0])])
+    stated = lines["stable (as stated)"]
+    assert (lines["unstable"]["test"], stated["loss"], stated["%"]) == ("90.0", "+0.032", "+3.3")
+    assert stated.get("verdict", "–") == "–"
 
 
 def test_diverged_and_missing_seeds_are_said():
@@ -141,26 +142,20 @@ def test_diverged_and_missing_seeds_are_said():
     records += cell("lstm", "lstm_comparison", [None, None, None]) + cell("lstm", "lstm_rowwise", ["none", 93.0])
     lines, shown = told(records)
     assert (lines["stable (as stated)"]["test"], lines["stable (as stated)"]["seeds"]) == ("93.1 ± 3.0", "2 of 3")
-    assert lines["stable (as stated)"]["− unstable"].startswith("+1.1 ±")
+    assert lines["stable (as stated)"]["loss"] == "+0.012"
     scalar = lines["scalar 0.99"]
-    assert [scalar[head] for head in ("test", "seeds", "− unstable", "λ", "k(0.01)")] == [
+    assert [scalar[head] for head in ("test", "seeds", "loss", "λ", "k(0.01)")] == [
         "diverged",
         "0 of 3",
         "–",
         "–",
         "–",
     ]
-    assert (lines["row-wise 0.99"]["seeds"], lines["row-wise 0.99"]["− unstable"]) == ("1 of 3", "+1.0")
+    assert (lines["row-wise 0.99"]["seeds"], lines["row-wise 0.99"]["loss"]) == ("1 of 3", "+0.011")
     assert shown.remarks == [
         "LSTM, stable (as stated), recurrent, k = 35: 1 run diverged",
         "LSTM, scalar 0.99, recurrent, k = 35: 3 runs diverged",
     ]
-
-
-def test_a_difference_over_fewer_seeds_than_the_cell_has_says_so():
-    records = cell("lstm", "unstable", [90.0, None, 94.0]) + cell("lstm", "stable", [91.0, 95.0, 95.0])
-    lines, _ = told(records)
-    assert lines["stable (as stated)"]["− unstable"].startswith("+1.0 ±")
 
 
 def test_seeds_of_another_approximation_are_not_missed():
@@ -198,7 +193,7 @@ def test_a_number_leads_to_its_runs_and_a_difference_to_those_of_both_models():
     shown = perplexity_table(only_section(table_1()))
     behind = dict(zip(shown.heads, (value.runs for value in shown.values[3]), strict=True))
     assert {name.rpartition("-s")[0] for name in behind["test"]} == {"lstm-stable"}
-    both = {name.rpartition("-s")[0] for name in behind["− unstable"]}
+    both = {name.rpartition("-s")[0] for name in behind["loss"]}
     assert both == {"lstm-stable", "lstm-unstable"}
 
 
@@ -213,14 +208,14 @@ def test_runs_under_other_limits_are_not_averaged():
 def test_a_narrow_terminal_gets_what_matters_and_says_what_is_left_out(monkeypatch):
     shown = perplexity_table(only_section(table_1(profile="cpu")))
     heads = {}
-    for width in (80, 200):
+    for width in (80, 260):
         monkeypatch.setattr(formats, "console", Console(width=width, file=console.file))
         out = rich_table(shown)
         heads[width] = [str(column.header) for column in out.columns]
-        assert ("%, seeds" in str(out.caption)) == (width == 80)
-    assert heads[200] == shown.heads
+        assert ("in the CSV file" in str(out.caption)) == (width == 80)
+    assert heads[260] == shown.heads
     assert heads[80][:5] == ["model", "constraint", "approximation", "k", "test"]
-    assert "− unstable" in heads[80]
+    assert "loss" in heads[80]
     assert "parameters" not in heads[80]
 
 
@@ -228,11 +223,11 @@ def test_a_text_column_gets_what_fits_and_the_csv_file_all():
     shown = perplexity_table(only_section(table_1()))
     text = latex(shown)
     head = text.split("\\toprule\n")[1].splitlines()[0]
-    assert all(name in head for name in ("constraint", "test", "unstable", "published"))
+    assert all(name in head for name in ("constraint", "test", "loss", "published"))
     assert "parameters" not in head
     columns = text.split("begin{tabular}{")[1].split("}")[0]
     assert len(columns) == head.count("&") + 1 == text.split("\\midrule\n")[1].splitlines()[0].count("&") + 1
-    assert "parameters, epochs,~\\%" in text
+    assert "parameters, epochs" in text
     assert "in the CSV file" in text
     short = replace(
         shown,

@@ -3,10 +3,10 @@
 from statistics import mean
 
 from stablernn.report.claims.groups import unconstrained
-from stablernn.report.difference import half_width, student
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, ids, judge
 from stablernn.report.load import Analyses
+from stablernn.report.statistics import half_width, student
 from stablernn.report.text import span
 from stablernn.utils.wording import counted
 

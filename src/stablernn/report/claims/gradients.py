@@ -1,10 +1,10 @@
 """C5: whether the gradients of unconstrained models vanish with the distance."""
 
 from stablernn.report.claims.groups import unconstrained
-from stablernn.report.difference import student
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, ids, judge
 from stablernn.report.load import Analyses
+from stablernn.report.statistics import student
 from stablernn.report.text import span
 from stablernn.utils.wording import counted
 

@@ -1,13 +1,13 @@
 """C3: feed-forward against recurrent training at the same k."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from stablernn.report.claims.stability import TELLING
+from stablernn.report.claims.stability import INTERVAL
 from stablernn.report.data import Slice
-from stablernn.report.difference import Difference, certainty
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
 from stablernn.report.sections.sweep import Pair, pairs, swept
+from stablernn.report.statistics import FEWEST_SEEDS, LEVEL, holm
 from stablernn.report.text import span
 from stablernn.utils.wording import counted
 
@@ -31,7 +31,9 @@ def _judged(data: Slice) -> Judgement:
     if not any(part.outcome for part in parts):
         every = tuple(run for pair in made for run in pair.runs.id)
         parts.append(Finding(Outcome.UNDECIDED, "no stable model was trained both ways", every))
-    return judge(data, parts, "", certainty([change for pair in made if (change := pair.difference) is not None]))
+    metric = data.metric
+    evidence = f"test {metric.title} of feed-forward minus that of recurrent training, margin {metric.margin:g}"
+    return judge(data, parts, evidence, f"{INTERVAL}; a loss at one of several k by Holm’s correction")
 
 
 def _alike(pairs: Sequence[Pair]) -> tuple[Outcome, str]:
@@ -39,33 +41,29 @@ def _alike(pairs: Sequence[Pair]) -> tuple[Outcome, str]:
     runs = sum(len(pair.runs) for pair in pairs)
     diverged = sum(cell.diverged for pair in pairs for cell in pair.both)
     broken = f", {diverged} of {counted(runs, 'run')} diverged" if diverged else ""
-    outcome, text = _judge_changes({pair.k: change for pair in pairs if (change := pair.difference) is not None})
+    outcome, text = _decide(pairs)
     return Outcome.UNDECIDED if diverged and outcome == Outcome.HOLDS else outcome, text + broken
 
 
-def _judge_changes(changes: Mapping[int, Difference]) -> tuple[Outcome, str]:
-    """Outcome and words for differences in per cent, by k; decided as ``stability.judge_difference`` does."""
-    if not changes:
-        return Outcome.UNDECIDED, "undecided, no two runs of the same seed"
-    changes = {k: change for k, change in changes.items() if change.seeds > 1} or changes  # one seed decides nothing
-    means = sorted(change.mean for change in changes.values())
-    over = f"k = {span([str(k) for k in sorted(changes)])}"
-    if max(change.seeds for change in changes.values()) < 2:
-        text = f"feed-forward against recurrent {span([f'{mean:+.1f}' for mean in means])} %, {over}"
-        return Outcome.UNDECIDED, f"undecided with 1 seed ({text})"
-    reach = {k: max(change.mean, 0) + change.half for k, change in changes.items()}
-    worse = [k for k, change in changes.items() if change.mean > change.half]
+def _decide(pairs: Sequence[Pair]) -> tuple[Outcome, str]:
+    """Outcome and words: no loss at any k holds the claim, a loss at one of them breaks it in part."""
+    compared = {pair.k: pair.comparison for pair in pairs if pair.comparison}
+    if not compared:
+        seeds = max(min(len(cell.finished) for cell in pair.both) for pair in pairs)
+        changes = [f"{change:+.1f}" for change in sorted(pair.change for pair in pairs if pair.change is not None)]
+        ks = span([str(pair.k) for pair in pairs])
+        text = f" (feed-forward against recurrent {span(changes)} %, k = {ks})" if changes else ""
+        return Outcome.UNDECIDED, f"undecided with {seeds} of {counted(FEWEST_SEEDS, 'seed')}{text}"
+    chances = dict(zip(compared, holm([each.p_loss for each in compared.values()]), strict=True))
+    worse = [k for k, each in compared.items() if chances[k] < 1 - LEVEL and each.verdict == "loss"]
+    k = max(worse or compared, key=lambda k: compared[k].interval[1])
+    widest = f"{compared[k].format_difference()} {compared[k].unit} at k = {k}"
     if worse:
-        k = max(worse, key=lambda k: changes[k].mean)
-        small = max(reach.values()) <= 100 * TELLING
-        outcome = Outcome.FAILS if len(worse) == len(changes) and not small else Outcome.MIXED
-        text = f"feed-forward is worse at {len(worse)} of {len(changes)} k, by {changes[k].format()} % at k = {k}"
-        return outcome, text + f", at none by {100 * TELLING:.0f} %" * small
-    k = max(reach, key=lambda k: reach[k])
-    if reach[k] > 100 * TELLING:
-        return Outcome.UNDECIDED, f"undecided, a difference of {changes[k].format('+')} % at k = {k} is too uncertain"
-    widest = max(changes.values(), key=lambda change: change.half)
-    return Outcome.HOLDS, f"feed-forward is not worse within ±{widest.half:.{widest.places}f} % ({over})"
+        outcome = Outcome.FAILS if len(worse) == len(compared) else Outcome.MIXED
+        return outcome, f"feed-forward is worse at {len(worse)} of {len(compared)} k, by {widest}"
+    if all(each.verdict in ("gain", "no loss") for each in compared.values()):
+        return Outcome.HOLDS, f"feed-forward is no worse at any of {len(compared)} k, at most {widest}"
+    return Outcome.UNDECIDED, f"undecided, {widest} leaves room for a loss and for none"
 
 
 CLAIM = Claim(

@@ -13,13 +13,14 @@ from stablernn.report.curves import (
     model_name,
 )
 from stablernn.report.data import EPSILON, NGRAMS, Replicates, Row, Slice, gradient_note, leading, rows
-from stablernn.report.difference import Difference, as_value, certainty, difference, relative
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import constraint_name
 from stablernn.report.names import approximation_name, own_constraints
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.sections.price import price_curves
+from stablernn.report.sections.tasks import TaskCell
+from stablernn.report.statistics import FEWEST_SEEDS, RULE, difference, percent, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import rate, signed, span
 from stablernn.utils.wording import counted
@@ -32,11 +33,12 @@ _EPOCHS = Column("epochs", ".2g", drop=2)
 class _Line:
     """One cell of Table 1: a model under a constraint, beside the unstable model of its kind."""
 
+    data: Slice
     row: Row
     name: str
     cell: Replicates
     seeds: int  # of all lines with its approximation and k
-    bar: tuple[int, float] | None  # ``Slice.bar``
+    required: int  # that the rule of decision asks for
 
     @property
     def constraint(self) -> str:
@@ -47,8 +49,9 @@ class _Line:
         return self.row.cells.get("unstable", Replicates())
 
     @property
-    def difference(self) -> Difference | None:
-        return None if self.name == "unstable" else difference(self.unstable, self.cell)
+    def task(self) -> TaskCell:
+        """As the rule of decision sees it."""
+        return TaskCell(self.data, self.cell, self.unstable, Replicates(), self.required)
 
     @property
     def epochs(self) -> Value:
@@ -60,9 +63,12 @@ class _Line:
         finished, both = len(self.cell.finished), tuple(dict.fromkeys([*self.unstable.ids, *self.cell.ids]))
         yield self.cell.mean
         yield Value(finished, of=self.seeds if finished < self.seeds else None)
-        yield as_value(self.difference, both)
-        percent = difference(self.unstable, self.cell, relative) if self.difference else None
-        yield Value(percent and percent.mean, runs=both)
+        comparison = self.task.comparison
+        paired = None if self.name == "unstable" else difference(self.unstable.finished, self.cell.finished)
+        loss = comparison.mean if comparison else paired
+        yield Value(loss, comparison and comparison.half(), runs=both)
+        yield Value(percent(loss), runs=both)
+        yield (comparison and self.task.verdict) or None
         yield from self.cell.proven
 
     def remark(self) -> str:
@@ -73,8 +79,9 @@ class _Line:
         if stopped := [run for run in finished.record if run.status == STOPPED]:
             planned = sorted({str(run.config["training"]["epochs"]) for run in stopped})
             remarks.append(f"stopped by a deadline before the last of {counted(span(planned), 'epoch')}")
-        if self.bar and len(finished) and finished.test.mean() > self.bar[1]:
-            remarks.append(f"worse than a {NGRAMS[self.bar[0]]}, so not trained far enough")
+        bar = self.data.bar
+        if bar and len(finished) and finished.test.mean() > bar[1]:
+            remarks.append(f"worse than a {NGRAMS[bar[0]]}, so not trained far enough")
         if 0 < len(refused) < len(finished):
             remarks.append(f"nothing is proven of {len(refused)} of {len(finished)}")
         elif refused and self.name != "unstable":
@@ -88,7 +95,7 @@ def perplexity_table(data: Slice) -> Table:
     body = rows(data)
     seeds = data.runs.groupby(["approximation", "k"]).seed.nunique()
     lines = [
-        _Line(row, name, cell, int(seeds[row.approximation, row.k]), data.bar)
+        _Line(data, row, name, cell, int(seeds[row.approximation, row.k]), seeds_required(data.runs))
         for row in body
         for name, cell in row.cells.items()
     ]
@@ -100,8 +107,9 @@ def perplexity_table(data: Slice) -> Table:
         key("k"),
         Column("test", ".1f", unit="perplexity"),
         Column("seeds", drop=4),
-        Column("− unstable", signed, "difference to unstable", spread="half of the 95 % interval", unit="perplexity"),
+        Column("loss", "+.3f", spread="to the ends of the one-sided 95 % intervals", unit="nats"),
         Column("%", signed, "difference %", drop=3),
+        Column("verdict", drop=6),
         Column("λ", rate),
         Column(f"k({EPSILON})", ",d", unit="words", drop=5),
         *[Column("optimum", ".1f", unit="perplexity")] * optimal,
@@ -134,9 +142,11 @@ def perplexity_table(data: Slice) -> Table:
 
 def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
     notes = [
-        "mean ± standard deviation over seeds; − unstable, %: against the unstable model of the line’s kind, over the "
-        "seeds that both have",
-        certainty([line.difference for line in lines if line.difference]),
+        "mean ± standard deviation over seeds; loss, %: against the unstable model of the line’s kind, "
+        "where there is no interval over the seeds that both have",
+        f"{RULE}, margin {data.metric.margin:g} nats; none with fewer than {FEWEST_SEEDS} seeds"
+        if any(line.task.comparison for line in lines)
+        else "",
         "λ: certified rate of contraction (no: nothing is proven; –: no certificate was computed); "
         f"k({EPSILON}): words of context that provably change no log-probability by more than {EPSILON} nats; both of "
         "the seed where they are largest",

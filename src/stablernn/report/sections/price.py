@@ -7,7 +7,6 @@ import pandas as pd
 
 from stablernn.report.curves import DOTTED, constraint_colours
 from stablernn.report.data import Replicates, Slice, distinguish, groups, leading, select, trained_for
-from stablernn.report.difference import difference, relative
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import options_of
@@ -22,6 +21,7 @@ from stablernn.report.names import (
     rank,
 )
 from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.statistics import difference, percent
 from stablernn.report.table import Column, Entry, Table, text
 from stablernn.report.text import rate, signed, typeset
 
@@ -93,7 +93,8 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
     unstable = {price.name: price.cell for price in compared if price.constraint == "unstable"}
     entries: list[list[Entry]] = []
     for price in compared:
-        cost = difference(unstable.get(price.name, Replicates()), price.cell, relative)
+        base = unstable.get(price.name, Replicates()).finished
+        cost = None if price.constraint == "unstable" else percent(difference(base, price.cell.finished))
         finished = list(price.cell.finished.record)
         results = [analysed[run.id] for run in finished if run.id in analysed]
         # k by the analysis of the certificate, or else as the run recorded it.
@@ -109,7 +110,7 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
                 price.limit,
                 "no" if price.rate is None and len(known) else price.rate,
                 price.cell.summary,
-                cost.mean if cost is not None and price.constraint != "unstable" else None,
+                cost,
                 max(contexts) if contexts and None not in contexts else None,
                 max(gaps, default=None),
             ]

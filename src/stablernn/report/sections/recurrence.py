@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from stablernn.report.difference import relative
 from stablernn.report.labels import describe
 from stablernn.report.load import Analyses
 from stablernn.report.section import Section, of_analysis
@@ -46,7 +45,7 @@ def recurrence_table(analyses: Analyses) -> Table:
 def _change(scored: dict[str, Any], name: str) -> float | None:
     if name not in scored or not scored[_AS_TRAINED]["value"]:
         return None
-    return relative(scored[_AS_TRAINED]["value"], scored[name]["value"])
+    return 100 * (scored[name]["value"] / scored[_AS_TRAINED]["value"] - 1)
 
 
 SECTION = Section(

@@ -7,12 +7,12 @@ import pandas as pd
 
 from stablernn.report.curves import DASHES, constraint_colours, mean_over_seeds
 from stablernn.report.data import Replicates, Slice, gradient_note, rows, trained_for
-from stablernn.report.difference import Difference, difference, relative
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import constraint_name
 from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
 from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.statistics import Comparison, compare, difference, percent
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import signed
 
@@ -52,9 +52,16 @@ class Pair:
         return self.constraint if self.constraint in STABILITIES else constraint_name(cell.first, self.constraint)
 
     @cached_property
-    def difference(self) -> Difference | None:
-        """Feed-forward to recurrent, in per cent of the recurrent perplexity, over the seeds that both have."""
-        return difference(*self.both, relative)
+    def comparison(self) -> Comparison | None:
+        """Of feed-forward with recurrent; None with too few seeds."""
+        recurrent, feedforward = self.both
+        return compare(recurrent.finished, feedforward.finished)
+
+    @property
+    def change(self) -> float | None:
+        """Feed-forward to recurrent, in per cent of the recurrent perplexity."""
+        recurrent, feedforward = self.both
+        return percent(difference(recurrent.finished, feedforward.finished))
 
 
 def pairs(data: Slice) -> list[Pair]:
@@ -87,8 +94,7 @@ def sweep_table(data: Slice) -> Table | None:
             entries.append([model, k])
             for name in constraints:
                 pair = made.get((model, name, k), Pair(model, name, k))
-                change = pair.difference and pair.difference.mean
-                entries[-1] += [*(cell.summary for cell in pair.both), Value(change, runs=tuple(pair.runs.id))]
+                entries[-1] += [*(cell.summary for cell in pair.both), Value(pair.change, runs=tuple(pair.runs.id))]
     notes = [
         "test perplexity, mean ± standard deviation (seeds); unstable, stable: recurrent, backpropagation through k "
         "steps, state carried on",

@@ -8,12 +8,12 @@ import pandas as pd
 
 from stablernn.records.record import Record
 from stablernn.report.data import EPSILON, TITLES, Replicates, Slice, distinguish, groups, select, setting
-from stablernn.report.equivalence import FEWEST_SEEDS, Comparison, compare, format_seeds, seeds_required
 from stablernn.report.evidence import Evidence
 from stablernn.report.labels import describe_constraint
 from stablernn.report.load import STUDIES
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
 from stablernn.report.section import Block, Section
+from stablernn.report.statistics import FEWEST_SEEDS, RULE, Comparison, compare, format_seeds, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, text
 from stablernn.report.text import rate
 from stablernn.utils.metrics import Metric
@@ -103,10 +103,15 @@ class TaskCell:
             return f"too few seeds ({of}{seeds})"
         return comparison.format_verdict(seeds)
 
+    @property
+    def name(self) -> str:
+        """Of the model, with what sets it apart."""
+        return _model(self.replicates.first) + (f" ({self.note})" if self.note else "")
+
     def describe(self) -> str:
         """In a few words."""
-        first, seeds = self.replicates.first, format_seeds(len(self.replicates.finished), self.required)
-        return f"{_model(first)}, {describe_constraint(first)} ({seeds})"
+        seeds = format_seeds(len(self.replicates.finished), self.required)
+        return f"{self.name}, {describe_constraint(self.replicates.first)} ({seeds})"
 
 
 def published_value(data: str, model: str, stability: str) -> float | None:
@@ -159,7 +164,7 @@ def _entries(cell: TaskCell, task: str) -> list[Entry]:
     loss, beside = cell.comparison, cell.beside_control
     return [
         task,
-        f"{_model(record)}{f' ({cell.note})' if cell.note else ''}",
+        cell.name,
         describe_constraint(record),
         f"{approximation_name(cell.approximation)}{k}",
         replace(replicates.mean, runs=None, format=f".{metric.places}f"),
@@ -192,10 +197,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
     )
     notes = [
         f"task: with its profile; test: mean ± standard deviation over seeds ({margins})",
-        "loss: mean of the constrained models minus that of the unstable ones (of F1 the reverse) ± what leads to the "
-        "ends of the one-sided 95 % intervals (Welch over seeds, its variance added to that of a bootstrap over the "
-        "test data); verdict: gain where the upper end lies below 0, no loss where it lies "
-        "below the margin, loss where the lower end lies above 0",
+        RULE,
         "loss to W = 0, to W = 0: the same against the model without recurrent matrices, the control of every "
         "condition; where the certified model gains, recurrence adds something that the certificate leaves",
         "seeds: of as many as the rule of decision asks for, where there are fewer",

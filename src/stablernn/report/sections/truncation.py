@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from stablernn.report.curves import BEST_POSSIBLE, DOTTED, WORDS, coloured
-from stablernn.report.difference import FEWEST_BLOCKS, student
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe, describe_constraint, describe_run
 from stablernn.report.load import STUDIES, Analyses, setting
 from stablernn.report.section import Section, of_analysis
+from stablernn.report.statistics import FEWEST_BLOCKS, student
 from stablernn.report.table import Column, Entry, Table, key, text
 from stablernn.report.text import short
 from stablernn.utils.metrics import Metric
