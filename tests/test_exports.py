@@ -3,10 +3,12 @@
 import csv
 import io
 import itertools
+import math
 import re
 
 import pytest
 from PIL import Image
+from scipy import stats
 from test_report import certified, curve, only_section, plain_table, record, swept
 
 from stablernn.report.data import slices
@@ -126,6 +128,24 @@ def test_lines_of_a_curve_are_their_mean_in_a_band_as_far_as_all_go():
         assert both["runs"] == "one two"
         assert (alone["y"], alone["low"], alone["high"]) == (5.0, 4.0, 6.0)
         assert figure.runs == ["one", "two"]
+
+
+def test_a_curve_has_the_interval_of_its_change_where_that_is_known():
+    (entry, result), blocks = some_runs()[0], 30
+
+    def banded():
+        figure = truncation_curves([(entry, result)])
+        assert figure is not None
+        return [point for point in figure.panels[0].points if "least" in point]
+
+    assert banded() == []
+    result["error"] = {"blocks": blocks, "log_perplexity": [0.1, 0.01, 0.0]}
+    points = banded()
+    quantile = stats.t.ppf(0.975, blocks - 1)
+    assert [point["x"] for point in points] == [1, 2]
+    for point, error in zip(points, (0.1, 0.01), strict=True):
+        assert math.log(point["most"] / point["y"]) == pytest.approx(quantile * error, rel=1e-3)
+        assert math.log(point["y"] / point["least"]) == pytest.approx(quantile * error, rel=1e-3)
 
 
 def test_panels_have_the_same_limits_and_no_more_than_six_curves():

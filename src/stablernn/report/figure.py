@@ -139,7 +139,7 @@ class Drawing:
         """A line through x, y with a band from the third to the fourth; no band where that has no width."""
         line = f"{curve.label} {' '.join(runs)}"
         for x, y, least, most in points:
-            more = {"least": least, "most": most} if len(runs) > 1 else {}
+            more = {"least": least, "most": most} if least < most else {}
             self._add(panel, curve, line, x, y, runs, more)
 
     def once(self, panel: str, curve: Curve, points: Iterable[tuple[float, float]], runs: Sequence[str]) -> None:

@@ -33,5 +33,8 @@
     if (target) target.scrollIntoView();
   }
   window.addEventListener("hashchange", reveal);
+  window.addEventListener("beforeprint", () => {
+    for (const folded of document.querySelectorAll(".claim, .chapter:not(#runs)")) folded.open = true;
+  });
   reveal();
 })();

@@ -8,7 +8,7 @@ from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.load import Analyses, setting
 from stablernn.report.section import Block, Section, minor, of_slice
-from stablernn.report.sections.truncation import EPSILON, measured_context
+from stablernn.report.sections.truncation import EPSILON, measured_context, split, with_interval
 
 # Of ``conf/stability``: the curves, in order.
 NAMES = {"unstable": "unstable", "stable": "stable", "lstm_gated_linear": "W = 0", "gru_gated_linear": "W = 0"}
@@ -20,18 +20,20 @@ def answer_figure(data: Slice, analyses: Analyses) -> Figure | None:
     models = Counter(setting(record, "model.name") for record, _ in analyses)
     model = max(models, key=lambda name: (models[name], name))
     metric, drawing, contexts, runs = analyses[0][0].metric, Drawing(), {}, data.runs
+    of_loss = metric.of_loss
     panel = f"{model_name(model)}: feed-forward (lines), recurrent (dots)"
     for _, _, colour, record, result in coloured(analyses):
         stability = str(setting(record, "stability.name"))
         if setting(record, "model.name") != model or stability not in NAMES:
             continue
         curve = Curve(NAMES[stability], colour)
-        drawing.line(panel, curve, zip(result["k"], result["value"], strict=True), (record.id,))
+        drawing.band(panel, curve, with_interval(result, of_loss), (record.id,))
         contexts.setdefault(curve.label, []).append(measured_context(result))
-        if metric is metric.of_loss:
+        if metric is of_loss:
             alike = (runs[_ALIKE] == select(runs, runs.id == record.id)[_ALIKE].iloc[0]).all(axis=1)
             mean_over_seeds(drawing, panel, curve, result["k"][-1], Replicates(select(runs, alike)))
-    of_loss = metric.of_loss
+        else:  # the scores of the runs are on another scale
+            drawing.point(panel, curve, result["k"][-1], result["recurrent"]["value"], (record.id,))
     needed = [f"{_most(found, analyses)} ({name})" for name, found in contexts.items()]
     bar = data.best_control if metric is of_loss else None
     return drawing.figure(
@@ -40,9 +42,10 @@ def answer_figure(data: Slice, analyses: Analyses) -> Figure | None:
         f"{data.caption}: the same weights, seeing the last k {of_loss.items} alone, against {of_loss.title}; dots: "
         "the recurrent models, which see all of them, mean and standard deviation over seeds. The score: within "
         f"{EPSILON:g} nats of the recurrent model. W = 0: no recurrent matrices."
-        + (f" Control: {bar[0]}." if bar else ""),
+        + (f" Control: {bar[0]}." if bar else "")
+        + " Bands: 95 % intervals of the change against the recurrent model, where they are known.",
         Axis(WORDS.title.replace("words", of_loss.items), ticks=WORDS.ticks),
-        Axis(f"test {of_loss.name}"),
+        Axis(f"{split(analyses)} {of_loss.name}"),
         level=bar[1] if bar else None,
         level_name="control",
     )

@@ -197,7 +197,7 @@ def matrix_ends(results: Measurements) -> Figure | None:
 def _left(results: Measurements, least: float, most: float = math.inf) -> str:
     """Of the error, at the best step size: the range over the matrices of a norm from ``least`` to below ``most``."""
     matrices = of_kind(results, "matrix").values()
-    left = sorted(min(one["best"]["error"]) for one in matrices if least <= one["options"]["norm"] < most)
+    left = sorted(one["best"]["error"][-1] for one in matrices if least <= one["options"]["norm"] < most)
     return span([short(value) for value in (left[0], left[-1])]) if left else "nothing known"
 
 
@@ -205,11 +205,12 @@ def _of_matrices(results: Measurements, values) -> Drawing:
     """A line for each file; a curve for each spectral radius, the same in all panels."""
     drawing, matrices = Drawing(), of_kind(results, "matrix")
     curves = _curves((spectral_radius(result) for result in matrices.values()), "ρ(W) = {:g}")
-    shown = evenly(sorted({spectral_radius(result) for result in matrices.values() if orthogonal(result)}))
+    radii = sorted({spectral_radius(result) for result in matrices.values() if orthogonal(result)})
+    shown = [r for r in radii if r <= 1] + evenly([r for r in radii if r > 1], 2)
     for name, result in matrices.items():
         if orthogonal(result) and spectral_radius(result) not in shown:
             continue
-        norm = f"Not normal, ‖W‖₂ = {result['options']['norm']:g}"
+        norm = f"Not normal, norm {result['options']['norm']:g}"
         points = [(x, y) for x, y in zip(*values(result), strict=True) if y is not None]
         panel = "Orthogonal teachers" if orthogonal(result) else norm
         drawing.line(panel, curves[spectral_radius(result)], points, (name,))

@@ -125,7 +125,7 @@ def truncation_curves(analyses: Analyses) -> Figure | None:
     drawing, metric = Drawing(), _metric(analyses)
     for model, constraint, colour, record, result in coloured(analyses):
         ks, runs = result["k"], (record.id,)
-        drawing.line(model, Curve(constraint, colour), zip(ks, result["value"], strict=True), runs)
+        drawing.band(model, Curve(constraint, colour), with_interval(result, metric), runs)
         drawing.point(model, Curve(constraint, colour), ks[-1], result["recurrent"]["value"], runs)
     for model, _, _, record, result in coloured(analyses):
         if result["optimal"]:
@@ -137,10 +137,26 @@ def truncation_curves(analyses: Analyses) -> Figure | None:
         f"{len(reached)} of {counted(len(contexts), 'model')} score the same by the last {max(reached, default=0)} "
         f"{metric.items} as by all of them",
         f"The same weights, seeing the last k {metric.items} alone; dots at the right: the recurrent model, which sees "
-        f"all. The same: within {EPSILON:g} nats from there on. Several seeds: their mean, in a band from the least.",
+        f"all. The same: within {EPSILON:g} nats from there on. Band: 95 % interval of the change, over other text; "
+        "of several seeds, their mean from the least to the largest.",
         _inputs(analyses),
         Axis(f"{split(analyses)} {metric.name}"),
     )
+
+
+def with_interval(result: dict[str, Any], metric: Metric) -> list[tuple[float, float, float, float]]:
+    """k, score, and the ends of the 95 % interval of its change against the recurrent model, where that is known."""
+    known, of_mean = has_errors(result), metric.of_mean
+    quantile = student(result["error"]["blocks"] - 1) if known else 0.0
+    errors = result["error"]["log_perplexity"] if known else [0.0] * len(result["k"])
+
+    def changed(value: float, nats: float) -> float:  # of_mean is an exponential or a factor
+        return value * of_mean(nats) if of_mean(0.0) else value + of_mean(nats)
+
+    return [
+        (k, value, changed(value, -quantile * error), changed(value, quantile * error))
+        for k, value, error in zip(result["k"], result["value"], errors, strict=True)
+    ]
 
 
 def state_gap(analyses: Analyses) -> Figure | None:
