@@ -45,7 +45,7 @@ def _where(judgements: Iterable[Judgement]) -> str:
             outcomes[judgement.subject] = judgement.outcome
     if not outcomes:
         return "(not measured yet)"
-    subjects = {outcome: [s for s, found in outcomes.items() if found is outcome] for outcome in Outcome}
+    subjects = {outcome: [s for s, one in outcomes.items() if one is outcome] for outcome in Outcome}
     holds = f"on {_listed(subjects[Outcome.HOLDS])}" if subjects[Outcome.HOLDS] else "on no task so far"
     return ", ".join(
         [holds, *(f"{on} {_listed(subjects[outcome])}" for outcome, on in _ON.items() if subjects[outcome])]

@@ -34,7 +34,7 @@ def answer_figure(data: Slice, analyses: Analyses) -> Figure | None:
             mean_over_seeds(drawing, panel, curve, result["k"][-1], Replicates(select(runs, alike)))
         else:  # the scores of the runs are on another scale
             drawing.point(panel, curve, result["k"][-1], result["recurrent"]["value"], (record.id,))
-    needed = [f"{_most(found, analyses)} ({name})" for name, found in contexts.items()]
+    needed = [f"{_most(ks, analyses)} ({name})" for name, ks in contexts.items()]
     bar = data.best_control if metric is of_loss else None
     return drawing.figure(
         "answer",
