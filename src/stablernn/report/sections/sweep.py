@@ -122,7 +122,7 @@ def sweep_curves(data: Slice) -> Figure | None:
         for approximation, name in APPROXIMATION_NAMES.items():
             curve = Curve(f"{pair.label}, {name}", colours[pair.label], DASHES[approximation])
             mean_over_seeds(drawing, pair.model, curve, pair.k, pair.cells.get(approximation, Replicates()))
-    apart = [pair.difference.mean for pair in made if pair.difference is not None]
+    apart = [pair.change for pair in made if pair.change is not None]
     ends = span([f"{value:+.0f}" for value in (min(apart), max(apart))]) if apart else "an unknown number of"
     return drawing.figure(
         "truncation_sweep",
