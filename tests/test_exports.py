@@ -2,15 +2,18 @@
 
 import csv
 import io
+import itertools
+import math
 import re
 
 import pytest
 from PIL import Image
+from scipy import stats
 from test_report import certified, curve, only_section, plain_table, record, swept
 
 from stablernn.report.data import slices
-from stablernn.report.draw import export, interactive, packed
-from stablernn.report.figure import Axis, Curve, Drawing
+from stablernn.report.draw import apart, drawings, export, printed
+from stablernn.report.figure import MOST, Axis, Curve, Drawing, evenly
 from stablernn.report.formats import comma_separated
 from stablernn.report.latex import escape, latex
 from stablernn.report.sections.perplexity import perplexity_by_k, perplexity_table
@@ -32,7 +35,8 @@ def rows_of(shown: Table) -> list[dict[str, str]]:
 def test_every_figure_and_table_of_the_page_is_exported_and_linked(report):
     text = (report / "report" / "index.html").read_text(encoding="utf-8")
     linked = re.findall(r'href="(\.\./(?:figures|tables)/[^"]+)"', text)
-    assert len(linked) == len(set(linked)) == 2 * (text.count("<figure ") + text.count("<table>\n"))
+    files = 2 * (text.count("<figure ") + text.count("<table>\n"))  # of what is drawn; the study's table has none
+    assert len(linked) == len(set(linked)) >= files - 2
     assert all((report / "report" / link).is_file() for link in linked)
     there = {f"../{folder}/{path.name}" for folder in ("figures", "tables") for path in (report / folder).iterdir()}
     assert there - set(linked) == {link for link in there if link.endswith(".md")}
@@ -85,34 +89,92 @@ def test_a_print_names_every_curve_and_needs_no_sign_that_its_typeface_lacks(tmp
     assert 'fill="white"' in drawn.split("</svg>")[0]
 
 
-def test_page_and_print_draw_the_same_points():
+def test_page_and_print_draw_the_same_curves():
     figure = truncation_curves(some_runs())
     assert figure is not None
-    (shown,) = interactive(figure)
-    unpacked = [
-        {name: group[name] for name in ("curve", "line", "runs")} | dict(zip(group["columns"], row, strict=True))
-        for group in shown["points"]
-        for row in zip(*group["columns"].values(), strict=True)
-    ]
-    assert unpacked == figure.panels[0].points
+    (alone,) = drawings(figure, "c")
+    layers = printed(figure)["concat"][0]["layer"]
+    assert len(re.findall(r'<path d="M[^"]+" stroke="var\(--', alone)) >= len(figure.curves)
     # What no model but the text decides is drawn once, though two runs tell it.
-    assert sum(point["curve"] == "best possible with k words" for point in unpacked) == 3
+    (panel,) = figure.panels
+    assert sum(point["curve"] == "best possible with k words" for point in panel.points) == 3
+    assert {layer["mark"]["text"] for layer in layers if layer["mark"]["type"] == "text"} == {
+        curve.label for curve in figure.curves
+    }
 
 
-def test_points_are_packed_by_line_and_run():
+def test_a_drawing_of_the_page_has_its_colours_of_the_style_sheet_and_whole_numbers_in_its_words():
     drawing = Drawing()
-    drawing.line("p", Curve("a", "ink"), [(1, 2.0), (2, 3.0)], ("one",))
-    drawing.line("p", Curve("a", "ink"), [(1, 4.0)], ("two",))
-    drawing.point("p", Curve("b", "sky"), 1, 5.0, ("one", "two"), low=4.0, high=6.0)
+    drawing.line("limit 0.999", Curve("cascade 0.999", "sky"), [(0.031, 2.0), (0.25, 3.0)], ("one",))
     figure = drawing.figure("n", "t", "c", Axis("x"), Axis("y"))
     assert figure is not None
-    groups = packed(figure.panels[0].points)
-    assert [(group["curve"], group["runs"], len(group["columns"]["x"])) for group in groups] == [
-        ("a", "one", 2),
-        ("a", "two", 1),
-        ("b", "one two", 1),
+    (alone,) = drawings(figure, "c")
+    assert not re.search(r'"(?:#3F9CD4|white)"', alone)
+    assert ">limit 0.999<" in alone
+    assert ">cascade 0.999<" in alone
+    assert len(alone) < len(str(printed(figure))) * 4
+
+
+def test_lines_of_a_curve_are_their_mean_in_a_band_as_far_as_all_go():
+    drawing = Drawing()
+    drawing.line("p", Curve("a", "ink"), [(1, 2.0), (2, 3.0)], ("one",))
+    drawing.line("p", Curve("a", "ink"), [(1, 8.0)], ("two",))
+    drawing.point("p", Curve("b", "sky"), 1, 5.0, ("one", "two"), low=4.0, high=6.0)
+    for powers, mean in ((False, 5.0), (True, 4.0)):
+        figure = drawing.figure("n", "t", "c", Axis("x"), Axis("y", powers=powers))
+        assert figure is not None
+        both, alone = figure.panels[0].points
+        assert (both["x"], round(both["y"], 9), both["least"], both["most"]) == (1, mean, 2.0, 8.0)
+        assert both["runs"] == "one two"
+        assert (alone["y"], alone["low"], alone["high"]) == (5.0, 4.0, 6.0)
+        assert figure.runs == ["one", "two"]
+
+
+def test_a_curve_has_the_interval_of_its_change_where_that_is_known():
+    (entry, result), blocks = some_runs()[0], 30
+
+    def banded():
+        figure = truncation_curves([(entry, result)])
+        assert figure is not None
+        return [point for point in figure.panels[0].points if "least" in point]
+
+    assert banded() == []
+    result["error"] = {"blocks": blocks, "log_perplexity": [0.1, 0.01, 0.0]}
+    points = banded()
+    quantile = stats.t.ppf(0.975, blocks - 1)
+    assert [point["x"] for point in points] == [1, 2]
+    for point, error in zip(points, (0.1, 0.01), strict=True):
+        assert math.log(point["most"] / point["y"]) == pytest.approx(quantile * error, rel=1e-3)
+        assert math.log(point["y"] / point["least"]) == pytest.approx(quantile * error, rel=1e-3)
+
+
+def test_panels_have_the_same_limits_and_no_more_than_six_curves():
+    drawing = Drawing()
+    for n in range(MOST + 2):
+        drawing.line("many", Curve(f"curve {n}", "ink"), [(1, 1.0 + n), (2, 2.0 + n)], ("one",))
+    drawing.line("far", Curve("curve 0", "ink"), [(50, 700.0), (60, 800.0)], ("one",))
+    figure = drawing.figure("n", "t", "c", Axis("x"), Axis("y"))
+    assert figure is not None
+    assert [len(figure.curves_of(panel)) for panel in figure.panels] == [MOST, 1]
+    assert "curve 6, curve 7" in figure.caption
+    scales = [
+        [layer["encoding"][axis]["scale"]["domain"] for axis in "xy"]
+        for panel in printed(figure)["concat"]
+        for layer in panel["layer"][:1]
     ]
-    assert [group.get("dot") for group in groups] == [None, None, True]
+    assert scales[0] == scales[1]
+    assert scales[0][1][0] < 1
+    assert scales[0][1][1] > 800
+    assert evenly(range(9)) == [0, 2, 3, 5, 6, 8]
+    assert evenly([1, 2]) == [1, 2]
+
+
+@pytest.mark.parametrize("places", [[5.0, 5.0, 5.0], [0.0, 98.0, 99.0, 100.0], [1.0, 50.0], []])
+def test_labels_of_curves_stand_in_order_a_line_apart_and_within_the_panel(places):
+    moved = apart(places, 100)
+    assert all(second - first >= 11 for first, second in itertools.pairwise(moved))
+    assert all(0 <= place <= 100 for place in moved)
+    assert apart([1.0, 50.0], 100) == [1.0, 50.0]
 
 
 def test_what_axes_cannot_show_is_no_figure_and_no_entry_of_the_legend():

@@ -240,5 +240,5 @@ def test_analysis_ngram_is_another_view_of_analysis_truncation(trained, tmp_path
     (figure,) = make(options.figures)([(record, result)])
     ((panel,), curves) = figure.panels, [curve.label for curve in figure.curves]
     seen = {told: [point["y"] for point in panel.points if point["curve"] == told] for told in curves}
-    assert [len(values) for values in seen.values()] == [6, 5, 2]
+    assert [len(values) for values in seen.values()] == [6, 5]
     assert seen[curves[1]] == result["value"][:5]

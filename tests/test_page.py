@@ -1,20 +1,23 @@
-"""The page: whole in one file, every number with its runs, and alive in a browser."""
+"""The page: the answer first, whole in one file, every number with its runs, and alive in a browser."""
 
 import json
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 from test_report import curve, record, swept
 from test_verdicts import contracting, in_blocks, measured
 
+from stablernn.report.answer import answer
+from stablernn.report.judgement import Judgement, Outcome
 from stablernn.report.write import write_report
 from stablernn.utils.files import write_json
 
-LIMIT = 3 * 2**20  # bytes
-SWITCHED_OFF = "return document.querySelectorAll('.legend button[aria-pressed=\"false\"]').length"
+LIMIT = 1_500_000  # bytes
+HEIGHT = 12_000  # pixels, before a reader opens anything
+COMMITTED = Path(__file__).parents[1] / "results" / "report" / "index.html"
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 
 def write(results: Path) -> Path:
@@ -55,46 +58,118 @@ def text(path):
     return path.read_text(encoding="utf-8")
 
 
-def without_library(text: str) -> str:
-    """The page but for the script that it did not write itself."""
-    scripts = re.findall(r"<script>.*?</script>", text, flags=re.DOTALL)
-    return text.replace(max(scripts, key=len), "")
-
-
-def test_the_page_is_one_file_that_fetches_nothing(path, text):
-    assert path == path.parent / "index.html"
+@pytest.mark.parametrize("which", ["made", "committed"])
+def test_the_page_is_one_file_that_fetches_nothing(path, which):
+    path = path if which == "made" else COMMITTED
     assert [other.name for other in path.parent.iterdir()] == ["index.html"]
-    assert path.stat().st_size < LIMIT
-    own = without_library(text)
-    assert len(own) < len(text) / 2
-    assert not re.search(r"<(?:script|img|iframe|source|video|object|embed)\b[^>]*\b(?:src|data)\s*=", own)
-    assert not re.search(r"<link\b(?![^>]*href=\"data:)", own)
-    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", own)
-    linked = set(re.findall(r"https?://[^\s\"'<>\\]+", own))
-    assert all(re.match(r"https://(arxiv\.org/|vega\.github\.io/schema/)", link) for link in linked)
-    assert "default-src 'none'" in own
+    assert path.stat().st_size <= LIMIT
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(
+        r"<(?:script|img|iframe|source|video|object|embed|image|use)\b[^>]*\b(?:src|data|href)\s*=", text
+    )
+    assert not re.search(r"<link\b(?![^>]*href=\"data:)", text)
+    assert not re.search(r"@import|url\((?!#)|fetch\(|XMLHttpRequest|import\(|\beval\(", text)
+    linked = set(re.findall(r"https?://[^\s\"'<>\\]+", text))
+    assert all(link.startswith("https://arxiv.org/") for link in linked)
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.parametrize("which", ["made", "committed"])
+def test_the_page_answers_first(path, which):
+    text = (path if which == "made" else COMMITTED).read_text(encoding="utf-8")
+    first, rest = text.split('<div id="first">')[1].split("<main>")
+    order = ["<h1>Do recurrent models", '<ul class="answer">', "<table>", '<figure data-name="answer_']
+    places = [first.find(part) for part in order if which == "committed" or part != "<table>"]
+    assert min(places) >= 0
+    assert places == sorted(places)
+    sentences = re.findall(r"<li>(.+?)</li>", first.split("</ul>")[0], re.DOTALL)
+    assert len(sentences) == 3
+    assert all(re.search(r"\w\. (?:<a href=\"#C\d\">C\d</a> ?)+$", sentence) for sentence in sentences)
+    assert first.count("<figure ") == 1
+    assert rest.lstrip().startswith('<section id="verdicts">')
+    if which == "committed":
+        assert all(head in first for head in (">published<", ">control<", "▲", "▼"))
+
+
+def test_every_claim_is_a_row_with_its_details_folded(text):
+    section = text.split('<section id="verdicts">')[1].split("</section>")[0]
+    claims = section.split('<details class="claim" id="')[1:]
+    assert [claim[:2] for claim in claims] == [f"C{n}" for n in range(1, 9)]
+    for claim in claims:
+        row, details = claim.split("</summary>", 1)
+        assert 'class="label' in row
+        assert "How sure" not in row
+        assert "How sure" in details or "would tell" in details
+    assert not re.search(r"<details[^>]*\bopen\b", text)
+
+
+def test_the_answer_names_each_task_once_by_a_verdict_on_trained_models():
+    def judged(subject, outcome):
+        return Judgement(f"{subject}, profile `cpu`", "at cpu", outcome, "", ("x",), "", "", ())
+
+    first, second, third = (
+        sentence
+        for _, sentence in answer(
+            {
+                "C1": [judged("A", Outcome.UNTRAINED), judged("A", Outcome.FAILS), judged("B", Outcome.HOLDS)],
+                "C2": [judged("A", Outcome.HOLDS), judged("A", Outcome.FAILS)],
+                "C3": [],
+                "C4": [judged(name, Outcome.MIXED) for name in "ABC"],
+            }
+        )
+    )
+    assert first == "Stability comes without loss on B, not on A."
+    assert second.startswith("A stable model scores the same by its last inputs alone on A; an unconstrained one does")
+    assert second.endswith("does on no task so far, in part on A, B and C.")
+    assert third.endswith("(not measured yet).")
+
+
+def test_a_quick_look_is_linked_where_there_is_more(tmp_path):
+    def chapters(*records):
+        for entry in records:
+            entry.write(tmp_path / "records" / entry.id)
+        *_, path = write_report(tmp_path / "records", tmp_path, None)
+        text = path.read_text(encoding="utf-8")
+        return text.split('<details class="chapter" id="perplexity">')[1].split('<details class="chapter"')[0]
+
+    small = record(91.0, profile="quick")
+    small.id = "small"
+    assert "perplexity_wikitext2_quick.csv" in (alone := chapters(small))
+    assert "<table>" in alone
+    beside = chapters(record(90.0))
+    assert "perplexity_wikitext2_quick.csv" in beside
+    assert beside.count("<table>") == 1
+    assert 'aria-label="Test perplexity on WikiText-2, profile `paper`"' in beside
 
 
 def test_every_record_is_on_the_page_with_what_it_was_made_of(path, text):
     ids = [json.loads(file.read_text())["id"] for file in path.parents[1].rglob("record.json")]
     assert len(ids) == 12
     for name in ids:
-        assert f'id="run-{name}"' in text
+        assert f'<span class="id">{name}</span>' in text
     headed = [int(count) for count in re.findall(r'<details class="runs">\n<summary>.+\((\d+)\)</span>', text)]
     assert len(headed) > 1
     assert sum(headed) == text.count('<details class="run" ')
-    entry = text.split(f'id="run-{ids[0]}"')[1].split("</details>")[0]
-    for fact in ("seed", "a processor, threads 2", "abc", "1 s", "model.hidden_size=200", "2 epochs, 10 updates"):
-        assert fact in entry
+    (group,) = (part for part in text.split('<details class="runs">')[1:] if f">{ids[0]}<" in part)
+    shared, entry = group.split('<details class="run" ')[0], group.split(f">{ids[0]}<")[1].split("</details>")[0]
+    for fact in (
+        "seed",
+        "a processor, threads 2",
+        "abc",
+        "1 s",
+        "<dt>model.hidden_size<dd>200",
+        "2 epochs, 10 updates",
+    ):
+        assert (fact in shared) != (fact in entry), "what all share is said once"
 
 
 def test_every_number_of_the_perplexity_table_leads_to_its_runs(text):
     table = text.split('aria-label="Test perplexity on WikiText-2, profile `paper`"')[1].split("</table>")[0]
     assert re.search(r'<th scope="col"[^>]*>published</th>', table)
-    cell = re.search(r'href="#run-([^"]+)" data-runs="([^"]+)">90\.5 ± 0\.7</a>', table)
+    cell = re.search(r'href="#r(\d+)" data-runs="([^"]+)">90\.5 ± 0\.7</a>', table)
     assert cell
     assert len(cell[2].split()) == 2
-    known = set(re.findall(r'id="run-([^"]+)"', text))
+    known = set(re.findall(r'class="run" id="r(\d+)"', text))
     assert {name for ids in re.findall(r'data-runs="([^"]+)"', text) for name in ids.split()} <= known
 
 
@@ -126,18 +201,15 @@ def test_a_record_that_is_gone_changes_page_and_verdict(tmp_path):
 
 
 def test_claims_without_evidence_name_the_command(text):
-    detailed = text.split('<article class="claim" id="C1">')[1].split("</section>")[0]
-    assert detailed.count("not measured yet") == 2
-    assert "analysis=gradient_horizon" in text
+    claim = text.split('<details class="claim" id="C5">')[1].split('<details class="claim"')[0]
+    assert claim.count("not measured yet") == 2
+    assert "analysis=gradient_horizon" in claim
 
 
-def test_the_overview_says_of_which_text_each_label_is(text):
-    overview = text.split('<ul class="overview">')[1].split("</ul>")[0]
-    for line in overview.split("</li>")[:-1]:
-        subjects = re.findall(r'class="subject">([^<]+)<', line)
-        assert len(subjects) == len(set(subjects))
-        assert bool(subjects) == ("not measured yet" not in line)
-        assert line.find('class="subject"') < line.find('class="label ')
+def test_a_row_says_of_which_text_each_label_is(text):
+    for row in re.findall(r'<span class="labels">(.*?)</summary>', text):
+        assert row.count('class="subject"') == row.count('class="label ') - row.count("not measured yet")
+        assert re.match(r'<span class="(?:pill|label absent)"', row)
 
 
 def test_an_equation_in_a_verdict_is_not_broken_over_two_lines(text):
@@ -175,36 +247,22 @@ def browser():
 
 @pytest.fixture
 def opened(browser, path):
-    """The page, all figures drawn."""
+    """The page on a desk, nothing opened."""
     browser.get_log("browser"), browser.get_log("performance")
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.get(path.as_uri())
-    wait_for(browser, "return document.documentElement.dataset.drawn === 'true'")
     return browser
 
 
-def wait_for(browser, script, seconds=20):
-    end = time.monotonic() + seconds
-    while not (found := browser.execute_script(script)):
-        assert time.monotonic() < end, f"never true: {script}"
-        time.sleep(0.05)
-    return found
+def open_all(browser):
+    browser.execute_script("document.querySelectorAll('details').forEach(one => { one.open = true })")
 
 
-def point(browser, element, across=0.5, down=0.5):
-    """The pointer goes to a place within an element."""
-    from selenium.webdriver import ActionChains
-
-    box = element.size
-    return ActionChains(browser).move_to_element_with_offset(
-        element, (across - 0.5) * box["width"], (down - 0.5) * box["height"]
-    )
-
-
-def test_the_page_draws_every_figure_without_error_or_network(opened):
+def test_every_figure_is_there_without_error_or_network(opened):
+    open_all(opened)
     empty = opened.execute_script(
         "return [...document.querySelectorAll('figure .plot')].filter(plot => "
-        "!plot.querySelector('svg .mark-line path[d], svg .mark-symbol path[d]') || "
+        "!plot.querySelector('svg [clip-path] path[d]') || "
         "plot.querySelector('svg').getBoundingClientRect().width < 200).length"
     )
     assert opened.execute_script("return document.querySelectorAll('figure .plot').length") >= 8
@@ -215,60 +273,58 @@ def test_the_page_draws_every_figure_without_error_or_network(opened):
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
-def test_pointing_at_a_figure_tells_the_nearest_point(opened):
-    plot = opened.find_element("css selector", "figure[data-name^='truncation_wikitext2'] .plot")
-    opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", plot)
-    point(opened, plot).perform()
-    point(opened, plot, 0.52, 0.45).perform()
-    told = wait_for(opened, "return document.querySelector('#vg-tooltip-element.visible')?.textContent")
-    assert "curve" in told
-    assert "undefined" not in told
-    assert re.search(r"curve(un)?stable, (last k words|recurrent)k \(words\)\d", told)
-    assert "perplexity" in told
-
-
-def test_a_click_on_the_legend_takes_a_curve_away_and_brings_it_back(opened):
-    figure = opened.find_element("css selector", "figure[data-name^='truncation_wikitext2']")
-    opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", figure)
-    count = (
-        "return document.querySelectorAll(\"figure[data-name^='truncation_wikitext2'] .mark-line path[d^='M']\").length"
+@pytest.mark.parametrize("size", [{**PHONE, "width": 1440, "height": 900, "mobile": False}, PHONE])
+def test_the_first_screen_holds_question_answer_table_and_figure(browser, size):
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(COMMITTED.as_uri())
+    ends = "return ['h1', '.answer', '#study table', '#first figure svg'].map(name => "
+    ends += "document.querySelector(name).getBoundingClientRect()).map(box => [box.top, box.bottom])"
+    for top, bottom in browser.execute_script(ends):
+        assert 0 <= top < bottom <= size["height"]
+    assert browser.execute_script("return document.documentElement.scrollHeight") <= HEIGHT
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= size["width"]
+    boxes = browser.execute_script(
+        "return [...document.querySelectorAll('.claim > summary .label')].map(label => label.getBoundingClientRect())"
+        ".map(box => [box.left, box.top, box.right, box.bottom])"
     )
-    before = opened.execute_script(count)
-    button = figure.find_element("css selector", ".legend button")
-    button.click()
-    wait_for(opened, f"{count} < {before}")
-    assert button.get_attribute("aria-pressed") == "false"
-    button.click()
-    wait_for(opened, f"{count} === {before}")
-    assert opened.execute_script(SWITCHED_OFF) == 0
+    for n, (left, top, right, bottom) in enumerate(boxes):
+        assert right <= size["width"]
+        for other in boxes[n + 1 :]:
+            apart = other[0] >= right + 4 or other[2] + 4 <= left or other[1] >= bottom + 4 or other[3] + 4 <= top
+            assert apart, "pills do not touch"
 
 
-def test_a_number_and_a_point_lead_to_their_runs(opened):
+def test_a_link_opens_what_it_leads_to(opened):
+    link = opened.find_element("css selector", ".answer a")
+    link.click()
+    assert opened.execute_script("return document.getElementById('C1').open")
+
+
+def test_a_number_leads_to_its_runs_with_what_they_share(opened):
+    open_all(opened)
     link = next(a for a in opened.find_elements("css selector", "td a") if a.text == "90.5 ± 0.7")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", link)
     link.click()
     shown = opened.find_element("css selector", "dialog[open]")
-    assert len(shown.find_elements("css selector", "details")) == 2
-    for name in link.get_attribute("data-runs").split():
-        assert name in shown.text
+    runs = shown.find_elements("css selector", "details")
+    assert len(runs) == 2
+    assert all("model.hidden_size" in run.get_attribute("textContent") for run in runs)
+    names = [run.find_element("css selector", ".id").get_attribute("textContent") for run in runs]
+    assert len(set(names)) == 2
+    assert all(name in shown.text for name in names)
     shown.find_element("css selector", "button").click()
     assert not opened.find_elements("css selector", "dialog[open]")
-    plot = opened.find_element("css selector", "figure[data-name^='truncation_sweep'] .plot")
-    opened.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", plot)
-    # Around every point lies the area of which it is the nearest: a click goes there.
-    point(opened, plot.find_element("css selector", ".mark-symbol path")).click().perform()
-    assert "truncation.k=" in opened.find_element("css selector", "dialog[open] pre").get_attribute("textContent")
 
 
 def test_a_telephone_scrolls_tables_and_not_the_page(opened):
-    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     opened.refresh()
-    wait_for(opened, "return document.documentElement.dataset.drawn === 'true'")
+    open_all(opened)
     assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
-    # As drawn, not as shrunk to fit: letters keep their size.
-    widest = "return Math.max(...[...document.querySelectorAll('.plot svg')].map(s => Number(s.getAttribute('width'))))"
-    assert opened.execute_script(widest) <= 390
+    # Hardly shrunk to fit: letters keep their size.
+    shrunk = "return Math.min(...[...document.querySelectorAll('.plot svg')].map(s => "
+    shrunk += "s.getBoundingClientRect().width / s.viewBox.baseVal.width))"
+    assert opened.execute_script(shrunk) > 0.8
 
 
 def test_dark_readers_get_a_dark_page(opened):
@@ -277,7 +333,7 @@ def test_dark_readers_get_a_dark_page(opened):
     for scheme in ("light", "dark"):
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-        path = "document.querySelector(\"figure[data-name^='truncation_wikitext2'] .mark-line path\")"
+        path = "document.querySelector('#first [clip-path] path[stroke=\"var(--unstable)\"]')"
         seen.append((opened.execute_script(colour), opened.execute_script(f"return getComputedStyle({path}).stroke")))
     assert seen[0] == ("rgb(253, 252, 249)", "rgb(213, 94, 0)")
     assert seen[1] == ("rgb(23, 24, 27)", "rgb(245, 139, 76)")

@@ -7,6 +7,7 @@ from stablernn.report.judgement import Claim, Judgement
 from stablernn.report.section import Chapter, Section, chapter
 
 _SECTIONS = (
+    "answer",
     "tasks",
     "perplexity",
     "search",

@@ -58,5 +58,5 @@ def mean_over_seeds(drawing: Drawing, model: str, curve: Curve, x: float, cell: 
     mean, spread = cell.mean.value, cell.mean.spread
     if not isinstance(mean, float):
         return
-    bar = {} if spread is None else {"low": mean - spread, "high": mean + spread, "spread": f"± {spread:.1f}"}
+    bar = {} if spread is None else {"low": mean - spread, "high": mean + spread}
     drawing.point(model_name(model), curve, x, mean, cell.ids, **bar)

@@ -1,6 +1,4 @@
-"""Figures as Vega-Lite, from one builder: for print as SVG and PNG, and for the page with the points beside it.
-
-What is drawn with is imported when it is needed: training needs none of it, nor do tables.
+"""Figures as Vega-Lite, from one builder: all panels for print as SVG and PNG, and a panel alone for the page.
 
 All letters of a print are of one typeface that comes with the renderer, so the fonts of a machine change nothing. It
 lacks most raised and lowered signs; they are set as a compositor would set them, as smaller letters off the line.
@@ -9,8 +7,7 @@ lacks most raised and lowered signs; they are set as a compositor would set them
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,69 +16,40 @@ import altair as alt
 import vl_convert
 from PIL import Image
 
-from stablernn.report.figure import Axis, Curve, Figure, Panel
+from stablernn.report.figure import Axis, Figure, Panel
 from stablernn.report.palette import COLOURS
 from stablernn.report.text import RAISED, typeset
 from stablernn.utils.escaping import drawn
 from stablernn.utils.files import replacing, write_text
 
-FONT = "Charter, 'Bitstream Charter', 'Iowan Old Style', Cambria, Georgia, 'Noto Serif', 'DejaVu Serif', serif"
-BAND = 0.18  # opacity
-SCALE = 2  # pixels of a PNG for each unit of its SVG
-_COLUMNS, _WIDTH, _HEIGHT = 2, 205, 150  # of panels in print: together 5.5 inches wide, with labels of 8 points
+SCALE = 3  # pixels of a PNG for each unit of its SVG: some 300 to the inch at the width of a page
+_COLUMNS, _SIZE, _PAGE_SIZE = 2, (165, 150), (235, 185)  # of panels: in print together some 6.5 inches wide
 _COLOURS = 128  # of a PNG
-_LETTER = 5.4  # mean width of one in the legend
-_MOST_STEPS = 6  # labels of several digits side by side
-_ROOM: dict[str, Any] = {"padding": 5}  # pixels around the points: none lies on the edge
-_WHERE: dict[str, Any] = {"fontSize": 10, "color": "#666666", "offset": 8}  # text and profile above the panels
-_AXIS: dict[str, Any] = {"titleFontWeight": "normal", "labelOverlap": "greedy", "labelSeparation": 2}
-CONFIG: Mapping[str, Any] = {
-    "background": "transparent",
-    "font": FONT,
-    "view": {"stroke": None},
-    "axis": {
-        "domainColor": "var(--rule)",
-        "gridColor": "var(--grid)",
-        "tickColor": "var(--rule)",
-        "labelColor": "var(--muted)",
-        "titleColor": "var(--muted)",
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "tickCount": 6,
-        **_AXIS,
-    },
+_BAND = 0.18  # opacity
+_LINE = 11  # pixels from one label of a curve to the next
+_ROOM = 0.04  # of an axis, around the points: none lies on the edge
+_LABELS = 4  # of an axis, about
+_MOST_STEPS = 5  # labels of several digits side by side
+_AXIS: dict[str, Any] = {
+    "domainColor": "#888888",
+    "gridColor": "#E6E6E6",
+    "tickColor": "#888888",
+    "labelColor": "#222222",
+    "titleColor": "#222222",
+    "labelFontSize": 10,
+    "titleFontSize": 11,
+    "titleFontWeight": "normal",
+    "labelFlush": False,
+    "labelOverlap": "greedy",
+    "labelSeparation": 2,
+    "tickCount": 5,
 }
-_PRINT_CONFIG: dict[str, Any] = {
+_CONFIG: dict[str, Any] = {
     "background": "white",
     "font": "Liberation Sans, Arial, Helvetica, sans-serif",
     "view": {"stroke": None},
     "title": {"fontSize": 11, "fontWeight": "normal", "anchor": "start", "frame": "group", "color": "#222222"},
-    "axis": {
-        "domainColor": "#888888",
-        "gridColor": "#E6E6E6",
-        "tickColor": "#888888",
-        "labelColor": "#222222",
-        "titleColor": "#222222",
-        "labelFontSize": 10,
-        "titleFontSize": 11,
-        "labelFlush": False,
-        "tickCount": 5,
-        **_AXIS,
-    },
-    "legend": {
-        "orient": "bottom",
-        "direction": "horizontal",
-        "title": None,
-        "labelFontSize": 10,
-        "labelLimit": 0,
-        "labelColor": "#222222",
-        "symbolType": "stroke",
-        "symbolSize": 500,
-        "symbolStrokeWidth": 1.6,
-        "offset": 6,
-        "rowPadding": 1,
-        "columnPadding": 14,
-    },
+    "axis": _AXIS,
 }
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "₀₁₂₃₄₅₆₇₈₉ᵣ"
 _ON_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789−+()k0123456789r")
@@ -89,94 +57,44 @@ _ON_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789−+()k0123456789r")
 _UP, _DOWN, _END = "\u200c\u200c", "\u200c\u200d", "\u200d\u200d"
 
 
-# ---- the builder
+# ---- axes
 
 
-@dataclass(frozen=True)
-class _Medium:
-    """What sets the page and print apart.
-
-    Attributes:
-        typeset: applied to all text.
-        colour: of a curve.
-        hollow: fills the dots of dashed curves.
-        ink: of the rule.
-        widths: of lines, bars and the rule.
-        labels: of an axis, about.
-        filter: which points are seen; empty: all.
-    """
-
-    typeset: Callable[[str], str]
-    colour: Callable[[Curve], str]
-    hollow: str
-    ink: str
-    widths: tuple[float, float, float]
-    labels: int
-    filter: str = ""
-
-
-def _layers(
-    figure: Figure, panel: Panel, data: Any, medium: _Medium, legend: alt.Legend | None
-) -> tuple[alt.Chart, list[alt.Chart], dict[str, Any]]:
-    """The chart that all begin with; lines, bands, bars and the rule; the encoding of dots."""
-    names = [medium.typeset(curve.label) for curve in figure.curves]
-    colours = [medium.colour(curve) for curve in figure.curves]
-    fills = [colour if curve.solid else medium.hollow for curve, colour in zip(figure.curves, colours, strict=True)]
-    dashes = [list(curve.dash) for curve in figure.curves]
-    ranges = [alt.Scale(domain=names, range=values) for values in (colours, dashes, fills)]
-    plain = alt.Color("curve:N", scale=ranges[0], legend=None)  # a band's legend would take the lines' away
-    xs = [point["x"] for point in panel.points]
-    ys = [*(point["y"] for point in panel.points), *figure.levels]
-    base = alt.Chart(data).encode(
-        x=alt.X("x:Q", **scaled(panel.x, xs, medium.labels, medium.typeset)),
-        y=alt.Y("y:Q", **scaled(panel.y, ys, medium.labels, medium.typeset)),
-    )
-    base = base.transform_filter(medium.filter) if medium.filter else base
-    line, bar, rule = medium.widths
-    curve = {"color": alt.Color("curve:N", scale=ranges[0], legend=legend), "detail": "line:N"}
-    dash = alt.StrokeDash("curve:N", scale=ranges[1], legend=legend)
-    layers = [base.mark_line(strokeWidth=line, clip=True).encode(strokeDash=dash, **curve)]
-    if any("least" in point for point in panel.points):
-        area = base.transform_filter("isValid(datum.least)").mark_area(opacity=BAND, clip=True, tooltip=None)
-        layers.append(area.encode(y="least:Q", y2="most:Q", color=plain, detail="line:N"))
-    if any("low" in point for point in panel.points):
-        layers.append(base.mark_rule(strokeWidth=bar).encode(y="low:Q", y2="high:Q", color=curve["color"]))
-    if figure.level is not None:
-        level = alt.Chart(alt.Data(values=[{"y": figure.level}])).mark_rule(strokeWidth=rule, color=medium.ink)
-        layers.append(level.encode(y="y:Q"))
-    return base, layers, {"color": plain, "fill": alt.Fill("curve:N", scale=ranges[2], legend=None)}
-
-
-def scaled(axis: Axis, values: Sequence[float], count: int, typeset: Callable[[str], str] = str) -> dict[str, Any]:
-    """Title, scale and labels of an axis: round numbers, powers of ten, and no label twice.
-
-    Args:
-        values: what it shows.
-        count: of labels, about, where round numbers are chosen.
-        typeset: applied to whatever is written.
-    """
-    title = typeset(axis.title)
+def scaled(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
+    """Title, scale and labels of an axis that shows some values: round numbers, powers of ten, and no label twice."""
+    title = _marked(f"{axis.title}, log scale" if axis.logarithmic else axis.title)
     shown: dict[str, Any] = {"format": ",~r"}
-    ends = {"domainMin": axis.least, "domainMax": axis.most} if axis.logarithmic else {"domainMax": axis.most}
-    cut = {name: value for name, value in ends.items() if value is not None}
+    limits = {"domain": list(domain(axis, values)), "nice": False}
     if not axis.logarithmic:
-        return {"title": title, "scale": alt.Scale(zero=False, nice=False, **cut, **_ROOM), "axis": alt.Axis(**shown)}
+        return {"title": title, "scale": alt.Scale(zero=False, **limits), "axis": alt.Axis(**shown)}
     most = math.inf if axis.most is None else axis.most
     values = [min(max(value, axis.least or 0), most) for value in values]
     ticks, decades = list(axis.ticks), _decades(values)
     if axis.powers and len(decades) > 2:
         # Powers beside which d3 would write 1e-7.
         first = math.floor(math.log10(decades[0]))
-        powers = [typeset("10" + str(n).translate(RAISED)) if n not in (0, 1) else str(10**n) for n in range(first, 41)]
+        powers = [_marked("10" + str(n).translate(RAISED)) if n not in (0, 1) else str(10**n) for n in range(first, 41)]
         ticks = decades
         shown = {"labelExpr": f"{json.dumps(powers, ensure_ascii=False)}[round(log(datum.value) / LN10) - {first}]"}
     elif not ticks:
         low, high = min(values), max(values)
-        ticks = _round_numbers(low, high, count) if high / low < 20 else decades if len(decades) > 3 else _steps(values)
+        ticks = (
+            _round_numbers(low, high, _LABELS) if high / low < 20 else decades if len(decades) > 3 else _steps(values)
+        )
     # Without a count Vega would leave out every second tick where there are more than the usual few.
     shown |= {"values": ticks, "tickCount": len(ticks)}
-    scale = alt.Scale(type="log", nice=False, reverse=axis.reverse, **cut, **_ROOM)
-    return {"title": title, "scale": scale, "axis": alt.Axis(**shown)}
+    return {"title": title, "scale": alt.Scale(type="log", reverse=axis.reverse, **limits), "axis": alt.Axis(**shown)}
+
+
+def domain(axis: Axis, values: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis: of the values as far as it shows them, and some room."""
+    low = max(min(values), -math.inf if axis.least is None else axis.least)
+    high = min(max(values), math.inf if axis.most is None else axis.most)
+    if axis.logarithmic:
+        room = max(high / low, 1.1) ** _ROOM
+        return low / room, high * room
+    room = (high - low or abs(high) or 1.0) * _ROOM
+    return low - room, high + room
 
 
 def _steps(values: Sequence[float]) -> list[float]:
@@ -187,7 +105,7 @@ def _steps(values: Sequence[float]) -> list[float]:
         [step for n in exponents for factor in factors if low <= (step := float(f"{factor}e{n}")) <= high]
         for factors in ((1, 2, 5), (1, 3))
     )
-    return finer if len(finer) <= _MOST_STEPS else coarser
+    return finer if len(finer) <= _MOST_STEPS + 1 else coarser
 
 
 def _decades(values: Sequence[float]) -> list[float]:
@@ -207,64 +125,73 @@ def _round_numbers(low: float, high: float, count: int) -> list[float]:
     return [float(f"{n * step:.10g}") for n in range(first, last + 1)] or [low]
 
 
-# ---- the page
+# ---- a panel
 
 
-def interactive(figure: Figure) -> list[dict[str, Any]]:
-    """A specification for each panel, that the page completes by ``CONFIG``, and its ``points``, packed."""
-    return [{"spec": _interactive(figure, panel), "points": packed(panel.points)} for panel in figure.panels]
+def _panel(figure: Figure, panel: Panel, size: tuple[int, int]) -> alt.LayerChart:
+    """Bands, lines, bars, dots, the rule, and at the end of each curve its name; all panels have the same limits."""
+    width, height = size
+    curves = figure.curves_of(panel)
+    colours = [COLOURS[curve.colour][0] for curve in curves]
+    fills = [colour if curve.solid else "white" for curve, colour in zip(curves, colours, strict=True)]
 
+    def by_curve(values: Sequence[Any]) -> dict[str, Any]:
+        return {"scale": alt.Scale(domain=[curve.label for curve in curves], range=list(values)), "legend": None}
 
-def packed(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Points as columns, a group for each line of the same runs: what they share is written once."""
-    groups: dict[tuple[str, ...], dict[str, Any]] = {}
-    for point in points:
-        shared = {name: point[name] for name in ("curve", "line", "runs", "dot") if name in point}
-        columns = {name: value for name, value in point.items() if name not in shared}
-        group = groups.setdefault(
-            (*map(str, shared.values()), *columns), {**shared, "columns": {name: [] for name in columns}}
-        )
-        for name, value in columns.items():
-            group["columns"][name].append(value)
-    return list(groups.values())
-
-
-_PAGE = _Medium(
-    str,
-    lambda curve: f"var(--{curve.colour})",
-    "var(--paper)",
-    "var(--ink)",
-    (1.8, 1.2, 1),
-    6,
-    "indexof(hidden, datum.curve) < 0",
-)
-
-
-def _interactive(figure: Figure, panel: Panel) -> dict[str, Any]:
-    """Curves through points, that the page switches off by the parameter ``hidden``; the nearest point shows itself."""
-    base, layers, dots = _layers(figure, panel, alt.NamedData("points"), _PAGE, None)
-    near = alt.selection_point(name="near", on="pointerover", nearest=True, empty=False, clear="pointerout")
-    opacity = alt.when(near).then(alt.value(1)).when("datum.dot").then(alt.value(0.9)).otherwise(alt.value(0))
-    tooltip = alt.value(alt.expr(_tooltip(panel.x, panel.y, any("spread" in point for point in panel.points))))
-    points = base.mark_point(size=60, strokeWidth=2, cursor="pointer", clip=True)
-    layers.append(points.encode(opacity=opacity, tooltip=tooltip, **dots).properties(name="points").add_params(near))
-    chart = (
-        alt.layer(*layers)
-        .add_params(alt.param(name="hidden", value=[]))
-        .properties(width="container", height=250, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    base = alt.Chart(alt.Data(values=panel.points)).encode(
+        x=alt.X("x:Q", **scaled(panel.x, figure.xs)),
+        y=alt.Y("y:Q", **scaled(panel.y, figure.ys)),
+        color=alt.Color("curve:N", **by_curve(colours)),
     )
-    return {name: value for name, value in chart.to_dict().items() if name != "config"}
+    layers: list[alt.Chart] = []
+    if any("least" in point for point in panel.points):
+        area = base.transform_filter("isValid(datum.least)").mark_area(opacity=_BAND, clip=True)
+        layers.append(area.encode(y="least:Q", y2="most:Q", detail="line:N"))
+    dashes = alt.StrokeDash("curve:N", **by_curve([list(curve.dash) for curve in curves]))
+    layers.append(base.mark_line(strokeWidth=1.5, clip=True).encode(strokeDash=dashes, detail="line:N"))
+    if any("low" in point for point in panel.points):
+        layers.append(base.mark_rule(strokeWidth=1, clip=True).encode(y="low:Q", y2="high:Q"))
+    if any("dot" in point for point in panel.points):
+        dots = base.transform_filter("datum.dot").mark_point(size=18, strokeWidth=1.5, opacity=1, clip=True)
+        layers.append(dots.encode(fill=alt.Fill("curve:N", **by_curve(fills))))
+    if figure.level is not None:
+        rule = alt.Chart(alt.Data(values=[{"y": figure.level}])).mark_rule(strokeWidth=0.8, color="#222222")
+        layers.append(rule.encode(y="y:Q"))
+    for name, shade, place in _labels(figure, panel, height):
+        text = {"text": _marked(name), "color": shade, "fontSize": 10, "align": "left", "baseline": "middle"}
+        layers.append(alt.Chart(alt.Data(values=[{}])).mark_text(x=width + 5, y=place, **text))
+    return alt.LayerChart(layer=layers, width=width, height=height, title=_marked(panel.title))
 
 
-def _tooltip(x: Axis, y: Axis, spread: bool) -> str:
-    """What a point says: an expression, as Vega-Lite's own tooltip of the nearest point loses names of curves."""
-    row = "(datum.datum || datum)"
-    values = [("curve", f"{row}.curve"), (x.title, f"format({row}.x, '~g')"), (y.title, f"format({row}.y, '.4~g')")]
-    values += [("over seeds", f"{row}.spread || '1 seed'")] if spread else []
-    return "{" + ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in values) + "}"
+def _labels(figure: Figure, panel: Panel, height: int) -> list[tuple[str, str, float]]:
+    """Name, colour and height of what is written at the right of a panel: at the ends of curves, but apart."""
+    low, high = domain(panel.y, figure.ys)
+    across = math.log if panel.y.logarithmic else float
+
+    def place(value: float) -> float:
+        share = (across(min(max(value, low), high)) - across(low)) / (across(high) - across(low))
+        return height * (1 - share)
+
+    points = sorted(panel.points, key=lambda point: point["x"], reverse=panel.x.reverse)
+    last = {point["curve"]: point["y"] for point in points}
+    ends = [(place(last[curve.label]), curve.label, COLOURS[curve.colour][0]) for curve in figure.curves_of(panel)]
+    if figure.level is not None and figure.level_name:
+        ends.append((place(figure.level), figure.level_name, COLOURS["ink"][0]))
+    ends.sort()
+    return [(*end[1:], at) for end, at in zip(ends, apart([end[0] for end in ends], height), strict=True)]
 
 
-# ---- print
+def apart(places: Sequence[float], most: float) -> list[float]:
+    """Ascending places, moved as little as is needed for a line of text each, up to ``most``."""
+    moved: list[float] = []
+    for place in places:
+        moved.append(max([place, *(before + _LINE for before in moved[-1:])]))
+    for back, place in enumerate(reversed(moved)):
+        moved[-1 - back] = min(place, most - back * _LINE)
+    return moved
+
+
+# ---- print and page
 
 
 def export(figure: Figure, folder: Path) -> list[Path]:
@@ -283,11 +210,33 @@ def export(figure: Figure, folder: Path) -> list[Path]:
 
 
 def printed(figure: Figure) -> dict[str, Any]:
-    """The specification of all panels, with one legend."""
-    title = {"title": alt.TitleParams(_marked(figure.where.replace("`", "")), **_WHERE)} if figure.where else {}
-    chart = alt.concat(*(_printed(figure, panel) for panel in figure.panels), columns=_COLUMNS, spacing=16, **title)
-    chart = chart.resolve_scale(color="shared", strokeDash="shared", fill="shared").configure(**_PRINT_CONFIG)
-    return _visible(chart.to_dict())
+    """The specification of all panels, under the title."""
+    where: dict[str, Any] = {"subtitle": _marked(figure.where.replace("`", ""))} if figure.where else {}
+    title = alt.TitleParams(_marked(figure.title), fontWeight="bold", subtitleColor="#666666", offset=10, **where)
+    charts = (_panel(figure, panel, _SIZE) for panel in figure.panels)
+    chart = alt.concat(*charts, columns=_COLUMNS, spacing=16, title=title)
+    return _visible(chart.resolve_scale(color="independent", strokeDash="independent").configure(**_CONFIG).to_dict())
+
+
+def drawings(figure: Figure, name: str) -> list[str]:
+    """A drawing for each panel, for the page: in the colours of its style sheet; ``name``: of what they define."""
+    charts = [_panel(figure, panel, _PAGE_SIZE).configure(**_CONFIG) for panel in figure.panels]
+    made = [_small(_off_line_signs(vl_convert.vegalite_to_svg(_visible(chart.to_dict())))) for chart in charts]
+    return [re.sub(r"\bclip(\d+)\b", rf"{name}-{n}-\1", svg) for n, svg in enumerate(made)]
+
+
+def _small(svg: str) -> str:
+    """Without what the page says itself, with its colours, and with as many digits as can be seen."""
+    svg = re.sub(r'<path [^>]*(?:d=""|d="M0,0h0v0h0Z"|class="background")[^>]*/>', "", svg)
+    svg = re.sub(r'<rect width="\d+" height="\d+" fill="white"/>', "", svg, count=1)
+    svg = re.sub(r' (?:class|role|aria-[a-z]+|pointer-events|opacity|font-family|font-weight)="(?:1|\D[^"]*)"', "", svg)
+    svg = re.sub(r' xmlns(?::xlink)?="[^"]*"| version="[^"]*"| stroke-width="1"| stroke-miterlimit="10"', "", svg)
+    svg = re.sub(r' (?:d|transform|x2|y2)="[^"]*"', lambda place: re.sub(r"(\.[1-9])\d+|\.0\d+", r"\1", place[0]), svg)
+    for name, (light, _) in COLOURS.items():
+        svg = svg.replace(f'"{light}"', f'"var(--{name})"')
+    for value, name in {"#888888": "rule", "#E6E6E6": "grid", "white": "paper"}.items():
+        svg = svg.replace(f'"{value}"', f'"var(--{name})"')
+    return svg
 
 
 def _visible(node: Any) -> Any:
@@ -307,21 +256,6 @@ def _marked(text: str) -> str:
 
     text = re.sub(r"((?<!\w)[A-Zλ]|‖)_(\w+)", lambda match: f"{match[1]}{_DOWN}{match[2]}{_END}", typeset(text))
     return re.sub(f"[{_RAISED}]+|[{_LOWERED}]+", mark, text)
-
-
-_PRINT = _Medium(_marked, lambda curve: COLOURS[curve.colour][0], "white", "#222222", (1.5, 1, 0.8), 4)
-
-
-def _printed(figure: Figure, panel: Panel) -> alt.LayerChart:
-    room = min(_COLUMNS, len(figure.panels)) * (_WIDTH + 60)
-    longest = max(len(_marked(curve.label)) for curve in figure.curves)
-    legend = alt.Legend(columns=max(1, int(room // (longest * _LETTER + 45))))
-    points = [{**point, "curve": _marked(point["curve"])} for point in panel.points]
-    base, layers, dots = _layers(figure, panel, alt.Data(values=points), _PRINT, legend)
-    if any("dot" in point for point in points):
-        seen = base.transform_filter("datum.dot").mark_point(size=18, strokeWidth=1.5, opacity=1)
-        layers.append(seen.encode(**dots))
-    return alt.LayerChart(layer=layers, width=_WIDTH, height=_HEIGHT, title=_marked(panel.title))
 
 
 def _off_line_signs(svg: str) -> str:

@@ -1,13 +1,16 @@
 """What a figure is before anyone draws it: curves with names, panels of points, and the runs behind every point."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean, geometric_mean
 from typing import Any
+
+MOST = 6  # curves in a panel: more cannot be told apart
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A name in the legend, a colour of the palette, and a dash pattern."""
+    """A name beside its end, a colour of the palette, and a dash pattern."""
 
     label: str
     colour: str
@@ -49,8 +52,8 @@ class Axis:
 class Panel:
     """Points ``{curve, line, x, y, runs}`` in one pair of axes.
 
-    A point with ``dot`` is seen as one, with ``low`` and ``high`` it has a bar, ``spread`` says how wide. ``least`` and
-    ``most`` bound a band around a line.
+    A point with ``dot`` is seen as one, with ``low`` and ``high`` it has a bar. ``least`` and ``most`` bound a band
+    around a line.
     """
 
     title: str
@@ -61,14 +64,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels with one legend.
+    """Panels with the same limits.
 
     Attributes:
         name: of what is drawn, the beginning of its files' names.
-        title, caption: above it.
-        curves: the entries of the legend.
+        title: what it shows, in a sentence.
+        caption: how to read it.
+        curves: of all panels.
         panels: none is empty.
-        level: a horizontal rule in each panel.
+        level: a horizontal rule in each panel, and
+        level_name: what is written beside it.
         place: text and profile, as the end of its files' names.
         where: the same for readers.
     """
@@ -79,6 +84,7 @@ class Figure:
     curves: tuple[Curve, ...]
     panels: tuple[Panel, ...]
     level: float | None = None
+    level_name: str = ""
     place: str = ""
     where: str = ""
 
@@ -88,20 +94,36 @@ class Figure:
         return f"{self.name}_{self.place}" if self.place else self.name
 
     @property
-    def levels(self) -> list[float]:
-        """The rule, if there is one: an axis labels it like a point."""
-        return [] if self.level is None else [self.level]
+    def runs(self) -> list[str]:
+        """Behind its points."""
+        points = [point for panel in self.panels for point in panel.points]
+        return list(dict.fromkeys(run for point in points for run in point["runs"].split()))
+
+    @property
+    def xs(self) -> list[float]:
+        return [point["x"] for panel in self.panels for point in panel.points]
+
+    @property
+    def ys(self) -> list[float]:
+        """What an axis has to show: all points, the ends of their bars and bands, and the rule."""
+        points, ends = [point for panel in self.panels for point in panel.points], ("y", "low", "high", "least", "most")
+        values = [point[end] for point in points for end in ends if end in point]
+        return [value for value in (*values, self.level) if value is not None and self.panels[0].y.shows(value)]
+
+    def curves_of(self, panel: Panel) -> list[Curve]:
+        there = {point["curve"] for point in panel.points}
+        return [curve for curve in self.curves if curve.label in there]
 
 
 @dataclass
 class Drawing:
-    """Collects curves by panel; a curve that comes again is one entry of the legend."""
+    """Collects curves by panel; a curve that comes again is one."""
 
     _curves: dict[str, Curve] = field(default_factory=dict)
     _panels: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def announce(self, curves: Iterable[Curve]) -> None:
-        """The order of the legend, where it is not that of drawing."""
+        """The order of curves, where it is not that of drawing."""
         for curve in curves:
             self._curves.setdefault(curve.label, curve)
 
@@ -117,7 +139,7 @@ class Drawing:
         """A line through x, y with a band from the third to the fourth; no band where that has no width."""
         line = f"{curve.label} {' '.join(runs)}"
         for x, y, least, most in points:
-            more = {"least": least, "most": most, "spread": f"{least:.4g} to {most:.4g}"} if len(runs) > 1 else {}
+            more = {"least": least, "most": most} if least < most else {}
             self._add(panel, curve, line, x, y, runs, more)
 
     def once(self, panel: str, curve: Curve, points: Iterable[tuple[float, float]], runs: Sequence[str]) -> None:
@@ -143,24 +165,57 @@ class Drawing:
         y: Axis,
         level: float | None = None,
         cut: float | None = None,
+        level_name: str = "",
     ) -> Figure | None:
         """All of it as a figure; None where there is nothing that its axes can show.
 
-        ``cut``: a panel ends at so many times the highest end of its lines, so that their beginnings take no room.
+        A panel shows the first ``MOST`` of its curves, and the lines of one curve as their mean with a band.
+        ``cut``: panels end at so many times the highest end of a line, so that their beginnings take no room.
         """
-        shown = {
-            head: [point for point in points if x.shows(point["x"]) and y.shows(point["y"])]
-            for head, points in self._panels.items()
-        }
-        panels = tuple(Panel(head, points, x, _ending(y, points, cut)) for head, points in shown.items() if points)
+        panels, left = [], {}
+        for head, points in self._panels.items():
+            shown = [point for point in points if x.shows(point["x"]) and y.shows(point["y"])]
+            there = [label for label in self._curves if any(point["curve"] == label for point in shown)]
+            left |= dict.fromkeys(there[MOST:])
+            if there:
+                kept = [over_lines([p for p in shown if p["curve"] == label], y.powers) for label in there[:MOST]]
+                panels.append(Panel(head, [point for points in kept for point in points], x, y))
+        if not panels:
+            return None
         drawn = {point["curve"] for panel in panels for point in panel.points}
         curves = tuple(curve for label, curve in self._curves.items() if label in drawn)
-        return Figure(name, title, caption, curves, panels, level) if panels else None
+        if cut is not None:
+            ends = [{point["line"]: point["y"] for point in panel.points}.values() for panel in panels]
+            most = cut * max(max(values) for values in ends)
+            panels = [replace(panel, y=replace(y, most=most)) for panel in panels]
+        if left:
+            caption += f" Not drawn in every panel: {', '.join(left)}."
+        return Figure(name, title, caption, curves, tuple(panels), level, level_name)
 
 
-def _ending(axis: Axis, points: Sequence[Mapping[str, Any]], cut: float | None) -> Axis:
-    """The axis up to ``cut`` times the highest last point of a line, if points lie above that."""
-    if cut is None:
-        return axis
-    most = cut * max({point["line"]: point["y"] for point in points}.values())
-    return replace(axis, most=most) if any(point["y"] > most for point in points) else axis
+def over_lines(points: list[dict[str, Any]], geometric: bool) -> list[dict[str, Any]]:
+    """The points of one curve: several lines as their mean, as far as all of them go, with a band from least to most.
+
+    ``geometric``: of the mean, where values span powers of ten.
+    """
+    on_lines, dots = ([point for point in points if ("dot" in point) is dot] for dot in (False, True))
+    lines = {point["line"]: point["runs"] for point in on_lines}
+    if len(lines) < 2:
+        return points
+    curve, mean = points[0]["curve"], geometric_mean if geometric else fmean
+    shared = {"curve": curve, "line": curve, "runs": " ".join(dict.fromkeys(" ".join(lines.values()).split()))}
+    at: dict[float, list[float]] = {}
+    for point in on_lines:
+        at.setdefault(point["x"], []).append(point["y"])
+    means = [
+        {**shared, "x": x, "y": mean(values), "least": min(values), "most": max(values)}
+        for x, values in at.items()
+        if len(values) == len(lines)
+    ]
+    return [*means, *dots]
+
+
+def evenly(values: Sequence[Any], count: int = MOST) -> list[Any]:
+    """So many of the values, the first and the last among them."""
+    last = len(values) - 1
+    return [values[round(n * last / (count - 1))] for n in range(count)] if last >= count else list(values)

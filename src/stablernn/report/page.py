@@ -1,23 +1,21 @@
-"""The page: verdicts, tables, interactive figures and every run in one file that asks nothing of any network."""
+"""The page: the answer, verdicts, tables, figures and every run in one file that asks nothing of any network."""
 
-import json
 import re
-from dataclasses import asdict
-from functools import cache
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import jinja2
-import vl_convert
 from markupsafe import Markup, escape
 
+from stablernn.report.answer import answer, leading_of
 from stablernn.report.contents import verdicts
-from stablernn.report.draw import CONFIG, FONT, interactive
+from stablernn.report.draw import drawings
 from stablernn.report.evidence import Evidence
-from stablernn.report.figure import Curve
 from stablernn.report.palette import COLOURS
 from stablernn.report.runs import runs_of
 from stablernn.report.section import Block, Chapter
+from stablernn.report.sections.answer import SECTION as ANSWER
 from stablernn.report.sections.study import study_table
 from stablernn.report.text import typeset
 from stablernn.utils.escaping import terminal, visible
@@ -26,9 +24,6 @@ from stablernn.utils.wording import counted
 
 def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     """The whole page; the same text from the same records."""
-    lead = next((block for chapter in chapters for block in chapter.blocks if block.introduction), None)
-    others = [chapter for chapter in chapters if any(block is not lead for block in chapter.blocks)]
-    figures = [figure for chapter in chapters for block in chapter.blocks for figure in block.figures]
     assets = Path(__file__).with_name("assets")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(assets),
@@ -40,40 +35,34 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     )
     environment.filters["typeset"] = _typeset
     environment.filters["counted"] = counted
-    study = Block("The study’s table", [], [study_table(evidence.tasks)]) if evidence.tasks else None
+    environment.filters["drawings"] = lambda figure: map(Markup, drawings(figure, f"c{next(number)}"))
+    number = count()
+    judged, groups = verdicts(evidence), runs_of(evidence)
+    leading = leading_of(evidence, judged)
+    every = [block for chapter in chapters for block in chapter.blocks]
+    numbers = {source.id: n for n, source in enumerate(source for group in groups for source in group.sources)}
+    environment.filters["numbered"] = lambda runs: [numbers[run] for run in runs or () if run in numbers]
     return environment.get_template("page.html").render(
-        study=study,
-        verdicts=verdicts(evidence),
-        lead=lead,
-        chapters=others,
-        runs=runs_of(evidence),
-        texts=list(dict.fromkeys(data.caption for data in (*evidence.tasks, *evidence.slices))),
+        sentences=answer(leading),
+        study=study_table(evidence.tasks) if evidence.tasks else None,
+        figure=next((figure for one in chapters if one.section is ANSWER for figure in one.blocks[0].figures), None),
+        verdicts=judged,
+        leading=leading,
+        chapters=[(one.section, *_shown(one.blocks, every)) for one in chapters if one.section is not ANSWER],
+        groups=groups,
+        numbers=numbers,
         colours=COLOURS,
-        font=Markup(FONT),
         style=Markup((assets / "page.css").read_text(encoding="utf-8")),
         script=Markup((assets / "page.js").read_text(encoding="utf-8")),
-        library=Markup(_library()),
-        config=_inline(CONFIG),
-        curves=_inline({figure.stem: [_legend(curve) for curve in figure.curves] for figure in figures}),
-        panels=_inline({figure.stem: interactive(figure) for figure in figures}),
     )
 
 
-def _legend(curve: Curve) -> dict[str, Any]:
-    """With its name as markup: in the legend too an index stands below."""
-    return {**asdict(curve), "markup": _typeset(curve.label)}
-
-
-@cache
-def _library() -> str:
-    """Vega, Vega-Lite and their loader as one script."""
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
-
-
-def _inline(value: Any) -> Markup:
-    """JSON that no parser of HTML takes for markup."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+def _shown(blocks: Sequence[Block], every: Sequence[Block]) -> tuple[list[Block], list[Block]]:
+    """Those that the page draws, and those of which it links the files: minor ones, where there are others."""
+    if all(block.minor for block in every):
+        return list(blocks), []
+    shown = [block for block in blocks if not block.minor] or list(blocks[:1])
+    return shown, [block for block in blocks if block not in shown]
 
 
 def _typeset(text: str) -> Markup:

@@ -1,7 +1,7 @@
 """What the page says of every run, and of every file of measurements."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stablernn.records.record import Record
@@ -12,15 +12,23 @@ from stablernn.utils.wording import counted
 
 @dataclass(frozen=True)
 class Source:
-    """Name, a word on it, and its facts."""
+    """Name, a word on it, and its facts, for a run with its configuration."""
 
     id: str
     summary: str
     facts: dict[str, str]
-    configuration: str = ""
 
 
-def runs_of(evidence: Evidence) -> dict[str, list[Source]]:
+@dataclass(frozen=True)
+class Group:
+    """Sources, and what several of them share once."""
+
+    title: str
+    shared: dict[str, str]
+    sources: list[Source]
+
+
+def runs_of(evidence: Evidence) -> list[Group]:
     """All that any number may lead to, by text and profile, or by kind of measurement."""
     groups: dict[str, dict[str, Source]] = {}
     for data in (*evidence.slices, *evidence.tasks, *evidence.trials):
@@ -28,7 +36,14 @@ def runs_of(evidence: Evidence) -> dict[str, list[Source]]:
     runs = {title: list(group.values()) for title, group in groups.items()}
     runs["Speed"] = [_measurement(name, measured) for name, measured in evidence.lengths.items()]
     runs["Linear systems"] = [_linear(name, result) for name, result in evidence.linear.items()]
-    return {title: group for title, group in runs.items() if group}
+    return [_group(title, group) for title, group in runs.items() if group]
+
+
+def _group(title: str, sources: list[Source]) -> Group:
+    every = [source.facts for source in sources[1:]]
+    shared = {k: v for k, v in sources[0].facts.items() if every and all(facts.get(k) == v for facts in every)}
+    own = [replace(one, facts={k: v for k, v in one.facts.items() if k not in shared}) for one in sources]
+    return Group(title, shared, own)
 
 
 def _run(record: Record) -> Source:
@@ -53,8 +68,8 @@ def _run(record: Record) -> Source:
             "text": f"{record.data['name']}, fingerprint {record.data['fingerprint']}",
             "items": _listed(record.data["tokens"]),
             record.metric.name: _listed(shown),
-        },
-        "\n".join(f"{key}={_plain(value)}" for key, value in settings.items() if not key.endswith("._partial_")),
+        }
+        | {key: _plain(value) for key, value in settings.items() if not key.endswith("._partial_")},
     )
 
 
@@ -85,6 +100,6 @@ def _linear(name: str, result: dict[str, Any]) -> Source:
     return Source(
         name,
         f"linear system, {options['kind']}",
-        {"commit": result.get("commit", "unknown"), "file": f"linear_systems/{name}"},
-        "\n".join(f"{key}={_plain(value)}" for key, value in options.items()),
+        {"commit": result.get("commit", "unknown"), "file": f"linear_systems/{name}"}
+        | {key: _plain(value) for key, value in options.items()},
     )

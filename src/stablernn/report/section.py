@@ -12,12 +12,16 @@ from stablernn.report.table import Table
 
 @dataclass(frozen=True)
 class Block:
-    """What stands under one heading: figures and tables of one text, profile or machine; and a word before them."""
+    """What stands under one heading: figures and tables of one text, profile or machine; and a word before them.
+
+    ``minor``: of a profile that only shows that all of it works, or of a part of a text; the page links its files.
+    """
 
     title: str
     figures: list[Figure]
     tables: list[Table]
     introduction: str = ""
+    minor: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,11 @@ def block(title: str, place: str, figures: Sequence[Figure | None], tables: Sequ
 
 
 def of_slice(data: Slice, figures: Sequence[Figure | None], table: Table | None) -> Block:
-    return block(data.caption, data.name, figures, [table])
+    return replace(block(data.caption, data.name, figures, [table]), minor=minor(data))
+
+
+def minor(data: Slice) -> bool:
+    return data.profile in ("smoke", "quick") or not data.whole
 
 
 def of_analysis(

@@ -65,9 +65,12 @@ def contraction_curves(analyses: Analyses) -> list[Figure | None]:
                 curve = Curve(f"{constraint}, {STAGE_NAMES[stage]}", colour, _STAGE_DASHES[stage])
                 seen = [(r, value) for r, value in enumerate(values, 1) if value > _LEAST_GROWTH]
                 drawing.line(model, curve, seen, (record.id,))
+    trained = [result["stages"]["best"]["contracts_from"] for _, result in analyses if "best" in result["stages"]]
+    closer, longest = len(trained) - trained.count(None), analyses[0][1]["options"]["longest"]
     figure = drawing.figure(
         "contraction",
-        "Contraction on the data",
+        f"{closer} of {counted(len(trained), 'trained model')} bring any two states closer in {longest} "
+        f"{analyses[0][0].metric.items}",
         "λ_r, the largest growth in r inputs of the distance of two states that gradient ascent found. Below "
         "the line at 1 the states approach each other.",
         Axis(f"r ({analyses[0][0].metric.items})", ticks=WORDS.ticks),

@@ -13,7 +13,7 @@ from stablernn.report.palette import shades
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.sections.contraction import STAGE_NAMES
 from stablernn.report.table import Column, Entry, Table, Value, text
-from stablernn.report.text import short
+from stablernn.report.text import short, span
 from stablernn.utils.wording import counted
 
 SHOWN = (0, 10, 35, 100)
@@ -122,11 +122,15 @@ def gradient_figures(analyses: Analyses) -> list[Figure]:
             for moment in moments(record, result):
                 seen = [(i, value) for i, value in enumerate(moment.values["mean"]) if value > _LEAST_GRADIENT]
                 drawing.line(title, curves[moment.label], seen, (record.id,))
+    ends = [moments(*analysis)[-1].values["mean"] for analysis in analyses]
+    left = sorted(values[-1] / values[0] for values in ends)
+    items = analyses[0][0].metric.items
     figure = drawing.figure(
         "gradient_horizon",
-        "How far back gradients reach",
-        "Mean norm of the gradient of the loss at t + i by the input at t, from before training (dark) to its end.",
-        Axis(f"i ({analyses[0][0].metric.items})", logarithmic=False, most=farthest),
+        f"{farthest} {items} back, {span([short(value) for value in left])} of the gradient is left",
+        "Mean norm of the gradient of the loss at t + i by the input at t, from before training (dark) to its end, of "
+        "the seeds together, in a band from the least.",
+        Axis(f"i ({items})", logarithmic=False, most=farthest),
         Axis("mean norm of the gradient", powers=True),
     )
     return [figure] if figure else []

@@ -3,15 +3,16 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from stablernn.report.evidence import Evidence
-from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.figure import Axis, Curve, Drawing, Figure, evenly
 from stablernn.report.load import LINEAR_SYSTEMS, Measurements
 from stablernn.report.palette import shades
 from stablernn.report.section import Block, Section
 from stablernn.report.table import Column, Entry, Table, Value, key, text
-from stablernn.report.text import short
+from stablernn.report.text import short, span
 from stablernn.utils.wording import counted
 
 _KINDS = ("matrix", "scalar")
@@ -173,9 +174,9 @@ def learning_curves(results: Measurements) -> Figure | None:
     """What is left of the error against updates, matrices of each spectral radius."""
     return _of_matrices(results, lambda result: (result["best"]["updates"], result["best"]["error"])).figure(
         "linear_systems",
-        "What gradient descent learns",
-        "What is left of the error of predicting 0, at the best of the constant step sizes. A line for each seed, "
-        "dashed from spectral radius 1 on. Orthogonal teachers have one number for norm and radius.",
+        f"Descent leaves {_left(results, 0, 1)} of the error at norms below 1, {_left(results, 1.001)} above",
+        "What is left of the error of predicting 0, at the best of the constant step sizes: the mean of the seeds, in "
+        "a band from the least, dashed from radius 1 on. Orthogonal teachers have one number for norm and radius.",
         Axis("update"),
         _ERROR,
     )
@@ -185,20 +186,31 @@ def matrix_ends(results: Measurements) -> Figure | None:
     """Error at the end against the step size."""
     return _of_matrices(results, lambda result: (result["step_sizes"], result["errors"])).figure(
         "linear_step_sizes",
-        "Which step sizes learn",
-        "What is left of the error at the end, for each constant step size. A line for each seed; where it ends, "
-        "larger ones diverge.",
+        f"At norms above 1 the best step size leaves {_left(results, 1.001)} of the error",
+        "What is left of the error at the end, for each constant step size: the mean of the seeds, in a band from the "
+        "least; where a curve ends, larger ones diverge, and what is above the panel is useless.",
         Axis("step size", powers=True),
-        _ERROR,
+        replace(_ERROR, most=10),
     )
+
+
+def _left(results: Measurements, least: float, most: float = math.inf) -> str:
+    """Of the error, at the best step size: the range over the matrices of a norm from ``least`` to below ``most``."""
+    matrices = of_kind(results, "matrix").values()
+    left = sorted(one["best"]["error"][-1] for one in matrices if least <= one["options"]["norm"] < most)
+    return span([short(value) for value in (left[0], left[-1])]) if left else "nothing known"
 
 
 def _of_matrices(results: Measurements, values) -> Drawing:
     """A line for each file; a curve for each spectral radius, the same in all panels."""
     drawing, matrices = Drawing(), of_kind(results, "matrix")
     curves = _curves((spectral_radius(result) for result in matrices.values()), "ρ(W) = {:g}")
+    radii = sorted({spectral_radius(result) for result in matrices.values() if orthogonal(result)})
+    shown = [r for r in radii if r <= 1] + evenly([r for r in radii if r > 1], 2)
     for name, result in matrices.items():
-        norm = f"Not normal, ‖W‖₂ = {result['options']['norm']:g}"
+        if orthogonal(result) and spectral_radius(result) not in shown:
+            continue
+        norm = f"Not normal, norm {result['options']['norm']:g}"
         points = [(x, y) for x, y in zip(*values(result), strict=True) if y is not None]
         panel = "Orthogonal teachers" if orthogonal(result) else norm
         drawing.line(panel, curves[spectral_radius(result)], points, (name,))
@@ -209,14 +221,18 @@ def scalar_ends(results: Measurements) -> Figure | None:
     """Distance from the target at the end against the step size."""
     drawing, scalars = Drawing(), of_kind(results, "scalar")
     curves = _curves((result["options"]["target"] for result in scalars.values()), "w* = {:g}")
+    reached = {result["options"]["target"]: any(result["reached"]) for result in scalars.values()}
+    below, above = ([one for w, one in reached.items() if (abs(w) < 1) is inside] for inside in (True, False))
     for name, result in scalars.items():
         target = result["options"]["target"]
+        if target not in evenly(list(curves)):
+            continue
         ends = zip(result["rates"], result["end"], strict=True)
         points = [(rate, max(abs(end - target), _LEAST)) for rate, end in ends if end is not None]
         drawing.line("Scalars", curves[target], points, (name,))
     return drawing.figure(
         "linear_scalars",
-        "Scalar systems",
+        f"Descent reaches {sum(below)} of {len(below)} targets below 1 and {sum(above)} of {len(above)} others",
         "How far from w* descent ends, for each constant step size; at the end of a line larger ones diverge.",
         Axis("step size", powers=True),
         Axis("|w − w*|", powers=True, least=1e-6),
@@ -225,7 +241,7 @@ def scalar_ends(results: Measurements) -> Figure | None:
 
 def truncated_descent(results: Measurements) -> Figure | None:
     """Distance of truncated from full gradient descent against k, under the bound where one is proven."""
-    drawing, groups = Drawing(), by_teacher(proven_of(of_kind(results, "matrix")))
+    drawing, above, groups = Drawing(), False, by_teacher(proven_of(of_kind(results, "matrix")))
     colours = shades(list(groups))
     for teacher, group in groups.items():
         curve = Curve(f"‖W‖₂ = {_teacher(*teacher)}", colours[teacher])
@@ -234,13 +250,14 @@ def truncated_descent(results: Measurements) -> Figure | None:
         for number, k in enumerate(_options(group)["lengths"]):
             drawing.point("Matrices", curve, k, _largest(group, "proven", "distance", number), list(group))
             most = _largest(group, "proven", "bound", number)
+            above |= _largest(group, "proven", "distance", number) > most
             if most < _width(group):
                 drawing.point("Matrices", bound, k, most, list(group), line=f"{bound.label} {gaps}")
             else:
                 gaps += 1
     return drawing.figure(
         "linear_truncation",
-        "Full and truncated gradient descent",
+        f"Truncated descent ends {'farther' if above else 'nowhere farther'} from full descent than is proven",
         "‖W − W_k‖_F at the end with step sizes α/n, the largest of the seeds; dotted: the proven bound. Below some "
         "10⁻¹⁴ it is rounding.",
         Axis("k", ticks=(2, 5, 10, 20, 35, 50)),

@@ -12,13 +12,13 @@ exactly, the beginning of the text included, and the whole table needs no scorin
 import math
 from typing import Any
 
-from stablernn.report.curves import DOTTED, coloured
+from stablernn.report.curves import coloured
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe
 from stablernn.report.load import Analyses
 from stablernn.report.section import Block, Section, of_slice
-from stablernn.report.sections.truncation import level, split
+from stablernn.report.sections.truncation import split
 from stablernn.report.table import Column, Entry, Table, text
 
 SHOWN = (2, 3, 5, 10, 20, 35)
@@ -61,18 +61,19 @@ def ngram_table(analyses: Analyses) -> Table:
 
 def ngram_figures(analyses: Analyses) -> list[Figure]:
     """Perplexity against n."""
-    drawing = Drawing()
+    drawing, lost, n = Drawing(), [], 1
     for model, constraint, colour, record, result in coloured(analyses):
         reset, runs = reset_perplexities(result)[:_N_MAX], (record.id,)
         ngram = result["value"][: len(reset) - 1]
-        drawing.line(model, Curve(f"{constraint}, reset every n words", colour), enumerate(reset, 1), runs)
-        drawing.line(model, Curve(f"{constraint}, last n − 1 words", colour, (5, 3)), enumerate(ngram, 2), runs)
-        last = max(len(reset), 2)
-        drawing.line(model, Curve(f"{constraint}, recurrent", colour, DOTTED), level(result, last), runs)
+        drawing.line(model, Curve(f"{constraint}, reset", colour), enumerate(reset, 1), runs)
+        drawing.line(model, Curve(f"{constraint}, n-gram", colour, (5, 3)), enumerate(ngram, 2), runs)
+        if ngram:
+            lost.append(100 * (ngram[-1] / result["recurrent"]["value"] - 1))
+            n = max(n, len(reset))
     figure = drawing.figure(
         "ngram",
-        "As an n-gram",
-        "The same weights with n − 1 words of context, and with their state set to zero every n words.",
+        f"As {n}-grams the models come within {max(map(abs, lost), default=0):.1f} % of the recurrent perplexity",
+        "The same weights: dashed, with n − 1 words of context; with their state set to zero every n words.",
         Axis("n (words)", logarithmic=False),
         Axis(f"{split(analyses)} perplexity"),
     )

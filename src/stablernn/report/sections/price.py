@@ -23,7 +23,7 @@ from stablernn.report.names import (
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.statistics import difference, percent
 from stablernn.report.table import Column, Entry, Table, text
-from stablernn.report.text import rate, signed, typeset
+from stablernn.report.text import rate, signed, span, typeset
 
 
 @dataclass(frozen=True)
@@ -143,22 +143,26 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
 
 def price_curves(data: Slice) -> Figure | None:
     """Test perplexity against 1 - λ, a curve for each constraint, the unstable model as a level."""
-    drawing, compared = Drawing(), prices(data)
+    drawing, compared, costs = Drawing(), prices(data), []
     colours = constraint_colours((price.constraint, price.label) for price in compared)
     for name in dict.fromkeys(price.name for price in compared):
         here = [price for price in compared if price.name == name and price.cell.values]
         certified = [1 - price.rate for price in here if price.rate is not None]
+        free = None  # comes first
         for price in here if certified else []:
             level = mean(price.cell.values)
             label, colour = typeset(price.label), colours[price.label]
             if price.constraint == "unstable":
+                free = level
                 ends = (min(certified), max(certified)) if len(certified) > 1 else (certified[0] / 2, certified[0] * 2)
                 drawing.line(name, Curve(label, colour, DOTTED), [(end, level) for end in ends], price.cell.ids)
             elif price.rate is not None:
                 drawing.point(name, Curve(label, colour), 1 - price.rate, level, price.cell.ids)
+                costs += [] if free is None else [100 * (level / free - 1)]
+    ends = span([signed(value) for value in (min(costs), max(costs))]) if costs else "an unknown number of"
     return drawing.figure(
         "price_of_stability",
-        "What stability costs",
+        f"A certificate changes perplexity by {ends} %",
         "Test perplexity against the certified rate of contraction; what is not certified is in the table alone.",
         Axis("1 − λ, certified (longer memory to the right)", powers=True, reverse=True),
         Axis("test perplexity"),

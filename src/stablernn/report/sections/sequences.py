@@ -122,7 +122,7 @@ def _sorted(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def speed_curves(file: str, measured: Mapping[str, Any]) -> Figure | None:
     """Times as fast as the recurrent model against the length of the sequence; ``file``: of the measurements."""
-    drawing = Drawing()
+    drawing, ratios = Drawing(), []
     cases = list(measured["cases"].values())
     colours = shades(sorted({k for case in cases for k in contexts_of(case)}))
     batches = sorted({case["batch"] for case in cases})
@@ -134,9 +134,11 @@ def speed_curves(file: str, measured: Mapping[str, Any]) -> Figure | None:
             if value is not None:
                 panel = f"{model_name(case['model'])}, {case['work']}"
                 drawing.point(panel, curves[k, case["batch"]], case["steps"], value, (file,))
+                ratios.append(value)
+    faster = sum(value > 1 for value in ratios)
     return drawing.figure(
         "speed",
-        f"Speed on {measured['hardware']}",
+        f"Feed-forward is faster in {faster} of {counted(len(ratios), 'case')} on {measured['hardware']}",
         "Feed-forward against recurrent, whole models with their softmax; above the line at 1 feed-forward is faster.",
         Axis("steps of the sequence"),
         Axis("times as fast as recurrent"),

@@ -14,7 +14,7 @@ from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.statistics import Comparison, compare, difference, percent
 from stablernn.report.table import Column, Entry, Table, Value, key, text
-from stablernn.report.text import signed
+from stablernn.report.text import signed, span
 
 
 @dataclass
@@ -122,9 +122,11 @@ def sweep_curves(data: Slice) -> Figure | None:
         for approximation, name in APPROXIMATION_NAMES.items():
             curve = Curve(f"{pair.label}, {name}", colours[pair.label], DASHES[approximation])
             mean_over_seeds(drawing, pair.model, curve, pair.k, pair.cells.get(approximation, Replicates()))
+    apart = [pair.change for pair in made if pair.change is not None]
+    ends = span([f"{value:+.0f}" for value in (min(apart), max(apart))]) if apart else "an unknown number of"
     return drawing.figure(
         "truncation_sweep",
-        "Trained at k",
+        f"Trained at the same k, feed-forward lies {ends} % from recurrent",
         "Recurrent models trained with k steps of backpropagation, feed-forward models with k words of context. "
         "All see the same words, so a larger k makes fewer updates: compare curves at one k.",
         Axis("k in training", ticks=tuple(sorted({pair.k for pair in made}))),

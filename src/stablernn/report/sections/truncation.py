@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from stablernn.report.curves import BEST_POSSIBLE, DOTTED, WORDS, coloured
+from stablernn.report.curves import BEST_POSSIBLE, WORDS, coloured
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe, describe_constraint, describe_run
 from stablernn.report.load import STUDIES, Analyses, setting
@@ -14,10 +14,11 @@ from stablernn.report.statistics import FEWEST_BLOCKS, student
 from stablernn.report.table import Column, Entry, Table, key, text
 from stablernn.report.text import short
 from stablernn.utils.metrics import Metric
+from stablernn.utils.wording import counted
 
 SHOWN = (1, 2, 3, 5, 10, 15, 20, 25, 35, 50, 65, 100)
 EPSILON = 0.01
-_ROUNDING = 3e-8  # of float32: what is below is not drawn
+_ROUNDING, _NOISE = 3e-8, 1e-5  # of float32: what is below is not drawn; sums of such
 
 
 def truncation_table(analyses: Analyses) -> Table:
@@ -124,19 +125,38 @@ def truncation_curves(analyses: Analyses) -> Figure | None:
     drawing, metric = Drawing(), _metric(analyses)
     for model, constraint, colour, record, result in coloured(analyses):
         ks, runs = result["k"], (record.id,)
-        name = f"{constraint}, last k {metric.items}"
-        drawing.line(model, Curve(name, colour), zip(ks, result["value"], strict=True), runs)
-        drawing.line(model, Curve(f"{constraint}, recurrent", colour, DOTTED), level(result, ks[-1]), runs)
+        drawing.band(model, Curve(constraint, colour), with_interval(result, metric), runs)
+        drawing.point(model, Curve(constraint, colour), ks[-1], result["recurrent"]["value"], runs)
     for model, _, _, record, result in coloured(analyses):
         if result["optimal"]:
             drawing.once(model, BEST_POSSIBLE, zip(result["k"], result["optimal"], strict=True), (record.id,))
+    contexts = [measured_context(result) for _, result in analyses]
+    reached = [k for k in contexts if k is not None]
     return drawing.figure(
         "truncation",
-        "Truncated after training",
-        f"The same weights, seeing the last k {metric.items} alone, against the recurrent model that sees all of them.",
+        f"{len(reached)} of {counted(len(contexts), 'model')} score the same by the last {max(reached, default=0)} "
+        f"{metric.items} as by all of them",
+        f"The same weights, seeing the last k {metric.items} alone; dots at the right: the recurrent model, which sees "
+        f"all. The same: within {EPSILON:g} nats from there on. Band: 95 % interval of the change, over other text; "
+        "of several seeds, their mean from the least to the largest.",
         _inputs(analyses),
         Axis(f"{split(analyses)} {metric.name}"),
     )
+
+
+def with_interval(result: dict[str, Any], metric: Metric) -> list[tuple[float, float, float, float]]:
+    """k, score, and the ends of the 95 % interval of its change against the recurrent model, where that is known."""
+    known, of_mean = has_errors(result), metric.of_mean
+    quantile = student(result["error"]["blocks"] - 1) if known else 0.0
+    errors = result["error"]["log_perplexity"] if known else [0.0] * len(result["k"])
+
+    def changed(value: float, nats: float) -> float:  # of_mean is an exponential or a factor
+        return value * of_mean(nats) if of_mean(0.0) else value + of_mean(nats)
+
+    return [
+        (k, value, changed(value, -quantile * error), changed(value, quantile * error))
+        for k, value, error in zip(result["k"], result["value"], errors, strict=True)
+    ]
 
 
 def state_gap(analyses: Analyses) -> Figure | None:
@@ -145,20 +165,19 @@ def state_gap(analyses: Analyses) -> Figure | None:
     for model, constraint, colour, record, result in coloured(analyses):
         any_two = 2 * math.sqrt(setting(record, "model.hidden_size"))  # states in [-1, 1]^d are no farther apart
         bounds = [bound if bound < any_two else math.nan for bound in result["certified"]["state"] or []]
-        lines = [
-            ("mean gap", (1, 0), result["state"]["mean"]),
-            ("largest gap", (5, 3), result["state"]["largest"]),
-            ("proven bound", (9, 3, 2, 3), bounds),
-        ]
+        lines = [(constraint, (1, 0), result["state"]["largest"]), (f"{constraint}, bound", (5, 3), bounds)]
         for name, dash, values in lines:
             seen = [(k, value) for k, value in zip(result["k"], values, strict=False) if value > _ROUNDING]
             if seen:
-                drawing.line(model, Curve(f"{constraint}, {name}", colour, dash), seen, (record.id,))
+                drawing.line(model, Curve(name, colour, dash), seen, (record.id,))
+    proven = [result for _, result in analyses if result["certified"]["state"]]
+    both = [pair for one in proven for pair in zip(one["state"]["largest"], one["certified"]["state"], strict=False)]
+    above = any(gap > bound + _NOISE for gap, bound in both)
     return drawing.figure(
         "state_gap",
-        "How far the truncated state is off",
-        "‖h − h⁽ᵏ⁾‖₂ over all positions, measured, and under the proven bound where that is less than 2√d, which holds "
-        "of any two states. Below some 10⁻⁶ it is rounding of float32.",
+        "A measured gap is above its proven bound" if above else "No measured gap of the state is above a proven bound",
+        "The largest ‖h − h⁽ᵏ⁾‖₂ of all positions, measured, and dashed the proven bound where that is less than 2√d, "
+        "which holds of any two states. Below some 10⁻⁶ it is rounding of float32.",
         _inputs(analyses),
         Axis("‖h − h⁽ᵏ⁾‖₂", powers=True),
     )
@@ -171,11 +190,6 @@ def _metric(analyses: Analyses) -> Metric:
 def _inputs(analyses: Analyses) -> Axis:
     """The axis of k."""
     return replace(WORDS, title=WORDS.title.replace("words", _metric(analyses).items))
-
-
-def level(result: dict[str, Any], end: int) -> list[tuple[float, float]]:
-    """The recurrent model, which sees all words, from 1 to ``end``."""
-    return [(1, result["recurrent"]["value"]), (end, result["recurrent"]["value"])]
 
 
 def split(analyses: Analyses) -> str:

@@ -80,9 +80,10 @@ def distance_curves(analyses: Analyses) -> list[Figure | None]:
         last, result = group[-1]
         moved = Curve(f"k = {reference} from its start", "ink", DOTTED)
         drawing.line(panel, moved, zip(result["updates"], result["reference_moved"], strict=True), (last.id,))
+    apart = [result["distance"][-1] / max(result["reference_moved"][-1], 1e-12) for _, result in analyses]
     figure = drawing.figure(
         "weight_distance",
-        "Distance of the weights in training",
+        f"Weights of different k come apart by up to {max(apart):.0%} of the way that they go",
         f"‖W_k − W_{reference}‖_F of feed-forward models that start from the same weights and see the same batches.",
         Axis("update", logarithmic=False),
         Axis("distance (Frobenius)", powers=True),

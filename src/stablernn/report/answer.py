@@ -1,0 +1,56 @@
+"""The answer in three sentences, made of the verdicts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from stablernn.report.evidence import Evidence
+from stablernn.report.judgement import Claim, Judgement, Outcome
+from stablernn.report.section import minor
+
+Verdicts = Sequence[tuple[Claim, list[Judgement]]]
+# Of each sentence: a claim, and what is said of the tasks on which it holds.
+SENTENCES: Sequence[Mapping[str, str]] = (
+    {"C1": "Stability comes without loss"},
+    {"C2": "a stable model scores the same by its last inputs alone", "C4": "an unconstrained one does"},
+    {"C3": "Trained feed-forward, a model comes to the same score as recurrent"},
+)
+_ON = {
+    Outcome.MIXED: "in part on",
+    Outcome.FAILS: "not on",
+    Outcome.UNDECIDED: "undecided on",
+    Outcome.UNTRAINED: "not trained far enough to tell on",
+}
+
+
+def leading_of(evidence: Evidence, verdicts: Verdicts) -> dict[str, list[Judgement]]:
+    """By claim the judgements that the page shows first: of whole data at a larger profile, where there are any."""
+    small = {data.caption for data in (*evidence.slices, *evidence.tasks) if minor(data)}
+    large = {claim.name: [one for one in made if one.where not in small] for claim, made in verdicts}
+    return {claim.name: large[claim.name] or made[:1] for claim, made in verdicts}
+
+
+def answer(judgements: Mapping[str, Sequence[Judgement]]) -> list[tuple[list[str], str]]:
+    """Three sentences, each with the names of its claims."""
+    made = []
+    for claims in SENTENCES:
+        text = "; ".join(f"{about} {_where(judgements[name])}" for name, about in claims.items())
+        made.append((list(claims), f"{text[0].upper()}{text[1:]}."))
+    return made
+
+
+def _where(judgements: Iterable[Judgement]) -> str:
+    """The tasks by outcome, each once: by its first verdict on models that are trained far enough."""
+    outcomes: dict[str, Outcome] = {}
+    for judgement in judgements:
+        if outcomes.get(judgement.subject, Outcome.UNTRAINED) is Outcome.UNTRAINED:
+            outcomes[judgement.subject] = judgement.outcome
+    if not outcomes:
+        return "(not measured yet)"
+    subjects = {outcome: [s for s, one in outcomes.items() if one is outcome] for outcome in Outcome}
+    holds = f"on {_listed(subjects[Outcome.HOLDS])}" if subjects[Outcome.HOLDS] else "on no task so far"
+    return ", ".join(
+        [holds, *(f"{on} {_listed(subjects[outcome])}" for outcome, on in _ON.items() if subjects[outcome])]
+    )
+
+
+def _listed(subjects: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(subjects[:-1]), subjects[-1])))
