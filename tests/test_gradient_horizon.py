@@ -9,6 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms, summary
+from stablernn.analysis.linear.matrix import run_studies
 from stablernn.analysis.linear.scalar import ScalarStudy
 from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation import TruncationAnalysis, truncation_curve
@@ -177,7 +178,7 @@ def test_the_report_tells_horizons_ngrams_and_linear_systems(trained, tmp_path):
     for analysis in (GradientHorizon(streams=40, lead=8, horizon=12), TruncationAnalysis(k_max=6)):
         list(analyse(analysis, [trained]))
         shutil.copy(trained.folder / f"{analysis.name}.json", source / trained.record.id)
-    run([ScalarStudy((0.5,), 0.3, 20, 10, -2, 0, 1, 0.01)], source / "linear_systems")
+    run_studies([ScalarStudy((0.5,), 0.3, 20, 10, -2, 0, 1, 0.01)], source / "linear_systems")
     files = {path.name for path in write_report(source, tmp_path / "results", None)}
     assert files >= {"gradient_horizon.md", "ngram.md", "linear_systems.md"}
     stems = ("gradient_horizon_embedded_smoke", "ngram_embedded_smoke")

@@ -17,9 +17,9 @@ from stablernn.config.instantiate import make
 from stablernn.experiments.search import best_until
 from stablernn.records.record import read_run
 from stablernn.report.data import frame
-from stablernn.report.equivalence import compare
 from stablernn.report.sections.search import winner
 from stablernn.report.sections.tasks import task_cells
+from stablernn.report.statistics import compare
 from stablernn.tasks.slots import CONTROLS, SlotFilling, count_chunks, hold_out, read_sentences
 from stablernn.training.run import run
 from stablernn.training.schedule import Counters
