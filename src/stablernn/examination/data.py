@@ -137,7 +137,9 @@ def _lines(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8") as text:
             yield from text
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason})", "give a text file, or a .npy file of ids") from None
+        raise DataError(
+            f"{path} is not UTF-8 text ({error.reason})", "give a text file, or a .npy file of ids"
+        ) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})", "name a file that is there") from None
 
@@ -199,7 +201,9 @@ def _next(parts: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], tuple[np
 def _check_ids(parts: Sequence[np.ndarray], types: int) -> None:
     for part in parts:
         if part.dtype.kind not in "iu" or part.min() < 0 or part.max() >= types:
-            raise ConfigurationError(f"data: ids must be whole numbers from 0 to {types - 1}, as the embedding has rows")
+            raise ConfigurationError(
+                f"data: ids must be whole numbers from 0 to {types - 1}, as the embedding has rows"
+            )
 
 
 def _check_frames(parts: Sequence[np.ndarray], model: SequenceModel) -> None:

@@ -28,9 +28,9 @@ from stablernn.utils.metrics import NATS_A_FRAME, PERPLEXITY, Metric
 from stablernn.utils.timing import one_thread
 
 FEWEST = 64  # positions
-_STREAMS, _LEAD, _LONGEST, _ALONG, _STEPS = 16, 64, 128, 500, 20  # of the search for λ_r, and of the exponent
+_STREAMS, _LEAD, _LONGEST, _ALONG, _STEPS = 16, 64, 64, 500, 20  # of the search for λ_r, and of the exponent
 _ENDS, _HORIZON, _LEAST_ENDS = 128, 100, 16  # of the gradient
-_LONGEST_PROVEN = 512  # k on the text
+_FIRST, _LONGEST_PROVEN = 32, 512  # positions and k on the text
 
 
 def examine(
@@ -147,14 +147,20 @@ class _Examining:
 
     def on_text(self, certificate: Certificate) -> dict[str, Any] | None:
         """k(ε) at some positions; None where no bound along a text is known of the cells."""
-        split, count = self.split, self.positions
+        count = min(self.positions, len(self.split))
+        found = self._on_text(certificate, min(_FIRST, count))
+        # Where none of the first positions has a k, more of them would take minutes to say the same.
+        return found if found is None or not found["shorter"] or count <= _FIRST else self._on_text(certificate, count)
+
+    def _on_text(self, certificate: Certificate, count: int) -> dict[str, Any] | None:
+        split = self.split
         if isinstance(split, Sequences):
             split = split.first(count)
             pieces, most = [range(len(split))], min(_LONGEST_PROVEN, split.longest)
-        else:  # two stretches, in the middle of the second half and at the end
-            most, each = min(_LONGEST_PROVEN, len(split)), max(1, min(count, len(split)) // 2)
+        else:  # two stretches, to the middle and to the end
+            most, each = min(_LONGEST_PROVEN, len(split)), -(-count // 2)
             middle = max(len(split) // 2, each)
-            pieces = [range(middle - each, middle), range(len(split) - each, len(split))]
+            pieces = [range(middle - each, middle), range(max(middle, len(split) - each), len(split))]
         bar = open_bar("certificate on this text", sum(map(len, pieces)))
         model = copy.deepcopy(self.model).double()
         try:
@@ -188,7 +194,7 @@ class _Examining:
             inputs = inputs.to(self.model.dtype)
         with one_thread():
             exponents = lyapunov_exponent(self.model, inputs, lead)
-            targets = [2**power for power in range(longest.bit_length()) if 2**power <= longest]
+            targets = [4**power for power in range(longest.bit_length()) if 4**power <= longest]
             bar, done = open_bar("contraction on the text", len(targets) * _STEPS), iter(range(1, 10**9))
             found = {}
             if streams > 1:  # a pair of states comes from two streams

@@ -90,6 +90,8 @@ def from_torch(
     tied = embedding is not None and decoder is not None and decoder.weight is embedding.weight
     head = _head(decoder, rnn.hidden_size, inputs if tied else None, outputs)  # type: ignore[arg-type]
     model = SequenceModel(inputs, Recurrent(cells), head)
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        raise ConfigurationError("rnn: some weights are NaN or infinite: the training diverged, give an earlier state")
     weight = rnn.weight_hh_l0
     return model.to(weight.device, weight.dtype).eval()  # type: ignore[arg-type]
 
@@ -161,4 +163,3 @@ def kind_of(model: SequenceModel) -> str:
 def is_unbounded(model: SequenceModel) -> bool:
     """Whether frames may have any entries."""
     return isinstance(model.inputs, Frames) and model.inputs.high == LARGEST
-

@@ -9,6 +9,7 @@ from stablernn.examination.network import is_unbounded, kind_of
 from stablernn.models.sequence_model import Frames
 from stablernn.report.difference import student
 from stablernn.report.sections.truncation import has_errors
+from stablernn.stability.measured import LEAST_GROWTH
 from stablernn.utils.wording import counted
 
 WIDTH = 80
@@ -61,9 +62,16 @@ def recommendation(e: Examination) -> str:
         "for this text; on other text it is not.",
         MEASURED: f"Yes, with k = {k}, by measurement: on this text the "
         + ("score in the mean" if e.scored else "state")
-        + " stays within ε. No such k is proven, so test it on text of your own use.",
+        + f" stays within ε{_single(e, k)}. No such k is proven, so test it on data of your own use.",
     }
     return f"{sentences[how]} {_gain(e)}".strip()
+
+
+def _single(e: Examination, k: int) -> str:
+    if not e.scored:
+        return ""
+    largest = e.curve["largest"][e.curve["k"].index(k)]
+    return f" (a single {e.metric.one} moves by up to {largest:.2g} nats)"
 
 
 def _gain(e: Examination) -> str:
@@ -153,7 +161,7 @@ def _expansion(e: Examination) -> str:
     if largest is None:
         return "not measured: the data are one sequence"
     first, last = e.dynamics["contracts_from"], len(largest)
-    end = f"λ_{last} = {largest[-1]:.2g}"
+    end = f"λ_{last} {'=' if largest[-1] > LEAST_GROWTH else '<='} {largest[-1]:.2g}"
     return f"below 1 from r = {first} on; {end}" if first is not None else f"not below 1 up to r = {last}: {end}"
 
 
