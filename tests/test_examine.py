@@ -202,7 +202,8 @@ def test_an_examination_of_features_has_no_score_and_bounds_their_change():
     found = stablernn.examine(stablernn.from_torch(None, rnn, bounds=(0, 1)), frames, k_max=40, seconds=0.0)
     assert found.gradient is None
     assert "Perplexity" not in str(found)
-    whole, cut = rnn(frames[:, None])[0][-1], rnn(frames[-found.proven :, None])[0][-1]
+    with torch.no_grad():
+        whole, cut = rnn(frames[:, None])[0][-1], rnn(frames[-found.proven :, None])[0][-1]
     assert float((whole - cut).abs().max()) <= found.epsilon
     anything = stablernn.examine(stablernn.from_torch(None, rnn), 100 * frames, k_max=8, seconds=0.0)
     assert "any real entries" in str(anything)
@@ -252,15 +253,13 @@ def test_an_export_is_the_truncated_network_with_its_vocabulary_and_card(trained
     found = stablernn.examine(
         trained.ours(), tmp_path / "text.txt", vocabulary=tmp_path / "words.txt", k_max=8, seconds=0.0, positions=4
     )
-    folder = found.export(tmp_path / "out", k=3)
+    folder = found.export(tmp_path / "out", k=3, formats=())
     assert (folder / VOCABULARY).read_text().split("\n")[:-1] == words
     assert "k = 3" in (folder / CARD).read_text()
     x = torch.randint(TYPES, (20, 2))
     ours, plain = stablernn.load_converted(folder), found.convert(3)
     expected = torch.stack([trained(x[t - 2 : t + 1])[-1].log_softmax(-1) for t in range(2, 20)])
-    forms = [plain(x), *(read_program(folder, name)(x) for name in ("export", "onnx"))]
-    forms.append(ours.objective.distribution(ours(x, ours.initial_state(2))[0]))
-    for form in forms:
+    for form in (plain(x), ours.objective.distribution(ours(x, ours.initial_state(2))[0])):
         assert_close(form[2:], expected, rtol=0, atol=1e-5)
 
 
@@ -435,7 +434,7 @@ def test_the_command_shows_a_screen_and_writes_what_is_asked_for(trained, tmp_pa
         "--k",
         "2",
     ]
-    small = ["k_max=8", "seconds=0", "formats=[]", "positions=4"]
+    small = ["k_max=8", "seconds=0", "formats=[]", "positions=4", "tokens=100"]
     answer = script("examine", *options, *small, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("model: LSTM, 2 layers of 6 units, 13 ids")

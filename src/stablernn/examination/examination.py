@@ -65,8 +65,9 @@ class Examination:
     @property
     def proven_on_text(self) -> int | None:
         """k(ε) at every position of this text that was looked at; None: not proven."""
-        k = self.on_text and self.on_text["max"]
-        return None if k is None else int(k)
+        if self.on_text is None or self.on_text["max"] is None:
+            return None
+        return int(self.on_text["max"])
 
     @property
     def measured(self) -> int | None:

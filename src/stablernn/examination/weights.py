@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.console import log
 from stablernn.utils.errors import CheckpointError, ConfigurationError
 
-KINDS: Mapping[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+KINDS: Mapping[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 _GATES = {1: "rnn", 3: "gru", 4: "lstm"}
 _OF_RNN = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr)_l\d+(?:_reverse)?)$")
 _EMBEDDINGS = ("encoder", "embedding", "embeddings", "embed", "emb", "wte", "lookup")
