@@ -18,10 +18,11 @@ from torch import nn
 from torch.testing import assert_close
 
 import stablernn
+from stablernn.analysis.conversion.converted import VOCABULARY
 from stablernn.analysis.conversion.export import read_program
 from stablernn.commands.start import as_overrides
 from stablernn.examination.data import words_of
-from stablernn.examination.exported import CARD, VOCABULARY
+from stablernn.examination.exported import CARD
 from stablernn.examination.weights import load_network
 from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError
 

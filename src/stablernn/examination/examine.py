@@ -2,7 +2,7 @@
 
 import copy
 import statistics
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from stablernn.analysis.certificate_on_text import summary as contexts
@@ -118,7 +118,7 @@ def examine(
         k = result.k or curve["k"][-1]
         speed = best_speed(model, truncate(model, k), dict, split, seconds) | {"k": k}
     model.train(was_training)
-    return Examination(**{**vars(result), "speed": speed})
+    return replace(result, speed=speed)
 
 
 def metric_of(model: SequenceModel) -> Metric:

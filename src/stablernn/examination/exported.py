@@ -7,7 +7,7 @@ from typing import Any
 
 from stablernn.analysis.conversion.choice import CERTIFIED, GIVEN
 from stablernn.analysis.conversion.convert import check_free, write_converted
-from stablernn.analysis.conversion.converted import own_config
+from stablernn.analysis.conversion.converted import VOCABULARY, own_config
 from stablernn.analysis.conversion.export import EXPORT, FILES, ONNX, check_formats, input_name, order
 from stablernn.analysis.truncation_curve import Gap
 from stablernn.examination.api import curve
@@ -16,7 +16,7 @@ from stablernn.examination.network import interface_of
 from stablernn.tasks.base import Interface
 from stablernn.utils.console import open_bar
 
-VOCABULARY, CARD = "vocabulary.txt", "README.md"
+CARD = "README.md"
 _SECONDS = 1.0
 
 

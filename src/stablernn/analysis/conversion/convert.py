@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from stablernn.analysis.conversion.choice import GUARANTEES, choose
 from stablernn.analysis.conversion.converted import (
     DESCRIPTION,
+    VOCABULARY,
     describe,
     feedforward_config,
     load_converted,
@@ -124,7 +125,9 @@ class Conversion:
             "k": choice.k,
             "choice": choice.as_dict() | {"split": self.split},
         }
-        written = write_converted(folder, model, interface, split, values, self.formats, self.seconds, bar)
+        vocabulary = getattr(trained.corpus, "vocabulary", None)
+        texts = {VOCABULARY: vocabulary.read_text(encoding="utf-8")} if vocabulary else {}
+        written = write_converted(folder, model, interface, split, values, self.formats, self.seconds, bar, texts)
         return folder, written
 
     def _announce(self, model: SequenceModel, split: Split | Sequences, metric: Metric) -> None:

@@ -20,6 +20,7 @@ from stablernn.utils.files import file_digest, read_json, write_json
 
 DESCRIPTION = "feedforward.json"
 WEIGHTS = "model.safetensors"
+VOCABULARY = "vocabulary.txt"  # a type a line, in the order of ids
 SCHEMA = 1
 _OURS = (CheckpointError, ConfigurationError, DamagedFileError)
 
