@@ -213,7 +213,8 @@ def test_an_examination_of_features_has_no_score_and_bounds_their_change():
 
 def test_switches_are_examined_and_their_frames_outside_the_box_are_refused_in_every_form(tmp_path):
     torch.manual_seed(1)
-    model = stablernn.from_torch(None, stable_gru(), nn.Linear(SIZE, 3), bounds=(0, 1), outputs="bernoulli")
+    decoder = nn.Linear(SIZE, 3).double()
+    model = stablernn.from_torch(None, stable_gru().double(), decoder, bounds=(0, 1), outputs="bernoulli")
     frames = torch.randint(2, (150, 3)).float()
     found = stablernn.examine(model, [frames[:80], frames[80:]], k_max=8, seconds=0.0)
     folder = found.export(tmp_path / "out", k=4)

@@ -5,6 +5,8 @@ import statistics
 from dataclasses import asdict, replace
 from typing import Any
 
+import torch
+
 from stablernn.analysis.certificate_on_text import summary as contexts
 from stablernn.analysis.conversion.scoring import best_speed
 from stablernn.analysis.gradient_horizon import gradient_norms
@@ -49,7 +51,8 @@ def examine(
     """May this network be replaced by a feed-forward one, with which k, and is that guaranteed?
 
     Args:
-        model: of ``from_torch``, or any trained model of this package that has cells.
+        model: of ``from_torch``, or any trained model of this package that has cells; examined in float32, what is
+            proven in float64.
         data: a text file, a .npy file, ids (N,), frames (N, E) or a list of such sequences, or a split of a task; text
             that the network has not been trained on.
         vocabulary: of a text: a file with a word a line in the order of ids, or the texts that the network was trained
@@ -87,6 +90,8 @@ def examine(
     for option, value in (("k_max", k_max), ("tokens", tokens), ("positions", positions)):
         if value is not None and value < 1:
             raise ConfigurationError(f"{option}={value} must be a whole number >= 1")
+    if model.dtype is not torch.float32:
+        model = copy.deepcopy(model).float()
     examined = read(model, data, vocabulary, tokens)
     split = examined.split
     longest = split.longest if isinstance(split, Sequences) else len(split)
