@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from stablernn.examination.examination import ANY_TEXT, MEASURED, THIS_TEXT, Examination
 from stablernn.examination.network import is_unbounded, kind_of
 from stablernn.models.sequence_model import Frames
-from stablernn.report.difference import student
 from stablernn.report.sections.truncation import has_errors
+from stablernn.report.statistics import student
 from stablernn.stability.measured import LEAST_GROWTH
 from stablernn.utils.wording import counted
 
