@@ -180,20 +180,6 @@ def test_a_module_that_is_no_model_is_refused_with_a_way_to_make_one(module):
         certify(module)
 
 
-@pytest.mark.parametrize(("module", "kind"), [(nn.LSTM(3, 4, num_layers=2), LSTMCell), (nn.RNN(3, 4), RNNCell)])
-def test_the_weights_of_a_module_of_pytorch_make_the_same_model(module, kind):
-    """As the message of ``certify`` says."""
-    model = build_language_model(7, kind, Recurrent, 3, 4, num_layers=module.num_layers)
-    with torch.no_grad():
-        for layer, cell in enumerate(model.backbone.cells):
-            for name, parameter in cell.named_parameters():
-                parameter.copy_(getattr(module, f"{name}_l{layer}"))
-    words = torch.randint(7, (9, 2))
-    with torch.no_grad():
-        torch.testing.assert_close(model(words, model.initial_state(2))[0], module(model.inputs(words))[0])
-    assert certify(model).summary()["norm"]
-
-
 @pytest.mark.parametrize("kind", [RNNCell, LSTMCell, GRUCell])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_not_finite_are_a_reason(kind, value):

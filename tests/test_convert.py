@@ -17,7 +17,7 @@ from torch.testing import assert_close
 from stablernn.analysis.conversion import convert, export
 from stablernn.analysis.conversion.choice import choose
 from stablernn.analysis.conversion.convert import Conversion
-from stablernn.analysis.conversion.converted import DESCRIPTION, WEIGHTS, load_converted
+from stablernn.analysis.conversion.converted import DESCRIPTION, VOCABULARY, WEIGHTS, load_converted
 from stablernn.analysis.conversion.export import read_program, write_programs
 from stablernn.analysis.conversion.network import Unrolled
 from stablernn.analysis.conversion.scoring import log_probabilities
@@ -433,7 +433,10 @@ def test_on_real_text_the_programs_agree_with_the_model(data_folder, tmp_path):
     limits = ["training.max_updates=3", "dataset.max_tokens={train: 3000, valid: 500, test: 500}"]
     run(compose("train", [*options, *limits, f"dataset.path={data_folder}", f"runs={tmp_path}"]))
     (found,) = find_runs("*", tmp_path, str(data_folder), torch.device("cpu"))
-    _, description = Conversion(tokens=200, seconds=0.0)(found)
+    folder, description = Conversion(tokens=200, seconds=0.0)(found)
     assert description["types"] == 10_000
+    words = (folder / VOCABULARY).read_text(encoding="utf-8").splitlines()
+    first = [words[number] for number in found.corpus.splits["valid"].targets[:6]]
+    assert (len(words), first) == (10_000, ["consumers", "may", "want", "to", "move", "their"])
     assert set(description["parity"]) == {"export", "onnx"}
     assert all(parity["nats"] <= convert.TOLERANCE for parity in description["parity"].values())

@@ -20,7 +20,7 @@ from stablernn.analysis.truncation_curve import Gap, Sums, TruncationCurve
 from stablernn.models.feed_forward import truncations
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import SequenceModel
-from stablernn.stability.certificates import certify
+from stablernn.stability.certificates import Certificate, certify
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.training.evaluate import BLOCK
@@ -214,26 +214,7 @@ class TruncationAnalysis:
             model, split, lengths, self.tolerance, self.positions, bar.update, pieces, trained.record.metric.of_loss
         )
         bar.close()
-        certificate = certify(model)
-        return {
-            "words": words,
-            "recurrent": curve.recurrent.as_dict(),
-            "swept": curve.swept,
-            "k": list(curve.truncated),
-            "value": [at.score.value for at in curve.truncated.values()],
-            "log_perplexity": [at.gap.log_perplexity for at in curve.truncated.values()],
-            "error": {
-                "blocks": -(-words // BLOCK),
-                "length": BLOCK,
-                "log_perplexity": [None if math.isnan(at.error) else at.error for at in curve.truncated.values()],
-            },
-            "largest": [at.gap.largest for at in curve.truncated.values()],
-            "state": {name: [at.state[name] for at in curve.truncated.values()] for name in ("mean", "p99", "largest")},
-            "certified": {
-                "state": [certificate.state_gap(k) for k in curve.truncated] if certificate.holds else None,
-                "nats": [certificate.gap(k) for k in curve.truncated] if certificate.holds else None,
-                "reason": certificate.summary().get("reason"),
-            },
+        return truncation_result(model, curve) | {
             "optimal": source.perplexities(split, self.k_max)
             if source is not None and isinstance(split, Split)
             else None,
@@ -241,3 +222,29 @@ class TruncationAnalysis:
             if source is not None and isinstance(split, Split)
             else None,
         }
+
+
+def truncation_result(model: SequenceModel, curve: TruncationCurve, certificate: Certificate | None = None) -> dict:
+    """A curve of a model as JSON, and beside it what is proven; ``certificate``: the model's, where it is there."""
+    certificate = certificate or certify(model)
+    words = curve.recurrent.count
+    return {
+        "words": words,
+        "recurrent": curve.recurrent.as_dict(),
+        "swept": curve.swept,
+        "k": list(curve.truncated),
+        "value": [at.score.value for at in curve.truncated.values()],
+        "log_perplexity": [at.gap.log_perplexity for at in curve.truncated.values()],
+        "error": {
+            "blocks": -(-words // BLOCK),
+            "length": BLOCK,
+            "log_perplexity": [None if math.isnan(at.error) else at.error for at in curve.truncated.values()],
+        },
+        "largest": [at.gap.largest for at in curve.truncated.values()],
+        "state": {name: [at.state[name] for at in curve.truncated.values()] for name in ("mean", "p99", "largest")},
+        "certified": {
+            "state": [certificate.state_gap(k) for k in curve.truncated] if certificate.holds else None,
+            "nats": [certificate.gap(k) for k in curve.truncated] if certificate.holds else None,
+            "reason": certificate.summary().get("reason"),
+        },
+    }

@@ -1,6 +1,7 @@
 """Every command by its name, for scripts/ and for ``stablernn``."""
 
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -9,12 +10,23 @@ from stablernn import __version__
 
 @dataclass(frozen=True)
 class Command:
-    """What ``stablernn NAME`` and scripts/NAME.py start."""
+    """What ``stablernn NAME`` and scripts/NAME.py start.
+
+    Attributes:
+        about: in the list of commands.
+        task: module:function.
+        config: the name of its configuration.
+        text: options whose values are taken as they are.
+        first: the option that an argument without ``=`` is the value of.
+        flags: options that may be written ``--option value`` too.
+    """
 
     about: str
     task: str
     config: str
     text: tuple[str, ...] = ()
+    first: str = ""
+    flags: tuple[str, ...] = ()
 
 
 COMMANDS = {
@@ -34,6 +46,13 @@ COMMANDS = {
         "analyze",
     ),
     "convert": Command("make a finished run a feed-forward model", "stablernn.commands.convert:convert", "convert"),
+    "examine": Command(
+        "examine a trained network of your own: may it be feed-forward?",
+        "stablernn.commands.examine:examine",
+        "examine",
+        first="weights",
+        flags=("data", "vocabulary", "model", "epsilon", "k", "save", "export"),
+    ),
     "status": Command(
         "which runs are done, running or to do, live", "stablernn.monitoring.status:status", "status", ("sweep",)
     ),
@@ -64,8 +83,23 @@ def start(name: str) -> None:
     from stablernn.experiments.command_line import main  # imports torch, which the list of commands does not need
 
     command = COMMANDS[name]
+    sys.argv[1:] = as_overrides(sys.argv[1:], command.first, command.flags)
     module, _, function = command.task.partition(":")
     main(getattr(import_module(module), function), command.config, command.text)
+
+
+def as_overrides(arguments: Sequence[str], first: str, flags: Collection[str]) -> list[str]:
+    """``file --flag value`` as ``first=file flag=value``; everything else as it is."""
+    waiting, found = iter(arguments), []
+    for argument in waiting:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and name in flags:
+            found.append(f"{name}={value if equals else next(waiting, '')}")
+        elif first and not equals and not argument.startswith("-"):
+            found.append(f"{first}={argument}")
+        else:
+            found.append(argument)
+    return found
 
 
 def stablernn() -> None:

@@ -98,6 +98,7 @@ def _check_yaml(path: Path) -> None:
 
 # Options that name a file or a folder: what they are given is a path, and no expression of Hydra's grammar.
 _PATHS = {"runs", "data", "out", "results", "records", "readme", "winners", "dataset.path"}
+_PATHS |= {"weights", "vocabulary", "save", "export"}
 _PATHS |= {"hydra.sweeper.winners", "hydra.sweeper.results"}
 
 

@@ -100,6 +100,29 @@ class Convert:
 
 
 @dataclass
+class Examine:
+    weights: str = MISSING
+    data: str = MISSING
+    vocabulary: str | None = None
+    model: str | None = None
+    embedding: str | None = None
+    decoder: str | None = None
+    bounds: list[float] | None = None
+    outputs: str = MISSING
+    pickle: bool = MISSING
+    epsilon: float = MISSING
+    k_max: int = MISSING
+    tokens: int | None = None
+    positions: int = MISSING
+    seconds: float = MISSING
+    save: str | None = None
+    export: str | None = None
+    k: int | None = None
+    formats: list[str] = MISSING
+    progress: bool = MISSING
+
+
+@dataclass
 class LinearSystems:
     publish: bool = MISSING
     records: str | None = None
@@ -191,6 +214,7 @@ OPTIONS: dict[str, type] = {
     "analyze": Analyze,
     "bench": Bench,
     "convert": Convert,
+    "examine": Examine,
     "linear_systems": LinearSystems,
     "report": Report,
     "status": Status,

@@ -199,14 +199,19 @@ def export(figure: Figure, folder: Path) -> list[Path]:
 
     The same records make the same bytes.
     """
-    text = _off_line_signs(vl_convert.vegalite_to_svg(printed(figure)))
-    svg, png = (folder / f"{figure.stem}.{kind}" for kind in ("svg", "png"))
-    write_text(svg, text)
+    text = svg(figure)
+    vector, png = (folder / f"{figure.stem}.{kind}" for kind in ("svg", "png"))
+    write_text(vector, text)
     with Image.open(BytesIO(vl_convert.svg_to_png(text, scale=SCALE))) as picture, replacing(png) as temporary:
         # A palette: the few colours of a drawing need an eighth of the room.
         small = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
         small.save(temporary, format="PNG", optimize=True)
-    return [svg, png]
+    return [vector, png]
+
+
+def svg(figure: Figure) -> str:
+    """A figure for print as SVG."""
+    return _off_line_signs(vl_convert.vegalite_to_svg(printed(figure)))
 
 
 def printed(figure: Figure) -> dict[str, Any]:

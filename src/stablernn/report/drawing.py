@@ -19,6 +19,18 @@ def export(figure: Figure, folder: Path) -> list[Path]:
     return _module("draw").export(figure, folder)
 
 
+def svg(figure: Figure) -> str:
+    """``draw.svg``; raises MissingPackageError."""
+    return _module("draw").svg(figure)
+
+
+def chart(figure: Figure) -> Any:
+    """``draw.printed`` as an Altair chart; raises MissingPackageError."""
+    import altair
+
+    return altair.Chart.from_dict(_module("draw").printed(figure))
+
+
 def page(evidence: Evidence, chapters: Sequence[Chapter]) -> str:
     """``page.page``; raises MissingPackageError."""
     return _module("page").page(evidence, list(chapters))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -121,7 +122,8 @@ class Corpus:
     ``source`` is the law that the text was drawn from, which knows the best perplexity for every context
     length; None where nobody knows it, as for every natural text. ``text`` is the fingerprint of all that was read, the
     words beyond ``max_tokens`` included, and ``recognised`` says for each split of a published text by what it was
-    recognised (``tasks.published``); None and empty for a corpus that is made from its options.
+    recognised (``tasks.published``); None and empty for a corpus that is made from its options. ``vocabulary`` is a
+    file with a type a line in the order of ids; None where types have no names.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Corpus:
     text: str | None = None
     recognised: Mapping[str, str] = field(default_factory=dict)
     metric: Metric = PERPLEXITY
+    vocabulary: Path | None = None
     fixed_shapes: ClassVar[bool] = True  # of its batches, but for the last one of a pass
 
     @property

@@ -23,7 +23,7 @@ from stablernn.utils.metrics import PERPLEXITY, Metric
 from stablernn.utils.names import is_name
 from stablernn.utils.wording import counted
 
-_COUNTS = "counts.json"
+_COUNTS, _TYPES = "counts.json", "types.txt"
 _MARK = "\ufeff"  # byte-order mark
 
 # Counts of the files that this process has read before, by what the file system says of them.
@@ -177,6 +177,7 @@ class WordCorpus:
             text=_whole(counts["texts"]),
             recognised=recognised,
             metric=self.metric,
+            vocabulary=folder / _TYPES,
         )
 
     def fingerprint_of_own(self) -> str | None:
@@ -300,7 +301,7 @@ class WordCorpus:
                     "marked": [split for split in SPLITS if readings[split].marked],
                 }
                 self._check(counts)
-                write_text(part / "types.txt", "\n".join(vocabulary.types) + "\n")
+                write_text(part / _TYPES, "\n".join(vocabulary.types) + "\n")
                 _seal(part, counts)
                 _install(part, folder)
                 return counts

@@ -1,6 +1,7 @@
 """From a trained run to a feed-forward model in a folder of its own, checked and timed before it is called done."""
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from stablernn.analysis.conversion.choice import GUARANTEES, choose
 from stablernn.analysis.conversion.converted import (
     DESCRIPTION,
+    VOCABULARY,
     describe,
     feedforward_config,
     load_converted,
@@ -31,9 +33,9 @@ from stablernn.tasks.base import Interface
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import SPLITS, Split
 from stablernn.training.trained import Trained
-from stablernn.utils.console import duration, log, open_bar
+from stablernn.utils.console import Bar, duration, log, open_bar
 from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
-from stablernn.utils.files import replacing_folder
+from stablernn.utils.files import replacing_folder, write_text
 from stablernn.utils.metrics import Metric
 from stablernn.utils.provenance import commit, device_name, processor, versions
 from stablernn.utils.wording import counted
@@ -96,7 +98,7 @@ class Conversion:
         if record.status == DIVERGED:
             raise RecordError(f"{record.id} diverged: there is no trained model to convert")
         if self.out is not None:
-            _check_free(Path(self.out))
+            check_free(Path(self.out))
         model = trained.model("best")
         if not isinstance(model.objective, FullSoftmax | Bernoulli):
             raise ConfigurationError(
@@ -111,7 +113,7 @@ class Conversion:
         choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max)
         log.info(f"{record.id}: k = {choice.k}, {choice.how}: {choice.reason}")
         folder = Path(self.out) if self.out is not None else trained.folder / f"feedforward-k{choice.k}"
-        _check_free(folder)
+        check_free(folder)
         values: dict[str, Any] = {
             "run": record.id,
             "config": feedforward_config(record, choice.k),
@@ -123,40 +125,10 @@ class Conversion:
             "k": choice.k,
             "choice": choice.as_dict() | {"split": self.split},
         }
-        bar.update(1, "writing the forms")
-        with replacing_folder(folder) as new:
-            save_weights(new, model, record.id)
-            write_programs(Unrolled(copy.deepcopy(model).cpu(), choice.k), interface, new, self.formats)
-            describe(new, values)
-            bar.update(2, "reading what was written")
-            ours = load_converted(new)
-            programs = {name: read_program(new, name) for name in self.formats}
-            values["parity"] = {}
-            for number, (name, program) in enumerate(programs.items()):
-                bar.update(2 + number, f"holding {name} against our model")
-                result = largest_difference(ours, program, split, choice.k)
-                if not result["nats"] <= TOLERANCE:
-                    raise ExportError(
-                        f"formats: {name} differs from our model by {result['nats']:.2g} nats, more than "
-                        f"{TOLERANCE:g}: nothing was written; leave {name} out of formats"
-                    )
-                values["parity"][name] = result
-            bar.update(2 + len(programs), "timing the forms")
-            values["speed"] = best_speed(
-                model,
-                ours.to(trained.device),
-                lambda: {name: read_program(new, name) for name in self.formats},
-                split,
-                self.seconds,
-            )
-            bar.close()
-            values["hardware"] = {
-                "device": device_name(trained.device),
-                "processor": processor(),
-                "threads": torch.get_num_threads(),
-            }
-            runtimes = {package: metadata.version(package) for name in self.formats for package in _PACKAGES[name]}
-            return folder, describe(new, values | {"versions": versions() | runtimes, "commit": commit()})
+        vocabulary = getattr(trained.corpus, "vocabulary", None)
+        texts = {VOCABULARY: vocabulary.read_text(encoding="utf-8")} if vocabulary else {}
+        written = write_converted(folder, model, interface, split, values, self.formats, self.seconds, bar, texts)
+        return folder, written
 
     def _announce(self, model: SequenceModel, split: Split | Sequences, metric: Metric) -> None:
         """Say what is done, and how long it takes to look at the lengths and to time the forms."""
@@ -171,7 +143,76 @@ class Conversion:
         )
 
 
-def _check_free(folder: Path) -> None:
+def write_converted(
+    folder: Path,
+    model: SequenceModel,
+    interface: Interface,
+    split: Split | Sequences,
+    values: Mapping[str, Any],
+    formats: Sequence[str],
+    seconds: float,
+    bar: Bar,
+    texts: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Write a folder with the feed-forward model of ``values["k"]`` inputs, whole or not at all.
+
+    Args:
+        folder: replaced if it holds a converted model.
+        model: on its device; its cells are unrolled.
+        interface: of the model.
+        split: the forms are compared and timed on it.
+        values: of the description.
+        formats: to write.
+        seconds: the forms are timed for so long.
+        bar: of 3 + len(formats) steps, one of them done.
+        texts: further files by name.
+
+    Returns:
+        The description.
+
+    Raises:
+        ExportError: a form computes something else.
+    """
+    values, k = dict(values), values["k"]
+    bar.update(1, "writing the forms")
+    with replacing_folder(folder) as new:
+        save_weights(new, model, values["run"])
+        write_programs(Unrolled(copy.deepcopy(model).cpu(), k), interface, new, formats)
+        for name, text in (texts or {}).items():
+            write_text(new / name, text)
+        describe(new, values)
+        bar.update(2, "reading what was written")
+        ours = load_converted(new)
+        programs = {name: read_program(new, name) for name in formats}
+        values["parity"] = {}
+        for number, (name, program) in enumerate(programs.items()):
+            bar.update(2 + number, f"holding {name} against our model")
+            result = largest_difference(ours, program, split, k)
+            if not result["nats"] <= TOLERANCE:
+                raise ExportError(
+                    f"formats: {name} differs from our model by {result['nats']:.2g} nats, more than "
+                    f"{TOLERANCE:g}: nothing was written; leave {name} out of formats"
+                )
+            values["parity"][name] = result
+        bar.update(2 + len(programs), "timing the forms")
+        values["speed"] = best_speed(
+            model,
+            ours.to(model.device),
+            lambda: {name: read_program(new, name) for name in formats},
+            split,
+            seconds,
+        )
+        bar.close()
+        values["hardware"] = {
+            "device": device_name(model.device),
+            "processor": processor(),
+            "threads": torch.get_num_threads(),
+        }
+        runtimes = {package: metadata.version(package) for name in formats for package in _PACKAGES[name]}
+        return describe(new, values | {"versions": versions() | runtimes, "commit": commit()})
+
+
+def check_free(folder: Path) -> None:
     """Only a converted model may be replaced by another."""
     if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError(f"out={folder} exists and is no converted model: choose another folder")

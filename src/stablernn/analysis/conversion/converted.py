@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from stablernn.models.feed_forward import FeedForward
-from stablernn.models.sequence_model import SequenceModel
+from stablernn.models.sequence_model import Frames, SequenceModel
 from stablernn.records import schemas
 from stablernn.records.record import Record
+from stablernn.stability.constraints.base import Unconstrained
 from stablernn.tasks.base import Interface
 from stablernn.training import checkpoint
 from stablernn.training.build import build
@@ -19,6 +20,7 @@ from stablernn.utils.files import file_digest, read_json, write_json
 
 DESCRIPTION = "feedforward.json"
 WEIGHTS = "model.safetensors"
+VOCABULARY = "vocabulary.txt"  # a type a line, in the order of ids
 SCHEMA = 1
 _OURS = (CheckpointError, ConfigurationError, DamagedFileError)
 
@@ -30,6 +32,31 @@ def feedforward_config(record: Record, k: int) -> dict[str, Any]:
     backbone = {"_target_": target, "_partial_": True, "k": k}
     approximation = config["approximation"] | {"name": "feedforward", "backbone": backbone}
     return config | {"truncation": {"k": k}, "approximation": approximation}
+
+
+def own_config(model: SequenceModel, k: int) -> dict[str, Any]:
+    """The same for a model that no run of this package trained."""
+
+    def target(kind: type) -> dict[str, Any]:
+        return {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
+
+    cell = model.cells[0]
+    tied = getattr(model.objective, "weight", None) is getattr(model.inputs, "weight", cell)
+    return {
+        "seed": 0,
+        "model": {
+            "name": type(cell).__name__,
+            "cell": {**target(type(cell)), "_partial_": True},
+            "embedding_size": None if isinstance(model.inputs, Frames) else cell.input_size,
+            "hidden_size": cell.hidden_size,
+            "num_layers": len(model.cells),
+            "dropout": 0.0,
+            "tied": tied,
+        },
+        "stability": {"name": "unstable", "constraint": target(Unconstrained)},
+        "approximation": {"name": "feedforward", "backbone": {**target(FeedForward), "_partial_": True, "k": k}},
+        "truncation": {"k": k},
+    }
 
 
 def save_weights(folder: Path, model: SequenceModel, run: str) -> None:
@@ -60,6 +87,14 @@ def load_converted(folder: Path | str, device: torch.device | str = "cpu") -> Se
 
     Raises:
         RecordError: the folder is not such a one, is of another version, or is damaged.
+
+    >>> import os, tempfile, stablernn, torch
+    >>> model = stablernn.from_torch(torch.nn.Embedding(11, 4), torch.nn.RNN(4, 5), torch.nn.Linear(5, 11))
+    >>> examination = stablernn.examine(model, torch.randint(11, (200,)), k_max=8, seconds=0.01, positions=8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = examination.export(os.path.join(folder, "feedforward"), k=3, formats=())
+    ...     stablernn.load_converted(written).backbone.k
+    3
     """
     folder = Path(folder)
     path = folder / DESCRIPTION

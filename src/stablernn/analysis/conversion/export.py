@@ -74,8 +74,8 @@ def order(interface: Interface) -> str:
         wanted = f"int64 ids 0 to {inputs.size - 1}, (time, batch), time first; an id outside is an error"
     else:
         wanted = (
-            f"float32, (time, batch, {inputs.size}), time first, entries in [{inputs.low:g}, {inputs.high:g}]; what is "
-            "proven holds inside alone"
+            f"float32, (time, batch, {inputs.size}), time first, entries in [{inputs.low:g}, {inputs.high:g}]; one "
+            "outside is an error"
         )
     of_what = "" if outputs.kind == "categorical" else " that each output is on"
     return f"{input_name(interface)}: {wanted}. {OUTPUT}: nats{of_what}, (time, batch, {outputs.size})"

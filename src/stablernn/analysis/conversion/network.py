@@ -49,6 +49,10 @@ class Unrolled(nn.Module):
             x = torch.where(x < 0, self.inputs.num_embeddings, x)
         elif x.dim() != 3:
             raise ConfigurationError(f"frames must be (time, batch, entries), got {x.dim()} axes")
+        else:
+            # A frame outside the box, NaN too, asks for row 1 of a table of one row, which every runtime refuses.
+            outside = ~((x >= self.inputs.low) & (x <= self.inputs.high)).all(-1)
+            x = x + nn.functional.embedding(outside.long(), x.new_zeros(1, 1))
         cells: list[Cell] = list(self.cells)  # type: ignore[arg-type]
         projected = cells[0].project_inputs(self.inputs(x))
         # One position and one stream stand for all of them: the first layer's product with zeros costs nothing.

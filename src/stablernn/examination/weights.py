@@ -1,0 +1,224 @@
+"""A network from a file of weights: nothing in it is executed unless the user asks for that."""
+
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from stablernn.examination.network import from_torch
+from stablernn.models.sequence_model import SequenceModel
+from stablernn.utils.console import log
+from stablernn.utils.errors import CheckpointError, ConfigurationError
+
+KINDS: Mapping[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+_GATES = {1: "rnn", 3: "gru", 4: "lstm"}
+_OF_RNN = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr)_l\d+(?:_reverse)?)$")
+_EMBEDDINGS = ("encoder", "embedding", "embeddings", "embed", "emb", "wte", "lookup")
+_DECODERS = ("decoder", "head", "output", "out", "fc", "linear", "proj", "lm_head", "classifier")
+
+
+def load_network(
+    path: Path,
+    *,
+    model: str | None = None,
+    embedding: str | None = None,
+    decoder: str | None = None,
+    bounds: tuple[float, float] | None = None,
+    outputs: str = "categorical",
+    unpickle: bool = False,
+) -> SequenceModel:
+    """The network decoder(rnn(embedding(x))) of a file: a state dict of torch.save or of safetensors.
+
+    Kind, layers and sizes are those of the tensors' names and shapes, as in word_language_model of pytorch/examples:
+    ``encoder.weight``, ``rnn.weight_ih_l0``, ..., ``decoder.weight``, ``decoder.bias``.
+
+    Args:
+        path: of the file.
+        model: rnn (tanh), gru or lstm; needed for an RNN, as its weights do not tell tanh from relu.
+        embedding, decoder: the tensors' names without ``.weight``; None: found by name and shape; "none": no such part.
+        bounds, outputs: see ``from_torch``.
+        unpickle: read a whole pickled module too, which can execute anything; only for a file that you trust.
+
+    Raises:
+        CheckpointError: the file is not there, damaged, or holds what is read with ``unpickle`` alone.
+        ConfigurationError: the tensors are not those of such a network, or of several; says which option decides.
+    """
+    tensors, kind = _read(path, unpickle)
+    if model is not None and model not in KINDS:
+        raise ConfigurationError(f"model={model} is unknown: choose rnn (tanh), gru or lstm")
+    layers, others, prefix = _sorted(path, tensors)
+    found = _kind(path, layers)
+    if model is not None and model != found:
+        raise ConfigurationError(f"model={model}: {path} has the weights of {found}: leave model out")
+    if found == "rnn" and (model or kind) is None:
+        raise ConfigurationError(
+            f"model is not set, and the weights in {path} do not say whether the RNN is one of tanh or of relu: say "
+            "model=rnn if it is tanh; of relu nothing can be proven"
+        )
+    inputs, size = layers["weight_ih_l0"].shape[1], layers["weight_hh_l0"].shape[1]
+    depth = 1 + max(int(name.rpartition("_l")[2]) for name in layers)
+    if depth != sum(name.startswith("weight_ih_l") for name in layers):
+        raise ConfigurationError(
+            f"{path}: the weights of some of {depth} recurrent layers are missing: save all of them"
+        )
+    rnn = KINDS[found](inputs, size, depth, bias="bias_ih_l0" in layers)
+    _load(path, rnn, layers)
+    first, last, tied = _ends(path, others, inputs, size, embedding, decoder)
+    weights = others.pop(f"{first}.weight", None) if first else None
+    read_by = nn.Embedding.from_pretrained(weights) if weights is not None else None
+    predicts = None
+    if last is not None:
+        weight, bias = others.pop(f"{last}.weight", None), others.pop(f"{last}.bias", None)
+        weight = weights if tied else weight
+        assert weight is not None
+        predicts = nn.Linear(size, len(weight), bias=bias is not None)
+        _load(path, predicts, {"weight": weight} | ({} if bias is None else {"bias": bias}))
+        if tied and read_by is not None:
+            predicts.weight = read_by.weight
+    if others:
+        raise ConfigurationError(
+            f"{path}: {', '.join(sorted(others)[:4])} belong to no embedding, {prefix or 'rnn'} or decoder, so the "
+            "network computes something else than decoder(rnn(embedding(x))): name the ends with embedding=NAME and "
+            "decoder=NAME (none: there is none), or build the network in Python and call stablernn.from_torch"
+        )
+    chain = f"rnn({first}(x))" if first else "rnn(x)"
+    log.info(
+        f"{path.name}: read as {f'{last}({chain})' if last else chain}{', tied' if tied else ''}, with {found} as rnn"
+    )
+    return from_torch(read_by, rnn, predicts, bounds=bounds, outputs=outputs)
+
+
+def _read(path: Path, unpickle: bool) -> tuple[dict[str, Tensor], str | None]:
+    """The tensors of a file by name, and the kind that a pickled module says it is."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path), None
+        content = torch.load(path, map_location="cpu", weights_only=not unpickle)
+    except FileNotFoundError:
+        raise CheckpointError(f"weights={path} does not exist: name a file of torch.save or of safetensors") from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"weights={path} holds more than tensors, as a whole pickled module does, and reading that can execute "
+            "anything: save model.state_dict() instead, or say pickle=true if you trust the file"
+        ) from None
+    except (AttributeError, ImportError) as error:
+        raise CheckpointError(
+            f"weights={path}: its classes are not here ({error}): set PYTHONPATH to the folder of its code, or "
+            "save model.state_dict()"
+        ) from None
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise CheckpointError(f"weights={path} cannot be read ({str(error).splitlines()[0]})") from None
+    kind = None
+    if isinstance(content, nn.Module):
+        layers = [module for module in content.modules() if isinstance(module, nn.RNNBase)]
+        for layer in layers:
+            if getattr(layer, "nonlinearity", "tanh") != "tanh":
+                from_torch(None, layer)  # says what is wrong with it
+        kind, content = type(content).__name__, content.state_dict()
+    return _state_dict(path, content), kind
+
+
+def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
+    """The state dict in what was read: itself, or the only one in a checkpoint."""
+
+    def is_one(value: Any) -> bool:
+        return isinstance(value, Mapping) and any(
+            _OF_RNN.match(str(name)) for name, tensor in value.items() if isinstance(tensor, Tensor)
+        )
+
+    found = [content] if is_one(content) else []
+    if not found and isinstance(content, Mapping):
+        found = [value for value in content.values() if is_one(value)]
+    if len(found) != 1:
+        raise ConfigurationError(
+            f"weights={path}: {len(found) or 'no'} state dicts with the weights of an nn.RNN, nn.LSTM or nn.GRU "
+            "(weight_ih_l0, ...) in it: save the state_dict() of the network alone"
+        )
+    return {str(name): tensor.detach() for name, tensor in found[0].items() if isinstance(tensor, Tensor)}
+
+
+def _sorted(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor], str]:
+    """The tensors of the recurrent layers without their prefix, the others, and the prefix."""
+    by_prefix: dict[str, dict[str, Tensor]] = {}
+    others = {}
+    for name, tensor in tensors.items():
+        if match := _OF_RNN.match(name):
+            by_prefix.setdefault(match[1], {})[match[2]] = tensor
+        else:
+            others[name] = tensor
+    if len(by_prefix) > 1:
+        raise ConfigurationError(
+            f"{path} has several recurrent networks ({', '.join(sorted(by_prefix))}): build the one that is meant in "
+            "Python and call stablernn.from_torch"
+        )
+    ((prefix, layers),) = by_prefix.items()
+    if any(name.endswith("_reverse") for name in layers):
+        from_torch(None, nn.LSTM(1, 1, bidirectional=True))  # says why it is refused
+    if any("_hr_" in name for name in layers):
+        from_torch(None, nn.LSTM(1, 2, proj_size=1))
+    return layers, others, prefix.rstrip(".")
+
+
+def _kind(path: Path, layers: Mapping[str, Tensor]) -> str:
+    try:
+        rows, size = layers["weight_hh_l0"].shape
+        return _GATES[rows // size] if rows % size == 0 else _GATES[0]
+    except (KeyError, ValueError, ZeroDivisionError):
+        raise ConfigurationError(
+            f"{path}: weight_hh_l0 is not that of an nn.RNN, nn.GRU or nn.LSTM, which has 1, 3 or 4 blocks of (D, D)"
+        ) from None
+
+
+def _load(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ConfigurationError(f"{path}: its tensors do not fit together: {' '.join(str(error).split())}") from None
+
+
+def _ends(
+    path: Path, others: Mapping[str, Tensor], inputs: int, size: int, embedding: str | None, decoder: str | None
+) -> tuple[str | None, str | None, bool]:
+    """The names of embedding and decoder, and whether they are tied."""
+    matrices = {
+        name.removesuffix(".weight"): m for name, m in others.items() if name.endswith(".weight") and m.dim() == 2
+    }
+    biases = [name.removesuffix(".bias") for name in others if name.endswith(".bias")]
+    first = _end(path, "embedding", embedding, {n: m for n, m in matrices.items() if m.shape[1] == inputs}, _EMBEDDINGS)
+    rest = {name: matrix for name, matrix in matrices.items() if matrix.shape[1] == size and name != first}
+    last = _end(path, "decoder", decoder, rest, _DECODERS)
+    if first is None or decoder == "none":
+        return first, last, False
+    if last is None and len(biases) == 1 and inputs == size:  # a file that keeps a shared matrix once
+        return first, biases[0], True
+    return first, last, last is not None and torch.equal(matrices[first], matrices[last])
+
+
+def _end(
+    path: Path, option: str, given: str | None, fitting: Mapping[str, Tensor], names: tuple[str, ...]
+) -> str | None:
+    """The one matrix that is meant: as given, by its name, or the only one that fits and has no other's name."""
+    if given == "none":
+        return None
+    if given is not None:
+        if given not in fitting:
+            raise ConfigurationError(
+                f"{option}={given}: {path} has no {given}.weight that fits the recurrent layers; of that size are: "
+                f"{', '.join(sorted(fitting)) or 'none'}"
+            )
+        return given
+    named = [name for name in fitting if name.rpartition(".")[2].lower() in names]
+    others = _EMBEDDINGS + _DECODERS
+    found = named or [name for name in fitting if name.rpartition(".")[2].lower() not in others]
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"{option} is not set, and {path} has {', '.join(f'{name}.weight' for name in sorted(found))}, each of a "
+            f"fitting size: say {option}={sorted(found)[0]}, or none"
+        )
+    return found[0] if found else None

@@ -1,0 +1,465 @@
+"""A network of one's own: read from PyTorch and from files, examined, converted, exported."""
+
+import inspect
+import math
+import os
+import pickle
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from faults.children import script
+from safetensors.torch import save_file
+from torch import nn
+from torch.testing import assert_close
+
+import stablernn
+from stablernn.analysis.conversion.converted import VOCABULARY
+from stablernn.analysis.conversion.export import read_program
+from stablernn.commands.start import as_overrides
+from stablernn.examination.data import words_of
+from stablernn.examination.exported import CARD
+from stablernn.examination.weights import load_network
+from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError
+
+TYPES, SIZE = 13, 6
+RNNS = [nn.RNN, nn.LSTM, nn.GRU]
+
+
+class Network(nn.Module):
+    """In the shape of word_language_model of pytorch/examples."""
+
+    def __init__(self, kind=nn.LSTM, layers=1, tied=False, **options):
+        super().__init__()
+        self.encoder = nn.Embedding(TYPES, SIZE)
+        self.rnn = kind(SIZE, SIZE, layers, **options)
+        self.decoder = nn.Linear(SIZE, TYPES)
+        if tied:
+            self.decoder.weight = self.encoder.weight
+
+    def forward(self, x):
+        return self.decoder(self.rnn(self.encoder(x))[0])
+
+    def ours(self):
+        return stablernn.from_torch(self.encoder, self.rnn, self.decoder)
+
+
+def logits(model, x):
+    features, _ = model(x, model.initial_state(x.shape[1]))
+    return model.objective.logits(features)
+
+
+@pytest.mark.parametrize("kind", RNNS)
+@pytest.mark.parametrize("options", [{}, {"layers": 3, "dropout": 0.5}, {"bias": False}, {"tied": True}])
+def test_a_pytorch_network_and_ours_compute_the_same(kind, options):
+    network = Network(kind, **options).eval()
+    x = torch.randint(TYPES, (9, 4))
+    model = network.ours()
+    assert_close(logits(model, x), network(x), rtol=0, atol=1e-6)
+    assert model.size() == sum(p.numel() for p in Network(kind, **{**options, "bias": True}).parameters())
+    with torch.no_grad():
+        network.rnn.weight_hh_l0.zero_()  # copied, and not shared
+    assert not torch.allclose(logits(model, x), network(x), atol=1e-6)
+
+
+def test_a_network_whose_batch_comes_first_and_one_in_float64_are_read_time_first():
+    network = Network(nn.GRU, batch_first=True).double()
+    x = torch.randint(TYPES, (9, 4))
+    assert_close(logits(network.ours(), x), network(x.T).transpose(0, 1), rtol=0, atol=1e-12)
+
+
+def test_without_embedding_and_decoder_frames_are_read_and_features_put_out():
+    rnn = nn.LSTM(3, SIZE)
+    x = torch.randn(9, 2, 3)
+    assert_close(logits(stablernn.from_torch(None, rnn), x), rnn(x)[0], rtol=0, atol=1e-6)
+
+
+REFUSED = {
+    "bidirectional": (
+        lambda: nn.LSTM(SIZE, SIZE, bidirectional=True),
+        "bidirectional=True .* give one of one direction",
+    ),
+    "projection": (lambda: nn.LSTM(SIZE, SIZE, proj_size=3), "proj_size=3 .* give an LSTM without"),
+    "relu": (lambda: nn.RNN(SIZE, SIZE, nonlinearity="relu"), "nonlinearity=relu .* give an nn.RNN with tanh"),
+    "other": (lambda: nn.Linear(SIZE, SIZE), "Linear is unknown: give a torch.nn.RNN, LSTM or GRU"),
+    "size": (lambda: nn.LSTM(SIZE + 1, SIZE), "embedding: its vectors have 6 entries, and rnn reads 7"),
+    "features": (lambda: nn.LSTM(SIZE, SIZE + 1), "decoder: it reads 6 features, and rnn has 7"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_known_is_refused_with_the_remedy(case):
+    make, message = REFUSED[case]
+    with pytest.raises(ConfigurationError, match=message):
+        stablernn.from_torch(nn.Embedding(TYPES, SIZE), make(), nn.Linear(SIZE, TYPES))
+
+
+def test_weights_that_diverged_and_an_embedding_that_changes_itself_are_refused():
+    network = Network()
+    with torch.no_grad():
+        network.rnn.bias_hh_l0[0] = torch.nan
+    with pytest.raises(ConfigurationError, match="NaN or infinite"):
+        network.ours()
+    with pytest.raises(ConfigurationError, match="max_norm"):
+        stablernn.from_torch(nn.Embedding(TYPES, SIZE, max_norm=1.0), Network().rnn)
+
+
+def stable(network):
+    with torch.no_grad():
+        for name, weight in network.rnn.named_parameters():
+            if "weight_hh" in name:
+                weight.mul_(0.1)
+    return network
+
+
+@pytest.fixture(scope="module")
+def text():
+    """Ids that a network can learn something of: each follows from the one before, but for noise."""
+    generator = torch.Generator().manual_seed(0)
+    ids = [0]
+    for noise in torch.randint(4, (900,), generator=generator).tolist():
+        ids.append((5 * ids[-1] + 1 + noise) % TYPES)
+    return torch.tensor(ids)
+
+
+@pytest.fixture(scope="module")
+def trained(text):
+    """An LSTM after a second of training."""
+    torch.manual_seed(0)
+    network = Network(layers=2)
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    x = text[:900].view(15, 60).T
+    for _ in range(40):
+        loss = nn.functional.cross_entropy(network(x[:-1]).flatten(0, 1), x[1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network.eval()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_analyses():
+    """The search for λ_r and the proof for a text take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"_STEPS": 2, "_LONGEST": 16, "_LONGEST_PROVEN": 64, "_ALONG": 50, "_ENDS": 16}.items():
+            patch.setattr(f"stablernn.examination.examine.{name}", value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def examination(trained, text):
+    return stablernn.examine(trained.ours(), text, k_max=16, seconds=0.0, positions=16, name="mine")
+
+
+def test_an_examination_says_what_the_pytorch_network_says(examination, trained, text):
+    """The scores are those of PyTorch, whole and cut to windows of k."""
+    with torch.no_grad():
+        nats = nn.functional.cross_entropy(trained(text[:-1, None])[:, 0], text[1:])
+        windows = text[:-1].unfold(0, 3, 1).T
+        before = nn.functional.cross_entropy(trained(text[:2, None])[:, 0], text[1:3], reduction="sum")
+        of_three = nn.functional.cross_entropy(trained(windows)[-1], text[3:], reduction="sum")
+    assert examination.curve["recurrent"]["value"] == pytest.approx(math.exp(nats), rel=1e-4)
+    assert examination.curve["value"][2] == pytest.approx(math.exp((of_three + before) / 900), rel=1e-4)
+
+
+def test_the_screen_has_80_columns_and_says_all(examination):
+    lines = str(examination).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 40
+    for part in ("LSTM, 2 layers of 6 units", "proven, any input", "measured", "Lyapunov", "λ_r", "gradient", "thread"):
+        assert part in str(examination)
+
+
+def test_a_smaller_epsilon_never_asks_for_a_smaller_k(trained, text):
+    contexts = [
+        stablernn.examine(trained.ours(), text[:300], epsilon=epsilon, k_max=16, seconds=0.0, positions=4)
+        for epsilon in (0.3, 0.01, 1e-4)
+    ]
+    measured = [found.measured or 17 for found in contexts]
+    assert measured == sorted(measured)
+    assert measured[0] < measured[-1]
+
+
+@pytest.mark.parametrize("kind", RNNS)
+def test_what_is_proven_on_any_input_holds_on_this_text_and_for_what_is_measured(kind, text):
+    torch.manual_seed(1)
+    found = stablernn.examine(stable(Network(kind)).ours(), text[:200], k_max=80, seconds=0.0, positions=8)
+    assert found.measured <= found.proven_on_text <= found.proven
+    assert found.choice == (found.proven, "proven for any text")
+    assert "guaranteed" in str(found)
+    assert found.curve["largest"][found.proven - 1] <= found.epsilon
+
+
+def test_an_examination_of_features_has_no_score_and_bounds_their_change():
+    torch.manual_seed(1)
+    rnn = nn.RNN(3, SIZE)
+    with torch.no_grad():
+        rnn.weight_hh_l0.mul_(0.4)
+    frames = torch.rand(120, 3)
+    found = stablernn.examine(stablernn.from_torch(None, rnn, bounds=(0, 1)), frames, k_max=40, seconds=0.0)
+    assert found.gradient is None
+    assert "Perplexity" not in str(found)
+    with torch.no_grad():
+        whole, cut = rnn(frames[:, None])[0][-1], rnn(frames[-found.proven :, None])[0][-1]
+    assert float((whole - cut).abs().max()) <= found.epsilon
+    anything = stablernn.examine(stablernn.from_torch(None, rnn), 100 * frames, k_max=8, seconds=0.0)
+    assert "any real entries" in str(anything)
+    assert anything.certificate.rate >= found.certificate.rate
+
+
+def test_switches_are_examined_and_their_frames_outside_the_box_are_refused_in_every_form(tmp_path):
+    torch.manual_seed(1)
+    rnn, decoder = nn.RNN(3, SIZE).double(), nn.Linear(SIZE, 3).double()
+    model = stablernn.from_torch(None, rnn, decoder, bounds=(0, 1), outputs="bernoulli")
+    frames = torch.randint(2, (150, 3)).float()
+    found = stablernn.examine(model, [frames[:80], frames[80:]], k_max=8, seconds=0.0)
+    folder = found.export(tmp_path / "out", k=2)
+    forms = {name: read_program(folder, name) for name in ("export", "onnx")} | {"ours": found.convert(2)}
+    x = torch.rand(5, 2, 3)
+    for form in forms.values():
+        assert_close(form(x), forms["ours"](x), rtol=0, atol=1e-5)
+    for wrong in (-0.01, 1.01, torch.nan):
+        outside = x.clone()
+        outside[3, 1, 2] = wrong
+        for name, form in forms.items():
+            with pytest.raises(Exception, match=r"(?i)out of (range|data bounds)"):
+                pytest.fail(f"{name} takes {wrong}: {form(outside).shape}")
+    with pytest.raises(ConfigurationError, match=r"lie outside bounds=\(0, 1\)"):
+        stablernn.examine(model, 2 * frames)
+
+
+def test_figures_and_page_show_what_was_found(examination, tmp_path):
+    charts = examination.plot(tmp_path / "figures")
+    assert len(charts) == len(list((tmp_path / "figures").glob("*.svg"))) == 3
+    page = examination.save(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 3
+    assert "mine: LSTM" in page
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+
+
+def test_an_export_is_the_truncated_network_with_its_vocabulary_and_card(trained, tmp_path):
+    words = [f"w{n}" for n in range(TYPES)]
+    (tmp_path / "text.txt").write_text(" ".join(np.random.default_rng(0).choice(words, 200)))
+    (tmp_path / "words.txt").write_text("\n".join(words))
+    found = stablernn.examine(
+        trained.ours(), tmp_path / "text.txt", vocabulary=tmp_path / "words.txt", k_max=8, seconds=0.0, positions=4
+    )
+    folder = found.export(tmp_path / "out", k=3, formats=())
+    assert (folder / VOCABULARY).read_text().split("\n")[:-1] == words
+    assert "k = 3" in (folder / CARD).read_text()
+    x = torch.randint(TYPES, (20, 2))
+    ours, plain = stablernn.load_converted(folder), found.convert(3)
+    expected = torch.stack([trained(x[t - 2 : t + 1])[-1].log_softmax(-1) for t in range(2, 20)])
+    for form in (plain(x), ours.objective.distribution(ours(x, ours.initial_state(2))[0])):
+        assert_close(form[2:], expected, rtol=0, atol=1e-5)
+
+
+def test_without_a_k_that_does_one_must_be_given(examination):
+    short = stablernn.examine(examination.model, examination.split, epsilon=1e-9, k_max=1, seconds=0.0, positions=2)
+    assert short.k is None
+    assert "Keep it recurrent" in str(short)
+    with pytest.raises(ConfigurationError, match="k is not set, and none up to k_max=1"):
+        short.convert()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": [[0, 1, TYPES]]}, "ids must be whole numbers from 0 to 12"),
+        ({"data": torch.zeros(9, 2)}, r"the model reads ids \(N,\)"),
+        ({"data": torch.zeros(20, dtype=torch.long)}, "19 items are too few"),
+        ({"epsilon": 0.0}, "epsilon=0.0 must be a positive number"),
+        ({"k_max": 0}, "k_max=0 must be a whole number"),
+    ],
+)
+def test_a_mistake_names_its_option(change, message, text):
+    with pytest.raises(ConfigurationError, match=message):
+        stablernn.examine(Network().ours(), **{"data": text, **change})
+    with pytest.raises(ConfigurationError, match=r"stablernn.from_torch\(embedding, rnn, decoder\)"):
+        stablernn.examine(nn.LSTM(1, 1), text)
+
+
+# ---- files of weights
+
+
+@pytest.mark.parametrize("kind", RNNS)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_a_state_dict_is_the_network_that_it_was_saved_from(kind, layers, ending, tmp_path):
+    network, path = Network(kind, layers).eval(), tmp_path / f"model.{ending}"
+    (save_file if ending == "safetensors" else torch.save)(network.state_dict(), path)
+    x = torch.randint(TYPES, (9, 4))
+    model = load_network(path, model="rnn" if kind is nn.RNN else None)
+    assert_close(logits(model, x), network(x), rtol=0, atol=1e-6)
+    assert model.inputs.weight is not model.objective.weight
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_tied_decoder_is_seen_also_where_the_file_has_the_matrix_once(once, tmp_path):
+    network = Network(tied=True).eval()
+    tensors = {name: t.clone() for name, t in network.state_dict().items() if not once or name != "decoder.weight"}
+    save_file(tensors, tmp_path / "model.safetensors")
+    model = load_network(tmp_path / "model.safetensors")
+    assert model.inputs.weight is model.objective.weight
+    x = torch.randint(TYPES, (9, 4))
+    assert_close(logits(model, x), network(x), rtol=0, atol=1e-6)
+
+
+def saved(tmp_path, change, kind=nn.LSTM, **options):
+    tensors = dict(Network(kind, **options).state_dict())
+    change(tensors)
+    torch.save(tensors, tmp_path / "model.pt")
+    return tmp_path / "model.pt"
+
+
+AMBIGUOUS = {
+    "tanh or relu": (nn.RNN, lambda tensors: None, "model is not set, .* say model=rnn if it is tanh"),
+    "two embeddings": (
+        nn.LSTM,
+        lambda tensors: tensors.update({"other.embedding.weight": torch.zeros(9, SIZE)}),
+        "embedding is not set, .* say embedding=encoder",
+    ),
+    "more": (
+        nn.LSTM,
+        lambda tensors: tensors.update({"norm.weight": torch.ones(3)}),
+        "norm.weight belong to no embedd",
+    ),
+    "two networks": (
+        nn.LSTM,
+        lambda tensors: tensors.update({"second.weight_ih_l0": torch.zeros(4, 1)}),
+        "several recurrent networks",
+    ),
+    "a layer is missing": (
+        nn.LSTM,
+        lambda tensors: tensors.update({"rnn.weight_ih_l999999999": torch.zeros(24, SIZE)}),
+        "of 1000000000 recurrent layers are missing",
+    ),
+    "no network": (nn.LSTM, lambda tensors: tensors.clear(), "no state dicts"),
+    "gates": (nn.LSTM, lambda tensors: tensors.update({"rnn.weight_hh_l0": torch.zeros(12, SIZE)}), "1, 3 or 4 blocks"),
+    "shapes": (nn.LSTM, lambda tensors: tensors.update({"rnn.bias_hh_l0": torch.zeros(3)}), "do not fit together"),
+    "reverse": (
+        nn.LSTM,
+        lambda tensors: tensors.update({"rnn.weight_ih_l0_reverse": torch.zeros(24, SIZE)}),
+        "bidirectional",
+    ),
+    "projection": (nn.LSTM, lambda tensors: tensors.update({"rnn.weight_hr_l0": torch.zeros(3, SIZE)}), "proj_size"),
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_a_state_dict_that_is_not_clear_is_refused_with_the_option_that_decides(case, tmp_path):
+    kind, change, message = AMBIGUOUS[case]
+    with pytest.raises(ConfigurationError, match=message):
+        load_network(saved(tmp_path, change, kind))
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+def test_nothing_is_unpickled_unless_the_user_asks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bomb.pt").write_bytes(pickle.dumps(Bomb()))
+    torch.save({"rnn": Bomb()}, tmp_path / "checkpoint.pt")
+    torch.save(Network(nn.RNN), tmp_path / "module.pt")
+    for name in ("bomb", "checkpoint", "module"):
+        with pytest.raises(CheckpointError, match=r"execute anything: save model.state_dict\(\) .* pickle=true"):
+            load_network(tmp_path / f"{name}.pt")
+    assert not (tmp_path / "executed").exists()
+    assert load_network(tmp_path / "module.pt", unpickle=True).size() == Network(nn.RNN).ours().size()
+    torch.save(Network(nn.RNN, nonlinearity="relu"), tmp_path / "relu.pt")
+    with pytest.raises(ConfigurationError, match="nonlinearity=relu"):
+        load_network(tmp_path / "relu.pt", unpickle=True)
+    (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "text.safetensors").write_text("no weights")
+    for name in ("text.pt", "text.safetensors", "nowhere.pt"):
+        with pytest.raises(CheckpointError, match=name):
+            load_network(tmp_path / name)
+
+
+# ---- text
+
+
+def test_words_are_numbered_as_word_language_model_numbers_them(tmp_path):
+    for name, line in (("train", "b a\nb c\n"), ("valid", "d a\n"), ("test", "e\n")):
+        (tmp_path / f"{name}.txt").write_text(line)
+    expected = ("b", "a", "<eos>", "c", "d", "e")
+    assert words_of(tmp_path / "valid.txt", None, 6) == expected
+    assert words_of(tmp_path / "elsewhere.txt", tmp_path, 6) == expected
+    assert words_of(tmp_path / "valid.txt", [tmp_path / f"{n}.txt" for n in ("train", "valid", "test")], 6) == expected
+    (tmp_path / "words").write_text("x\ny\nz\n")
+    assert words_of(tmp_path / "valid.txt", tmp_path / "words", 3) == ("x", "y", "z")
+    with pytest.raises(ConfigurationError, match=r"would make 6 words, where the network knows 7: vocabulary=FILE"):
+        words_of(tmp_path / "valid.txt", None, 7)
+    with pytest.raises(ConfigurationError, match=r"it has 3 words, and the network knows 7"):
+        words_of(tmp_path / "valid.txt", tmp_path / "words", 7)
+    with pytest.raises(DataError, match=r"nowhere cannot be read .* name a file that is there"):
+        words_of(tmp_path / "valid.txt", tmp_path / "nowhere", 7)
+
+
+# ---- the command
+
+
+def test_a_file_and_flags_are_overrides():
+    given = ["model.pt", "--data", "a=b.txt", "--k=3", "epsilon=0.1", "--help", "-m"]
+    expected = ["weights=model.pt", "data=a=b.txt", "k=3", "epsilon=0.1", "--help", "-m"]
+    assert as_overrides(given, "weights", ("data", "k")) == expected
+    assert as_overrides(given, "", ()) == given
+
+
+def test_the_command_shows_a_screen_and_writes_what_is_asked_for(trained, tmp_path):
+    words = [f"w{n}" for n in range(TYPES - 1)] + ["<eos>"]
+    lines = np.random.default_rng(0).choice(words[:-1], (40, 6))
+    (tmp_path / "my text.txt").write_text("\n".join(map(" ".join, lines)) + "\n")
+    (tmp_path / "words").write_text("\n".join(words))
+    torch.save(trained.state_dict(), tmp_path / "model.pt")
+    options = [
+        "model.pt",
+        "--data",
+        "my text.txt",
+        "--vocabulary=words",
+        "--export",
+        "out",
+        "--save=page.html",
+        "--k",
+        "2",
+    ]
+    small = ["k_max=8", "seconds=0", "formats=[]", "positions=4", "tokens=100"]
+    answer = script("examine", *options, *small, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("model: LSTM, 2 layers of 6 units, 13 ids")
+    assert stablernn.load_converted(tmp_path / "out").backbone.k == 2
+    assert (tmp_path / "page.html").exists()
+    answer = script("examine", "model.pt", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr == "error: data is not set: name a file, as in data=text.txt, or --data text.txt\n"
+
+
+# ---- the public names
+
+
+@pytest.mark.parametrize("name", stablernn.__all__)
+def test_every_public_name_has_types_and_an_example_that_runs(name):
+    import doctest
+
+    thing = getattr(stablernn, name)
+    signature = inspect.signature(thing)
+    assert signature.return_annotation is not inspect.Signature.empty
+    assert all(p.annotation is not inspect.Parameter.empty for p in signature.parameters.values())
+    (example,) = doctest.DocTestFinder(recurse=False).find(thing, name, globs={})
+    assert example.examples
+    found = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example)
+    assert found.failed == 0
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = "import sys, stablernn; print([n for n in ('torch', 'numpy', 'hydra') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[]\n"
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        stablernn.nothing  # noqa: B018
