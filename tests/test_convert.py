@@ -380,7 +380,7 @@ def test_without_onnx_the_extra_is_named(monkeypatch):
     ("override", "message"),
     [
         ("epsilon=0", "epsilon=0.0 must be a positive number"),
-        ("epsilon=small", "epsilon: Value 'small'"),
+        ("epsilon=small", "epsilon=small must be a number"),
         ("k=0", "k=0 must be a whole number >= 1"),
         ("guarantee=proven", "guarantee=proven is unknown: choose auto, certified, measured"),
         ("split=dev", "split=dev is unknown: choose train, valid, test"),

@@ -32,7 +32,7 @@ from stablernn.utils.timing import one_thread
 FEWEST = 64  # positions
 _STREAMS, _LEAD, _LONGEST, _ALONG, _STEPS = 16, 64, 64, 500, 20  # of the search for λ_r, and of the exponent
 _ENDS, _HORIZON, _LEAST_ENDS = 128, 100, 16  # of the gradient
-_FIRST, _LONGEST_PROVEN = 32, 256  # positions and k on the text
+_FIRST, _LONGEST_PROVEN = 8, 256  # positions and k on the text
 
 
 def examine(
