@@ -222,6 +222,21 @@ def test_what_is_not_proven_is_measured_or_refused_with_the_reason(corpus):
     assert choose(stable, split, 0.1, 3, "auto").how == "given"
 
 
+def test_a_proof_for_a_text_comes_before_a_measurement_and_after_one_for_all_inputs(corpus):
+    split = corpus.splits["valid"].first(300)
+    unstable, stable = network(LSTMCell, types=corpus.types, gain=4.0), network(RNNCell, types=corpus.types, gain=0.5)
+    of_test = 7, "300 of 300 positions of test"
+    choice = choose(unstable, split, 0.1, None, "auto", on_text=of_test)
+    assert (choice.how, choice.k, choice.certified_gap) == ("on_text", 7, None)
+    assert choice.reason.startswith("k = 7 is proven for 300 of 300 positions of test; for all inputs: nothing")
+    assert choose(stable, split, 0.1, None, "auto", on_text=of_test).how == "certified"
+    assert choose(stable, split, 0.1, None, "on_text", on_text=of_test).how == "on_text"
+    assert choose(unstable, split, 0.1, None, "auto", k_max=6, on_text=of_test).how == "measured"
+    for known, why in ((None, "no such proof is at hand"), (of_test, "takes k = 7, above k_max=6")):
+        with pytest.raises(ConfigurationError, match=f"guarantee=on_text: .*{why}; compute one with"):
+            choose(unstable, split, 0.1, None, "on_text", k_max=6, on_text=known)
+
+
 def test_a_k_max_that_is_too_small_is_refused_with_what_was_measured(corpus):
     model = network(LSTMCell, types=corpus.types, gain=3.0)
     with pytest.raises(ConfigurationError, match=r"k_max=1: .* changes the mean log-probability by .*larger k_max"):
@@ -382,7 +397,7 @@ def test_without_onnx_the_extra_is_named(monkeypatch):
         ("epsilon=0", "epsilon=0.0 must be a positive number"),
         ("epsilon=small", "epsilon=small must be a number"),
         ("k=0", "k=0 must be a whole number >= 1"),
-        ("guarantee=proven", "guarantee=proven is unknown: choose auto, certified, measured"),
+        ("guarantee=proven", "guarantee=proven is unknown: choose auto, certified, on_text, measured"),
         ("split=dev", "split=dev is unknown: choose train, valid, test"),
         ("formats=[tflite]", r"tflite is unknown: choose of \[export,onnx\]"),
     ],

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torch.testing import assert_close
 
-from stablernn.analysis.certificate_on_text import CertificateOnTextAnalysis, summary
+from stablernn.analysis.certificate_on_text import CertificateOnTextAnalysis, proven_on_text, summary
 from stablernn.analysis.runner import analyse
 from stablernn.analysis.truncation import TruncationAnalysis
 from stablernn.models.backbone import stack_of
@@ -342,6 +342,11 @@ def test_the_analysis_says_what_is_proven_and_what_is_not(tmp_path, small):
         assert set(result["measured"]) == set(result["proven"]["any"])
         for values in result["proven"].values():
             assert list(values) == ["1", "0.1", "0.01", "0.001"]
+        most = result["proven"]["any"]["0.1"]["max"]
+        known = None if most is None else (most, "100 of 100 positions of test")
+        assert proven_on_text(trained, 0.5) == known, "the next smaller of those that were computed"
+        assert proven_on_text(trained, 1e-4) is None
+    assert any(proven_on_text(trained, 1.0) for trained, _ in found)
     lines = certificate_on_text_table([(trained.record, result) for trained, result in found]).lines
     assert len(lines) == 2
 

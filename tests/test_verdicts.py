@@ -235,7 +235,11 @@ BOTH_WAYS = {
     "too far apart": ({0: 90.0, 1: 101.1, 2: 111.9}, "undecided", "leaves room for a loss and for none"),
     "close": ({0: 100.9, 1: 101.0, 2: 101.1}, "supported", "no worse at any of 1 k, at most +0.000 ± 0.002 nats"),
     "worse": ({0: 105.0, 1: 106.0, 2: 107.2}, "not supported", "worse at 1 of 1 k, by +0.049 ± "),
-    "one seed": ({0: 103.0}, "undecided", "undecided with 1 of 3 seeds (feed-forward against recurrent +2.1 %, k = 5)"),
+    "one seed": (
+        {0: 103.0},
+        "undecided",
+        "undecided with 1 of 3 seeds (feed-forward against recurrent +2.08 %, k = 5)",
+    ),
     "diverged": ({0: None, 1: 101.1, 2: 101.0}, "undecided", "1 of 6 runs diverged"),
 }
 
@@ -272,6 +276,23 @@ def test_a_loss_at_one_of_many_k_is_one_by_holms_correction(judged):
 
     assert "worse at 1 of 9 k, by +0.049" in verdict(105.0)
     assert "no worse at any of 9 k" in verdict(100.2)
+
+
+def test_on_sequences_feed_forward_models_stand_beside_those_of_whole_sequences(judged):
+    def music(losses, approximation, k, experiment="table1_jsb"):
+        for seed, loss in enumerate(losses):
+            kind = {"approximation": approximation, "truncation__k": k, "stability": "stable"}
+            entry = record(1.0, data="jsb", seed=seed, profile="cpu", **kind)
+            entry.data |= {"metric": "NLL", "sequences": {"test": 10}}
+            entry.metrics["test"] = {"total": 1000 * loss, "count": 1000, "value": loss}
+            yield replace(entry, id=f"{experiment}-{approximation}-{k}-{seed}", experiment=experiment)
+
+    entries = [*music([8.20, 8.21, 8.19], "recurrent", 200), *music([8.0], "recurrent", 200, "search_jsb")]
+    entries += [*music([8.22, 8.23, 8.21], "feedforward", 5), *music([8.6, 8.61, 8.62], "feedforward", 2)]
+    (judgement,) = judged("C3", entries, study="tasks")
+    assert judgement.label == "in part at cpu"
+    assert "worse at 1 of 2 k, by +0.410 ± 0.017 nats at k = 2" in judgement.verdict
+    assert not any("search" in run for run in judgement.runs)
 
 
 def test_a_k_with_one_seed_decides_nothing_where_others_have_several(judged):

@@ -124,6 +124,23 @@ class CertificateOnTextAnalysis:
         return result
 
 
+def proven_on_text(trained: Trained, epsilon: float) -> tuple[int, str] | None:
+    """The k that changes no log-probability by more than ``epsilon`` on inputs of this run's data, and which these are.
+
+    By the analysis that lies in the run's folder; None: there is none, or it proves no k.
+    """
+    name = CertificateOnTextAnalysis.name
+    try:
+        result = read_json(trained.folder / f"{name}.json", analysis_check(name))
+    except (FileNotFoundError, DamagedFileError):
+        return None
+    known = [each for each in EPSILONS if each <= epsilon]
+    k = result["proven"]["any"][f"{max(known):g}"]["max"] if known else None
+    if k is None or result.get("run") != trained.record.id:
+        return None
+    return int(k), f"{result['positions']:,} of {result['of']:,} positions of {result['options']['split']}"
+
+
 def summary(bounds: Tensor, epsilon: float, longest: int | None) -> dict[str, float | None]:
     """k(ε) over the positions, from bounds (K, N) that fall with k.
 

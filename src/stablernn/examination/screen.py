@@ -113,7 +113,7 @@ def _for_text(e: Examination) -> str:
     found = e.on_text
     if found is None:
         return "not applicable: no bound along a text is known of this cell"
-    where = f"at {found['positions']:,} positions"
+    where = f"at {counted(found['positions'], 'position')}"
     if found["max"] is not None:
         return f"k = {found['max']:,.0f} {where}; mean {found['mean']:,.1f}, 99 % {found['p99']:,.0f}"
     share = "" if not found["shorter"] else f"; for {found['shorter']:.0%} of them it is"

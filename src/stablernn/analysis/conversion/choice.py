@@ -11,10 +11,11 @@ from stablernn.stability.certificates import Certificate, certify
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.project import command
 from stablernn.utils.wording import counted
 
-CERTIFIED, MEASURED, GIVEN, OWN = "certified", "measured", "given", "own"
-GUARANTEES = ("auto", CERTIFIED, MEASURED)
+CERTIFIED, ON_TEXT, MEASURED, GIVEN, OWN = "certified", "on_text", "measured", "given", "own"
+GUARANTEES = ("auto", CERTIFIED, ON_TEXT, MEASURED)
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class Choice:
 
     Attributes:
         k: inputs of context.
-        how: ``certified``: k(ε); ``measured``: by the inputs of a split alone; ``given``: by whoever asked;
-            ``own``: the model was trained with this context and is feed-forward already.
+        how: ``certified``: k(ε) for all inputs; ``on_text``: proven for those of one split; ``measured``: by the inputs
+            of a split alone; ``given``: by whoever asked; ``own``: the model was trained with this context and is
+            feed-forward already.
         reason: in words, why so.
         epsilon: what was asked for, in nats an item; None where k was given.
         certified_gap: the proven bound at k of the change of any log-probability, in nats; None: nothing is proven.
@@ -55,6 +57,7 @@ def choose(
     k: int | None,
     guarantee: str,
     k_max: int = 256,
+    on_text: tuple[int, str] | None = None,
 ) -> Choice:
     """The context with which ``model`` may be replaced.
 
@@ -64,8 +67,10 @@ def choose(
         epsilon: nats an item. A certified k changes no log-probability by more, on any inputs that the task allows; a
             measured one changes the mean log-probability by no more, on these.
         k: use this context, whatever it costs.
-        guarantee: ``auto``: certified if k(ε) <= k_max, else measured; ``certified`` or ``measured``: no other.
+        guarantee: ``auto``: certified if k(ε) <= k_max, else proven on a text if that k is, else measured; or one of
+            them and no other.
         k_max: no longer context is chosen.
+        on_text: the k that is proven on a text, and of what it is; None: there is no such proof.
 
     Raises:
         ConfigurationError: there is no such k; says what is known and what would help.
@@ -77,10 +82,19 @@ def choose(
     examined: dict[int, float] = {}
     if k is not None:
         how, reason = GIVEN, "by the command line, whatever it costs"
-    elif guarantee != MEASURED and proven is not None and proven <= k_max:
+    elif guarantee in ("auto", CERTIFIED) and proven is not None and proven <= k_max:
         k, how, reason = max(1, proven), CERTIFIED, f"k({epsilon:g}) = {max(1, proven)} is proven"
     elif guarantee == CERTIFIED:
         raise ConfigurationError(f"guarantee=certified: {_shortfall(certificate, proven, epsilon, k_max)}")
+    elif guarantee != MEASURED and on_text is not None and on_text[0] <= k_max:
+        k, how = on_text[0], ON_TEXT
+        reason = f"k = {k} is proven for {on_text[1]}; for all inputs: {_unproven(certificate, proven, epsilon, k_max)}"
+    elif guarantee == ON_TEXT:
+        known = "no such proof is at hand" if on_text is None else f"it takes k = {on_text[0]:,}, above k_max={k_max}"
+        raise ConfigurationError(
+            f"guarantee=on_text: {known}; compute one with {command('analyze')} analysis=certificate_on_text, or "
+            "choose guarantee=measured"
+        )
     else:
         k, examined = _search(model, split, epsilon, k_max)
         how, reason = MEASURED, f"{k} and every larger k examined stay within {epsilon:g} nats in the mean"

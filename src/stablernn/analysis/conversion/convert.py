@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stablernn.analysis.certificate_on_text import proven_on_text
 from stablernn.analysis.conversion.choice import GUARANTEES, choose
 from stablernn.analysis.conversion.converted import (
     DESCRIPTION,
@@ -110,7 +111,8 @@ class Conversion:
         bar = open_bar(f"convert {record.id}", 3 + len(self.formats))
         self._announce(model, split, record.metric)
         bar.update(0, "choosing k")
-        choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max)
+        on_text = proven_on_text(trained, self.epsilon)
+        choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max, on_text)
         log.info(f"{record.id}: k = {choice.k}, {choice.how}: {choice.reason}")
         folder = Path(self.out) if self.out is not None else trained.folder / f"feedforward-k{choice.k}"
         check_free(folder)

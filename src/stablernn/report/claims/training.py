@@ -6,7 +6,7 @@ from stablernn.report.claims.stability import INTERVAL
 from stablernn.report.data import Slice
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
-from stablernn.report.sections.sweep import Pair, pairs, swept
+from stablernn.report.sections.sweep import Pair, pairs, swept, unit_of_change
 from stablernn.report.statistics import FEWEST_SEEDS, LEVEL, holm
 from stablernn.report.text import span
 from stablernn.utils.wording import counted
@@ -23,7 +23,7 @@ def _judged(data: Slice) -> Judgement:
     for model, label in dict.fromkeys((pair.model, pair.label) for pair in made):
         here = [pair for pair in made if (pair.model, pair.label) == (model, label) and pair.whole]
         if here:
-            outcome, text = _alike(here)
+            outcome, text = _alike(here, unit_of_change(data))
             counts = outcome if label != "unstable" else None
             parts.append(
                 Finding(counts, f"{model} {label}: {text}", tuple(run for pair in here for run in pair.runs.id))
@@ -36,23 +36,23 @@ def _judged(data: Slice) -> Judgement:
     return judge(data, parts, evidence, f"{INTERVAL}; a loss at one of several k by Holm’s correction")
 
 
-def _alike(pairs: Sequence[Pair]) -> tuple[Outcome, str]:
+def _alike(pairs: Sequence[Pair], unit: str) -> tuple[Outcome, str]:
     """Feed-forward against recurrent over all k of a model under a constraint."""
     runs = sum(len(pair.runs) for pair in pairs)
     diverged = sum(cell.diverged for pair in pairs for cell in pair.both)
     broken = f", {diverged} of {counted(runs, 'run')} diverged" if diverged else ""
-    outcome, text = _decide(pairs)
+    outcome, text = _decide(pairs, unit)
     return Outcome.UNDECIDED if diverged and outcome == Outcome.HOLDS else outcome, text + broken
 
 
-def _decide(pairs: Sequence[Pair]) -> tuple[Outcome, str]:
+def _decide(pairs: Sequence[Pair], unit: str) -> tuple[Outcome, str]:
     """Outcome and words: no loss at any k holds the claim, a loss at one of them breaks it in part."""
     compared = {pair.k: pair.comparison for pair in pairs if pair.comparison}
     if not compared:
         seeds = max(min(len(cell.finished) for cell in pair.both) for pair in pairs)
-        changes = [f"{change:+.1f}" for change in sorted(pair.change for pair in pairs if pair.change is not None)]
+        changes = [f"{change:+.3g}" for change in sorted(pair.change for pair in pairs if pair.change is not None)]
         ks = span([str(pair.k) for pair in pairs])
-        text = f" (feed-forward against recurrent {span(changes)} %, k = {ks})" if changes else ""
+        text = f" (feed-forward against recurrent {span(changes)} {unit}, k = {ks})" if changes else ""
         return Outcome.UNDECIDED, f"undecided with {seeds} of {counted(FEWEST_SEEDS, 'seed')}{text}"
     chances = dict(zip(compared, holm([each.p_loss for each in compared.values()]), strict=True))
     worse = [k for k, each in compared.items() if chances[k] < 1 - LEVEL and each.verdict == "loss"]

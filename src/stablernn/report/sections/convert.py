@@ -27,7 +27,7 @@ def conversion_table(description: dict[str, Any]) -> Table:
     ]
     # A run that was trained feed-forward is exported as it is: it has no gap.
     lines: list[list[Entry]] = [
-        ["context", f"k = {choice['k']}", choice["how"]],
+        ["context", f"k = {choice['k']}", choice["how"].replace("_", " ")],
         *(gaps if choice["how"] != "own" else []),
         ["parameters", Value(description["parameters"], format=",d"), "as the run's"],
     ]
@@ -48,7 +48,7 @@ def conversion_table(description: dict[str, Any]) -> Table:
         )
     threads = ", ".join(f"{_FORMS[name]} {count}" for name, count in speed.get("threads", {}).items())
     notes = [
-        f"{choice['how']}: {choice['reason']}; gaps on {choice['tokens']:,} {split}",
+        f"{choice['how'].replace('_', ' ')}: {choice['reason']}; gaps on {choice['tokens']:,} {split}",
         f"speed: all log-probabilities of one stream of {speed['tokens']:,} {metric.items}, in pieces of "
         f"{speed['piece']:,}; medians of {counted(speed['rounds'], 'alternating round')}, each form on the number of "
         f"threads that serves it best ({threads or hardware['threads']}); {hardware['device']}, exported forms on "

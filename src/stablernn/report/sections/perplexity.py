@@ -144,7 +144,7 @@ def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
     notes = [
         "mean ± standard deviation over seeds; loss, %: against the unstable model of the line’s kind, "
         "where there is no interval over the seeds that both have",
-        f"{RULE}, margin {data.metric.margin:g} nats; none with fewer than {FEWEST_SEEDS} seeds"
+        f"{RULE}, margin {data.metric.margin:g} nats; none with fewer than {counted(FEWEST_SEEDS, 'seed')}"
         if any(line.task.comparison for line in lines)
         else "",
         "λ: certified rate of contraction (no: nothing is proven; –: no certificate was computed); "

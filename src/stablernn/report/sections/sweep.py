@@ -1,6 +1,6 @@
 """Recurrent against feed-forward training at the same k."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
@@ -15,6 +15,7 @@ from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.statistics import Comparison, compare, difference, percent
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import signed, span
+from stablernn.utils.metrics import PERPLEXITY
 
 
 @dataclass
@@ -59,18 +60,35 @@ class Pair:
 
     @property
     def change(self) -> float | None:
-        """Feed-forward to recurrent, in per cent of the recurrent perplexity."""
+        """Feed-forward to recurrent, in ``unit_of_change``."""
         recurrent, feedforward = self.both
-        return percent(difference(recurrent.finished, feedforward.finished))
+        change = difference(recurrent.finished, feedforward.finished)
+        return percent(change) if self.whole and recurrent.first.metric is PERPLEXITY else change
+
+
+def unit_of_change(data: Slice) -> str:
+    """Per cent of the perplexity, else the task's natural scale."""
+    return "%" if data.metric is PERPLEXITY else data.metric.scale_unit
 
 
 def pairs(data: Slice) -> list[Pair]:
-    """Runs by model, constraint and k, in the order of tables."""
+    """Runs by model, constraint and k, in the order of tables.
+
+    Where the data are sequences, which recurrent models are trained on whole, one stands beside every k.
+    """
     made: dict[tuple[str, str, int], Pair] = {}
-    for row in rows(data):
+    every, whole = rows(data), "sequences" in data.records[0].data
+    recurrent = {
+        (row.name, name): cell for row in every if row.approximation == "recurrent" for name, cell in row.cells.items()
+    }
+    for row in every:
         for name, cell in row.cells.items():
+            if whole and row.approximation == "recurrent":
+                continue
             pair = made.setdefault((row.name, name, row.k), Pair(row.name, name, row.k))
             pair.cells[row.approximation] = cell
+            if whole and (row.name, name) in recurrent:
+                pair.cells["recurrent"] = recurrent[row.name, name]
     models, constraints = (list(dict.fromkeys(kind[at] for kind in made)) for at in (0, 1))
     return sorted(
         made.values(), key=lambda pair: (models.index(pair.model), constraints.index(pair.constraint), pair.k)
@@ -82,12 +100,13 @@ def sweep_table(data: Slice) -> Table | None:
     made = {(pair.model, pair.constraint, pair.k): pair for pair in pairs(data)}
     if not any(pair.whole for pair in made.values()):
         return None
-    constraints = {pair.constraint: pair.label for pair in made.values()}
+    constraints, unit = {pair.constraint: pair.label for pair in made.values()}, unit_of_change(data)
     columns = [text("model"), key("k")]
     for name in constraints.values():
         kinds = [f"{name} {approximation}" for approximation in APPROXIMATION_NAMES.values()]
-        columns += [Column(head, ".1f", kind) for head, kind in zip((name, "feed-f."), kinds, strict=True)]
-        columns.append(Column("± %", signed, f"{name} difference %"))
+        heads = zip((name, "feed-f."), kinds, strict=True)
+        columns += [Column(head, f".{data.metric.places}f", kind) for head, kind in heads]
+        columns.append(Column(f"± {unit}", signed if unit == "%" else "+.3f", f"{name} difference {unit}"))
     entries: list[list[Entry]] = []
     for model in dict.fromkeys(pair.model for pair in made.values()):
         for k in sorted({pair.k for pair in made.values() if pair.model == model}):
@@ -95,28 +114,38 @@ def sweep_table(data: Slice) -> Table | None:
             for name in constraints:
                 pair = made.get((model, name, k), Pair(model, name, k))
                 entries[-1] += [*(cell.summary for cell in pair.both), Value(pair.change, runs=tuple(pair.runs.id))]
+    sequences, items = "sequences" in data.records[0].data, data.metric.items
+    trained = "trained on whole sequences" if sequences else "backpropagation through k steps, state carried on"
     notes = [
-        "test perplexity, mean ± standard deviation (seeds); unstable, stable: recurrent, backpropagation through k "
-        "steps, state carried on",
-        "feed-f.: feed-forward, exactly k words a position, trained on the same batches; ± %: against recurrent, over "
-        "the seeds that both have",
-        "every run sees the same words, so a small k makes more updates: compare along a line, not down a column",
+        f"test {data.metric.name}, mean ± standard deviation (seeds); unstable, stable: recurrent, {trained}",
+        f"feed-f.: feed-forward, exactly k {items} a position; ± {unit}: against recurrent, over the seeds that both "
+        "have",
+        *["every run sees the same words, so a small k makes more updates: compare along a line, not down a column"]
+        * (not sequences),
         *[data.control_note] * bool(data.control),
         *gradient_note(data.records),
-        trained_for(data.runs),
+        trained_for(pd.concat([pair.runs for pair in made.values()])),
     ]
     title = f"Recurrent and feed-forward training on {data.caption}"
     return Table(title, columns, entries, notes, runs=[()] * len(entries))
 
 
 def swept(evidence: Evidence) -> list[Slice]:
-    """The slices of the sweep in which some k was trained both ways."""
-    return [data for data in evidence.swept if any(pair.whole for pair in pairs(data))]
+    """The slices of the sweep, and the tasks, in which some k was trained both ways."""
+    texts = {data.text for data in evidence.swept}
+    tasks = [_without_trials(data) for data in evidence.tasks if data.text not in texts]
+    return [data for data in (*evidence.swept, *tasks) if data.records and any(pair.whole for pair in pairs(data))]
+
+
+def _without_trials(data: Slice) -> Slice:
+    return replace(data, records=tuple(run for run in data.records if not run.experiment.startswith("search")))
 
 
 def sweep_curves(data: Slice) -> Figure | None:
-    """Test perplexity against the k of training."""
+    """Test score against the k of training; none where a recurrent model has no k."""
     drawing, made = Drawing(), pairs(data)
+    if "sequences" in data.records[0].data:
+        return None
     colours = constraint_colours((pair.constraint.partition(",")[0], pair.label) for pair in made)
     for pair in made:
         for approximation, name in APPROXIMATION_NAMES.items():
