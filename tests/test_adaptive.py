@@ -17,7 +17,7 @@ from stablernn.config.instantiate import make
 from stablernn.config.validate import check
 from stablernn.models.heads.adaptive_softmax import AdaptiveSoftmax
 from stablernn.models.precision import Precision
-from stablernn.report.data import slices
+from stablernn.report.slices import slices
 from stablernn.stability import certify
 from stablernn.training import loop
 from stablernn.training.build import build_for

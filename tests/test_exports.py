@@ -11,7 +11,6 @@ from PIL import Image
 from scipy import stats
 from test_report import certified, curve, only_section, plain_table, record, swept
 
-from stablernn.report.data import slices
 from stablernn.report.draw import apart, drawings, export, printed
 from stablernn.report.figure import MOST, Axis, Curve, Drawing, evenly
 from stablernn.report.formats import comma_separated
@@ -20,6 +19,7 @@ from stablernn.report.sections.perplexity import perplexity_by_k, perplexity_tab
 from stablernn.report.sections.price import price_table
 from stablernn.report.sections.sweep import sweep_table
 from stablernn.report.sections.truncation import state_gap, truncation_curves
+from stablernn.report.slices import slices
 from stablernn.report.table import Column, Table, text
 
 RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁽⁾ᵏ₀₁₂₃₄₅₆₇₈₉ᵣ\u200c\u200d"

@@ -21,8 +21,8 @@ from stablernn.analysis.runner import check_applies
 from stablernn.config import compose
 from stablernn.config.instantiate import make
 from stablernn.records.record import read_run
-from stablernn.report.data import slices
 from stablernn.report.sections.tasks import task_cells
+from stablernn.report.slices import slices
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import NotApplicableError, StableRNNError

@@ -19,8 +19,8 @@ from stablernn.experiments.grids import winner_file
 from stablernn.experiments.sweep import expand
 from stablernn.experiments.winners import winner_yaml
 from stablernn.records.record import RECORD_FILE, read_record
-from stablernn.report.data import slices
 from stablernn.report.sections.perplexity import perplexity_table
+from stablernn.report.slices import slices
 from stablernn.tasks import hub
 from stablernn.tasks.published import PUBLISHED
 from stablernn.tasks.splits import SPLITS

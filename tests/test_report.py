@@ -14,7 +14,6 @@ from stablernn.analysis.truncation import TruncationAnalysis
 from stablernn.config.compose import compose
 from stablernn.experiments.reproduce import Part, _on_dataset, reproduce
 from stablernn.records.record import BLOCKS_FILE, Record, read_record
-from stablernn.report.data import rows, slices
 from stablernn.report.formats import comma_separated, markdown, rich_table
 from stablernn.report.latex import latex
 from stablernn.report.load import load_analyses, load_records
@@ -24,6 +23,7 @@ from stablernn.report.sections.price import price_table
 from stablernn.report.sections.sweep import sweep_curves, sweep_table
 from stablernn.report.sections.truncation import certified_context, measured_context, truncation_table
 from stablernn.report.sections.weight_distance import weight_distance_table
+from stablernn.report.slices import rows, slices
 from stablernn.report.table import Column, Table
 from stablernn.report.text import rate
 from stablernn.report.write import print_report, write_report

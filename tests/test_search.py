@@ -38,9 +38,9 @@ from stablernn.experiments.search import (
 from stablernn.experiments.sweep import expand, jobs_of, master
 from stablernn.experiments.winners import winner_yaml, winners, write_winners
 from stablernn.records.record import PAUSED_FILE, RECORD_FILE, read_record
-from stablernn.report.data import slices
 from stablernn.report.load import load_trials
 from stablernn.report.sections.search import search_table, winner
+from stablernn.report.slices import slices
 from stablernn.training.run import run
 from stablernn.utils.errors import ConfigurationError, StableRNNError
 

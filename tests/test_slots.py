@@ -16,7 +16,7 @@ from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
 from stablernn.experiments.search import best_until
 from stablernn.records.record import read_run
-from stablernn.report.data import frame
+from stablernn.report.frame import frame
 from stablernn.report.sections.search import winner
 from stablernn.report.sections.tasks import task_cells
 from stablernn.report.statistics import compare

@@ -15,9 +15,10 @@ from test_report import record
 from stablernn.records.neutral import neutral_blocks
 from stablernn.records.record import BLOCKS_FILE, RECORD_FILE, read_record
 from stablernn.report import statistics as module
-from stablernn.report.data import Slice, frame
+from stablernn.report.frame import frame
 from stablernn.report.load import load_records
 from stablernn.report.sections.tasks import task_cells, tasks_table
+from stablernn.report.slices import Slice
 from stablernn.report.statistics import Comparison, compare, format_seeds, half_width, holm, percent, seeds_required
 from stablernn.tasks.music import CONTROLS
 from stablernn.utils.errors import RecordError

@@ -12,14 +12,15 @@ from test_verdicts import in_blocks
 
 from stablernn.config.compose import compose
 from stablernn.report import formats, write
-from stablernn.report.data import Replicates, leading, slices
 from stablernn.report.evidence import gather
 from stablernn.report.formats import comma_separated, rich_table
 from stablernn.report.latex import latex
+from stablernn.report.replicates import Replicates
 from stablernn.report.sections.perplexity import CUT, introduction, learning_curves, perplexity_table
 from stablernn.report.sections.price import price_curves, price_table, prices
 from stablernn.report.sections.study import study_table
 from stablernn.report.sections.tasks import tasks_table
+from stablernn.report.slices import leading, slices
 from stablernn.report.statistics import compare
 from stablernn.report.write import write_report
 from stablernn.utils.console import console

@@ -18,8 +18,8 @@ from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
 from stablernn.config.validate import check
 from stablernn.records.record import read_record
-from stablernn.report.data import slices
 from stablernn.report.load import load_records
+from stablernn.report.slices import slices
 from stablernn.tasks.hub import cache_root
 from stablernn.tasks.splits import SPLITS
 from stablernn.tasks.words import WordCorpus

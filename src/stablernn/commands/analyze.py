@@ -11,9 +11,9 @@ from stablernn.analysis.estimate import analysis_seconds
 from stablernn.analysis.runner import Analysis, analyse, is_missing
 from stablernn.config.instantiate import make
 from stablernn.config.validate import check_targets
-from stablernn.report.data import by_text
 from stablernn.report.drawing import export
 from stablernn.report.formats import rich_table
+from stablernn.report.slices import by_text
 from stablernn.training.build import pick_device
 from stablernn.training.trained import Trained, find_runs
 from stablernn.utils.console import console, display, duration

@@ -12,9 +12,9 @@ from stablernn.experiments.destinations import results_of
 from stablernn.experiments.grids import leaves, winner_file
 from stablernn.experiments.search import Search
 from stablernn.records.record import Record
-from stablernn.report.data import slices
 from stablernn.report.formats import comma_separated, rich_table
 from stablernn.report.sections.search import search_table
+from stablernn.report.slices import slices
 from stablernn.utils.console import console
 from stablernn.utils.errors import StableRNNError
 from stablernn.utils.files import write_text

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from stablernn.records.record import Record
-from stablernn.report.data import Replicates
 from stablernn.report.figure import Axis, Curve, Drawing
 from stablernn.report.labels import constraint_name, describe_briefly
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES, constraint_rank
 from stablernn.report.palette import OTHERS
+from stablernn.report.replicates import Replicates
 from stablernn.report.text import typeset
 
 WORDS = Axis("k (words)", ticks=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000))

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from stablernn.records.schemas import bench_check
-from stablernn.report.data import Slice, leading, slices
 from stablernn.report.load import (
     LINEAR_SYSTEMS,
     STUDIES,
@@ -19,6 +18,7 @@ from stablernn.report.load import (
     read_folder,
     records_of,
 )
+from stablernn.report.slices import Slice, leading, slices
 from stablernn.tasks.published import PUBLISHED
 from stablernn.utils.console import log
 from stablernn.utils.metrics import PERPLEXITY

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from stablernn.report.data import Slice, select
 from stablernn.report.evidence import Evidence
+from stablernn.report.frame import select
 from stablernn.report.load import Analyses
+from stablernn.report.slices import Slice
 from stablernn.report.text import sentence, span
 from stablernn.utils.project import command
 from stablernn.utils.wording import counted

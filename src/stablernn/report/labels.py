@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stablernn.records.record import Record
-from stablernn.report.data import distinguish, frame
+from stablernn.report.frame import distinguish, frame
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, STUDIED, approximation_name
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stablernn.records.record import Record
-from stablernn.report.data import settings_of
 from stablernn.report.evidence import Evidence
+from stablernn.report.frame import settings_of
 from stablernn.utils.wording import counted
 
 

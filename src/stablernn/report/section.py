@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from stablernn.report.data import Slice
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Figure
 from stablernn.report.load import Analyses
+from stablernn.report.slices import Slice
 from stablernn.report.table import Table
 
 

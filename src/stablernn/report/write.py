@@ -5,7 +5,6 @@ from pathlib import Path
 from rich.text import Text
 
 from stablernn.report.contents import SECTIONS, chapters, verdicts
-from stablernn.report.data import leading
 from stablernn.report.drawing import PAGE, export, page
 from stablernn.report.evidence import Evidence, gather
 from stablernn.report.formats import comma_separated, markdown, rich_table
@@ -16,6 +15,7 @@ from stablernn.report.sections.linear_systems import SECTION as LINEAR
 from stablernn.report.sections.linear_systems import linear_tables
 from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.report.sections.study import study_table
+from stablernn.report.slices import leading
 from stablernn.utils.console import console
 from stablernn.utils.errors import ConfigurationError, RecordError
 from stablernn.utils.files import write_text

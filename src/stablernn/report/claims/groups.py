@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from stablernn.records.record import Record
-from stablernn.report.data import settings_of
+from stablernn.report.frame import settings_of
 from stablernn.report.labels import describe_briefly
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES, rank

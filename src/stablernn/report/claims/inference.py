@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stablernn.report.claims.groups import Groups, alike
-from stablernn.report.data import Slice
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, ids, judge
 from stablernn.report.load import Analyses, setting
@@ -15,6 +14,7 @@ from stablernn.report.sections.truncation import (
     has_errors,
     measured_context,
 )
+from stablernn.report.slices import Slice
 from stablernn.report.text import span
 from stablernn.utils.wording import counted
 

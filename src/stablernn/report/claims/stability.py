@@ -1,9 +1,9 @@
 """C1: what stability costs, by the rule of decision, on every task."""
 
-from stablernn.report.data import Slice
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
 from stablernn.report.sections.tasks import TaskCell, task_cells
+from stablernn.report.slices import Slice
 from stablernn.utils.wording import counted
 
 OUTCOMES = {

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from stablernn.report.claims.stability import INTERVAL
-from stablernn.report.data import Slice
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
 from stablernn.report.sections.sweep import Pair, pairs, swept, unit_of_change
+from stablernn.report.slices import Slice
 from stablernn.report.statistics import FEWEST_SEEDS, LEVEL, holm
 from stablernn.report.text import span
 from stablernn.utils.wording import counted

@@ -3,12 +3,14 @@
 from collections import Counter
 
 from stablernn.report.curves import WORDS, coloured, mean_over_seeds, model_name
-from stablernn.report.data import TITLES, Replicates, Slice, select
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.frame import select
 from stablernn.report.load import Analyses, setting
+from stablernn.report.replicates import Replicates
 from stablernn.report.section import Block, Section, minor, of_slice
 from stablernn.report.sections.truncation import EPSILON, measured_context, split, with_interval
+from stablernn.report.slices import TITLES, Slice
 
 # Of ``conf/stability``: the curves, in order.
 NAMES = {"unstable": "unstable", "stable": "stable", "lstm_gated_linear": "W = 0", "gru_gated_linear": "W = 0"}

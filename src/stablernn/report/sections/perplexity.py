@@ -12,14 +12,16 @@ from stablernn.report.curves import (
     mean_over_seeds,
     model_name,
 )
-from stablernn.report.data import EPSILON, NGRAMS, Replicates, Row, Slice, gradient_note, leading, rows
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.frame import EPSILON
 from stablernn.report.labels import constraint_name
 from stablernn.report.names import approximation_name, own_constraints
+from stablernn.report.replicates import Replicates, Row
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.sections.price import price_curves
 from stablernn.report.sections.tasks import TaskCell
+from stablernn.report.slices import NGRAMS, Slice, gradient_note, leading, rows
 from stablernn.report.statistics import FEWEST_SEEDS, RULE, difference, percent, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import rate, signed, span

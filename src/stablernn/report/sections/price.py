@@ -6,9 +6,9 @@ from statistics import mean
 import pandas as pd
 
 from stablernn.report.curves import DOTTED, constraint_colours
-from stablernn.report.data import Replicates, Slice, distinguish, groups, leading, select, trained_for
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.frame import distinguish, groups, select
 from stablernn.report.labels import options_of
 from stablernn.report.load import STUDIES, Analyses
 from stablernn.report.names import (
@@ -20,7 +20,9 @@ from stablernn.report.names import (
     own_constraints,
     rank,
 )
+from stablernn.report.replicates import Replicates
 from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.slices import Slice, leading, trained_for
 from stablernn.report.statistics import difference, percent
 from stablernn.report.table import Column, Entry, Table, text
 from stablernn.report.text import rate, signed, span, typeset

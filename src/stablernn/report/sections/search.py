@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from stablernn.records.record import DIVERGED, FINISHED, PAUSED, STOPPED, Record
-from stablernn.report.data import Slice, setting, settings_of
+from stablernn.report.frame import settings_of
+from stablernn.report.load import setting
 from stablernn.report.names import MODEL_NAMES, rank
 from stablernn.report.section import Section, of_slice
+from stablernn.report.slices import Slice
 from stablernn.report.table import Column, Entry, Table, text
 
 _OUTCOMES = {DIVERGED: "diverged", PAUSED: "stopped", STOPPED: "stopped by its deadline"}

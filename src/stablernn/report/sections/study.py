@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from stablernn.report.data import TITLES, Slice
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.sections.tasks import TaskCell, published_value, task_cells
+from stablernn.report.slices import TITLES, Slice
 from stablernn.report.table import Column, Entry, Table, Value, text
 
 MARKS = {"gain": "▲", "no loss": "✓", "loss": "▼", "undecided": "?"}

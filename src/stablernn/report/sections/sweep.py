@@ -6,12 +6,13 @@ from functools import cached_property
 import pandas as pd
 
 from stablernn.report.curves import DASHES, constraint_colours, mean_over_seeds
-from stablernn.report.data import Replicates, Slice, gradient_note, rows, trained_for
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import constraint_name
 from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
+from stablernn.report.replicates import Replicates
 from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.slices import Slice, gradient_note, rows, trained_for
 from stablernn.report.statistics import Comparison, compare, difference, percent
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import signed, span

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from stablernn.report.data import Slice
 from stablernn.report.section import Section, of_slice
 from stablernn.report.sections.perplexity import perplexity_table
+from stablernn.report.slices import Slice
 from stablernn.report.table import Table
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from stablernn.records.record import Record
-from stablernn.report.data import EPSILON, TITLES, Replicates, Slice, distinguish, groups, select, setting
 from stablernn.report.evidence import Evidence
+from stablernn.report.frame import EPSILON, distinguish, groups, select
 from stablernn.report.labels import describe_constraint
-from stablernn.report.load import STUDIES
+from stablernn.report.load import STUDIES, setting
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
+from stablernn.report.replicates import Replicates
 from stablernn.report.section import Block, Section
+from stablernn.report.slices import TITLES, Slice
 from stablernn.report.statistics import FEWEST_SEEDS, RULE, Comparison, compare, format_seeds, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, text
 from stablernn.report.text import rate

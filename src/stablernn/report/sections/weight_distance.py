@@ -5,13 +5,13 @@ from typing import Any
 
 from stablernn.records.record import Record
 from stablernn.report.curves import DOTTED, model_name
-from stablernn.report.data import gradient_note
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe_constraints
 from stablernn.report.load import STUDIES, Analyses, setting
 from stablernn.report.names import rank
 from stablernn.report.palette import shades
 from stablernn.report.section import Section, of_analysis
+from stablernn.report.slices import gradient_note
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import short
 from stablernn.utils.wording import counted

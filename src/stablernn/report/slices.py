@@ -1,28 +1,26 @@
-"""One data frame of all runs, a row a run, and what of it may be compared: slices, and replicates over seeds."""
+"""Slices: the runs on one text at one profile, which one table or figure may compare; and the controls of each."""
 
-import json
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
-from stablernn.records.record import DIVERGED, Record
-from stablernn.report.load import Analyses, place, setting
-from stablernn.report.names import MODEL_NAMES, PUBLISHED, rank
-from stablernn.report.table import Value
+from stablernn.records.record import Record
+from stablernn.report.frame import data_name, distinguish, frame, groups, recognised
+from stablernn.report.load import Analyses, setting
+from stablernn.report.names import rank
+from stablernn.report.replicates import Replicates, Row
 from stablernn.tasks import music, slots
 from stablernn.tasks.embedded import CONTROL
-from stablernn.tasks.published import COUNTS, TEXT, is_published
 from stablernn.tasks.published import PUBLISHED as CORPORA
+from stablernn.tasks.published import TEXT
 from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
 
 PROFILES = ("paper", "lease", "cpu", "quick", "smoke")
-EPSILON = "0.01"  # nats, as certificates name it
 # Controls that know next to nothing of the past: three words, or the 6 characters of a word and its blank.
 NGRAMS = {1: "unigram", 2: "bigram", 3: "trigram", 6: "6-gram"}
 CONTROLS: Mapping[str, Mapping[str, float]] = music.CONTROLS | slots.CONTROLS
@@ -34,210 +32,6 @@ TITLES = {name: corpus.title for name, corpus in CORPORA.items()} | {
     "piano_midi": "Piano-midi.de",
     "atis": "ATIS slots",
 }
-
-
-def settings_of(record: Record) -> dict[str, Any]:
-    """What may set two runs of one model apart: everything but the seed and the constraint."""
-
-    def walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(node, dict):
-            for name, value in node.items():
-                yield from walk(value, f"{path}.{name}" if path else name)
-        else:
-            yield path, node
-
-    left_out = ("seed", "stability", "dataset", "profile")
-    return dict(walk({name: value for name, value in record.config.items() if name not in left_out}, ""))
-
-
-def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """A row a run, in the order of tables.
-
-    ``settings`` and ``options`` (of the constraint) are mappings; ``test`` and ``valid`` are the values that tables
-    show, ``natural`` the test score on the task's natural scale, missing where a run has none; ``finished``: it has a
-    test score; ``certified``: None where no certificate was computed; ``context``: the proven k(0.01).
-    """
-    ordered = sorted(records, key=place)
-    runs = pd.DataFrame({name: [value(record) for record in ordered] for name, value in _COLUMNS.items()})
-    numbers = ("test", "valid", "natural", "rate", "context", "epochs", "seconds")
-    return runs.astype({"finished": bool, "certified": object} | dict.fromkeys(numbers, float))
-
-
-_COLUMNS: Mapping[str, Callable[[Record], Any]] = {
-    "id": lambda run: run.id,
-    "profile": lambda run: setting(run, "profile.name"),
-    "data": lambda run: data_name(run),
-    "fingerprint": lambda run: run.data["fingerprint"],
-    "model": lambda run: setting(run, "model.name"),
-    "approximation": lambda run: setting(run, "approximation.name"),
-    "k": lambda run: setting(run, "truncation.k"),
-    "stability": lambda run: str(setting(run, "stability.name")),
-    "options": lambda run: setting(run, "stability.constraint"),
-    "settings": settings_of,
-    "seed": lambda run: setting(run, "seed"),
-    "experiment": lambda run: run.experiment,
-    "test": lambda run: run.metrics.get("test", {}).get("value"),
-    "valid": lambda run: run.metrics.get("valid", {}).get("value"),
-    # JSON has no infinity: a perplexity that was infinite is null.
-    "natural": lambda run: _natural(run),
-    "finished": lambda run: run.status != DIVERGED and run.metrics.get("test", {}).get("value") is not None,
-    "certified": lambda run: run.certificate.get("certified"),
-    "rate": lambda run: run.certificate.get("rate") if run.certificate.get("certified") else None,
-    "context": lambda run: run.certificate.get("context", {}).get(EPSILON),
-    "epochs": lambda run: run.progress["epochs"],
-    "seconds": lambda run: run.speed["seconds"],
-    "parameters": lambda run: run.model["parameters"],
-    "device": lambda run: run.hardware["device"],
-    "record": lambda run: run,
-}
-
-
-def _natural(run: Record) -> float | None:
-    score = run.metrics.get("test", {})
-    needed = "value" if run.metric.of_tally else "total"
-    return None if score.get(needed) is None else run.metric.natural(score)
-
-
-def select(runs: pd.DataFrame, which: Any) -> pd.DataFrame:
-    """The runs for which a condition holds."""
-    return cast(pd.DataFrame, runs[which])
-
-
-def groups(runs: pd.DataFrame, by: list[str]) -> list[tuple[Any, pd.DataFrame]]:
-    """The runs that agree in some columns, by their values there (None for none), in the order of the frame."""
-    grouped = runs.groupby(by if len(by) > 1 else by[0], sort=False, dropna=False)
-    return [
-        (
-            tuple(None if isinstance(value, float) and math.isnan(value) else value for value in kind)
-            if isinstance(kind, tuple)
-            else kind,
-            group,
-        )
-        for kind, group in grouped
-    ]
-
-
-def distinguish(runs: pd.DataFrame, column: str, by: list[str]) -> list[str]:
-    """For each run the entries of a column of mappings in which runs that agree in ``by`` differ."""
-    notes = pd.Series("", index=runs.index, dtype=object)
-    for _, group in groups(runs, by):
-        written = pd.DataFrame([{name: json.dumps(value) for name, value in entry.items()} for entry in group[column]])
-        varied = set(written.columns[written.nunique(dropna=False) > 1])
-        for at, entry in group[column].items():
-            notes.loc[at] = ", ".join(f"{name}={entry[name]}" for name in entry if name in varied)
-    return list(notes)
-
-
-_NO_RUNS = frame([])
-
-
-@dataclass(frozen=True, eq=False)
-class Replicates:
-    """Rows of the frame that differ in nothing but the seed."""
-
-    runs: pd.DataFrame = field(default_factory=lambda: _NO_RUNS)
-
-    @classmethod
-    def of(cls, records: Iterable[Record]) -> "Replicates":
-        return cls(frame(records))
-
-    @property
-    def first(self) -> Record:
-        return self.runs.record.iloc[0]
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(self.runs.id)
-
-    @property
-    def finished(self) -> pd.DataFrame:
-        return select(self.runs, self.runs.finished)
-
-    @property
-    def values(self) -> list[float]:
-        """Test scores of the runs that finished."""
-        return self.finished.test.tolist()
-
-    @property
-    def diverged(self) -> int:
-        return len(self.runs) - len(self.finished)
-
-    @property
-    def mean(self) -> Value:
-        """Mean and standard deviation; ``diverged`` where no run finished."""
-        values = self.finished.test
-        if not len(values):
-            return Value("diverged" if len(self.runs) else None, runs=self.ids)
-        return Value(float(values.mean()), float(values.std()) if len(values) > 1 else None, runs=self.ids)
-
-    @property
-    def summary(self) -> Value:
-        """``mean`` with the number of seeds and of diverged runs."""
-        seeds = len(self.finished)
-        return replace(self.mean, seeds=seeds if seeds > 1 else None, diverged=self.diverged if seeds else 0)
-
-    @property
-    def certificates(self) -> pd.DataFrame:
-        """The runs that finished and have a certificate."""
-        return select(self.finished, self.finished.certified.notna())
-
-    @property
-    def proven(self) -> tuple[float | str | None, int | None]:
-        """The largest certified λ and k(0.01) of the seeds, ``no`` unless all are certified, None where not known."""
-        known = self.certificates
-        if not len(known):
-            return None, None
-        if not all(known.certified):
-            return "no", None
-        return float(known.rate.max()), None if known.context.hasnans else int(known.context.max())
-
-
-@dataclass
-class Row:
-    """One model and approximation at one k; ``note`` names settings that set it apart from a like row.
-
-    ``cells``: by the name of the constraint, with the options in which it differs from others of the name.
-    """
-
-    model: str
-    approximation: str
-    k: int
-    note: str
-    cells: dict[str, Replicates] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return MODEL_NAMES.get(self.model, self.model) + (f" ({self.note})" if self.note else "")
-
-    @property
-    def first(self) -> Record:
-        return next(iter(self.cells.values())).first
-
-    @property
-    def optimal(self) -> float | None:
-        return self.first.metrics.get("optimal", {}).get("test")
-
-    @property
-    def published(self) -> dict[str, float]:
-        """The published values that this row may be compared with, by constraint."""
-        if self.approximation != "recurrent":
-            return {}
-        return {name: PUBLISHED[self.model, name] for name in self.cells if (self.model, name) in PUBLISHED}
-
-
-def rows(data: "Slice") -> list[Row]:
-    """RNN before LSTM, recurrent before feed-forward, small k first; in a row unstable before stable before others."""
-    made = [
-        Row(*kind, cells={name: Replicates(cell) for name, cell in groups(runs, ["name"])})
-        for kind, runs in groups(data.runs, ["model", "approximation", "k", "note"])
-    ]
-    return sorted(
-        made, key=lambda row: (rank(row.model), row.model, *_feedforward_last(row.approximation), row.k, row.note)
-    )
-
-
-def _feedforward_last(approximation: str) -> tuple[bool, str]:
-    return approximation != "recurrent", approximation
 
 
 @dataclass(frozen=True)
@@ -390,6 +184,21 @@ class Slice:
         return replace(self, records=tuple(self.runs[self.runs.k == longest].record))
 
 
+def rows(data: Slice) -> list[Row]:
+    """RNN before LSTM, recurrent before feed-forward, small k first; in a row unstable before stable before others."""
+    made = [
+        Row(*kind, cells={name: Replicates(cell) for name, cell in groups(runs, ["name"])})
+        for kind, runs in groups(data.runs, ["model", "approximation", "k", "note"])
+    ]
+    return sorted(
+        made, key=lambda row: (rank(row.model), row.model, *_feedforward_last(row.approximation), row.k, row.note)
+    )
+
+
+def _feedforward_last(approximation: str) -> tuple[bool, str]:
+    return approximation != "recurrent", approximation
+
+
 def slices(records: Iterable[Record]) -> Iterator[Slice]:
     """Records by profile and text: the larger profiles first, real text before the embedded corpus."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
@@ -417,25 +226,6 @@ def leading(slices: Iterable[Slice]) -> list[Slice]:
         # Texts that have a name in common are as many corpora.
         best.setdefault((data.data, data.fingerprint if data.ambiguous else ""), data)
     return sorted(best.values(), key=lambda data: data.data != "wikitext2")
-
-
-def data_name(record: Record) -> str:
-    """What tables call the data of a run: the name of a published text is for a text that has its counts."""
-    name, dataset = record.data["name"], record.config["dataset"]
-    stored = "file_names" in dataset
-    reserved = name in CORPORA or (stored and name == "embedded")
-    return name if not reserved or (stored and is_published(name, dataset.get("expected"))) else f"{name}-own"
-
-
-def recognised(record: Record) -> dict[str, str]:
-    """By what each split of a published text was recognised, ``text`` or ``counts``; empty for any other data."""
-    if data_name(record) not in CORPORA:
-        return {}
-    corpus = CORPORA[record.data["name"]]
-    if record.data["fingerprint"] in corpus.ids:  # also of records from before this was recorded
-        return dict.fromkeys(corpus.tokens, TEXT)
-    known = record.data.get("recognised")
-    return {split: known.get(split, COUNTS) if isinstance(known, dict) else COUNTS for split in corpus.tokens}
 
 
 def by_text(analyses: Analyses) -> list[tuple[str, Analyses]]:
