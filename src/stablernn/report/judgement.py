@@ -163,7 +163,8 @@ def _trained_far_enough(data: Slice, part: Finding) -> Finding:
         if reached <= metric.cost(bar):
             return part
         reason = f"{metric.cost(reached):.{metric.places}f} where a {control} has {bar:.{metric.places}f}"
-    return replace(part, outcome=Outcome.UNTRAINED, text=f"{name}: not trained far enough, {reason} ({text})")
+    said = "" if part.outcome is Outcome.UNTRAINED else f" ({text})"
+    return replace(part, outcome=Outcome.UNTRAINED, text=f"{name}: not trained far enough, {reason}{said}")
 
 
 def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
