@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 import torch
@@ -476,6 +477,14 @@ def test_an_option_of_another_type_is_refused(config_name, override, message):
 @pytest.mark.parametrize("config_name", sorted(set(SCRIPTS.values()) - {"train"}))
 def test_every_command_has_typed_options_that_its_defaults_fill(config_name):
     check_known(compose(config_name, []), OPTIONS[config_name])
+
+
+def test_no_option_of_a_command_has_the_name_of_a_group():
+    """Hydra takes ``model=x`` for the file conf/model/x.yaml wherever there is such a folder."""
+    groups = {path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir()}
+    for config_name, options in OPTIONS.items():
+        if "/" not in config_name:  # those have a folder, and so groups, of their own
+            assert {field.name for field in fields(options)} & groups <= {"analysis"}
 
 
 def test_null_where_an_option_may_be_none_and_a_whole_number_for_a_fraction():

@@ -232,8 +232,14 @@ def test_a_proof_for_a_text_comes_before_a_measurement_and_after_one_for_all_inp
     assert choose(stable, split, 0.1, None, "auto", on_text=of_test).how == "certified"
     assert choose(stable, split, 0.1, None, "on_text", on_text=of_test).how == "on_text"
     assert choose(unstable, split, 0.1, None, "auto", k_max=6, on_text=of_test).how == "measured"
-    for known, why in ((None, "no such proof is at hand"), (of_test, "takes k = 7, above k_max=6")):
-        with pytest.raises(ConfigurationError, match=f"guarantee=on_text: .*{why}; compute one with"):
+    refused = {
+        None: "no such proof is at hand; compute one with",
+        of_test: "k = 7 is proven, above k_max=6; or choose",
+        (None, of_test[1]): "no k is proven for 300 of 300 positions of test; or choose",
+    }
+    assert "is proven, but" not in choose(stable, split, 0.1, None, "on_text", on_text=of_test).reason
+    for known, why in refused.items():
+        with pytest.raises(ConfigurationError, match=f"guarantee=on_text: {why}"):
             choose(unstable, split, 0.1, None, "on_text", k_max=6, on_text=known)
 
 

@@ -293,7 +293,7 @@ def test_a_state_dict_is_the_network_that_it_was_saved_from(kind, layers, ending
     network, path = Network(kind, layers).eval(), tmp_path / f"model.{ending}"
     (save_file if ending == "safetensors" else torch.save)(network.state_dict(), path)
     x = torch.randint(TYPES, (9, 4))
-    model = load_network(path, model="rnn" if kind is nn.RNN else None)
+    model = load_network(path, kind="rnn" if kind is nn.RNN else None)
     assert_close(logits(model, x), network(x), rtol=0, atol=1e-6)
     assert model.inputs.weight is not model.objective.weight
 
@@ -317,7 +317,7 @@ def saved(tmp_path, change, kind=nn.LSTM, **options):
 
 
 AMBIGUOUS = {
-    "tanh or relu": (nn.RNN, lambda tensors: None, "model is not set, .* say model=rnn if it is tanh"),
+    "tanh or relu": (nn.RNN, lambda tensors: None, "kind is not set, .* say kind=rnn if it is tanh"),
     "two embeddings": (
         nn.LSTM,
         lambda tensors: tensors.update({"other.embedding.weight": torch.zeros(9, SIZE)}),
@@ -337,6 +337,11 @@ AMBIGUOUS = {
         nn.LSTM,
         lambda tensors: tensors.update({"rnn.weight_ih_l999999999": torch.zeros(24, SIZE)}),
         "of 1000000000 recurrent layers are missing",
+    ),
+    "a decoder of another size": (
+        nn.LSTM,
+        lambda tensors: tensors.update({"decoder.weight": torch.zeros(TYPES, SIZE + 1)}),
+        "decoder.bias, decoder.weight belong to no embedd",
     ),
     "no network": (nn.LSTM, lambda tensors: tensors.clear(), "no state dicts"),
     "gates": (nn.LSTM, lambda tensors: tensors.update({"rnn.weight_hh_l0": torch.zeros(12, SIZE)}), "1, 3 or 4 blocks"),
@@ -463,3 +468,23 @@ def test_importing_the_package_imports_nothing_else():
     assert done.stdout == "[]\n"
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         stablernn.nothing  # noqa: B018
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_network(tmp_path / "model.pt")
+
+
+def test_a_saturated_network_and_a_wrong_vocabulary_are_examined_and_said(caplog):
+    network = Network().eval()
+    with torch.no_grad():
+        for weights in network.rnn.parameters():
+            weights.mul_(1000)
+        network.decoder.bias[0] = 50.0
+    model = stablernn.from_torch(network.encoder, network.rnn, network.decoder)
+    examination = stablernn.examine(
+        model, torch.randint(1, TYPES, (400,)), k_max=4, positions=2, seconds=0.01, progress=False
+    )
+    assert "Lyapunov exponent" in str(examination)
+    assert f"worse than a guess among its {TYPES} ids" in caplog.text

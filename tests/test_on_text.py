@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -343,10 +344,11 @@ def test_the_analysis_says_what_is_proven_and_what_is_not(tmp_path, small):
         for values in result["proven"].values():
             assert list(values) == ["1", "0.1", "0.01", "0.001"]
         most = result["proven"]["any"]["0.1"]["max"]
-        known = None if most is None else (most, "100 of 100 positions of test")
-        assert proven_on_text(trained, 0.5) == known, "the next smaller of those that were computed"
-        assert proven_on_text(trained, 1e-4) is None
-    assert any(proven_on_text(trained, 1.0) for trained, _ in found)
+        where = "100 of 100 positions of test"
+        assert proven_on_text(trained, 0.5) == (most, where), "the next smaller of those that were computed"
+        assert proven_on_text(trained, 1e-4) == (None, where)
+    assert any(k is not None for trained, _ in found for k, _ in [proven_on_text(trained, 1.0)])
+    assert proven_on_text(replace(found[0][0], folder=tmp_path), 1.0) is None
     lines = certificate_on_text_table([(trained.record, result) for trained, result in found]).lines
     assert len(lines) == 2
 

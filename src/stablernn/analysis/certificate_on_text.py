@@ -124,10 +124,10 @@ class CertificateOnTextAnalysis:
         return result
 
 
-def proven_on_text(trained: Trained, epsilon: float) -> tuple[int, str] | None:
+def proven_on_text(trained: Trained, epsilon: float) -> tuple[int | None, str] | None:
     """The k that changes no log-probability by more than ``epsilon`` on inputs of this run's data, and which these are.
 
-    By the analysis that lies in the run's folder; None: there is none, or it proves no k.
+    By the analysis that lies in the run's folder, which may prove none; None: there is no analysis.
     """
     name = CertificateOnTextAnalysis.name
     try:
@@ -136,9 +136,9 @@ def proven_on_text(trained: Trained, epsilon: float) -> tuple[int, str] | None:
         return None
     known = [each for each in EPSILONS if each <= epsilon]
     k = result["proven"]["any"][f"{max(known):g}"]["max"] if known else None
-    if k is None or result.get("run") != trained.record.id:
+    if result.get("run") != trained.record.id:
         return None
-    return int(k), f"{result['positions']:,} of {result['of']:,} positions of {result['options']['split']}"
+    return k and int(k), f"{result['positions']:,} of {result['of']:,} positions of {result['options']['split']}"
 
 
 def summary(bounds: Tensor, epsilon: float, longest: int | None) -> dict[str, float | None]:

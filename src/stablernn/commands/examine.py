@@ -23,7 +23,7 @@ def examine(options: DictConfig) -> None:
     bounds: Any = None if options.bounds is None else tuple(options.bounds)
     if bounds is not None and len(bounds) != 2:
         raise ConfigurationError(f"bounds={list(bounds)} must be two numbers, as in bounds=[0,1]")
-    network = {name: options[name] for name in ("model", "embedding", "decoder", "outputs")}
+    network = {name: options[name] for name in ("kind", "embedding", "decoder", "outputs")}
     model = load_network(weights, bounds=bounds, unpickle=options.pickle, **network)
     vocabulary = options.vocabulary and options.vocabulary.split(",")
     sizes = {name: options[name] for name in ("epsilon", "k_max", "tokens", "positions", "seconds")}

@@ -104,7 +104,7 @@ class Examine:
     weights: str = MISSING
     data: str = MISSING
     vocabulary: str | None = None
-    model: str | None = None
+    kind: str | None = None
     embedding: str | None = None
     decoder: str | None = None
     bounds: list[float] | None = None

@@ -1,6 +1,7 @@
 """The examination of one model on one text: what each analysis says, at sizes that minutes allow."""
 
 import copy
+import math
 import statistics
 from dataclasses import asdict, replace
 from typing import Any
@@ -24,7 +25,7 @@ from stablernn.stability.measured import largest_expansion, lyapunov_exponent
 from stablernn.stability.on_text import text_bounds
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
-from stablernn.utils.console import display, open_bar
+from stablernn.utils.console import display, log, open_bar
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
 from stablernn.utils.metrics import NATS_A_FRAME, PERPLEXITY, Metric
 from stablernn.utils.timing import one_thread
@@ -105,6 +106,11 @@ def examine(
         found = _Examining(model, split, epsilon, min(k_max, longest), positions)
         certificate = certify(model)
         curve = found.curve(certificate)
+        if isinstance(model.objective, FullSoftmax) and curve["recurrent"]["value"] > len(model.objective.weight):
+            log.warning(
+                f"the network is worse than a guess among its {len(model.objective.weight):,} ids: is vocabulary the "
+                "one that it was trained on?"
+            )
         result = Examination(
             model=model,
             split=split,
@@ -208,7 +214,8 @@ class _Examining:
                 )
                 found = asdict(expansion) | {"contracts_from": expansion.contracts_from}
             bar.close()
-        deviation = statistics.stdev(exponents) / len(exponents) ** 0.5 if len(exponents) > 1 else None
+        sure = len(exponents) > 1 and all(map(math.isfinite, exponents))  # states that became equal give -inf
+        deviation = statistics.stdev(exponents) / len(exponents) ** 0.5 if sure else None
         return found | {"lyapunov": statistics.mean(exponents), "error": deviation, "streams": streams}
 
     def gradient(self) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ _DECODERS = ("decoder", "head", "output", "out", "fc", "linear", "proj", "lm_hea
 def load_network(
     path: Path,
     *,
-    model: str | None = None,
+    kind: str | None = None,
     embedding: str | None = None,
     decoder: str | None = None,
     bounds: tuple[float, float] | None = None,
@@ -40,7 +40,7 @@ def load_network(
 
     Args:
         path: of the file.
-        model: rnn (tanh), gru or lstm; needed for an RNN, as its weights do not tell tanh from relu.
+        kind: rnn (tanh), gru or lstm; needed for an RNN, as its weights do not tell tanh from relu.
         embedding, decoder: the tensors' names without ``.weight``; None: found by name and shape; "none": no such part.
         bounds, outputs: see ``from_torch``.
         unpickle: read a whole pickled module too, which can execute anything; only for a file that you trust.
@@ -49,17 +49,17 @@ def load_network(
         CheckpointError: the file is not there, damaged, or holds what is read with ``unpickle`` alone.
         ConfigurationError: the tensors are not those of such a network, or of several; says which option decides.
     """
-    tensors, kind = _read(path, unpickle)
-    if model is not None and model not in KINDS:
-        raise ConfigurationError(f"model={model} is unknown: choose rnn (tanh), gru or lstm")
+    tensors, read_kind = _read(path, unpickle)
+    if kind is not None and kind not in KINDS:
+        raise ConfigurationError(f"kind={kind} is unknown: choose rnn (tanh), gru or lstm")
     layers, others, prefix = _sorted(path, tensors)
     found = _kind(path, layers)
-    if model is not None and model != found:
-        raise ConfigurationError(f"model={model}: {path} has the weights of {found}: leave model out")
-    if found == "rnn" and (model or kind) is None:
+    if kind is not None and kind != found:
+        raise ConfigurationError(f"kind={kind}: {path} has the weights of {found}: leave kind out")
+    if found == "rnn" and (kind or read_kind) is None:
         raise ConfigurationError(
-            f"model is not set, and the weights in {path} do not say whether the RNN is one of tanh or of relu: say "
-            "model=rnn if it is tanh; of relu nothing can be proven"
+            f"kind is not set, and the weights in {path} do not say whether the RNN is one of tanh or of relu: say "
+            "kind=rnn if it is tanh; of relu nothing can be proven"
         )
     inputs, size = layers["weight_ih_l0"].shape[1], layers["weight_hh_l0"].shape[1]
     depth = 1 + max(int(name.rpartition("_l")[2]) for name in layers)
@@ -113,7 +113,9 @@ def _read(path: Path, unpickle: bool) -> tuple[dict[str, Tensor], str | None]:
             "save model.state_dict()"
         ) from None
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        raise CheckpointError(f"weights={path} cannot be read ({str(error).splitlines()[0]})") from None
+        raise CheckpointError(
+            f"weights={path} cannot be read ({(str(error).splitlines() or ['it is empty'])[0]})"
+        ) from None
     kind = None
     if isinstance(content, nn.Module):
         layers = [module for module in content.modules() if isinstance(module, nn.RNNBase)]
@@ -195,8 +197,9 @@ def _ends(
     last = _end(path, "decoder", decoder, rest, _DECODERS)
     if first is None or decoder == "none":
         return first, last, False
-    if last is None and len(biases) == 1 and inputs == size:  # a file that keeps a shared matrix once
-        return first, biases[0], True
+    shared = [name for name in biases if f"{name}.weight" not in others]
+    if last is None and len(shared) == 1 and inputs == size:  # a file that keeps a shared matrix once
+        return first, shared[0], True
     return first, last, last is not None and torch.equal(matrices[first], matrices[last])
 
 

@@ -21,6 +21,8 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigurationError(f"device={name}: this machine has no CUDA GPU that PyTorch can use; choose device=cpu")
+    if name != "cpu" and not name.startswith("cuda"):
+        raise ConfigurationError(f"device={name} is unknown: choose auto, cpu, cuda or cuda:N")
     return torch.device(name)
 
 

@@ -57,7 +57,7 @@ def choose(
     k: int | None,
     guarantee: str,
     k_max: int = 256,
-    on_text: tuple[int, str] | None = None,
+    on_text: tuple[int | None, str] | None = None,
 ) -> Choice:
     """The context with which ``model`` may be replaced.
 
@@ -70,7 +70,7 @@ def choose(
         guarantee: ``auto``: certified if k(ε) <= k_max, else proven on a text if that k is, else measured; or one of
             them and no other.
         k_max: no longer context is chosen.
-        on_text: the k that is proven on a text, and of what it is; None: there is no such proof.
+        on_text: the k that is proven on a text, None where none is, and for what of it; None: nobody tried.
 
     Raises:
         ConfigurationError: there is no such k; says what is known and what would help.
@@ -86,15 +86,15 @@ def choose(
         k, how, reason = max(1, proven), CERTIFIED, f"k({epsilon:g}) = {max(1, proven)} is proven"
     elif guarantee == CERTIFIED:
         raise ConfigurationError(f"guarantee=certified: {_shortfall(certificate, proven, epsilon, k_max)}")
-    elif guarantee != MEASURED and on_text is not None and on_text[0] <= k_max:
+    elif guarantee != MEASURED and on_text is not None and on_text[0] is not None and on_text[0] <= k_max:
         k, how = on_text[0], ON_TEXT
         reason = f"k = {k} is proven for {on_text[1]}; for all inputs: {_unproven(certificate, proven, epsilon, k_max)}"
     elif guarantee == ON_TEXT:
-        known = "no such proof is at hand" if on_text is None else f"it takes k = {on_text[0]:,}, above k_max={k_max}"
-        raise ConfigurationError(
-            f"guarantee=on_text: {known}; compute one with {command('analyze')} analysis=certificate_on_text, or "
-            "choose guarantee=measured"
-        )
+        known = f"no such proof is at hand; compute one with {command('analyze')} analysis=certificate_on_text"
+        if on_text is not None:
+            k, where = on_text
+            known = f"no k is proven for {where}" if k is None else f"k = {k:,} is proven, above k_max={k_max}"
+        raise ConfigurationError(f"guarantee=on_text: {known}; or choose guarantee=measured")
     else:
         k, examined = _search(model, split, epsilon, k_max)
         how, reason = MEASURED, f"{k} and every larger k examined stay within {epsilon:g} nats in the mean"
@@ -128,7 +128,7 @@ def _unproven(certificate: Certificate, proven: int | None, epsilon: float, k_ma
         return f"nothing is proven of this model ({certificate.summary()['reason']})"
     if proven is None:
         return f"λ = {certificate.rate:.9g} is proven, but k({epsilon:g}) is above ten million"
-    return f"k({epsilon:g}) = {proven:,} is proven, but above k_max={k_max}"
+    return f"k({epsilon:g}) = {proven:,} is proven" + (f", but above k_max={k_max}" if proven > k_max else "")
 
 
 def _shortfall(certificate: Certificate, proven: int | None, epsilon: float, k_max: int) -> str:
