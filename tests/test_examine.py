@@ -470,7 +470,9 @@ def test_importing_the_package_imports_nothing_else():
         stablernn.nothing  # noqa: B018
 
 
-def test_an_empty_file_is_refused(tmp_path):
+def test_a_folder_and_an_empty_file_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="is a folder: name a file"):
+        load_network(tmp_path)
     (tmp_path / "model.pt").write_bytes(b"")
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_network(tmp_path / "model.pt")

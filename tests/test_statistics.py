@@ -218,7 +218,7 @@ def test_the_interval_over_seeds_covers_the_truth():
     generator = np.random.default_rng(0)
     found = [
         compare(frame(runs(generator.normal(8.4, 0.05, 4))), frame(runs(generator.normal(8.5, 0.15, 6), "stable")))
-        for _ in range(400)
+        for _ in range(250)
     ]
     assert 0.86 <= share(found, 0.1) <= 0.94
 
@@ -226,7 +226,7 @@ def test_the_interval_over_seeds_covers_the_truth():
 def test_the_interval_over_words_covers_the_truth_where_blocks_are_long_beside_the_correlation():
     generator = np.random.default_rng(1)
     found = {100: [], 1: []}
-    for trial in range(400):
+    for trial in range(250):
         text = correlated(generator, 2400, 0.9, 2.0)
         losses = [4.5 + mean + text + correlated(generator, 2400, 0.9, 0.5) for mean in (0.0, 0.03)]
         for length in found if trial < 100 else (100,):
@@ -242,7 +242,7 @@ def test_articles_longer_than_a_block_need_stretches_of_blocks(monkeypatch):
     for stretch in found:
         monkeypatch.setattr(module, "_STRETCH", stretch)
         generator = np.random.default_rng(6)
-        for _ in range(300):
+        for _ in range(200):
             favour = np.repeat(generator.normal(0.03, 0.05, 60), 4) + generator.normal(0, 0.03, 240)
             text = 4.5 + np.repeat(generator.normal(0, 0.3, 60), 4)
             found[stretch].append(of_words([100 * text] * 3, [100 * (text + favour)] * 3))
@@ -254,7 +254,7 @@ def test_the_interval_over_both_covers_what_seeds_alone_miss():
     """Trainings differ, texts favour one kind of model, and texts favour single trainings: all three count."""
     generator = np.random.default_rng(2)
     both, seeds = [], []
-    for _ in range(400):
+    for _ in range(250):
         text, favour = generator.normal(0, 0.5, 24), generator.normal(0, 0.03, 24)
         base, other = [], []
         for _ in range(3):

@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from stablernn.analysis.conversion.export import check_formats
 from stablernn.examination.examine import examine as examine_model
 from stablernn.examination.weights import load_network
 from stablernn.utils.console import console, display, log
@@ -19,6 +20,7 @@ def examine(options: DictConfig) -> None:
     ):
         if OmegaConf.is_missing(options, name) or not options[name]:
             raise ConfigurationError(f"{name} is not set: name a file, as in {what}")
+    check_formats(options.formats)
     weights = Path(options.weights)
     bounds: Any = None if options.bounds is None else tuple(options.bounds)
     if bounds is not None and len(bounds) != 2:

@@ -100,6 +100,8 @@ def _read(path: Path, unpickle: bool) -> tuple[dict[str, Tensor], str | None]:
         if path.suffix == ".safetensors":
             return load_file(path), None
         content = torch.load(path, map_location="cpu", weights_only=not unpickle)
+    except IsADirectoryError:
+        raise CheckpointError(f"weights={path} is a folder: name a file of torch.save or of safetensors") from None
     except FileNotFoundError:
         raise CheckpointError(f"weights={path} does not exist: name a file of torch.save or of safetensors") from None
     except pickle.UnpicklingError:
