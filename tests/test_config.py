@@ -90,10 +90,10 @@ def test_every_experiment_names_the_command_that_runs_it(experiment):
     assert f"python scripts/train.py -m experiment={experiment}" in text
 
 
-SLOWER = [pytest.param(profile, marks=pytest.mark.slow) for profile in ("quick", "cpu")]
+SLOWER = [pytest.param(profile, marks=pytest.mark.slow) for profile in ("smoke", "quick", "cpu")]
 
 
-@pytest.mark.parametrize("profile", ["smoke", *SLOWER, "paper"])
+@pytest.mark.parametrize("profile", [*SLOWER, "paper"])
 def test_every_plan_of_reproduce_expands(profile, tmp_path):
     """Its runs can be made; at cpu and paper they are those of a search's winners, and it comes first."""
     where = [f"{name}={tmp_path / name}" for name in ("runs", "results", "winners")]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -63,14 +64,14 @@ class TaskCell:
     def metric(self) -> Metric:
         return self.replicates.first.metric
 
-    @property
+    @cached_property
     def comparison(self) -> Comparison | None:
         """With the unstable model; None for that itself, and with too few seeds."""
         if self.stability == "unstable":
             return None
         return compare(self.base.finished, self.replicates.finished, self.required)
 
-    @property
+    @cached_property
     def beside_control(self) -> Comparison | None:
         """With W = 0 at the same λ: what recurrence adds that a certificate leaves."""
         if self.stability in ("unstable", *_MEMORYLESS):
