@@ -33,7 +33,7 @@ from stablernn.models.cells import lstm
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.report.load import STUDIES
 from stablernn.stability.constraints.base import Constraint
-from stablernn.training.build import build
+from stablernn.training.build import build, pick_device
 from stablernn.training.run import run
 from stablernn.utils.errors import ConfigurationError
 
@@ -587,3 +587,24 @@ def test_an_infinite_learning_rate_is_refused():
     """Its record could not be read: JSON has no infinity."""
     with pytest.raises(ConfigurationError, match=r"optimizer\.lr=inf must be a positive number"):
         check(compose("train", ["model.learning_rate=inf"]))
+
+
+@pytest.mark.parametrize("dataset", ["jsb", "nottingham", "musedata", "piano_midi", "atis"])
+def test_a_data_set_of_sequences_trains_as_it_is_named(dataset):
+    """By Adam and on whole sequences; what is asked for on the command line comes before."""
+    config = compose("train", [f"dataset={dataset}"])
+    assert (config.optimizer["_target_"], config.training.batch_size) == ("torch.optim.Adam", 8)
+    assert config.truncation.k >= 100
+    asked = compose("train", [f"dataset={dataset}", "optimizer=sgd", "truncation.k=7", "training.batch_size=3"])
+    assert (asked.optimizer["_target_"], asked.truncation.k, asked.training.batch_size) == ("torch.optim.SGD", 7, 3)
+
+
+def test_an_unknown_device_is_refused_by_every_command():
+    with pytest.raises(ConfigurationError, match="device=gpu is unknown: choose auto, cpu"):
+        pick_device("gpu")
+
+
+def test_a_longest_context_is_refused_by_an_analysis_that_has_none(tmp_path):
+    answer = script("analyze", "analysis=contraction", "k_max=3", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "k_max=3: analysis=contraction has no longest context to look at" in answer.stderr

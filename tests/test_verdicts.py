@@ -261,21 +261,26 @@ def test_training_both_ways_is_compared_at_the_same_k(judged, feedforward, label
 def test_a_loss_at_one_of_many_k_is_one_by_holms_correction(judged):
     """One k of nine whose chance is 3 % alone; and one whose loss is beyond doubt."""
 
-    def at(k, mean, name):
-        steps = (-0.1, 0.0, 0.1)
+    def at(k, mean, name, steps=(-0.1, 0.0, 0.1)):
         return [
             record(mean + step, stability="stable", seed=seed, truncation__k=k, approximation=name)
             for seed, step in enumerate(steps)
         ]
 
-    def verdict(worse):
+    def verdict(worse, steps=(-0.1, 0.0, 0.1)):
         entries = [entry for k in range(2, 11) for entry in at(k, 100.0, "recurrent")]
-        entries += [entry for k in range(2, 11) for entry in at(k, worse if k == 5 else 100.0, "feedforward")]
+        entries += [
+            entry
+            for k in range(2, 11)
+            for entry in (at(5, worse, "feedforward", steps) if k == 5 else at(k, 100.0, "feedforward"))
+        ]
         (judgement,) = judged("C3", entries, study="truncation_sweep")
         return judgement.verdict
 
     assert "worse at 1 of 9 k, by +0.049" in verdict(105.0)
     assert "no worse at any of 9 k" in verdict(100.2)
+    unsure = verdict(103.4, steps=(-1.4, -0.2, 1.5))
+    assert "undecided, +0.033 ± 0.0" in unsure, "alone it would be a loss"
 
 
 def test_on_sequences_feed_forward_models_stand_beside_those_of_whole_sequences(judged):

@@ -133,7 +133,7 @@ def examine(
 
 
 def metric_of(model: SequenceModel) -> Metric:
-    """How its scores are told."""
+    """How its scores are shown."""
     return NATS_A_FRAME if isinstance(model.objective, Bernoulli | Features) else PERPLEXITY
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, geometric_mean
 from typing import Any
 
-MOST = 6  # curves in a panel: more cannot be told apart
+MOST = 6  # curves in a panel: more cannot be distinguished
 
 
 @dataclass(frozen=True)
