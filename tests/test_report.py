@@ -150,9 +150,7 @@ def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_pat
     loaded = load_records(source)
     assert loaded == sorted(records, key=lambda r: r.id)
     readme = tmp_path / "README.md"
-    readme.write_text(
-        "top\n<!-- perplexity table: written by make report -->\nold\n<!-- end of the perplexity table -->\nend\n"
-    )
+    readme.write_text("top\n<!-- answer: written by make report -->\nold\n<!-- end of the answer -->\nend\n")
     files = write_report(source, tmp_path / "results", readme)
     first = {path: path.read_bytes() for path in files}
     assert {path.suffix for path in files} == {".md", ".csv", ".tex", ".svg", ".png", ".html"}
@@ -164,20 +162,20 @@ def test_records_survive_the_disk_and_the_report_is_the_same_to_the_byte(tmp_pat
     assert "| LSTM | unstable | recurrent | 35 | 44.0 | 1 | – | – | – | – | – | 40.0 |" in text
 
 
-BEGIN, END = "<!-- perplexity table: written by make report -->", "<!-- end of the perplexity table -->"
+BEGIN, END = "<!-- answer: written by make report -->", "<!-- end of the answer -->"
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         (None, "does not exist: name the file"),
-        ("a letter\n", f"has no place for the table: add {BEGIN} and {END}"),
+        ("a letter\n", f"has no place for the answer: add {BEGIN} and {END}"),
         (f"{BEGIN}\n", "has no place"),
         (f"{END}\n{BEGIN}\n", "has no place"),
         ("\xff".encode("latin-1"), "has no place"),
     ],
 )
-def test_a_readme_without_a_place_for_the_table_is_refused_before_anything_is_written(text, told, tmp_path, plan):
+def test_a_readme_without_a_place_for_the_answer_is_refused_before_anything_is_written(text, told, tmp_path, plan):
     entry = record(90.0)
     entry.write(tmp_path / "records" / entry.id)
     readme = tmp_path / "READMEE.md"

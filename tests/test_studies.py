@@ -193,7 +193,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 def test_a_plan_of_a_user_writes_into_the_folder_of_the_runs_alone_and_ends_with_the_verdicts(tmp_path):
     """What the project commits changes where somebody says publish, and nowhere else."""
     readme = tmp_path / "README.md"
-    readme.write_text("<!-- perplexity table: written by make report -->\n<!-- end of the perplexity table -->\n")
+    readme.write_text("<!-- answer: written by make report -->\n<!-- end of the answer -->\n")
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "NOTES.md").write_text("ours")
     before = files_below(tmp_path)

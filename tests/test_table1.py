@@ -395,7 +395,8 @@ def test_constraints_of_one_limit_and_other_options_are_told_apart():
 def rebuilt(results: Path, monkeypatch, figures: bool) -> Path:
     """Tables, and figures if asked, from the committed records and measurements alone."""
     results.mkdir()
-    (results / "bench").symlink_to(ROOT / "results" / "bench")
+    for name in ("bench", "text"):
+        (results / name).symlink_to(ROOT / "results" / name)
     readme = results / "README.md"
     readme.write_bytes((ROOT / "README.md").read_bytes())
     if not figures:

@@ -16,7 +16,7 @@ from stablernn.experiments.destinations import located
 from stablernn.experiments.parts import LinearPart, Part, chain
 from stablernn.experiments.plan import print_plan
 from stablernn.experiments.study import Study
-from stablernn.report.write import around_table, print_verdicts, write_report
+from stablernn.report.write import around_answer, print_verdicts, write_report
 from stablernn.utils.console import console, duration, log
 from stablernn.utils.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
 from stablernn.utils.wording import counted
@@ -38,7 +38,7 @@ def reproduce(options: DictConfig) -> None:
         profile = "paper" if torch.cuda.is_available() else "quick"
     readme = Path(options.readme) if options.readme else None
     if readme is not None:
-        around_table(readme)  # refused now, and not after hours of training
+        around_answer(readme)  # refused now, and not after hours of training
     console.print(f"Planning: composing the runs of profile {profile} and looking for their data", highlight=False)
     studies = _available(studies_of(options, profile), asked=options.dataset != "auto")
     seconds = print_plan(profile, options.profile != "auto", studies)

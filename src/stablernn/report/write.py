@@ -10,6 +10,7 @@ from stablernn.report.evidence import Evidence, gather
 from stablernn.report.formats import comma_separated, markdown, rich_table
 from stablernn.report.latex import latex
 from stablernn.report.load import load_linear_systems
+from stablernn.report.prose import fill_in
 from stablernn.report.section import Chapter, chapter
 from stablernn.report.sections.linear_systems import SECTION as LINEAR
 from stablernn.report.sections.linear_systems import linear_tables
@@ -20,20 +21,23 @@ from stablernn.utils.console import console
 from stablernn.utils.errors import ConfigurationError, RecordError
 from stablernn.utils.files import write_text
 
-_BEGIN, _END = "<!-- perplexity table: written by make report -->", "<!-- end of the perplexity table -->"
+_BEGIN, _END = "<!-- answer: written by make report -->", "<!-- end of the answer -->"
 
 
 def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]:
-    """Write tables, figures and page below ``results`` and renew the README's table; returns the files, the page last.
+    """Write tables, figures and page below ``results`` and renew the README's answer; returns the files, the page last.
+
+    Templates in ``results/text/`` become files of their name in ``results``, but ``README.md``, which follows the
+    README's table.
 
     Args:
         source: every record below it is read, and the analyses beside it.
         results: the folder of ``tables/``, ``figures/`` and ``report/``, and of the measurements in ``bench/``.
-        readme: its table is renewed; None: there is none.
+        readme: its table is renewed, and the texts are; None: there is none.
 
     Raises:
-        RecordError: there are no records.
-        ConfigurationError: ``readme`` has no place for the table; nothing is written.
+        RecordError: there are no records, or a text says what the tables do not.
+        ConfigurationError: ``readme`` has no place for the answer; nothing is written.
         MissingPackageError: what draws is not installed; the tables are written.
     """
     evidence = gather(source, results)
@@ -42,12 +46,15 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
             f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )
     if readme is not None:
-        around_table(readme)
+        around_answer(readme)
     made = chapters(evidence)
     tables = [_write_tables(chapter, results) for chapter in made]
     if readme is not None:
         shown = [study_table(evidence.tasks)] if evidence.tasks else map(perplexity_table, leading(evidence.study))
-        _renew(readme, "\n".join(map(markdown, shown)))
+        texts = {path.name: fill_in(path, results / "tables") for path in sorted((results / "text").glob("*.md"))}
+        _renew(readme, "\n".join([*map(markdown, shown), texts.pop("README.md", "")]))
+        for name, text in texts.items():
+            write_text(results / name, text)
     figures = [_draw(chapter, results) for chapter in made]
     written = [path for both in zip(tables, figures, strict=True) for paths in both for path in paths]
     write_text(results / "report" / PAGE, page(evidence, made))
@@ -76,20 +83,20 @@ def _draw(chapter: Chapter, results: Path) -> list[Path]:
     return [path for figure in figures for path in export(figure, results / "figures")]
 
 
-def _renew(readme: Path, tables: str) -> None:
-    before, after = around_table(readme)
-    write_text(readme, f"{before}\n{tables}{after}")
+def _renew(readme: Path, answer: str) -> None:
+    before, after = around_answer(readme)
+    write_text(readme, f"{before}\n{answer.rstrip()}\n{after}")
 
 
-def around_table(readme: Path) -> tuple[str, str]:
-    """What stands before a README's table and behind it, each with its mark.
+def around_answer(readme: Path) -> tuple[str, str]:
+    """What stands before a README's answer and behind it, each with its mark.
 
     Raises:
         ConfigurationError: there is no such file, or it lacks a mark.
     """
     none = "or choose readme=null to leave every file alone"
     if not readme.is_file():
-        raise ConfigurationError(f"readme={readme} does not exist: name the file whose table is to be renewed, {none}")
+        raise ConfigurationError(f"readme={readme} does not exist: name the file whose answer is to be renewed, {none}")
     try:
         text = readme.read_text(encoding="utf-8")
     except UnicodeDecodeError:  # then it is no text at all
@@ -97,7 +104,7 @@ def around_table(readme: Path) -> tuple[str, str]:
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not (begin and end):
-        raise ConfigurationError(f"readme={readme} has no place for the table: add {_BEGIN} and {_END}, {none}")
+        raise ConfigurationError(f"readme={readme} has no place for the answer: add {_BEGIN} and {_END}, {none}")
     return before + begin, end + after
 
 

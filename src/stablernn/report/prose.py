@@ -1,0 +1,114 @@
+"""Text whose numbers are those of the tables: Jinja templates, filled in when the report is written."""
+
+import re
+import textwrap
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from stablernn.report.names import PUBLISHED
+from stablernn.utils.errors import RecordError
+
+
+class Number(float):
+    """A number as its table prints it; in a calculation a float."""
+
+    printed: str
+
+    def __new__(cls, printed: str) -> "Number":
+        number = super().__new__(cls, printed.replace(",", ""))
+        number.printed = printed
+        return number
+
+    def __str__(self) -> str:
+        return self.printed
+
+
+class Lines:
+    """Lines of a table, narrowed by a call and read by a column's name once one is left.
+
+    Args:
+        name: of the table, for messages.
+        frame: its lines, all of them text.
+    """
+
+    def __init__(self, name: str, frame: pd.DataFrame) -> None:
+        self._name, self._frame = name, frame
+
+    def __call__(self, **beginnings: str) -> "Lines":
+        """The lines whose columns begin with these words."""
+        frame = self._frame
+        for column, words in beginnings.items():
+            frame = frame[(frame[column] + " ").str.match(rf"{re.escape(words)}(?![\w.])")]
+        return Lines(f"{self._name} {beginnings}", frame)
+
+    def __getitem__(self, column: str) -> Number | str:
+        """What the only line has in a column.
+
+        Raises:
+            RecordError: there is no such column, or not one line.
+        """
+        if len(self._frame) != 1 or column not in self._frame:
+            raise RecordError(
+                f"the text quotes the column {column!r} of {self._name}, which has {len(self._frame)} such lines: "
+                "mend the template, or make the missing records"
+            )
+        return _value(self._frame[column].iloc[0])
+
+    def all(self, column: str) -> list[Number | str]:
+        """What every line has in a column, from top to bottom."""
+        return [_value(printed) for printed in self._frame[column]]
+
+
+def fill_in(template: Path, tables: Path) -> str:
+    """A template's text, with the numbers of the CSV files in ``tables``.
+
+    In a template ``table(name, column=words, ...)`` are ``Lines`` of ``<name>.csv``, ``published`` the values of the
+    study by model and stability, ``says(words, true)`` is the words, and ``number | f(".2f")`` formats.
+
+    Raises:
+        RecordError: a table, line or column is missing, or the tables no longer bear the words out.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["f"] = lambda number, spec: format(float(number), spec)
+    read = cache(partial(_read, tables))
+    environment.globals |= {"says": _says, "published": PUBLISHED, "table": lambda name, **of: read(name)(**of)}
+    try:
+        text = environment.from_string(template.read_text(encoding="utf-8")).render()
+    except jinja2.TemplateError as error:
+        raise RecordError(f"{template}: {error}") from error
+    except RecordError as error:
+        raise RecordError(f"{template}: {error}") from None
+    blocks = re.split(r"\n(?=\n|- |#|\||!)", text.strip())
+    return "\n".join(map(_wrap, blocks)) + "\n"
+
+
+def _wrap(block: str) -> str:
+    """A paragraph or an item of a list in lines of at most 120 columns; it may begin with an empty line."""
+    indent = "  " if block.startswith("- ") else ""
+    words = " ".join(block.split())
+    filled = textwrap.fill(words, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return f"\n{filled}" if block.startswith("\n") else filled
+
+
+def _read(tables: Path, name: str) -> Lines:
+    path = tables / f"{name}.csv"
+    if not path.is_file():
+        raise RecordError(f"the text quotes {path.name}, which the records do not make")
+    return Lines(name, pd.read_csv(path, dtype=str, keep_default_na=False))
+
+
+def _says(words: str, true: Any) -> str:
+    if not true:
+        raise RecordError(f"the text says {words!r}, and the tables no longer do: rewrite it")
+    return words
+
+
+def _value(printed: str) -> Number | str:
+    try:
+        return Number(printed)
+    except ValueError:
+        return printed
