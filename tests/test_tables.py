@@ -16,6 +16,7 @@ from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.report.sections.price import price_table
 from stablernn.report.sections.sweep import sweep_table
 from stablernn.report.table import Column, Table, Value, key, text
+from stablernn.utils.wording import counted
 
 PACKAGE = Path(stablernn.report.__file__).parent
 
@@ -88,3 +89,18 @@ def test_every_section_and_every_claim_is_listed_once(folder, constant, listed):
     if folder == "sections":
         claims = {claim.name for claim in contents.CLAIMS}
         assert {name for section in listed for name in section.claims} <= claims
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "shown"),
+    [
+        (1, "run", "1 run"),
+        (0, "run", "0 runs"),
+        (1000, "linear system", "1,000 linear systems"),
+        ("0.1", "epoch", "0.1 epochs"),
+        ("1 to 3", "seed", "1 to 3 seeds"),
+        (2, "stretch", "2 stretches"),
+    ],
+)
+def test_a_noun_has_the_number_of_what_is_counted(number, noun, shown):
+    assert counted(number, noun) == shown

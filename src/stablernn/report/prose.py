@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from stablernn.report.frame import select
 from stablernn.report.names import PUBLISHED
 from stablernn.utils.errors import RecordError
 
@@ -42,7 +43,7 @@ class Lines:
         """The lines whose columns begin with these words."""
         frame = self._frame
         for column, words in beginnings.items():
-            frame = frame[(frame[column] + " ").str.match(rf"{re.escape(words)}(?![\w.])")]
+            frame = select(frame, frame[column].map(re.compile(rf"{re.escape(words)}(?![\w.])").match).notna())
         return Lines(f"{self._name} {beginnings}", frame)
 
     def __getitem__(self, column: str) -> Number | str:
