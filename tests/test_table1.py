@@ -288,10 +288,15 @@ SIGNS = {"gain": "▲", "no loss": "✓", "loss": "▼", "undecided": "?"}  # as
 NAMED = {"stable": "stable", "as coded": "as coded", "W = 0": "gated linear", "W_o alone": "W_o", "cascade": "cascade"}
 
 
-def test_the_studys_table_marks_each_cell_with_its_verdict():
-    evidence = gather(ROOT / "results" / "records", ROOT / "results")
-    table = study_table(evidence.tasks)
-    verdicts = {(row[0], row[1], row[2]): row[10] for row in tasks_table(evidence.tasks).lines if row[3] == "recurrent"}
+@pytest.fixture(scope="module")
+def committed():
+    """What the committed records and measurements say."""
+    return gather(ROOT / "results" / "records", ROOT / "results")
+
+
+def test_the_studys_table_marks_each_cell_with_its_verdict(committed):
+    table = study_table(committed.tasks)
+    verdicts = {(row[0], row[1], row[2]): row[10] for row in tasks_table(committed.tasks).lines if row[3] == "recurrent"}
     marked = 0
     for row in table.lines:
         task = re.sub(r", \S+ \(", " (", row[0])
@@ -392,17 +397,18 @@ def test_constraints_of_one_limit_and_other_options_are_told_apart():
 # ---- what is committed
 
 
-def rebuilt(results: Path, monkeypatch, figures: bool) -> Path:
+def rebuilt(results: Path, committed, monkeypatch, figures: bool) -> Path:
     """Tables, and figures if asked, from the committed records and measurements alone."""
     results.mkdir()
-    for name in ("bench", "text"):
-        (results / name).symlink_to(ROOT / "results" / name)
+    (results / "text").symlink_to(ROOT / "results" / "text")
+    monkeypatch.setattr(write, "gather", lambda *_: committed)
     readme = results / "README.md"
     readme.write_bytes((ROOT / "README.md").read_bytes())
     if not figures:
         monkeypatch.setattr(write, "export", lambda *_: [])
     monkeypatch.setattr(write, "page", lambda *_: "")
     write_report(ROOT / "results" / "records", results, readme)
+    assert (results / "NOTES.md").read_text(encoding="utf-8") == (ROOT / "results/NOTES.md").read_text(encoding="utf-8")
     return results
 
 
@@ -414,13 +420,13 @@ def same(made: Path, committed: Path) -> None:
     assert differing == [], "`make report` makes them anew"
 
 
-def test_the_committed_tables_are_what_the_committed_records_make(tmp_path, monkeypatch):
-    made = rebuilt(tmp_path / "results", monkeypatch, figures=False)
+def test_the_committed_tables_are_what_the_committed_records_make(tmp_path, committed, monkeypatch):
+    made = rebuilt(tmp_path / "results", committed, monkeypatch, figures=False)
     same(made / "tables", ROOT / "results" / "tables")
     assert (made / "README.md").read_text(encoding="utf-8") == (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_the_committed_figures_are_what_the_committed_records_make(tmp_path, monkeypatch):
-    made = rebuilt(tmp_path / "results", monkeypatch, figures=True)
+def test_the_committed_figures_are_what_the_committed_records_make(tmp_path, committed, monkeypatch):
+    made = rebuilt(tmp_path / "results", committed, monkeypatch, figures=True)
     same(made / "figures", ROOT / "results" / "figures")
