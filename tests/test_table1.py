@@ -19,7 +19,7 @@ from stablernn.report.replicates import Replicates
 from stablernn.report.sections.perplexity import CUT, introduction, learning_curves, perplexity_table
 from stablernn.report.sections.price import price_curves, price_table, prices
 from stablernn.report.sections.study import study_table
-from stablernn.report.sections.tasks import tasks_table
+from stablernn.report.sections.tasks import task_cells, tasks_table
 from stablernn.report.slices import leading, slices
 from stablernn.report.statistics import compare
 from stablernn.report.write import write_report
@@ -296,7 +296,8 @@ def committed():
 
 def test_the_studys_table_marks_each_cell_with_its_verdict(committed):
     table = study_table(committed.tasks)
-    verdicts = {(row[0], row[1], row[2]): row[10] for row in tasks_table(committed.tasks).lines if row[3] == "recurrent"}
+    lines = tasks_table(committed.tasks).lines
+    verdicts = {(row[0], row[1], row[2]): row[10] for row in lines if row[3] == "recurrent"}
     marked = 0
     for row in table.lines:
         task = re.sub(r", \S+ \(", " (", row[0])
@@ -392,6 +393,27 @@ def test_constraints_of_one_limit_and_other_options_are_told_apart():
     curves = price_curves(section).curves
     assert [curve.label for curve in curves] == ["unstable", "cascade (groups=2)", "cascade (groups=4)"]
     assert len({curve.colour for curve in curves}) == 3
+
+
+def test_the_price_on_music_is_a_loss_in_nats_and_other_limits_stand_in_no_other_table():
+    def music(loss, stability, seed, limit=None, experiment="table1_jsb"):
+        entry = record(1.0, data="jsb", stability=stability, seed=seed, profile="cpu")
+        entry.data |= {"metric": "NLL", "sequences": {"test": 10}}
+        entry.metrics["test"] = {"total": 1000 * loss, "count": 1000, "value": loss}
+        if limit:
+            entry.config["stability"] |= {"constraint": {"_target_": "a.B", "limit": limit}}
+        return replace(entry, id=f"{experiment}-{stability}-{limit}-{seed}", experiment=experiment)
+
+    cells = [("unstable", 8.3, None), ("lstm_cascade", 8.2, 0.999)]
+    table_1 = [music(loss + seed / 100, name, seed, limit) for name, loss, limit in cells for seed in range(3)]
+    others = [music(8.6 + seed / 100, "lstm_cascade", seed, 0.9, "price_of_stability") for seed in range(3)]
+    assert price_table(only_section(table_1), []) is None
+    shown = price_table(only_section([*table_1, *others]), [])
+    assert [(line[2], line[5]) for line in shown.lines] == [("–", "–"), ("0.9", "+0.300"), ("0.999", "-0.100")]
+    assert [cell.replicates.first.id for cell in task_cells(only_section([*table_1, *others]))] == [
+        "table1_jsb-unstable-None-0",
+        "table1_jsb-lstm_cascade-0.999-0",
+    ]
 
 
 # ---- what is committed

@@ -1,6 +1,6 @@
-"""What stability costs: perplexity against the certified rate, constraint by constraint."""
+"""What stability costs: the score against the certified rate, constraint by constraint."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 import pandas as pd
@@ -26,6 +26,9 @@ from stablernn.report.slices import Slice, leading, trained_for
 from stablernn.report.statistics import difference, percent
 from stablernn.report.table import Column, Entry, Table, text
 from stablernn.report.text import rate, signed, span, typeset
+from stablernn.utils.metrics import PERPLEXITY
+
+STUDY = "price_of_stability"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,10 @@ class Price:
 
 def prices(data: Slice) -> list[Price]:
     """The recurrent runs at the settings at which more than the study's two constraints were tried, in order."""
-    recurrent = select(data.runs, data.runs.approximation == "recurrent")
+    if data.records[0].metric is not PERPLEXITY and STUDY not in set(data.runs.experiment):
+        return []  # the table of tasks has what was tried at one limit alone
+    searched = data.runs.experiment.str.startswith("search")
+    recurrent = select(data.runs, (data.runs.approximation == "recurrent") & ~searched)
     tried = list(recurrent.settings[~recurrent.stability.isin(STABILITIES)])
     runs = select(recurrent, [settings in tried for settings in recurrent.settings])
     if runs.empty:
@@ -93,10 +99,12 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
     options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
     epsilon = f"{options.get('epsilon', 0.01):g}"
     unstable = {price.name: price.cell for price in compared if price.constraint == "unstable"}
+    metric = data.records[0].metric
+    relative = metric is PERPLEXITY
     entries: list[list[Entry]] = []
     for price in compared:
         base = unstable.get(price.name, Replicates()).finished
-        cost = None if price.constraint == "unstable" else percent(difference(base, price.cell.finished))
+        cost = None if price.constraint == "unstable" else difference(base, price.cell.finished)
         finished = list(price.cell.finished.record)
         results = [analysed[run.id] for run in finished if run.id in analysed]
         # k by the analysis of the certificate, or else as the run recorded it.
@@ -111,18 +119,19 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
                 price.label,
                 price.limit,
                 "no" if price.rate is None and len(known) else price.rate,
-                price.cell.summary,
-                cost,
+                replace(price.cell.summary, format=f".{metric.places}f"),
+                percent(cost) if relative else cost,
                 max(contexts) if contexts and None not in contexts else None,
                 max(gaps, default=None),
             ]
         )
     runs = pd.concat([price.cell.runs for price in compared])
     notes = [
-        "test: perplexity, mean ± standard deviation (seeds); ± %: against the unstable model, over the seeds of both; "
-        "λ: certified rate of contraction (no: nothing is proven), and k of the seed where they are largest",
-        f"k({epsilon}): words of context that provably change no log-probability by more than {epsilon} nats",
-        f"gap: the largest change measured on {options['tokens']:,} {options['split']} words"
+        f"test: {metric.name}, mean ± standard deviation (seeds); {'± %' if relative else 'loss'}: against the "
+        "unstable model, over the seeds of both; λ: certified rate of contraction (no: nothing is proven), and k of "
+        "the seed where they are largest",
+        f"k({epsilon}): {metric.items} of context that provably change no log-probability by more than {epsilon} nats",
+        f"gap: the largest change measured on {options['tokens']:,} {options['split']} {metric.items}"
         f" (at k = {options['k_max']} where k is larger), nats",
         own_constraints(set(runs.stability)),
         data.control_note,
@@ -133,9 +142,9 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
         text("constraint"),
         Column("limit", "g"),
         Column("λ", rate),
-        Column("test", ".1f", unit="perplexity"),
-        Column("± %", signed),
-        Column(f"k({epsilon})", ",d", unit="words"),
+        Column("test", ".1f", unit=metric.name),
+        Column("± %", signed) if relative else Column("loss", "+.3f", unit=metric.scale_unit),
+        Column(f"k({epsilon})", ",d", unit=metric.items),
         Column("gap", ".1g", unit="nats"),
     ]
     runs_of = [price.cell.ids for price in compared]
@@ -144,8 +153,10 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
 
 
 def price_curves(data: Slice) -> Figure | None:
-    """Test perplexity against 1 - λ, a curve for each constraint, the unstable model as a level."""
+    """Test score against 1 - λ, a curve for each constraint, the unstable model as a level."""
     drawing, compared, costs = Drawing(), prices(data), []
+    metric = data.records[0].metric
+    relative = metric is PERPLEXITY
     colours = constraint_colours((price.constraint, price.label) for price in compared)
     for name in dict.fromkeys(price.name for price in compared):
         here = [price for price in compared if price.name == name and price.cell.values]
@@ -160,14 +171,15 @@ def price_curves(data: Slice) -> Figure | None:
                 drawing.line(name, Curve(label, colour, DOTTED), [(end, level) for end in ends], price.cell.ids)
             elif price.rate is not None:
                 drawing.point(name, Curve(label, colour), 1 - price.rate, level, price.cell.ids)
-                costs += [] if free is None else [100 * (level / free - 1)]
-    ends = span([signed(value) for value in (min(costs), max(costs))]) if costs else "an unknown number of"
+                costs += [] if free is None else [100 * (level / free - 1) if relative else metric.cost(level - free)]
+    written = signed if relative else "{:+.2f}".format
+    ends = span([written(value) for value in (min(costs), max(costs))]) if costs else "an unknown number of"
     return drawing.figure(
         "price_of_stability",
-        f"A certificate changes perplexity by {ends} %",
-        "Test perplexity against the certified rate of contraction; what is not certified is in the table alone.",
+        f"A certificate changes {f'perplexity by {ends} %' if relative else f'the loss by {ends} {metric.scale_unit}'}",
+        f"Test {metric.name} against the certified rate of contraction; what is not certified is in the table alone.",
         Axis("1 − λ, certified (longer memory to the right)", powers=True, reverse=True),
-        Axis("test perplexity"),
+        Axis(f"test {metric.name}"),
     )
 
 
@@ -177,14 +189,14 @@ def _blocks(evidence: Evidence) -> list[Block]:
     first = next((data.text for data in leading(evidence.study)), None)
     return [
         of_slice(data, [price_curves(data)] if data.text != first else [], price_table(data, certificates))
-        for data in evidence.slices
+        for data in evidence.analysed
     ]
 
 
 SECTION = Section(
     "price",
     "What stability costs",
-    "Perplexity under each constraint, beside the rate of contraction that is proven under it.",
+    "The score under each constraint, beside the rate of contraction that is proven under it.",
     _blocks,
     "price_of_stability",
     ("C1",),

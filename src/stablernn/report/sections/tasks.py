@@ -130,11 +130,11 @@ def _model(record: Record) -> str:
 
 
 def task_cells(data: Slice) -> list[TaskCell]:
-    """The cells of a task, in the order of tables; trials of a search are none.
+    """The cells of a task, in the order of tables; trials of a search are none, and neither are runs at other limits.
 
     Runs of a cell differ in the seed alone; they are held against those that differ in the constraint as well.
     """
-    runs = select(data.runs, ~data.runs.experiment.str.startswith("search"))
+    runs = select(data.runs, ~data.runs.experiment.str.match("search|price_of_stability"))
     kind = ["model", "approximation", "k"]
     runs = runs.assign(
         note=distinguish(runs, "settings", kind),
