@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_report import record
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torch.testing import assert_close
@@ -27,7 +28,7 @@ from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import SequenceModel, build_model
-from stablernn.report.sections.certificate_on_text import certificate_on_text_table
+from stablernn.report.sections.certificate_on_text import certificate_on_text_figure, certificate_on_text_table
 from stablernn.stability import certify
 from stablernn.stability.constraints.base import project
 from stablernn.stability.constraints.cascade import LSTMCascade
@@ -375,3 +376,24 @@ def test_a_cell_of_which_nothing_is_known_is_refused():
     assert spread(Other(3, 4), box).direct == 0
     with pytest.raises(NotApplicableError, match="no bound along a text is known for a Unknown"):
         spread(Unknown(3, 4), box)
+
+
+def test_the_figure_shows_what_something_is_proven_of_and_says_how_far_the_proof_is_from_the_measurement():
+    def result(proven, seen, everywhere=500):
+        of = {"max": proven, "mean": None, "p99": None, "shorter": 0.0}
+        return {
+            "options": {"split": "test", "tokens": 600},
+            "proven": {"targets": {"0.1": of, "0.01": of}},
+            "on_all_texts": {"0.1": everywhere, "0.01": everywhere},
+            "measured": {"0.1": seen, "0.01": seen},
+        }
+
+    cells = [("stable", 30, 10), ("lstm_cascade", 25, 20), ("unstable", None, 40), ("lstm_output_gate", 50, None)]
+    analyses = [(record(8.0, stability=name), result(proven, seen)) for name, proven, seen in cells]
+    figure = certificate_on_text_figure(analyses)
+    assert [panel.title.split(", ")[1] for panel in figure.panels] == ["stable", "cascade"]
+    assert "1.2 to 3.0 times" in figure.title
+    assert {(point["x"], point["y"]) for point in figure.panels[0].points} == {
+        (epsilon, k) for epsilon in (0.01, 0.1) for k in (500, 30, 10)
+    }
+    assert certificate_on_text_figure(analyses[2:]) is None

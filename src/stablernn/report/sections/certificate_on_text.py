@@ -1,9 +1,12 @@
 """Certificates on a text: k(ε) for the inputs of a split, beside the proof for all texts and what is measured."""
 
+from stablernn.report.curves import DOTTED, coloured
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe
 from stablernn.report.load import Analyses
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.table import Column, Entry, Table, text
+from stablernn.report.text import span, typeset
 
 EPSILON = "0.01"
 
@@ -39,11 +42,38 @@ def certificate_on_text_table(analyses: Analyses) -> Table:
     return Table("Certificates on the text", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])
 
 
+def certificate_on_text_figure(analyses: Analyses) -> Figure | None:
+    """Context against ε of each run that something is proven of on the text: for any input, on the text, measured."""
+    metric, drawing, factors = analyses[0][0].metric, Drawing(), []
+    any_input, on_text = Curve("proven, any input", "unstable"), Curve("proven, these inputs", "stable")
+    measured = Curve("measured", "ink", DOTTED)
+    for model, constraint, _, record, result in coloured(analyses):
+        targets, everywhere, seen = result["proven"]["targets"], result["on_all_texts"], result["measured"]
+        if targets[EPSILON]["max"] is None or seen is None or seen[EPSILON] is None:
+            continue
+        here = {epsilon: values["max"] for epsilon, values in targets.items()}
+        for curve, contexts in ((any_input, everywhere), (on_text, here), (measured, seen)):
+            known = sorted((float(epsilon), k) for epsilon, k in contexts.items() if k)
+            drawing.line(f"{model}, {typeset(constraint)}", curve, known, (record.id,))
+        factors.append(here[EPSILON] / seen[EPSILON])
+    times = span([f"{factor:.1f}" for factor in (min(factors), max(factors))]) if factors else ""
+    return drawing.figure(
+        "certificates_on_text",
+        f"On the text, a proof asks for {times} times the context that is measured to be needed",
+        f"Context that determines every target to ε, at the worst position of the first {metric.items} of "
+        f"{analyses[0][1]['options']['split']}; measured: on the whole split. Models of which nothing is proven are in the table alone.",
+        Axis("ε (nats)", powers=True, reverse=True),
+        Axis(f"k ({metric.items})"),
+    )
+
+
 SECTION = Section(
     "certificates_on_text",
     "Certificates on the text",
     "What is proven of each trained model for the inputs of one text, beside the proof for all texts.",
-    of_analysis("certificate_on_text", certificate_on_text_table),
+    of_analysis(
+        "certificate_on_text", certificate_on_text_table, lambda analyses: [certificate_on_text_figure(analyses)]
+    ),
     "certificates_on_text",
     ("C2",),
 )
