@@ -61,7 +61,8 @@ def certificate_on_text_figure(analyses: Analyses) -> Figure | None:
         "certificates_on_text",
         f"On the text, a proof asks for {times} times the context that is measured to be needed",
         f"Context that determines every target to ε, at the worst position of the first {metric.items} of "
-        f"{analyses[0][1]['options']['split']}; measured: on the whole split. Models of which nothing is proven are in the table alone.",
+        f"{analyses[0][1]['options']['split']}; measured: on the whole split. Models of which nothing is proven are in "
+        "the table alone.",
         Axis("ε (nats)", powers=True, reverse=True),
         Axis(f"k ({metric.items})"),
     )
