@@ -68,8 +68,8 @@ sync: $(READY)  ## send the offline runs to Weights & Biases
 	@$(BIN)/python scripts/wandb_sync.py runs=$(RUNS)
 
 docs: $(READY)  ## README and docs/ as a site in site/ (the notebook runs: some 20 seconds)
-	@$(BIN)/python -m sphinx --quiet --fail-on-warning -c docs . site
-	@echo "The site: site/index.html"
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning -c docs -d site/doctrees . site/html
+	@echo "The site: site/html/index.html"
 
 clean:  ## remove the environment and caches (runs and results stay)
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis site src/*.egg-info

@@ -48,11 +48,12 @@ docs/glossary
 
 
 def as_site(app, name: str, text: list[str]) -> None:
-    """GitHub would show a table of contents as text, and the tables of results/ begin with no heading."""
+    """What GitHub does without: a table of contents, titles of the tables of results/, a page in place of a folder."""
     if name == root_doc:
         text[0] += CONTENTS
     if name.startswith("results/tables/"):
         text[0] = f"# Table: {name.split('/')[-1].replace('_', ' ')}\n\n{text[0]}"
+    text[0] = text[0].replace("](tables/)", "](/docs/results.md)")
 
 
 def add_files(app, error: Exception | None) -> None:
