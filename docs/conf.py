@@ -9,8 +9,8 @@ project = "stablernn"
 html_title = project
 extensions = ["myst_nb"]
 root_doc = "README"
-include_patterns = ["README.md", "docs/*.md", "docs/*.ipynb", "results/*.md", "results/tables/*.md", "results/bench/*.md"]
-exclude_patterns = [".*", "build", "dist", "runs", "site", "src", "tests"]  # not walked through
+include_patterns = ["README.md", "docs/*.md", "docs/*.ipynb", "results/*.md", "results/*/*.md"]
+exclude_patterns = ["results/text", ".*", "build", "dist", "runs", "site", "src", "tests"]  # not walked through
 suppress_warnings = ["toc.not_included"]  # tables are reached from what is said of them
 
 html_theme = "furo"

@@ -13,9 +13,10 @@ import pytest
 from conftest import ROOT
 
 from stablernn.commands.start import COMMANDS, as_overrides
-from stablernn.config.compose import compose, literal
+from stablernn.config.compose import compose, compose_all, literal
 from stablernn.examination import examine as examine_module
 from stablernn.experiments.grids import without_sweeps
+from stablernn.experiments.sweep import jobs_of
 
 NOTEBOOK = ROOT / "docs" / "examine_an_lstm.ipynb"
 DOCUMENTS = [ROOT / "README.md", ROOT / "results" / "NOTES.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -68,7 +69,10 @@ def test_a_command_of_a_document_is_one_that_can_be_typed(path):
         command = COMMANDS[name.replace("-", "_")]
         arguments = [argument for argument in arguments if argument not in ("-m", "--cfg", "job")]
         overrides = [literal(a, command.text) for a in as_overrides(arguments, command.first, command.flags)]
-        compose(command.config, without_sweeps(overrides), with_hydra=True)
+        config = compose(command.config, without_sweeps(overrides), with_hydra=True)
+        if "-m" in line.split():
+            jobs = jobs_of(config, [override for override in overrides if not override.startswith("hydra")])
+            compose_all(command.config, [jobs[0], jobs[-1]])
 
 
 def test_documents_write_the_command_in_one_way_and_name_targets_that_make_has():
@@ -83,9 +87,9 @@ def test_the_notebook_has_no_outputs_and_its_code_runs_on_a_little_text(capsys, 
     """The site runs it at full length and shows what comes out: an output here would be of another machine and day."""
     found = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in found)
-    smaller = {"3000": "300", "range(150)": "range(60)", "k_max=32": "k_max=12", "seconds=0.2": "seconds=0.01"}
-    monkeypatch.setattr(examine_module, "_STEPS", 2)
-    monkeypatch.setattr(examine_module, "_LONGEST_PROVEN", 16)
+    smaller = {"3000": "300", "range(150)": "range(60)", "k_max=32": "k_max=12", "seconds=1": "seconds=0.01"}
+    for name, value in {"_STEPS": 2, "_LONGEST": 16, "_LONGEST_PROVEN": 16, "_ALONG": 50, "_ENDS": 16}.items():
+        monkeypatch.setattr(examine_module, name, value)
     names: dict = {}
     for code in cells("code"):
         for full, small in smaller.items():
@@ -120,7 +124,7 @@ def test_the_site_builds_without_a_warning_and_is_whole_without_a_network(tmp_pa
     build = [sys.executable, "-m", "sphinx", "-q", "--fail-on-warning", "-c", "docs", "-d", str(tmp_path), "."]
     done = subprocess.run([*build, str(site)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    pages = {path.resolve(): Page(path) for path in site.rglob("*.html") if "report" not in path.parts}
+    pages = {path.resolve(): Page(path) for path in site.rglob("*.html")}
     assert {"index.html", "results.html", "NOTES.html", "examine_an_lstm.html"} <= {path.name for path in pages}
     for path, page in pages.items():
         assert not [link for link in page.loaded if urlsplit(link).netloc], "asks a server"
