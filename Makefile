@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format reproduce report bench status dashboard workspace sync clean
+.PHONY: help setup test check format reproduce report bench status dashboard workspace sync docs clean
 
 RUNS ?= runs
 
@@ -23,7 +23,7 @@ help:  ## list the targets
 	@echo "             PLAN=1 (the plan with its estimate alone)"
 	@echo "             CONFIRM=1 (start a plan of more than a day without a question)"
 	@echo "  status:    RUNS=folder SWEEP=\"model=rnn seed=0,1\"; dashboard, sync: RUNS"
-	@echo "  Each script has a --help: .venv/bin/python scripts/train.py --help"
+	@echo "  Each command has a --help: .venv/bin/stablernn train --help; .venv/bin/stablernn lists them"
 
 setup: $(READY)  ## virtual environment with the pinned packages
 
@@ -58,7 +58,7 @@ status: $(READY)  ## the runs of a sweep, live: done, running, to do, time left
 	@$(BIN)/python scripts/status.py runs=$(RUNS) $(if $(SWEEP),'sweep=$(SWEEP)')
 
 dashboard: $(READY)  ## the curves of tracked runs in the terminal (Weights & Biases)
-	@test -d $(RUNS)/wandb || { echo "No tracked runs in $(RUNS)/wandb yet: make reproduce, or python scripts/train.py (or RUNS=folder)"; exit 1; }
+	@test -d $(RUNS)/wandb || { echo "No tracked runs in $(RUNS)/wandb yet: make reproduce, or $(BIN)/stablernn train (or RUNS=folder)"; exit 1; }
 	@$(BIN)/wandb leet $(RUNS)/wandb
 
 workspace: $(READY)  ## panels for the W&B project as JSON (PUSH=1 saves them there)
@@ -67,6 +67,10 @@ workspace: $(READY)  ## panels for the W&B project as JSON (PUSH=1 saves them th
 sync: $(READY)  ## send the offline runs to Weights & Biases
 	@$(BIN)/python scripts/wandb_sync.py runs=$(RUNS)
 
+docs: $(READY)  ## README and docs/ as a site in site/ (the notebook runs: some 20 seconds)
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning -c docs -d site/doctrees . site/html
+	@echo "The site: site/html/index.html"
+
 clean:  ## remove the environment and caches (runs and results stay)
-	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis site src/*.egg-info
 	@find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -137,6 +138,18 @@ def test_a_curve_is_logged_beside_its_axis(logged):
                     rows = [row for row in logged.rows if metric in row]
                     assert rows
                     assert all(panel.x in row for row in rows), metric
+
+
+def test_the_documents_list_what_is_logged(logged):
+    text = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|(.*?)\| (?:every|at|with) ", text, flags=re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`(.*?)`", row)}
+    names = {name for row in logged.rows for name in row} | set(logged.summarised)
+    metric, loss = PERPLEXITY.name, PERPLEXITY.of_loss.name
+    assert {name.replace("METRIC", metric).replace("LOSS", loss) for name in listed} == names
+    for metric in METRICS.values():
+        assert f"`{metric.name}`" in text
+        assert f"`{metric.of_loss.name}`" in text
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
