@@ -88,7 +88,7 @@ def analyses_of(runs: Runs, name: str) -> list[tuple[Record, dict[str, Any]]]:
         except FileNotFoundError:
             continue
         except DamagedFileError as error:
-            warn_once(f"left out: {error}; analyze the run again (python scripts/analyze.py analysis={name})")
+            warn_once(f"left out: {error}; analyze the run again (stablernn analyze analysis={name})")
     return sorted(loaded.values(), key=lambda entry: place(entry[0]))
 
 
