@@ -73,7 +73,7 @@ class Evidence:
 def gather(source: Path, results: Path) -> Evidence:
     """Read the records below ``source`` and the measurements in ``results/bench``."""
     runs = read_folder(source)
-    records, in_study = records_of(runs), source.name in STUDIES
+    records = records_of(runs)
     if unsealed := sum(not record.sealed for record in records):
         log.warning(
             f"{counted(unsealed, 'record')} below {source} of an earlier version, without a checksum: damage to the "
@@ -83,14 +83,17 @@ def gather(source: Path, results: Path) -> Evidence:
     def texts(records):
         return list(slices(record for record in records if record.metric is PERPLEXITY))
 
-    study = texts(records_of(runs, None if in_study else "perplexity"))
+    def of(*names):
+        return texts(records_of(runs, *(() if source.name in STUDIES else names)))
+
+    study = of("perplexity", "tasks")
     others = list(slices(record for record in records if record.metric is not PERPLEXITY))
     lengths = load_measurements((results / "bench").glob("sequences-*.json"), bench_check("sequences"))
     return Evidence(
         runs,
         texts(records),
         study,
-        texts(records_of(runs, None if in_study else "truncation_sweep")),
+        of("truncation_sweep"),
         {name: measured for name, measured in lengths.items() if measured["cases"]},
         load_linear_systems(source / LINEAR_SYSTEMS),
         texts(load_trials(source)),

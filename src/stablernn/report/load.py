@@ -51,26 +51,26 @@ def read_folder(folder: Path) -> Runs:
     return runs
 
 
-def records_of(runs: Runs, study: str | None = None, strict: bool = False) -> list[Record]:
+def records_of(runs: Runs, *names: str, strict: bool = False) -> list[Record]:
     """Each run once, in the order of ids.
 
     Args:
         runs: published ones, <profile>/<study>/<id>, or others.
-        study: only its records; where no run is of a study, all,
+        names: of studies, whose records alone; where no run is of a study, all,
         strict: or none.
     """
     studies = {path.parent.name for _, path in runs} & set(STUDIES)
-    if study is not None and (studies or strict):
-        runs = [(record, path) for record, path in runs if path.parent.name == study]
+    if names and (studies or strict):
+        runs = [(record, path) for record, path in runs if path.parent.name in names]
     once: dict[str, Record] = {}
     for record, _ in runs:
         once.setdefault(record.id, record)
     return [once[name] for name in sorted(once)]
 
 
-def load_records(folder: Path, study: str | None = None) -> list[Record]:
+def load_records(folder: Path, *names: str) -> list[Record]:
     """``records_of`` a folder; of a study's own folder all."""
-    return records_of(read_folder(folder), None if folder.name in STUDIES else study)
+    return records_of(read_folder(folder), *(() if folder.name in STUDIES else names))
 
 
 def analyses_of(runs: Runs, name: str) -> list[tuple[Record, dict[str, Any]]]:

@@ -61,5 +61,5 @@ CLAIM = Claim(
     "Is stability free?",
     "Stability can be imposed on benchmark models without loss.",
     price_of_stability,
-    "reproduce profile=paper",
+    "reproduce",
 )
