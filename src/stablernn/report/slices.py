@@ -158,7 +158,7 @@ class Slice:
         if self.bar is None:
             return ""
         order = self.bar[0]
-        return f"a model that is worse than the {NGRAMS[order]} (order {order}) is not trained far enough"
+        return f"a model that is worse than the {NGRAMS[order]} (order {order}) decides nothing"
 
     @property
     def origin(self) -> str:
