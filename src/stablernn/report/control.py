@@ -43,10 +43,7 @@ def shortfall(data: Slice, ids: Collection[str]) -> Shortfall | None:
     """
     if data.best_control is None:
         return None
-    (control, bar), metric, runs = data.best_control, data.metric, data.runs
-    named = runs.id.isin(ids)
-    trials = runs.experiment.str.startswith("search") & ~named
-    runs = select(runs, runs.cell.isin(runs.cell[named]) & runs.finished & ~trials)
+    (control, bar), metric, runs = data.best_control, data.metric, data.replicates(ids)
     if runs.empty:
         return None
     means = runs.test.map(metric.cost).groupby([runs.model, runs.constraint, runs.cell]).mean()

@@ -14,7 +14,7 @@ from stablernn.report.frame import EPSILON, distinguish, groups, select
 from stablernn.report.labels import describe_constraint
 from stablernn.report.load import STUDIES, setting
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
-from stablernn.report.replicates import Replicates
+from stablernn.report.replicates import UNPROVEN, Replicates
 from stablernn.report.section import Block, Section
 from stablernn.report.slices import TITLES, Slice
 from stablernn.report.statistics import FEWEST_SEEDS, RULE, Comparison, compare, format_seeds, seeds_required
@@ -32,7 +32,7 @@ PEERS: Mapping[str, Mapping[str, float]] = {
 }
 
 
-_MEMORYLESS = ("lstm_gated_linear", "gru_gated_linear")
+MEMORYLESS = ("lstm_gated_linear", "gru_gated_linear")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class TaskCell:
     @cached_property
     def beside_control(self) -> Comparison | None:
         """With W = 0 at the same λ: what recurrence adds that a certificate leaves."""
-        if self.stability in ("unstable", *_MEMORYLESS):
+        if self.stability in ("unstable", *MEMORYLESS):
             return None
         return compare(self.memoryless.finished, self.replicates.finished, self.required)
 
@@ -146,7 +146,7 @@ def task_cells(data: Slice) -> list[TaskCell]:
     required = seeds_required(runs)
     unstable = select(runs, runs.stability == "unstable")
     bases = {of_kind: Replicates(base) for of_kind, base in groups(unstable, [*kind, "alike"])}
-    zero = select(runs, runs.stability.isin(_MEMORYLESS))
+    zero = select(runs, runs.stability.isin(MEMORYLESS))
     controls = {of_kind: Replicates(control) for of_kind, control in groups(zero, [*kind, "alike"])}
     return [
         TaskCell(
@@ -204,10 +204,11 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         f"task: with its profile; test: mean ± standard deviation over seeds ({margins})",
         RULE,
         "loss to W = 0, to W = 0: the same against the model without recurrent matrices, the control of every "
-        "condition; where the certified model gains, recurrence adds something that the certificate leaves",
+        "condition; where the certified model gains, recurrence adds something that the certificate leaves; –: no such "
+        "model was trained the same way",
         "seeds: of as many as the rule of decision asks for, where there are fewer",
-        f"λ: certified rate of contraction (no: nothing is proven); k({EPSILON}): inputs that provably determine every "
-        f"log-probability to {EPSILON} nats; both of the seed where they are largest",
+        f"λ: certified rate of contraction ({UNPROVEN}); k({EPSILON}): inputs that provably determine every "
+        f"log-probability to {EPSILON} nats; both the largest of the seeds",
         "peer: Bai, Kolter & Koltun (2018), Table 1; on ATIS published reimplementations; on WikiText-2 the study "
         "itself; each with other sizes and settings",
         "control: a model worse than the last one (of Kneser-Ney models: order 3, of characters 6) decides nothing; "
