@@ -332,6 +332,11 @@ def test_a_telephone_scrolls_tables_and_not_the_page(opened):
     opened.refresh()
     open_all(opened)
     assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
+    # Of the study's table the scores of the unstable and of the stable model are on the screen.
+    heads = "return [...document.querySelectorAll('#study th')].map(th => [th.textContent, "
+    heads += "th.getBoundingClientRect().right])"
+    ends = dict(opened.execute_script(heads))
+    assert max(ends["unstable"], ends["stable"]) <= 390
     # Hardly shrunk to fit: letters keep their size.
     shrunk = "return Math.min(...[...document.querySelectorAll('.plot svg')].map(s => "
     shrunk += "s.getBoundingClientRect().width / s.viewBox.baseVal.width))"
