@@ -294,6 +294,9 @@ def test_the_first_screen_holds_question_answer_table_and_figure(browser, size):
         assert 0 <= top < bottom <= size["height"]
     assert browser.execute_script("return document.documentElement.scrollHeight") <= HEIGHT
     assert browser.execute_script("return document.documentElement.scrollWidth") <= size["width"]
+    heads = "return [...document.querySelectorAll('#study th')].map(th => [th.textContent, "
+    heads = dict(browser.execute_script(f"{heads}th.getBoundingClientRect().right])"))
+    assert max(heads["unstable"], heads["stable"]) <= size["width"], "what is compared is on the screen"
     boxes = browser.execute_script(
         "return [...document.querySelectorAll('.claim > summary .label')].map(label => label.getBoundingClientRect())"
         ".map(box => [box.left, box.top, box.right, box.bottom])"
@@ -332,11 +335,6 @@ def test_a_telephone_scrolls_tables_and_not_the_page(opened):
     opened.refresh()
     open_all(opened)
     assert opened.execute_script("return document.documentElement.scrollWidth") <= 390
-    # Of the study's table the scores of the unstable and of the stable model are on the screen.
-    heads = "return [...document.querySelectorAll('#study th')].map(th => [th.textContent, "
-    heads += "th.getBoundingClientRect().right])"
-    ends = dict(opened.execute_script(heads))
-    assert max(ends["unstable"], ends["stable"]) <= 390
     # Hardly shrunk to fit: letters keep their size.
     shrunk = "return Math.min(...[...document.querySelectorAll('.plot svg')].map(s => "
     shrunk += "s.getBoundingClientRect().width / s.viewBox.baseVal.width))"
