@@ -16,6 +16,7 @@ from faults.children import script
 from omegaconf import OmegaConf
 
 from stablernn.benchmarks.suite import Benchmarks
+from stablernn.commands.analyze import analyze
 from stablernn.commands.start import COMMANDS
 from stablernn.config.compose import CONFIG_FOLDER, compose, compose_all
 from stablernn.config.identity import digest, identity, run_id
@@ -609,3 +610,10 @@ def test_a_longest_context_is_refused_by_an_analysis_that_has_none(tmp_path):
     answer = script("analyze", "analysis=contraction", "k_max=3", cwd=tmp_path)
     assert answer.returncode == 2
     assert "k_max=3: analysis=contraction has no longest context to look at" in answer.stderr
+
+
+@pytest.mark.parametrize("option", ["k_max", "analysis.k_max"])
+def test_an_option_without_a_value_is_refused_by_the_name_that_was_given(option, tmp_path):
+    options = compose("analyze", ["analysis=truncation", f"{option}=null", f"runs={tmp_path}"])
+    with pytest.raises(ConfigurationError, match=rf"^{option}=null"):
+        analyze(options)

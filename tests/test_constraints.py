@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.cells.state import RNNState
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.stability import certify
@@ -583,6 +584,52 @@ def gru_gains(cell, update):
     """‖W_n,j‖_1 + (‖W_n,j‖_1 + |b_hn,j|) ‖W_r,j‖_1 / 4 + 2 φ ‖W_z,j‖_1, (D,) float64."""
     r, z, n = (block.detach().double().abs().sum(1) for block in cell.recurrent_blocks().values())
     return n + (n + cell.reset_bias.detach().double().abs()) * r / 4 + 2 * update * z
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=seeds,
+    size=st.integers(1, 8),
+    update=st.floats(0.01, 0.98),
+    slack=st.floats(0.001, 1),
+    shares=st.tuples(*[st.floats(0, 1)] * 4),
+)
+def test_the_condition_of_a_gru_as_it_is_stated_implies_the_contraction(seed, size, update, slack, shares):
+    """Cells with every row at the boundary, and update gates up to their cap: no pair of states parts faster than λ."""
+    assume(sum(shares[:3]) > 0.01)
+    limit = update + slack * (1 - update) * 0.999
+    cell = GRUCell(1, size).double().requires_grad_(False)
+    draw = torch.Generator().manual_seed(seed)
+    blocks = cell.weight_hh.view(3, size, size)
+    blocks.copy_(torch.randn(3, size, size, generator=draw).double())
+    share = torch.tensor(shares[:3]).double()[:, None, None]  # of r, z, n
+    blocks.mul_(share / blocks.abs().sum(2, keepdim=True))
+    reset_bias = 8 * shares[3] * torch.randn(size, generator=draw).double()
+    cell.reset_bias.copy_(reset_bias)
+    room = (limit - update) / (1 - update)
+    low, high = 0.0, 1e3  # the factor of all rows that meets the condition
+    for _ in range(80):
+        middle = (low + high) / 2
+        r, z, n = (blocks.abs().sum(2) * middle).unbind()
+        fits = bool((n + (n + reset_bias.abs()) * r / 4 + 2 * update * z <= room).all())
+        low, high = (middle, high) if fits else (low, middle)
+    blocks.mul_(low)
+    assert bool((gru_gains(cell, update) <= room * (1 + 1e-9)).all())
+
+    near = torch.rand(400, 1, generator=draw).double() < 0.5
+    h = 2 * torch.rand(2, 400, size, generator=draw).double() - 1
+    corners = torch.rand(2, 400, size, generator=draw) < 0.5
+    h = torch.where(corners, h.sign(), h)
+    h[1] = torch.where(near, (h[0] + 1e-4 * h[1]).clamp(-1, 1), h[1])
+    # Drives of r and n, some where their slopes are greatest; of z the largest that keeps to the cap, or less.
+    drive = (4 * torch.randn(400, 3 * size, generator=draw)).double().masked_fill(~corners[0].repeat(1, 3), 0)
+    of_r, of_z, of_n = drive.chunk(3, dim=1)
+    of_r -= h[0] @ blocks[0].T
+    of_n -= torch.sigmoid(of_r + h[0] @ blocks[0].T) * (h[0] @ blocks[2].T + reset_bias)
+    of_z.copy_(math.log(update / (1 - update)) - (h @ blocks[1].T).amax(0) - of_z.clamp_min(0))
+    after = cell.step(drive, RNNState(h)).h
+    before, apart = ((side[0] - side[1]).abs().amax(1) for side in (h, after))
+    assert bool((apart <= limit * before * (1 + 1e-9) + 1e-12).all())
 
 
 @pytest.mark.parametrize("constraint", [GRURowwise, GRUGatedLinear])

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 
 import pytest
-from test_report import only_section, record
+from test_report import curve, only_section, record
+from test_verdicts import contracting, horizon
 
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
@@ -157,8 +158,8 @@ def test_a_certificate_that_was_not_computed_is_told_from_one_that_proves_nothin
 
 def test_a_remark_names_what_a_trigram_beats():
     told = perplexity_table(only_section(runs([TRIGRAM + 1], [TRIGRAM - 1]))).remarks
-    assert [remark.partition(",")[2] for remark in told if "worse than a trigram" in remark] == [
-        " unstable, recurrent, k = 35: worse than a trigram, so not trained far enough"
+    assert [remark.partition(":")[0] for remark in told if "trigram has 230.1" in remark] == [
+        "LSTM, unstable, recurrent, k = 35"
     ]
 
 
@@ -166,3 +167,55 @@ def test_models_that_are_not_trained_far_enough_decide_nothing_beside_others():
     assert combined([Outcome.UNTRAINED, Outcome.HOLDS]) == Outcome.HOLDS
     assert combined([Outcome.UNTRAINED, Outcome.FAILS, Outcome.UNDECIDED]) == Outcome.FAILS
     assert combined([Outcome.UNTRAINED, None]) == Outcome.UNTRAINED
+    assert combined([Outcome.WORSE, Outcome.HOLDS]) == Outcome.HOLDS
+    assert combined([Outcome.WORSE, Outcome.UNTRAINED]) == Outcome.WORSE, "which is true of both"
+
+
+def with_evaluations(entry, best, patience):
+    """The record of a run that was evaluated after each of 10 updates."""
+    history = [{"update": update, "epoch": float(update), "valid": 100.0} for update in range(1, 11)]
+    config = entry.config | {"training": {"epochs": 10, "early_stop": patience}}
+    return replace(entry, history=history, config=config, progress=entry.progress | {"best_update": best})
+
+
+@pytest.mark.parametrize(
+    ("bests", "patience", "label"),
+    [
+        ([4, 3], 6, "worse than its control"),  # six evaluations and more without a gain ended both
+        ([5, 6], 6, "not trained far enough"),
+        ([10, 10], 6, "not trained far enough"),
+        ([4, 10], 6, "worse than its control"),  # more training is no remedy for all of them
+        ([10, 10], None, "worse than its control"),  # the record does not tell
+    ],
+)
+def test_more_training_is_asked_for_only_where_its_end_was_not_a_plateau(judged, bests, patience, label):
+    made = [
+        with_evaluations(entry, best, patience)
+        for entry, best in zip(runs([TRIGRAM + 5, TRIGRAM + 6], []), bests, strict=True)
+    ]
+    (judgement,) = judged("C4", made, truncation=curve([100.0, 90.1, 90.0]))
+    assert judgement.label == label
+    assert perplexity_table(only_section(made)).remarks[0].partition(": ")[2].startswith(label)
+
+
+ANALYSES = {
+    "C2": ("stable", "truncation", curve([100.0, 90.1, 90.0])),
+    "C4": ("unstable", "truncation", curve([100.0, 90.1, 90.0])),
+    "C5": ("unstable", "gradient_horizon", horizon(-0.08, 0.001, 43)),
+    "C6": ("unstable", "contraction", contracting(-0.1, 0.01, 2)),
+}
+
+
+@pytest.mark.parametrize("claim", ANALYSES)
+@pytest.mark.parametrize(("seeds", "label"), [((-1, 2, 3), "not trained far enough"), ((1, -2, -3), "supported")])
+def test_the_mean_over_seeds_is_held_against_the_control_whichever_was_analysed(judged, claim, seeds, label):
+    """One seed of three was analysed, which alone lies on the other side of the control."""
+    stability, name, result = ANALYSES[claim]
+    first, *others = [
+        on_all_of_the_text(TRIGRAM + above, stability=stability, seed=seed) for seed, above in enumerate(seeds)
+    ]
+    judged(claim, [first], **{name: result})
+    (judgement,) = judged(claim, others)
+    assert judgement.label == label
+    trial = replace(on_all_of_the_text(TRIGRAM + 99, stability=stability, seed=1000), experiment="search_wikitext2")
+    assert judged(claim, [trial])[0].label == label, "trials of a search are no seeds"

@@ -23,6 +23,8 @@ from stablernn.config.instantiate import make
 from stablernn.records.record import read_run
 from stablernn.report.sections.tasks import task_cells
 from stablernn.report.slices import slices
+from stablernn.tasks.base import Interface
+from stablernn.training.build import build
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import NotApplicableError, StableRNNError
@@ -328,6 +330,17 @@ def test_a_backbone_without_cells(here, tmp_path):
     ):
         with pytest.raises(StableRNNError, match=remedy):
             run(configured(tmp_path, "model=causal", option))
+
+
+def test_layers_that_a_backbone_ignores_are_said_and_a_tied_decoder_is_tied(here, tmp_path, caplog):
+    interface = Interface.of_words(9)
+    sizes = {}
+    for options in ((), ("model.num_layers=3",), ("model.tied=true",)):
+        caplog.clear()
+        model, _ = build(configured(tmp_path, "model=causal", *options), interface)
+        sizes[options] = model.size()
+        assert ("model.num_layers=3" in caplog.text) == ("model.num_layers=3" in options)
+    assert sizes[("model.tied=true",)] < sizes[()]
 
 
 def test_a_task(here, tmp_path):

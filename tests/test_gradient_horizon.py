@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -11,7 +13,7 @@ from torch.testing import assert_close
 from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms, summary
 from stablernn.analysis.linear.matrix import run_studies
 from stablernn.analysis.linear.scalar import ScalarStudy
-from stablernn.analysis.runner import analyse
+from stablernn.analysis.runner import analyse, check_applies
 from stablernn.analysis.truncation import TruncationAnalysis, truncation_curve
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
@@ -24,6 +26,7 @@ from stablernn.models.sequence_model import build_language_model
 from stablernn.report.sections.gradient_horizon import gradient_figures, gradient_horizon_table
 from stablernn.report.sections.ngram import ngram_table, reset_perplexities
 from stablernn.report.write import write_report
+from stablernn.tasks.sequences import Sequences
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.errors import ConfigurationError
@@ -193,8 +196,29 @@ def test_options_that_make_no_sense_are_refused_by_name(option):
 
 
 def test_too_short_a_split_says_what_would_do(trained):
-    with pytest.raises(ConfigurationError, match="500: fewer streams"):
-        GradientHorizon(streams=400)(trained)
+    """The largest horizon of the refusal fits, and one more does not; nothing is computed before."""
+
+    def largest(horizon, streams):
+        with pytest.raises(ConfigurationError, match=rf"analysis\.horizon={horizon}:") as refused:
+            check_applies(GradientHorizon(horizon=horizon, streams=streams), trained)
+        return int(re.search(r"choose analysis\.horizon=(\d+)", str(refused.value)).group(1))
+
+    most = largest(500, 100)
+    assert largest(most + 1, 100) == most
+    check_applies(GradientHorizon(horizon=most, streams=100), trained)
+    with pytest.raises(ConfigurationError, match="choose fewer streams"):
+        GradientHorizon(streams=500)(trained)
+
+
+def test_the_largest_horizon_of_sequences_is_the_largest_of_which_there_are_as_many_positions():
+    frames = [np.zeros((length, 2), np.float32) for length in (7, 5, 3)]
+    split = Sequences(tuple(frames), tuple(frames))
+    for streams in (1, 2, 4, 9):
+        with pytest.raises(ConfigurationError, match=r"horizon=20") as refused:
+            split.ending(streams, 20, 1)
+        found = re.search(r"choose analysis\.horizon=(\d+)", str(refused.value))
+        fitting = [h for h in range(2, 20) if sum(max(0, length - h) for length in (7, 5, 3)) >= streams]
+        assert (int(found.group(1)) if found else None) == max(fitting, default=None)
 
 
 # ---- the n-gram view of a truncation curve

@@ -294,6 +294,9 @@ def test_the_first_screen_holds_question_answer_table_and_figure(browser, size):
         assert 0 <= top < bottom <= size["height"]
     assert browser.execute_script("return document.documentElement.scrollHeight") <= HEIGHT
     assert browser.execute_script("return document.documentElement.scrollWidth") <= size["width"]
+    heads = "return [...document.querySelectorAll('#study th')].map(th => [th.textContent, "
+    heads = dict(browser.execute_script(f"{heads}th.getBoundingClientRect().right])"))
+    assert max(heads["unstable"], heads["stable"]) <= size["width"], "what is compared is on the screen"
     boxes = browser.execute_script(
         "return [...document.querySelectorAll('.claim > summary .label')].map(label => label.getBoundingClientRect())"
         ".map(box => [box.left, box.top, box.right, box.bottom])"

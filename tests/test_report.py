@@ -43,6 +43,7 @@ BASE = {
     "approximation": {"name": "recurrent"},
     "profile": {"name": "paper"},
     "optimizer": {"lr": 20.0},
+    "training": {"epochs": 2, "early_stop": 4},
 }
 
 

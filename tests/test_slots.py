@@ -203,7 +203,7 @@ def test_a_lower_f1_is_a_loss_and_resampled_sentences_give_its_variance():
 def test_a_model_below_the_control_is_not_trained_far_enough():
     low, high = runs("unstable", [50.0]), runs("unstable", [95.0])
     assert only_section(low).best_control == list(CONTROLS["atis"].items())[-1]
-    assert [bool(cell.untrained) for made in (low, high) for cell in task_cells(only_section(made))] == [True, False]
+    assert [bool(cell.shortfall) for made in (low, high) for cell in task_cells(only_section(made))] == [True, False]
 
 
 def atis(data_folder, *options):

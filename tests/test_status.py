@@ -235,6 +235,7 @@ def test_the_view_fits_the_terminal_counts_every_run_and_shows_first_what_asks_f
     many += [RunState(name(n, "lstm_gated_linear", "wikitext2"), TO_DO) for n in range(100, 140)]
     lines = printed(many, width).splitlines()
     assert all(len(line) <= width for line in lines)
+    assert all(sum(run.id in line.split() for line in lines) == 1 for run in many), "no id is broken"
     text = " ".join(" ".join(lines).split())
     assert "50 runs: 1 done, 41 to do, 1 diverged, 1 stopped, 4 failed, 2 running" in text
     rows = [line for line in lines if re.search(r" (running|failed|stopped|diverged|to do|done) +", line + " ")]

@@ -172,7 +172,7 @@ def test_what_is_proven_is_that_of_the_worst_seed_and_nothing_unless_of_all():
     worst = next(entry for entry in records if entry.id.startswith("lstm-lstm_rowwise-s1"))
     worst.certificate = {"certified": False, "rate": 1.2, "reason": "too large"}
     lines, shown = told(records)
-    assert (lines["row-wise 0.99"]["λ"], lines["row-wise 0.99"]["k(0.01)"]) == ("no", "–")
+    assert (lines["row-wise 0.99"]["λ"], lines["row-wise 0.99"]["k(0.01)"]) == ("2/3", "–")
     assert "LSTM, row-wise 0.99, recurrent, k = 35: nothing is proven of 1 of 3" in shown.remarks
 
 

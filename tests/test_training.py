@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import math
 import os
 import signal
@@ -247,7 +248,7 @@ def test_chaotic_training_on_wikitext_2_agrees_with_plain_pytorch_on_average(pre
     assert largest_difference(ours, theirs) < 1e-2
 
 
-def test_a_run_leaves_a_record_and_is_not_run_again(small, monkeypatch):
+def test_a_run_leaves_a_record_and_is_not_run_again(small, monkeypatch, caplog):
     config = small()
     record = run(config)
     assert record.status == "finished"
@@ -256,7 +257,13 @@ def test_a_run_leaves_a_record_and_is_not_run_again(small, monkeypatch):
     assert record.metrics["test"]["count"] == 700
     assert record.progress["epochs"] == 2.0
     monkeypatch.setattr(run_module, "build_for", lambda *_: pytest.fail("trained twice"))
-    assert run(config) == record
+    caplog.set_level(logging.INFO)
+    for weights in (True, False):  # without them, which analyses need, the folder to delete is named
+        caplog.clear()
+        if not weights:
+            (folder(config) / checkpoint.BEST).unlink()
+        assert run(config) == record
+        assert (f"delete {folder(config)}" in caplog.text) != weights
 
 
 def test_nothing_of_this_machine_is_in_a_record(small, tmp_path):

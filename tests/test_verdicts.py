@@ -7,12 +7,13 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from test_report import curve, record
+from test_report import curve, only_section, record
 
 from stablernn.report.contents import CLAIMS, chapters, verdicts
 from stablernn.report.evidence import gather
 from stablernn.report.judgement import Outcome, combined
 from stablernn.report.page import page
+from stablernn.report.sections.sweep import sweep_table
 from stablernn.utils.files import write_json
 
 CLAIM = {claim.name: claim for claim in CLAIMS}
@@ -148,6 +149,29 @@ def test_a_stable_model_is_held_against_its_bound(judged, bounds, gaps, label, w
     assert judgement.label == label
     assert words in judgement.verdict.replace("\u00a0", " ")
     assert judged("C4", []) == []
+
+
+def certified(entry, context, certified=True):
+    return replace(entry, certificate={"certified": certified, "rate": 0.5, "context": {"0.01": context}})
+
+
+@pytest.mark.parametrize(
+    ("others", "label", "words"),
+    [
+        ([], "supported", "proven for 2 (one seed)"),
+        ([3, 1], "supported", "proven for 3 (largest of 3 seeds)"),
+        ([9876, 1], "undecided", "proven only for 9,876 (largest of 3 seeds)"),  # not a k that was examined
+        ([None, 1], "undecided", "proven only for 2 (largest of 2 of 3 seeds)"),
+    ],
+)
+def test_a_proven_k_is_the_largest_of_all_seeds_whichever_was_analysed(judged, others, label, words):
+    result = bounded([100.0, 90.0, 90.0], [1.0, 0.001, 0.001], [0.5, 0.0001, 0.0001]) | spread_over(9, 0.1, 0.1, 0.1)
+    made = [
+        certified(record(90.0, stability="stable", seed=seed), k, k is not None) for seed, k in enumerate([2, *others])
+    ]
+    judged("C2", made[:1], truncation=result)
+    (judgement,) = judged("C2", made[1:])
+    assert (judgement.label, words in judgement.verdict) == (label, True)
 
 
 def test_a_curve_that_does_not_flatten_is_told(judged):
@@ -298,6 +322,20 @@ def test_on_sequences_feed_forward_models_stand_beside_those_of_whole_sequences(
     assert judgement.label == "in part at cpu"
     assert "worse at 1 of 2 k, by +0.410 ± 0.017 nats at k = 2" in judgement.verdict
     assert not any("search" in run for run in judgement.runs)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_the_verdict_on_training_says_where_its_control_is_missing(judged, both):
+    names = ["stable", *["lstm_gated_linear"] * both]
+    made = [
+        record(100.0 + seed, stability=name, seed=seed, truncation__k=5, approximation=approximation)
+        for name in names
+        for approximation in ("recurrent", "feedforward")
+        for seed in range(3)
+    ]
+    (judgement,) = judged("C3", made, study="truncation_sweep")
+    assert ("W = 0" in judgement.evidence) != both
+    assert any("W = 0" in note for note in sweep_table(only_section(made)).notes) != both
 
 
 def test_a_k_with_one_seed_decides_nothing_where_others_have_several(judged):

@@ -58,6 +58,10 @@ class ContractionAnalysis:
         results = [2**power for power in range(self.longest.bit_length()) if 2**power <= self.longest]
         return results if results[-1] == self.longest else [*results, self.longest]
 
+    def check(self, trained: Trained) -> None:
+        """Raises ConfigurationError if the data have fewer or shorter stretches than are asked for."""
+        self._streams(trained)
+
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes, by a search of few steps over few positions."""
         model, inputs = subject.model("best"), self._streams(subject)

@@ -160,6 +160,10 @@ class GradientHorizon:
     def options(self) -> dict[str, Any]:
         return asdict(self)
 
+    def check(self, trained: Trained) -> None:
+        """Raises ConfigurationError if the data have fewer positions than are asked for."""
+        trained.corpus.splits[self.split].ending(self.streams, self.horizon, self.lead)
+
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes, by that of one batch of positions with few inputs before them."""
         model, split = subject.model("best"), subject.corpus.splits[self.split]

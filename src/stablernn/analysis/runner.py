@@ -61,11 +61,13 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
 
 
 def check_applies(analysis: Analysis, trained: Trained) -> None:
-    """Raises NotApplicableError if the run has not what the analysis needs."""
+    """Raises NotApplicableError if the run has not what the analysis needs, and what its ``check`` of a run raises."""
     if "cells" in analysis.needs and trained.config.model.get("backbone") is not None:
         raise NotApplicableError(f"not applicable: model={trained.config.model.name} has no recurrent cells")
     if "text" in analysis.needs:
         trained.text("valid")
+    if check := getattr(analysis, "check", None):
+        check(trained)
 
 
 def is_missing(analysis: Analysis, trained: Trained) -> bool:

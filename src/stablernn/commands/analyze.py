@@ -1,6 +1,7 @@
 """Analyse trained runs."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from stablernn.analysis.estimate import analysis_seconds
-from stablernn.analysis.runner import Analysis, analyse, is_missing
+from stablernn.analysis.runner import Analysis, analyse, check_applies, is_missing
 from stablernn.config.instantiate import make
 from stablernn.config.validate import check_targets
 from stablernn.report.drawing import export
@@ -17,11 +18,13 @@ from stablernn.report.slices import by_text
 from stablernn.training.build import pick_device
 from stablernn.training.trained import Trained, find_runs
 from stablernn.utils.console import console, display, duration
-from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.errors import ConfigurationError, NotApplicableError
 from stablernn.utils.wording import counted
 
 
 def analyze(options: DictConfig) -> None:
+    if options.k_max is None and "k_max" in options.analysis:
+        raise ConfigurationError("k_max=null: it must be a whole number >= 1, the longest context to look at")
     check_targets(options.analysis, "analysis")
     if options.k_max is not None and "k_max" not in options.analysis:
         name = HydraConfig.get().runtime.choices.get("analysis")
@@ -44,10 +47,13 @@ def analyze(options: DictConfig) -> None:
 
 
 def _announce(analysis: Analysis, runs: Sequence[Trained], fresh: bool) -> None:
-    """Say how long it takes, as far as there is anything to compute."""
+    """Say how long it takes, as far as there is anything to compute; what cannot be computed is refused before."""
     to_do = [trained for trained in runs if fresh or is_missing(analysis, trained)]
     if not to_do:
         return
+    for trained in to_do:
+        with suppress(NotApplicableError):
+            check_applies(analysis, trained)
     seconds_of_each = analysis_seconds([(analysis, trained) for trained in to_do])
     known = [seconds for seconds in seconds_of_each if seconds is not None]
     text = f"about {duration(sum(known))} (measured on this machine)" if known else "how long it takes is not known"

@@ -164,4 +164,5 @@ def check_targets(node: DictConfig, path: str = "") -> None:
                 raise ConfigurationError(f"{option}.{name} is not an option{hint}: {target.__name__} takes {known}")
             if name in wants and not fits(value, wanted):
                 shown = str(wanted) if isinstance(wanted, types.UnionType) else getattr(wanted, "__name__", wanted)
-                raise ConfigurationError(f"{option}.{name}={value} is not of the type that it takes, {shown}")
+                written = "null" if value is None else value
+                raise ConfigurationError(f"{option}.{name}={written} is not of the type that it takes, {shown}")

@@ -1,9 +1,11 @@
 """The states of runs as a view for the terminal."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +14,7 @@ from stablernn.utils.wording import counted
 
 _STYLES = {RUNNING: "cyan", FAILED: "red", STOPPED: "yellow", DIVERGED: "magenta", TO_DO: "dim", DONE: "green"}
 _NOTES = 4
+_ANY_WIDTH = 10_000  # columns of a terminal, more than any has
 
 
 def view(states: Sequence[RunState], title: str) -> RenderableType:
@@ -21,21 +24,45 @@ def view(states: Sequence[RunState], title: str) -> RenderableType:
         states: at least one.
         title: what they are.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("run", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    for head in ("updates", "best", "tokens/s", "left"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for run in sorted(states, key=lambda run: STATES.index(run.state)):  # stable: by id within a state
-        table.add_row(
-            Text(run.id),
-            Text(run.state, style=_STYLES[run.state]),
-            "" if run.update is None else f"{run.update:,}" + (f"/{run.total:,}" if run.total else ""),
-            "" if run.best is None else f"{run.best:.2f}" if run.best < 1e5 else f"{run.best:.0e}",
-            "" if run.speed is None else f"{run.speed:,.0f}",
-            duration(run.left) if run.state == RUNNING and run.left is not None else "",
-        )
-    return Group(_head(states, title), *_notes(states), Text(), table)
+    ordered = sorted(states, key=lambda run: STATES.index(run.state))  # stable: by id within a state
+    return Group(_head(states, title), *_notes(states), Text(), _Rows(ordered))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A row a run; on a terminal that is too narrow its id stands above its numbers, so that no id is broken."""
+
+    states: Sequence[RunState]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = self._table(with_ids=True)
+        if console.measure(wide, options=options.update(max_width=_ANY_WIDTH)).maximum <= options.max_width:
+            yield wide
+            return
+        numbers = console.render_lines(self._table(with_ids=False), options.update(width=options.max_width - 2))
+        for name, line in zip(["run", *(run.id for run in self.states)], numbers, strict=True):
+            yield Text(name, style="bold" if name == "run" else "", overflow="fold")
+            yield Segment("  ")
+            yield from line
+            yield Segment.line()
+
+    def _table(self, with_ids: bool) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        if with_ids:
+            table.add_column("run", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        for head in ("updates", "best", "tokens/s", "left"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for run in self.states:
+            table.add_row(
+                *[Text(run.id)] * with_ids,
+                Text(run.state, style=_STYLES[run.state]),
+                "" if run.update is None else f"{run.update:,}" + (f"/{run.total:,}" if run.total else ""),
+                "" if run.best is None else f"{run.best:.2f}" if run.best < 1e5 else f"{run.best:.0e}",
+                "" if run.speed is None else f"{run.speed:,.0f}",
+                duration(run.left) if run.state == RUNNING and run.left is not None else "",
+            )
+        return table
 
 
 def _head(states: Sequence[RunState], title: str) -> RenderableType:

@@ -98,6 +98,16 @@ class Record:
         """
         return self.schema == 1 and self.config["approximation"]["name"] == "feedforward"
 
+    @property
+    def cut(self) -> bool:
+        """Whether its schedule or a deadline ended its training before validation had stopped to gain.
+
+        It has where ``training.early_stop`` evaluations in a row brought no gain; not known of a run without it.
+        """
+        patience, best = self.config.get("training", {}).get("early_stop"), self.progress.get("best_update") or 0
+        since = sum("valid" in row and (row.get("update") or 0) > best for row in self.history)
+        return patience is not None and since < patience
+
     def write(self, folder: Path) -> None:
         """Write history and blocks, then the record: where there is a record, the run is whole."""
         write_history(folder, self.history)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from stablernn.report.evidence import Evidence
-from stablernn.report.judgement import Claim, Judgement, Outcome
+from stablernn.report.judgement import NOTHING_LEARNT, Claim, Judgement, Outcome
 from stablernn.report.section import minor
 
 Verdicts = Sequence[tuple[Claim, list[Judgement]]]
@@ -18,6 +18,7 @@ _ON = {
     Outcome.FAILS: "not on",
     Outcome.UNDECIDED: "undecided on",
     Outcome.UNTRAINED: "not trained far enough to tell on",
+    Outcome.WORSE: "worse than a control and so without an answer on",
 }
 
 
@@ -38,10 +39,10 @@ def answer(judgements: Mapping[str, Sequence[Judgement]]) -> list[tuple[list[str
 
 
 def _where(judgements: Iterable[Judgement]) -> str:
-    """The tasks by outcome, each once: by its first verdict on models that are trained far enough."""
+    """The tasks by outcome, each once: by its first verdict on models that decide something."""
     outcomes: dict[str, Outcome] = {}
     for judgement in judgements:
-        if outcomes.get(judgement.subject, Outcome.UNTRAINED) is Outcome.UNTRAINED:
+        if outcomes.get(judgement.subject, Outcome.UNTRAINED) in NOTHING_LEARNT:
             outcomes[judgement.subject] = judgement.outcome
     if not outcomes:
         return "(not measured yet)"

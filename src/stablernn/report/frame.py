@@ -34,7 +34,8 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
 
     ``settings`` and ``options`` (of the constraint) are mappings; ``test`` and ``valid`` are the values that tables
     show, ``natural`` the test score on the task's natural scale, missing where a run has none; ``finished``: it has a
-    test score; ``certified``: None where no certificate was computed; ``context``: the proven k(0.01).
+    test score; ``certified``: None where no certificate was computed; ``context``: the proven k(0.01); ``constraint``:
+    name and options as one text; ``cell``: all of the configuration but the seed, so that replicates have the same.
     """
     ordered = sorted(records, key=place)
     runs = pd.DataFrame({name: [value(record) for record in ordered] for name, value in _COLUMNS.items()})
@@ -53,6 +54,8 @@ _COLUMNS: Mapping[str, Callable[[Record], Any]] = {
     "stability": lambda run: str(setting(run, "stability.name")),
     "options": lambda run: setting(run, "stability.constraint"),
     "settings": settings_of,
+    "constraint": lambda run: json.dumps(run.config["stability"], sort_keys=True),
+    "cell": lambda run: json.dumps([settings_of(run), run.config["stability"]], sort_keys=True),
     "seed": lambda run: setting(run, "seed"),
     "experiment": lambda run: run.experiment,
     "test": lambda run: run.metrics.get("test", {}).get("value"),

@@ -1,14 +1,12 @@
 """What a verdict is made of: an outcome, a sentence, its evidence, how sure it is."""
 
-import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from stablernn.report.control import shortfall
 from stablernn.report.evidence import Evidence
-from stablernn.report.frame import select
 from stablernn.report.load import Analyses
 from stablernn.report.slices import Slice
 from stablernn.report.text import sentence, span
@@ -26,14 +24,17 @@ class Outcome(StrEnum):
     MIXED = "mixed"
     UNDECIDED = "undecided"
     UNTRAINED = "untrained"
+    WORSE = "worse"
 
 
+NOTHING_LEARNT = {Outcome.UNTRAINED, Outcome.WORSE}  # of the models: their numbers decide nothing
 _LABELS = {  # at the study's protocol, and anywhere else
     Outcome.HOLDS: ("supported", "seen"),
     Outcome.FAILS: ("not supported", "not seen"),
     Outcome.MIXED: ("in part", "in part"),
     Outcome.UNDECIDED: ("undecided", "undecided"),
     Outcome.UNTRAINED: ("not trained far enough", "not trained far enough"),
+    Outcome.WORSE: ("worse than its control", "worse than its control"),
 }
 
 
@@ -136,7 +137,7 @@ def judge(data: Slice, parts: Sequence[Finding], evidence: str, certainty: str) 
 
     A part on models that the control beats says nothing about memory, whatever its outcome.
     """
-    parts = [_trained_far_enough(data, part) for part in parts]
+    parts = [_if_it_has_learnt(data, part) for part in parts]
     runs = tuple(dict.fromkeys(run for part in parts for run in part.runs))
     if data.protocol:
         return judgement(data.caption, "", parts, evidence, certainty, runs)
@@ -144,36 +145,31 @@ def judge(data: Slice, parts: Sequence[Finding], evidence: str, certainty: str) 
     return judgement(data.caption, f"at {data.profile}", parts, evidence, certainty, runs, preface)
 
 
-def _trained_far_enough(data: Slice, part: Finding) -> Finding:
-    """The part as it is, or that its models, or those of one constraint at whatever k, are worse than the control."""
+def _if_it_has_learnt(data: Slice, part: Finding) -> Finding:
+    """The part as it is, or that its models are worse than the control, with what was said of them in brackets."""
     if part.outcome is None or part.always:
         return part
-    name, _, text = part.text.partition(": ")
-    if data.best_control is None:
-        if data.profile != DEMONSTRATION:
-            return part
-        reason = f"as profile {DEMONSTRATION} only shows that all of it works"
+    if data.best_control is None and data.profile == DEMONSTRATION:
+        outcome = Outcome.UNTRAINED
+        reason = f"not trained far enough, as profile {DEMONSTRATION} only shows that all of it works"
+    elif found := shortfall(data, part.runs):
+        outcome, reason = Outcome.UNTRAINED if found.cut else Outcome.WORSE, found.words
     else:
-        (control, bar), metric = data.best_control, data.metric
-        runs = select(data.runs, data.runs.id.isin(part.runs) & data.runs.test.notna())
-        kinds = [runs.model, runs.stability, runs.options.map(json.dumps)]
-        costs = runs.test.map(metric.cost)
-        means = costs.groupby([*kinds, runs.approximation, runs.k, runs.settings.map(json.dumps)]).mean()
-        reached = means.groupby(level=[0, 1, 2]).min().max() if len(means) else -math.inf
-        if reached <= metric.cost(bar):
-            return part
-        reason = f"{metric.cost(reached):.{metric.places}f} where a {control} has {bar:.{metric.places}f}"
-    said = "" if part.outcome is Outcome.UNTRAINED else f" ({text})"
-    return replace(part, outcome=Outcome.UNTRAINED, text=f"{name}: not trained far enough, {reason}{said}")
+        return part
+    name, _, text = part.text.partition(": ")
+    said = "" if part.outcome in NOTHING_LEARNT else f" ({text})"
+    return replace(part, outcome=outcome, text=f"{name}: {reason}{said}")
 
 
 def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
     """The outcome on which all that count agree; else ``in part``, but a failure stands where the rest is undecided.
 
-    Models that are not trained far enough count where there are no others.
+    Models that are worse than their control count where there are no others.
     """
     that_count = {outcome for outcome in outcomes if outcome is not None}
-    that_count = that_count - {Outcome.UNTRAINED} or that_count
+    that_count = that_count - NOTHING_LEARNT or that_count
+    if that_count == NOTHING_LEARNT:
+        return Outcome.WORSE
     if that_count == {Outcome.FAILS, Outcome.UNDECIDED}:
         return Outcome.FAILS
     return that_count.pop() if len(that_count) == 1 else Outcome.MIXED

@@ -7,6 +7,7 @@ from stablernn.records.record import Record
 from stablernn.report.frame import distinguish, frame
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, STUDIED, approximation_name
+from stablernn.report.text import span
 
 
 def describe(analyses: Analyses) -> list[tuple[str, str]]:
@@ -17,6 +18,12 @@ def describe(analyses: Analyses) -> list[tuple[str, str]]:
         (run, f"{constraint}, seed {setting(record, 'seed')}" if names.count((run, constraint)) > 1 else constraint)
         for (run, constraint), record in zip(names, records, strict=True)
     ]
+
+
+def of_which_seeds(analyses: Analyses) -> str:
+    """A note for tables with a line a run: two lines of a model stand for two seeds, one for the seed named here."""
+    seeds = span([str(seed) for seed in sorted({setting(record, "seed") for record, _ in analyses})])
+    return f"each line is of one run (seed {seeds})"
 
 
 def describe_run(record: Record) -> str:

@@ -10,6 +10,7 @@ from stablernn.report.frame import frame, select
 from stablernn.report.names import MODEL_NAMES, PUBLISHED
 from stablernn.report.table import Value
 
+UNPROVEN = "no: nothing is proven; of several seeds how many are certified, unless all are"
 _NO_RUNS = frame([])
 
 
@@ -65,12 +66,15 @@ class Replicates:
 
     @property
     def proven(self) -> tuple[float | str | None, int | None]:
-        """The largest certified λ and k(0.01) of the seeds, ``no`` unless all are certified, None where not known."""
+        """The largest certified λ and k(0.01) of the seeds, None where not known.
+
+        Unless all are certified, how many of them are, ``no`` for none, and no k.
+        """
         known = self.certificates
         if not len(known):
             return None, None
         if not all(known.certified):
-            return "no", None
+            return f"{sum(known.certified)}/{len(known)}" if any(known.certified) else "no", None
         return float(known.rate.max()), None if known.context.hasnans else int(known.context.max())
 
 

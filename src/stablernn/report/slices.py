@@ -1,7 +1,7 @@
 """Slices: the runs on one text at one profile, which one table or figure may compare; and the controls of each."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from stablernn.records.record import Record
-from stablernn.report.frame import data_name, distinguish, frame, groups, recognised
+from stablernn.report.frame import data_name, distinguish, frame, groups, recognised, select
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import rank
 from stablernn.report.replicates import Replicates, Row
@@ -158,7 +158,7 @@ class Slice:
         if self.bar is None:
             return ""
         order = self.bar[0]
-        return f"a model that is worse than the {NGRAMS[order]} (order {order}) is not trained far enough"
+        return f"a model that is worse than the {NGRAMS[order]} (order {order}) decides nothing"
 
     @property
     def origin(self) -> str:
@@ -177,6 +177,15 @@ class Slice:
     def devices(self) -> str:
         """A note on them."""
         return "on " + ", ".join(sorted(set(self.runs.device)))
+
+    def replicates(self, ids: Collection[str]) -> pd.DataFrame:
+        """The finished runs of the models that some runs are of, with all their seeds; those of a search are no seeds.
+
+        Theirs count where ``ids`` names them.
+        """
+        named = self.runs.id.isin(ids)
+        alike = self.runs.cell.isin(self.runs.cell[named]) & ~self.runs.experiment.str.startswith("search")
+        return select(self.runs, (named | alike) & self.runs.finished)
 
     def abridged(self) -> "Slice":
         """The longest k of each model and approximation alone."""

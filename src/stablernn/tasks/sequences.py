@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stablernn.tasks.base import Batch, Interface, Stretches
-from stablernn.tasks.splits import SPLITS
+from stablernn.tasks.splits import SPLITS, smaller_horizon
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
@@ -51,9 +51,12 @@ class Sequences:
         before these as many as there are."""
         ends = [(n, end) for n, y in enumerate(self.targets) for end in range(horizon, len(y))]
         if len(ends) < number:
+            lengths = np.array([len(y) for y in self.targets])
+            fits = (h for h in range(lengths.max() - 1, 0, -1) if (lengths - h).clip(0).sum() >= number)
             raise ConfigurationError(
-                f"analysis.streams={number}: the split has {counted(len(ends), 'position')} with {horizon} inputs of "
-                "the same sequence before them: fewer streams, or a smaller horizon"
+                f"analysis.horizon={horizon}: the split has {counted(len(ends), 'position')} with so many inputs of "
+                f"the same sequence before them, and analysis.streams={number} needs as many positions: "
+                f"{smaller_horizon(next(fits, 0))}"
             )
         chosen = [ends[place] for place in np.arange(number) * len(ends) // number]
         return self._stretches([(n, end - horizon - lead) for n, end in chosen], lead + horizon + 1)

@@ -77,9 +77,9 @@ class Split:
         room = len(self) - reach + 1
         if room < number:
             raise ConfigurationError(
-                f"analysis.streams={number}: positions with {reach - 1} inputs before each need "
-                f"{number + reach - 1:,} of them, and the split has {len(self):,}: fewer streams, or a smaller lead or "
-                "horizon"
+                f"analysis.horizon={horizon}: with analysis.lead={lead} and analysis.streams={number} it needs "
+                f"{number + reach - 1:,} positions, and the split has {len(self):,}: "
+                f"{smaller_horizon(horizon + room - number)}"
             )
         ends = reach - 1 + np.arange(number) * room // number
         return self._stretches(np.arange(1 - reach, 1)[:, None] + ends)
@@ -101,6 +101,11 @@ class Split:
     def _stretches(self, positions: np.ndarray) -> Stretches:
         x, y = (torch.from_numpy(side[positions].astype("int64")) for side in (self.inputs, self.targets))
         return Stretches(x, y, torch.ones(x.shape, dtype=torch.bool))
+
+
+def smaller_horizon(largest: int) -> str:
+    """The remedy for a horizon that is too large, by the largest that would fit; an analysis takes none below 2."""
+    return f"choose analysis.horizon={largest} or less, or fewer streams" if largest >= 2 else "choose fewer streams"
 
 
 class Source(Protocol):

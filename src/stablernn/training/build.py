@@ -11,6 +11,7 @@ from stablernn.models.sequence_model import SequenceModel, build_model
 from stablernn.stability.constraints.base import Constraint, check, project
 from stablernn.tasks.base import Interface
 from stablernn.tasks.splits import Corpus, Task
+from stablernn.utils.console import warn_once
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.machine import memory
 
@@ -48,9 +49,26 @@ def check_memory(config: DictConfig, interface: Interface) -> None:
         )
 
 
+def _note_layers(config: DictConfig, interface: Interface) -> None:
+    """Say where a network without cells seems to make nothing of ``model.num_layers``, which it may."""
+    layers = config.model.num_layers
+    if config.model.get("backbone") is None or layers == 1:
+        return
+    single = config.copy()
+    single.model.num_layers = 1
+    with torch.device("meta"):
+        alike = _model(config, interface).size() == _model(single, interface).size()
+    if alike:
+        warn_once(
+            f"model.num_layers={layers}: model={config.model.name} has as many parameters with one layer, so its "
+            "backbone seems to ignore it: leave it at 1, or each value is a run of its own"
+        )
+
+
 def build(config: DictConfig, interface: Interface) -> tuple[SequenceModel, Constraint]:
     """The model at its initial weights, made from the seed and already on the constraint's set."""
     check_memory(config, interface)
+    _note_layers(config, interface)
     torch.manual_seed(config.seed)
     model = _model(config, interface)
     constraint: Constraint = make(config.stability.constraint)

@@ -15,6 +15,7 @@ from stablernn.models.precision import exclusive
 from stablernn.records.record import DATA_PATH_FILE, DIVERGED, PAUSED, PAUSED_FILE, Record
 from stablernn.tasks.splits import Corpus, Task
 from stablernn.training.build import build_for, pick_device
+from stablernn.training.checkpoint import BEST
 from stablernn.training.interrupt import Interruption
 from stablernn.training.lock import held
 from stablernn.training.loop import Trainer
@@ -52,7 +53,7 @@ def run(config: DictConfig, shared: Interruption | None = None, beside: int = 1)
     if (record := existing_record(config)) is not None:
         with exclusive:
             check_same_data(config, record)
-        log.info(f"{name}: {record.status} before, skipped{_remedy(record)}")
+        log.info(f"{name}: {record.status} before, skipped{_remedy(record) or _gone(Path(config.runs) / name, record)}")
         return record
     device = pick_device(config.device)
     with own_stream(device):
@@ -172,6 +173,13 @@ def _remedy(record: Record) -> str:
         return ""
     rate = record.config["optimizer"]["lr"]
     return f"; that is recorded as a result. Try a lower learning rate, optimizer.lr={rate / 4:g} (it was {rate:g})"
+
+
+def _gone(folder: Path, record: Record) -> str:
+    """What to do about a finished run of which analyses would find no weights; empty for any other."""
+    if record.status == PAUSED or (folder / BEST).is_file():
+        return ""
+    return f"; its weights are gone, which analyses need: delete {folder} to train it again"
 
 
 def _summary(record: Record) -> dict[str, float]:

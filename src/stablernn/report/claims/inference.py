@@ -1,5 +1,6 @@
 """C2: from which k on a trained stable model is its truncation, as measured and as proven."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from stablernn.report.claims.groups import Groups, alike
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, ids, judge
 from stablernn.report.load import Analyses, setting
+from stablernn.report.replicates import Replicates
 from stablernn.report.sections.truncation import (
     EPSILON,
     assured_context,
@@ -28,7 +30,7 @@ CERTAINTY = (
 def inference_bound(evidence: Evidence) -> list[Judgement]:
     """Contexts, measured and certified, of models trained under a constraint, and gaps under the bound."""
     return [
-        judge(data, [_contexts(name, runs) for name, runs in groups], measured_on(groups), CERTAINTY)
+        judge(data, [_contexts(data, name, runs) for name, runs in groups], measured_on(groups), CERTAINTY)
         for data in evidence.analysed
         if (groups := truncated(evidence, data, stable=True))
     ]
@@ -47,7 +49,7 @@ def measured_on(groups: Groups) -> str:
     )
 
 
-def _contexts(name: str, runs: Analyses) -> Finding:
+def _contexts(data: Slice, name: str, runs: Analyses) -> Finding:
     results = [result for _, result in runs]
     beyond = sorted({k for result in results for k in above_bound(result)})
     if beyond:
@@ -57,16 +59,32 @@ def _contexts(name: str, runs: Analyses) -> Finding:
     if None in [measured_context(result) for result in results]:
         text = f"{name}: changed by more than {EPSILON:g} nats still at k = {longest}"
         return Finding(Outcome.FAILS, text, ids(runs))
-    reasons = [result["certified"]["reason"] for result in results if not result["certified"]["nats"]]
-    certified = [certified_context(result) for result in results]
     outcome, text = same_within(runs)
-    if reasons:
-        proven = f"not proven ({reasons[0]})"
-    elif None in certified:
-        proven = f"proven only for more than {longest}"
-    else:
-        outcome, text, proven = Outcome.HOLDS, text.partition(",")[0], f"proven for {_ks(certified)}"
+    enough, proven = _proven(data, runs)
+    if enough:
+        outcome, text = Outcome.HOLDS, text.partition(",")[0]
     return Finding(outcome, f"{name}: {text}, {proven}", ids(runs))
+
+
+def _proven(data: Slice, runs: Analyses) -> tuple[bool, str]:
+    """Whether a k that was examined is proven, and the largest proven k of all seeds of the model.
+
+    By the records' certificates, which are those of the analyses; a run without one has what was examined of it.
+    """
+    results = [result for _, result in runs]
+    reasons = [result["certified"]["reason"] for result in results if not result["certified"]["nats"]]
+    if reasons:
+        return False, f"not proven ({reasons[0]})"
+    known = Replicates(data.replicates(ids(runs))).certificates
+    contexts = {record.id: certified_context(result) for record, result in runs}
+    contexts |= {run: None if math.isnan(k) else int(k) for run, k in zip(known.id, known.context, strict=True)}
+    proven, longest = [k for k in contexts.values() if k is not None], results[0]["k"][-1]
+    if not proven:
+        return False, f"proven only for more than {longest}"
+    every, seeds = len(proven) == len(contexts), counted(len(contexts), "seed")
+    enough = every and max(proven) <= longest
+    of = "one seed" if len(contexts) == 1 else f"largest of {seeds if every else f'{len(proven)} of {seeds}'}"
+    return enough, f"proven {'' if enough else 'only '}for {max(proven):,} ({of})"
 
 
 def same_within(runs: Analyses) -> tuple[Outcome, str]:

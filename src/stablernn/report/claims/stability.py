@@ -43,8 +43,8 @@ def _judged(data: Slice) -> Judgement | None:
 def _cost(cell: TaskCell) -> Finding:
     base, stable = cell.base, cell.replicates
     runs = (*base.ids, *stable.ids)
-    if cell.untrained:
-        return Finding(Outcome.UNTRAINED, f"{cell.describe()}: {cell.verdict}", runs)
+    if cell.shortfall or cell.shortfall_of_base:
+        return Finding(Outcome.WORSE, f"{cell.describe()}: {cell.verdict}", runs)
     comparison = cell.comparison
     outcome = OUTCOMES[comparison.verdict] if comparison else Outcome.UNDECIDED
     words = [comparison.words if comparison else f"undecided, {cell.verdict}"]

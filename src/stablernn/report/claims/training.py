@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stablernn.report.claims.stability import INTERVAL
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
-from stablernn.report.sections.sweep import Pair, pairs, swept, unit_of_change
+from stablernn.report.sections.sweep import Pair, missing_control, pairs, swept, unit_of_change
 from stablernn.report.slices import Slice
 from stablernn.report.statistics import FEWEST_SEEDS, LEVEL, holm
 from stablernn.report.text import span
@@ -33,6 +33,7 @@ def _judged(data: Slice) -> Judgement:
         parts.append(Finding(Outcome.UNDECIDED, "no stable model was trained both ways", every))
     metric = data.metric
     evidence = f"test {metric.title} of feed-forward minus that of recurrent training, margin {metric.margin:g}"
+    evidence += f"; {missing}" if (missing := missing_control(data)) else ""
     return judge(data, parts, evidence, f"{INTERVAL}; a loss at one of several k by Holm’s correction")
 
 

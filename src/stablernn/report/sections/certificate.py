@@ -1,6 +1,6 @@
 """Certificates: what is proven of each trained model, beside what is measured."""
 
-from stablernn.report.labels import describe
+from stablernn.report.labels import describe, of_which_seeds
 from stablernn.report.load import Analyses
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.table import Column, Entry, Table, text
@@ -35,6 +35,7 @@ def certificate_table(analyses: Analyses) -> Table:
         f"k({epsilon}): {metric.items} of context that provably change no log-probability by more than {epsilon} nats",
         f"gap({longest}): the same for k = {longest}; "
         f"measured: the largest change on {measured:,} {options['split']} {metric.items}",
+        of_which_seeds(analyses),
     ]
     return Table("Certificates", columns, entries, notes, reasons, [(record.id,) for record, _ in analyses])
 

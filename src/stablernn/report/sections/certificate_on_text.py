@@ -2,7 +2,7 @@
 
 from stablernn.report.curves import DOTTED, coloured
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.labels import describe
+from stablernn.report.labels import describe, of_which_seeds
 from stablernn.report.load import Analyses
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.table import Column, Entry, Table, text
@@ -38,6 +38,7 @@ def certificate_on_text_table(analyses: Analyses) -> Table:
         f"fewer: the share of {metric.items} of which fewer than all before provably determine the target so far",
         "measured: from there on no target is off by more, on the whole split (beyond: more than was looked at; –: not "
         "measured)",
+        of_which_seeds(analyses),
     ]
     return Table("Certificates on the text", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])
 

@@ -17,11 +17,11 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.frame import EPSILON
 from stablernn.report.labels import constraint_name
 from stablernn.report.names import approximation_name, own_constraints
-from stablernn.report.replicates import Replicates, Row
+from stablernn.report.replicates import UNPROVEN, Replicates, Row
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.sections.price import price_curves
 from stablernn.report.sections.tasks import TaskCell
-from stablernn.report.slices import NGRAMS, Slice, gradient_note, leading, rows
+from stablernn.report.slices import Slice, gradient_note, leading, rows
 from stablernn.report.statistics import FEWEST_SEEDS, RULE, difference, percent, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import rate, signed, span
@@ -81,9 +81,8 @@ class _Line:
         if stopped := [run for run in finished.record if run.status == STOPPED]:
             planned = sorted({str(run.config["training"]["epochs"]) for run in stopped})
             remarks.append(f"stopped by a deadline before the last of {counted(span(planned), 'epoch')}")
-        bar = self.data.bar
-        if bar and len(finished) and finished.test.mean() > bar[1]:
-            remarks.append(f"worse than a {NGRAMS[bar[0]]}, so not trained far enough")
+        if self.task.shortfall:
+            remarks.append(self.task.shortfall.words)
         if 0 < len(refused) < len(finished):
             remarks.append(f"nothing is proven of {len(refused)} of {len(finished)}")
         elif refused and self.name != "unstable":
@@ -149,9 +148,9 @@ def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
         f"{RULE}, margin {data.metric.margin:g} nats; none with fewer than {counted(FEWEST_SEEDS, 'seed')}"
         if any(line.task.comparison for line in lines)
         else "",
-        "λ: certified rate of contraction (no: nothing is proven; –: no certificate was computed); "
-        f"k({EPSILON}): words of context that provably change no log-probability by more than {EPSILON} nats; both of "
-        "the seed where they are largest",
+        f"λ: certified rate of contraction ({UNPROVEN}; –: no certificate was computed); "
+        f"k({EPSILON}): words of context that provably change no log-probability by more than {EPSILON} nats; both the "
+        "largest of the seeds",
         own_constraints(set(data.runs.stability)),
         "as stated: the study’s condition; as coded: as in the first author’s code of September 2018, whose limits "
         "prove nothing; which of them was published is not known"

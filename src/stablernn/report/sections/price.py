@@ -20,7 +20,7 @@ from stablernn.report.names import (
     own_constraints,
     rank,
 )
-from stablernn.report.replicates import Replicates
+from stablernn.report.replicates import UNPROVEN, Replicates
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.slices import Slice, leading, trained_for
 from stablernn.report.statistics import difference, percent
@@ -112,13 +112,12 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
         contexts = [(recorded | analysed)[run.id]["k"] for run in finished]
         measured = [(result["measured"], result["measured_at"]) for result in results]
         gaps = [gap[str(k)]["largest"] for gap, k in measured if k is not None]
-        known = price.cell.certificates
         entries.append(
             [
                 price.name,
                 price.label,
                 price.limit,
-                "no" if price.rate is None and len(known) else price.rate,
+                price.cell.proven[0],
                 replace(price.cell.summary, format=f".{metric.places}f"),
                 percent(cost) if relative else cost,
                 max(contexts) if contexts and None not in contexts else None,
@@ -128,8 +127,8 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
     runs = pd.concat([price.cell.runs for price in compared])
     notes = [
         f"test: {metric.name}, mean ± standard deviation (seeds); {'± %' if relative else 'loss'}: against the "
-        "unstable model, over the seeds of both; λ: certified rate of contraction (no: nothing is proven), and k of "
-        "the seed where they are largest",
+        f"unstable model, over the seeds of both; λ: certified rate of contraction ({UNPROVEN}), and k: the largest of "
+        "the seeds",
         f"k({epsilon}): {metric.items} of context that provably change no log-probability by more than {epsilon} nats",
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} {metric.items}"
         f" (at k = {options['k_max']} where k is larger), nats",

@@ -52,8 +52,8 @@ def study_table(tasks: Sequence[Slice]) -> Table:
     ]
     notes = [
         "test scores, mean over seeds (in brackets: how many, where fewer than the rule of decision asks for)",
-        "beside the unstable model: ▲ a gain, ✓ no loss, ▼ a loss, ? undecided (docs/protocol.md); × not trained far "
-        "enough: worse than the control, a model that knows next to nothing of the past",
+        "beside the unstable model: ▲ a gain, ✓ no loss, ▼ a loss, ? undecided (docs/protocol.md); × worse than the "
+        "control, a model that knows next to nothing of the past, so that it decides nothing",
         "stable: ‖W‖₂ ≤ 0.999 (RNN), the study’s condition as stated (LSTM), incremental stability (GRU); W = 0: no "
         "recurrent matrices, the control of every condition; W_o alone, cascade: ours (docs/stability.md); all of ours "
         "certified at λ = 0.999; as coded: the condition proves nothing",
@@ -67,8 +67,8 @@ def _entry(cell: TaskCell) -> Value:
     finished = len(cell.replicates.finished)
     seeds = f" ({finished})" if finished < cell.required else ""
     comparison = cell.comparison
-    mark = " ×" if not cell.beats_control(cell.replicates) else ""
-    if not mark and comparison and not cell.untrained:
+    mark = " ×" if cell.shortfall else ""
+    if comparison and not (cell.shortfall or cell.shortfall_of_base):
         mark = f" {MARKS[comparison.verdict]}"
     return Value(
         cell.replicates.mean.value, runs=cell.replicates.ids, format=_written(cell.metric.places, mark + seeds)

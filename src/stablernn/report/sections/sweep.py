@@ -9,9 +9,11 @@ from stablernn.report.curves import DASHES, constraint_colours, mean_over_seeds
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import constraint_name
+from stablernn.report.load import setting
 from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
 from stablernn.report.replicates import Replicates
 from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.sections.tasks import MEMORYLESS
 from stablernn.report.slices import Slice, gradient_note, rows, trained_for
 from stablernn.report.statistics import Comparison, compare, difference, percent
 from stablernn.report.table import Column, Entry, Table, Value, key, text
@@ -96,6 +98,14 @@ def pairs(data: Slice) -> list[Pair]:
     )
 
 
+def missing_control(data: Slice) -> str:
+    """A note where certified models were trained feed-forward and none without recurrent matrices was; else empty."""
+    trained = {str(setting(pair.cells["feedforward"].first, "stability.name")) for pair in pairs(data) if pair.whole}
+    if not trained - {"unstable"} or trained & set(MEMORYLESS):
+        return ""
+    return "no model without recurrent matrices (W = 0) was trained feed-forward: what they add there is not known"
+
+
 def sweep_table(data: Slice) -> Table | None:
     """A line for each model and k; None where no k was trained both ways."""
     made = {(pair.model, pair.constraint, pair.k): pair for pair in pairs(data)}
@@ -124,6 +134,7 @@ def sweep_table(data: Slice) -> Table | None:
         *["every run sees the same words, so a small k makes more updates: compare along a line, not down a column"]
         * (not sequences),
         *[data.control_note] * bool(data.control),
+        *filter(None, [missing_control(data)]),
         *gradient_note(data.records),
         trained_for(pd.concat([pair.runs for pair in made.values()])),
     ]

@@ -8,12 +8,13 @@ from functools import cached_property
 import pandas as pd
 
 from stablernn.records.record import Record
+from stablernn.report.control import Shortfall, shortfall
 from stablernn.report.evidence import Evidence
 from stablernn.report.frame import EPSILON, distinguish, groups, select
 from stablernn.report.labels import describe_constraint
 from stablernn.report.load import STUDIES, setting
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
-from stablernn.report.replicates import Replicates
+from stablernn.report.replicates import UNPROVEN, Replicates
 from stablernn.report.section import Block, Section
 from stablernn.report.slices import TITLES, Slice
 from stablernn.report.statistics import FEWEST_SEEDS, RULE, Comparison, compare, format_seeds, seeds_required
@@ -31,7 +32,7 @@ PEERS: Mapping[str, Mapping[str, float]] = {
 }
 
 
-_MEMORYLESS = ("lstm_gated_linear", "gru_gated_linear")
+MEMORYLESS = ("lstm_gated_linear", "gru_gated_linear")
 
 
 @dataclass(frozen=True)
@@ -74,27 +75,29 @@ class TaskCell:
     @cached_property
     def beside_control(self) -> Comparison | None:
         """With W = 0 at the same λ: what recurrence adds that a certificate leaves."""
-        if self.stability in ("unstable", *_MEMORYLESS):
+        if self.stability in ("unstable", *MEMORYLESS):
             return None
         return compare(self.memoryless.finished, self.replicates.finished, self.required)
 
-    @property
-    def untrained(self) -> str:
-        """Which of the two a control that knows next to nothing of the past does better than; empty for none."""
-        if not self.beats_control(self.replicates):
-            return "not trained far enough"
-        return "" if self.beats_control(self.base) else "unstable not trained far enough"
+    @cached_property
+    def shortfall(self) -> Shortfall | None:
+        """Against the control of the task."""
+        return shortfall(self.data, self.replicates.ids)
 
-    def beats_control(self, runs: Replicates) -> bool:
-        """Whether runs are no worse than it on average; also where there are none, or no control."""
-        bar, scores, cost = self.data.best_control, runs.finished.test, self.metric.cost
-        return bar is None or scores.empty or cost(scores.mean()) <= cost(bar[1])
+    @cached_property
+    def shortfall_of_base(self) -> Shortfall | None:
+        """That of the unstable model."""
+        return shortfall(self.data, self.base.ids)
 
     @property
     def verdict(self) -> str:
-        """In words; empty for the unstable model."""
-        if self.untrained or self.stability == "unstable":
-            return self.untrained
+        """In words; empty for the unstable model, unless that is worse than the control."""
+        if self.shortfall:
+            return self.shortfall.label
+        if self.stability == "unstable":
+            return ""
+        if self.shortfall_of_base:
+            return f"unstable {self.shortfall_of_base.label}"
         fewest = min(len(self.base.finished), len(self.replicates.finished))
         complete = fewest >= self.required > FEWEST_SEEDS
         seeds = "" if complete else format_seeds(fewest, self.required)
@@ -139,12 +142,11 @@ def task_cells(data: Slice) -> list[TaskCell]:
     runs = runs.assign(
         note=distinguish(runs, "settings", kind),
         alike=runs.settings.map(lambda settings: json.dumps(settings, sort_keys=True)),
-        constraint=[json.dumps(run.config["stability"], sort_keys=True) for run in runs.record],
     )
     required = seeds_required(runs)
     unstable = select(runs, runs.stability == "unstable")
     bases = {of_kind: Replicates(base) for of_kind, base in groups(unstable, [*kind, "alike"])}
-    zero = select(runs, runs.stability.isin(_MEMORYLESS))
+    zero = select(runs, runs.stability.isin(MEMORYLESS))
     controls = {of_kind: Replicates(control) for of_kind, control in groups(zero, [*kind, "alike"])}
     return [
         TaskCell(
@@ -202,14 +204,15 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         f"task: with its profile; test: mean ± standard deviation over seeds ({margins})",
         RULE,
         "loss to W = 0, to W = 0: the same against the model without recurrent matrices, the control of every "
-        "condition; where the certified model gains, recurrence adds something that the certificate leaves",
+        "condition; where the certified model gains, recurrence adds something that the certificate leaves; –: no such "
+        "model was trained the same way",
         "seeds: of as many as the rule of decision asks for, where there are fewer",
-        f"λ: certified rate of contraction (no: nothing is proven); k({EPSILON}): inputs that provably determine every "
-        f"log-probability to {EPSILON} nats; both of the seed where they are largest",
+        f"λ: certified rate of contraction ({UNPROVEN}); k({EPSILON}): inputs that provably determine every "
+        f"log-probability to {EPSILON} nats; both the largest of the seeds",
         "peer: Bai, Kolter & Koltun (2018), Table 1; on ATIS published reimplementations; on WikiText-2 the study "
         "itself; each with other sizes and settings",
-        "control: a model worse than the last one (of Kneser-Ney models: order 3, of characters 6) is not trained far "
-        "enough to say anything",
+        "control: a model worse than the last one (of Kneser-Ney models: order 3, of characters 6) decides nothing; "
+        "not trained far enough: it is worse, and its training was cut before validation stopped to gain",
         "on " + ", ".join(sorted(set(pd.concat([data.runs.device for data in tasks])))),
     ]
     columns = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from stablernn.report.curves import BEST_POSSIBLE, WORDS, coloured
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.labels import describe, describe_constraint, describe_run
+from stablernn.report.labels import describe, describe_constraint, describe_run, of_which_seeds
 from stablernn.report.load import STUDIES, Analyses, setting
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.statistics import FEWEST_BLOCKS, student
@@ -77,6 +77,7 @@ def truncation_summary(analyses: Analyses) -> Table:
         f"same weights, seeing the last k {metric.items} alone",
         f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
         "proven: from there on no log-probability can change by more (no: nothing is proven)",
+        of_which_seeds(analyses),
     ]
     return Table("Truncated after training", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])
 

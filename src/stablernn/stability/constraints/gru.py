@@ -1,12 +1,13 @@
-"""Conditions for a contractive GRU: that of Bonassi, Farina & Scattolini unit by unit, and the GRU without a loop.
+"""Conditions for a contractive GRU: ours, after Bonassi, Farina & Scattolini, and the GRU without a loop.
 
-With |h|, r <= 1, slopes of at most 1 and 1/4, and a cap φ_j on the update gate, a step of unit j contracts at the rate
-λ where (``proofs.gru`` derives it)
+With |h|, r <= 1, slopes of at most 1 and 1/4, and a cap φ_j on each update gate, two states come closer by the factor λ
+in the ∞-norm, whatever the input, where for the rows of the recurrent matrices of every unit j
 
-    ‖W_n,j‖_1 + (‖W_n,j‖_1 + |b_hn,j|) ‖W_r,j‖_1 / 4 + 2 φ_j ‖W_z,j‖_1 <= (λ - φ_j) / (1 - φ_j)
+    ‖W_n,j‖_1 + (‖W_n,j‖_1 + |b_hn,j|) ‖W_r,j‖_1 / 4 + 2 φ_j ‖W_z,j‖_1 <= (λ - φ_j) / (1 - φ_j).
 
-for the rows of the recurrent matrices. The condition of the paper (arXiv 2011.06806) has the norms of the matrices in
-place of the rows, and z (1 - z) at most 1/4.
+``proofs.gru`` derives it. Bonassi, Farina & Scattolini (arXiv 2011.06806) prove incremental input-to-state stability by
+the same steps for another GRU, whose reset gate multiplies h before the recurrent product, so that no bias is reset.
+Their condition has norms of whole matrices in place of the rows and bounds the gates one by one, z (1 - z) by 1/4.
 """
 
 import torch

@@ -1,8 +1,9 @@
-"""Proof that a GRU is contractive: the condition of Bonassi, Farina & Scattolini (arXiv 2011.06806), unit by unit.
+"""Proof that a GRU is contractive, after Bonassi, Farina & Scattolini (arXiv 2011.06806), but unit by unit.
 
-They bound the gates by their norms and the GRU that applies the reset gate before the recurrent product. This is the
-same for PyTorch's, which applies it after, with finer bounds. With H_j >= |h_j|, which every state reached from zero
-keeps to, as h' lies between n and h: H_j = max |n_j|. With m = W_n h + b_hn, the Jacobian of a step has the rows
+They prove incremental input-to-state stability of the GRU that applies the reset gate before the recurrent product,
+with norms of whole matrices. This is derived anew for PyTorch's, which applies it after, and in a weighted norm. With
+H_j >= |h_j|, which every state reached from zero keeps to, as h' lies between n and h: H_j = max |n_j|. With
+m = W_n h + b_hn, the Jacobian of a step has the rows
 
     z e + (1 - z) n' (r W_n + m r (1 - r) W_r) + z (1 - z) (h - n) W_z
 
