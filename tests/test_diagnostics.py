@@ -149,7 +149,10 @@ def test_a_table_that_is_wider_than_the_terminal_loses_no_number(monkeypatch):
 
 @pytest.fixture
 def plan(tmp_path):
-    options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", f"results={tmp_path / 'results'}", "readme=null"])
+    options = compose(
+        "reproduce/plan",
+        ["study=perplexity", f"runs={tmp_path / 'runs'}", f"results={tmp_path / 'results'}", "readme=null"],
+    )
     options.profile = "smoke"
     few = ["model=rnn", "stability=unstable", "training.max_updates=2", "tracking=none"]
     few += ["training.evaluate_every=1", "model.hidden_size=4"]

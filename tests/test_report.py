@@ -236,7 +236,10 @@ ONE_RUN = ["model=rnn", "stability=unstable", "approximation=recurrent", "traini
 @pytest.fixture
 def plan(tmp_path):
     """The options of `make reproduce` with a plan of a few seconds."""
-    options = compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", f"results={tmp_path / 'results'}", "readme=null"])
+    options = compose(
+        "reproduce/plan",
+        ["study=perplexity", f"runs={tmp_path / 'runs'}", f"results={tmp_path / 'results'}", "readme=null"],
+    )
     options.profile = "smoke"
     options.analyses.perplexity = [{"analysis": "certificate", "run": "*"}]
     options.plans.perplexity.smoke = [
