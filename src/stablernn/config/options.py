@@ -123,6 +123,24 @@ class Examine:
 
 
 @dataclass
+class Generate:
+    run: str = MISSING
+    decoding: str = MISSING
+    beam: int = MISSING
+    temperature: float = MISSING
+    seed: int = MISSING
+    length: int = MISSING
+    prompt: str | None = None
+    k: int | None = None
+    epsilon: float = MISSING
+    k_max: int = MISSING
+    out: str | None = None
+    runs: str = MISSING
+    data: str | None = None
+    device: str = MISSING
+
+
+@dataclass
 class LinearSystems:
     publish: bool = MISSING
     records: str | None = None
@@ -215,6 +233,7 @@ OPTIONS: dict[str, type] = {
     "bench": Bench,
     "convert": Convert,
     "examine": Examine,
+    "generate": Generate,
     "linear_systems": LinearSystems,
     "report": Report,
     "status": Status,

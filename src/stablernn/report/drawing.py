@@ -31,6 +31,11 @@ def chart(figure: Figure) -> Any:
     return altair.Chart.from_dict(_module("draw").printed(figure))
 
 
+def export_rolls(*args: Any) -> list[Path]:
+    """``roll.export``; raises MissingPackageError."""
+    return _module("roll").export(*args)
+
+
 def page(evidence: Evidence, chapters: Sequence[Chapter]) -> str:
     """``page.page``; raises MissingPackageError."""
     return _module("page").page(evidence, list(chapters))
