@@ -104,6 +104,7 @@ class Examine:
     weights: str = MISSING
     data: str = MISSING
     vocabulary: str | None = None
+    level: str = MISSING
     kind: str | None = None
     embedding: str | None = None
     decoder: str | None = None
