@@ -4,9 +4,9 @@ import inspect
 import math
 import os
 import pickle
-import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -235,10 +235,13 @@ def test_switches_are_examined_and_their_frames_outside_the_box_are_refused_in_e
 def test_figures_and_page_show_what_was_found(examination, tmp_path):
     charts = examination.plot(tmp_path / "figures")
     assert len(charts) == len(list((tmp_path / "figures").glob("*.svg"))) == 3
-    page = examination.save(tmp_path / "page.html").read_text(encoding="utf-8")
+    named = replace(examination, name="<b>mine</b>")
+    page = named.save(tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 3
-    assert "mine: LSTM" in page
-    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert "<b>mine" not in page
+    assert "&lt;b&gt;mine&lt;/b&gt;: LSTM" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "://" not in page
 
 
 def test_an_export_is_the_truncated_network_with_its_vocabulary_and_card(trained, tmp_path):
