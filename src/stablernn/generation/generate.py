@@ -12,6 +12,7 @@ from stablernn.analysis.conversion.choice import choose
 from stablernn.examination.api import certify_on, truncate
 from stablernn.generation.decoding import Continuation, Decoding, go_on
 from stablernn.models.backbone import CellStack
+from stablernn.models.feed_forward import FeedForward
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import SequenceModel
@@ -100,7 +101,9 @@ def generate(
             raise ConfigurationError(f"k={k}: {type(model.backbone).__name__} has no cells to truncate: leave k out")
         return Generated(begins[:, 0], go_on(model.double(), _of(model, begins), length, decoding))
     reason = "as asked for"
-    if k is None:
+    if k is None and isinstance(model.backbone, FeedForward):
+        k, reason = model.backbone.k, "it was trained as a feed-forward model of so many inputs"
+    elif k is None:
         choice = choose(model, task.splits["valid"].first(_ITEMS), epsilon, None, "auto", k_max)
         k, reason = choice.k, choice.reason
     return beside(model, begins, length, decoding, k, reason)
