@@ -541,7 +541,8 @@ def test_every_script_starts_in_a_fresh_interpreter(name, tmp_path):
         ("report", {"records", "results", "readme", "serve"}),
         ("analyze", {"run", "analysis", "k_max", "fresh"}),
         ("convert", {"run", "epsilon", "k", "guarantee", "k_max"}),
-        ("examine", {"weights", "data", "vocabulary"}),
+        ("examine", {"weights", "data", "vocabulary", "level"}),
+        ("generate", {"run", "decoding", "temperature", "k"}),
     ],
 )
 def test_help_explains_the_options_that_a_first_call_needs(config_name, options):

@@ -4,9 +4,9 @@ import inspect
 import math
 import os
 import pickle
-import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ import stablernn
 from stablernn.analysis.conversion.converted import VOCABULARY
 from stablernn.analysis.conversion.export import read_program
 from stablernn.commands.start import as_overrides
-from stablernn.examination.data import words_of
+from stablernn.examination.data import read, words_of
 from stablernn.examination.exported import CARD
 from stablernn.examination.weights import load_network
 from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError
@@ -235,10 +235,13 @@ def test_switches_are_examined_and_their_frames_outside_the_box_are_refused_in_e
 def test_figures_and_page_show_what_was_found(examination, tmp_path):
     charts = examination.plot(tmp_path / "figures")
     assert len(charts) == len(list((tmp_path / "figures").glob("*.svg"))) == 3
-    page = examination.save(tmp_path / "page.html").read_text(encoding="utf-8")
+    named = replace(examination, name="<b>mine</b>")
+    page = named.save(tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 3
-    assert "mine: LSTM" in page
-    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert "<b>mine" not in page
+    assert "&lt;b&gt;mine&lt;/b&gt;: LSTM" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "://" not in page
 
 
 def test_an_export_is_the_truncated_network_with_its_vocabulary_and_card(trained, tmp_path):
@@ -489,3 +492,73 @@ def test_states_that_become_equal_and_a_wrong_vocabulary_are_examined_and_said(c
     )
     assert "none: the two states became equal" in str(examination)
     assert f"worse than a guess among its {TYPES} ids" in caplog.text
+
+
+# ---- characters, and data and weights that cannot be examined
+
+
+def char_network(types):
+    torch.manual_seed(0)
+    return stablernn.from_torch(nn.Embedding(types, 4), nn.GRU(4, 5), nn.Linear(5, types))
+
+
+@pytest.mark.parametrize("vocabulary", ["text.txt", "list.txt"])
+def test_a_text_is_read_by_characters_as_it_is(tmp_path, vocabulary):
+    """Numbered by sorted(set(text)), or by a list; the score is in bits a character."""
+    text = "ab  b\ta\n\nc é\n" * 20
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    characters = sorted(set(text)) if vocabulary == "text.txt" else [*"éc", "\n", *"ba", "\t", " "]
+    listed = [{"\n": r"\n", "\t": r"\t"}.get(character, character) for character in characters]
+    (tmp_path / "list.txt").write_text("".join(f"{character}\n" for character in listed), encoding="utf-8")
+    model, path = char_network(len(characters)), tmp_path / "text.txt"
+    found = read(model, path, tmp_path / vocabulary, level="character")
+    assert [characters[number] for number in found.split.ids] == list(text)
+    assert list(found.words) == listed
+    examined = stablernn.examine(
+        model, path, vocabulary=tmp_path / vocabulary, level="character", k_max=4, positions=2, seconds=0.0
+    )
+    curve = stablernn.curve(model, found.split, [1])
+    assert examined.curve["recurrent"]["value"] == pytest.approx(
+        curve.recurrent.total / curve.recurrent.count / math.log(2)
+    )
+    assert "Bits with the last k inputs alone" in str(examined)
+    assert f"{len(text) - 1} characters" in str(examined)
+
+
+def test_characters_of_a_vocabulary_with_eos_are_those_of_our_own_task(tmp_path):
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text(f"the  cat\n{split}\tsat \n\n" * 9)
+    corpus = stablernn.task("char_folder", name="mine", path=str(tmp_path))
+    found = read(char_network(corpus.types), tmp_path / "test.txt", corpus.vocabulary, level="character")
+    assert found.split.ids.tolist() == corpus.splits["test"].targets.tolist()
+
+
+def test_texts_and_networks_without_anything_to_predict_are_refused(tmp_path):
+    (tmp_path / "empty.txt").write_text(" \n\n")
+    (tmp_path / "one.txt").write_text("a")
+    (tmp_path / "words.txt").write_text("a\nb\n")
+    model = char_network(2)
+    with pytest.raises(DataError, match=r"empty.txt holds no text; name a text"):
+        stablernn.examine(model, tmp_path / "empty.txt")
+    with pytest.raises(ConfigurationError, match=r"data=one.txt: a sequence of 1 item has none to predict"):
+        stablernn.examine(model, tmp_path / "one.txt", vocabulary=tmp_path / "words.txt")
+    with pytest.raises(ConfigurationError, match="level=letter is unknown: choose word or character"):
+        stablernn.examine(model, tmp_path / "one.txt", level="letter")
+    with pytest.raises(ConfigurationError, match="a single output the probability is always 1"):
+        char_network(1)
+
+
+@pytest.mark.parametrize("part", ["embedding", "rnn", "decoder"])
+def test_weights_that_are_no_numbers_are_named(part):
+    parts = {"embedding": nn.Embedding(5, 4), "rnn": nn.LSTM(4, 4), "decoder": nn.Linear(4, 5)}
+    with torch.no_grad():
+        next(parts[part].parameters())[0, 0] = torch.nan
+    with pytest.raises(ConfigurationError, match=f"^{part}: some weights are NaN"):
+        stablernn.from_torch(*parts.values())
+
+
+def test_a_pickle_of_another_version_is_refused_without_a_warning(tmp_path, recwarn):
+    (tmp_path / "model.pt").write_bytes(pickle.dumps(print, protocol=4))
+    with pytest.raises(CheckpointError, match="holds more than tensors"):
+        load_network(tmp_path / "model.pt")
+    assert not recwarn.list

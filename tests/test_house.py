@@ -24,6 +24,7 @@ STAGES = [
     "analysis",
     "report",
     "examination",
+    "generation",
     "experiments",
     "benchmarks",
     "monitoring",

@@ -1,11 +1,14 @@
 """Truncation: the layers against cut windows, their gradient, and every length of a trained model at once."""
 
+import logging
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from conftest import SMALL
+from faults.children import script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -409,3 +412,25 @@ def test_the_whole_split_is_there_where_training_saw_a_part(tmp_path):
 def test_options_that_make_no_sense_are_refused(make):
     with pytest.raises(ConfigurationError, match=r"k_max|split|tokens|tolerance|reference"):
         make()
+
+
+def test_of_several_runs_those_that_cannot_be_analysed_are_left_out_with_a_line(runs, tmp_path, caplog, monkeypatch):
+    """A run alone says why it cannot be."""
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    shutil.copytree(runs, tmp_path / "some")
+    broken = next((tmp_path / "some").glob("*recurrent*"))
+    (broken / "best.safetensors").unlink()
+    assert len(analysed(TruncationAnalysis(k_max=3), tmp_path / "some", "*")) == 3
+    assert f"{broken.name}: left out: " in caplog.text
+    with pytest.raises(RecordError, match=r"best\.safetensors is missing"):
+        analysed(TruncationAnalysis(k_max=3), tmp_path / "some", broken.name)
+
+
+def test_analyze_names_the_analysis_that_was_asked_for_and_says_where_it_has_no_result(runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs", ignore=shutil.ignore_patterns("best.safetensors", "truncation.json"))
+    said = script("analyze", "analysis=ngram", "k_max=3", "progress=false", cwd=tmp_path)
+    assert "ngram of 4 runs: " in said.stderr
+    assert "truncation of" not in said.stderr
+    assert said.stderr.count("left out: ") == 4
+    assert said.stderr.endswith("analysis=ngram: no result for any of 4 runs (see above): name others by run=\n")
+    assert said.returncode == 2

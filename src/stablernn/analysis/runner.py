@@ -8,9 +8,18 @@ from stablernn.records.record import DIVERGED
 from stablernn.records.schemas import analysis_check
 from stablernn.training.trained import Trained
 from stablernn.utils.console import log, warn_once
-from stablernn.utils.errors import ConfigurationError, DamagedFileError, NotApplicableError
+from stablernn.utils.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DamagedFileError,
+    DataError,
+    NotApplicableError,
+    RecordError,
+)
 from stablernn.utils.files import json_digest, read_json, write_json
 from stablernn.utils.provenance import commit, versions
+
+_OF_ONE_RUN = (CheckpointError, ConfigurationError, DataError, RecordError)
 
 
 class Analysis(Protocol):
@@ -33,12 +42,16 @@ class Analysis(Protocol):
 
 def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) -> Iterator[tuple[Trained, dict]]:
     """The result of an analysis for each run, read where it is there already; diverged runs are left out,
-    and those to which it does not apply.
+    and those to which it does not apply. Where there are several, so is one whose weights or data are not here, or that
+    is too short; a line says why.
 
     Args:
         analysis: to run.
         runs: finished ones.
         fresh: compute again what is there.
+
+    Raises:
+        StableRNNError: the only run cannot be analysed.
     """
     for trained in runs:
         if trained.record.status == DIVERGED:
@@ -55,6 +68,11 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
                 result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
             except NotApplicableError as error:
                 log.info(f"{trained.record.id}: {error}")
+                continue
+            except _OF_ONE_RUN as error:
+                if len(runs) == 1:
+                    raise
+                log.warning(f"{trained.record.id}: left out: {error}")
                 continue
             write_json(path, result | {"versions": versions(), "commit": commit()})
         yield trained, result

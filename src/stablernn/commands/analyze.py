@@ -18,7 +18,7 @@ from stablernn.report.slices import by_text
 from stablernn.training.build import pick_device
 from stablernn.training.trained import Trained, find_runs
 from stablernn.utils.console import console, display, duration
-from stablernn.utils.errors import ConfigurationError, NotApplicableError
+from stablernn.utils.errors import ConfigurationError, NotApplicableError, RecordError
 from stablernn.utils.wording import counted
 
 
@@ -26,16 +26,18 @@ def analyze(options: DictConfig) -> None:
     if options.k_max is None and "k_max" in options.analysis:
         raise ConfigurationError("k_max=null: it must be a whole number >= 1, the longest context to look at")
     check_targets(options.analysis, "analysis")
+    name = HydraConfig.get().runtime.choices["analysis"]
     if options.k_max is not None and "k_max" not in options.analysis:
-        name = HydraConfig.get().runtime.choices.get("analysis")
         raise ConfigurationError(f"k_max={options.k_max}: analysis={name} has no longest context to look at")
     runs = find_runs(options.run, Path(options.runs), options.data, pick_device(options.device))
     analysis = make(options.analysis)
     with display(options.progress):
-        _announce(analysis, runs, options.fresh)
+        _announce(name, analysis, runs, options.fresh)
         results = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
     if not results:
-        raise ConfigurationError(f"{analysis.name} applies to none of {counted(len(runs), 'run')}: name others by run=")
+        raise ConfigurationError(
+            f"analysis={name}: no result for any of {counted(len(runs), 'run')} (see above): name others by run="
+        )
     for text, of_text in by_text(results):  # numbers of several texts are not to be compared
         console.print(f"on {text}", highlight=False)
         console.print(rich_table(make(options.table)(of_text)))
@@ -46,17 +48,17 @@ def analyze(options: DictConfig) -> None:
                 console.print(f"figure: {svg} (and {png.suffix})", highlight=False, soft_wrap=True)
 
 
-def _announce(analysis: Analysis, runs: Sequence[Trained], fresh: bool) -> None:
+def _announce(name: str, analysis: Analysis, runs: Sequence[Trained], fresh: bool) -> None:
     """Say how long it takes, as far as there is anything to compute; what cannot be computed is refused before."""
     to_do = [trained for trained in runs if fresh or is_missing(analysis, trained)]
     if not to_do:
         return
     for trained in to_do:
-        with suppress(NotApplicableError):
+        with suppress(NotApplicableError, RecordError):  # said run by run
             check_applies(analysis, trained)
     seconds_of_each = analysis_seconds([(analysis, trained) for trained in to_do])
     known = [seconds for seconds in seconds_of_each if seconds is not None]
     text = f"about {duration(sum(known))} (measured on this machine)" if known else "how long it takes is not known"
     if 0 < len(known) < len(seconds_of_each):
         text += f" for {len(known)} of them; how long the others take is not known"
-    console.print(f"{analysis.name} of {counted(len(to_do), 'run')}: {text}", highlight=False)
+    console.print(f"{name} of {counted(len(to_do), 'run')}: {text}", highlight=False)

@@ -28,7 +28,7 @@ def examine(options: DictConfig) -> None:
     network = {name: options[name] for name in ("kind", "embedding", "decoder", "outputs")}
     model = load_network(weights, bounds=bounds, unpickle=options.pickle, **network)
     vocabulary = options.vocabulary and options.vocabulary.split(",")
-    sizes = {name: options[name] for name in ("epsilon", "k_max", "tokens", "positions", "seconds")}
+    sizes = {name: options[name] for name in ("epsilon", "k_max", "tokens", "positions", "seconds", "level")}
     examination = examine_model(
         model, options.data, vocabulary=vocabulary, name=weights.stem, progress=options.progress, **sizes
     )

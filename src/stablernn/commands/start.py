@@ -53,6 +53,12 @@ COMMANDS = {
         first="weights",
         flags=("data", "vocabulary", "model", "epsilon", "k", "save", "export"),
     ),
+    "generate": Command(
+        "let a finished run go on: words, characters, music",
+        "stablernn.commands.generate:generate",
+        "generate",
+        ("prompt",),
+    ),
     "status": Command(
         "which runs are done, running or to do, live", "stablernn.monitoring.status:status", "status", ("sweep",)
     ),

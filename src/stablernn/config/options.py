@@ -104,6 +104,7 @@ class Examine:
     weights: str = MISSING
     data: str = MISSING
     vocabulary: str | None = None
+    level: str = MISSING
     kind: str | None = None
     embedding: str | None = None
     decoder: str | None = None
@@ -120,6 +121,24 @@ class Examine:
     k: int | None = None
     formats: list[str] = MISSING
     progress: bool = MISSING
+
+
+@dataclass
+class Generate:
+    run: str = MISSING
+    decoding: str = MISSING
+    beam: int = MISSING
+    temperature: float = MISSING
+    seed: int = MISSING
+    length: int = MISSING
+    prompt: str | None = None
+    k: int | None = None
+    epsilon: float = MISSING
+    k_max: int = MISSING
+    out: str | None = None
+    runs: str = MISSING
+    data: str | None = None
+    device: str = MISSING
 
 
 @dataclass
@@ -215,6 +234,7 @@ OPTIONS: dict[str, type] = {
     "bench": Bench,
     "convert": Convert,
     "examine": Examine,
+    "generate": Generate,
     "linear_systems": LinearSystems,
     "report": Report,
     "status": Status,

@@ -67,12 +67,13 @@ def curve(
     *,
     vocabulary: Texts | None = None,
     tokens: int | None = None,
+    level: str = "word",
 ) -> TruncationCurve:
     """The score of the recurrent model and of its truncations to each of ``lengths``, in one pass.
 
     Args:
         model: with cells.
-        data, vocabulary: as for ``examine``.
+        data, vocabulary, level: as for ``examine``.
         lengths: the k.
         tokens: the first so many items; None: all.
 
@@ -82,7 +83,7 @@ def curve(
     >>> list(curve.truncated), curve.recurrent.count
     ([1, 2, 4, 8], 299)
     """
-    return truncation_curve(model, read(model, data, vocabulary, tokens).split, list(lengths))
+    return truncation_curve(model, read(model, data, vocabulary, tokens, level).split, list(lengths))
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,13 @@ def certify_on(
     tokens: int | None = None,
     k_max: int = 512,
     epsilon: float = 0.0,
+    level: str = "word",
 ) -> TextCertificate:
     """What truncation can change on a text: sound for its inputs, and far below what ``certify`` says of all inputs.
 
     Args:
         model: with cells.
-        data, vocabulary: as for ``examine``.
+        data, vocabulary, level: as for ``examine``.
         tokens: the first so many items; None: all. Each costs up to ``k_max`` steps in float64.
         k_max: the largest k.
         epsilon: a bound that is enough; beyond, the last one stands for larger k.
@@ -135,14 +137,14 @@ def certify_on(
     >>> certificate.context(0.01) <= stablernn.certify(model).context(0.01)
     True
     """
-    split = read(model, data, vocabulary, tokens).split
+    split = read(model, data, vocabulary, tokens, level).split
     most = min(k_max, split.longest if isinstance(split, Sequences) else len(split))
     pieces = [range(len(split))] if isinstance(split, Sequences) else chosen(len(split), 1024)
     double = copy.deepcopy(model).double()
     return TextCertificate(*text_bounds(double, certify(model), split, pieces, most, epsilon))
 
 
-def task(name: str, **options: Any) -> Task:
+def task(name: str, /, **options: Any) -> Task:
     """A data set by the name that ``dataset=`` takes, loaded: ``splits``, ``batches``, ``interface``, ``metric``.
 
     Args:

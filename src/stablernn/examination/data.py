@@ -20,7 +20,10 @@ from stablernn.utils.wording import counted
 Data = str | Path | Split | Sequences | np.ndarray | Tensor | Sequence[Any]
 Texts = str | Path | Sequence[str | Path]
 
+WORD, CHARACTER = "word", "character"
 UNKNOWN = "<unk>"
+_LISTED = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}  # characters that no line of a list can hold
+_FEW = 300  # ids, of a network that may well read characters
 _TEXTS = ("train", "valid", "test")  # in the order in which the vocabulary of word_language_model reads them
 
 
@@ -30,7 +33,7 @@ class Examined:
 
     Attributes:
         split: inputs and targets.
-        words: of the vocabulary in the order of their ids; None where data are no text.
+        words: of the vocabulary in the order of their ids, or its characters; None where data are no text.
         name: of the file, or what the data are.
     """
 
@@ -39,15 +42,19 @@ class Examined:
     name: str = "data"
 
 
-def read(model: SequenceModel, data: Data, vocabulary: Texts | None = None, most: int | None = None) -> Examined:
+def read(
+    model: SequenceModel, data: Data, vocabulary: Texts | None = None, most: int | None = None, level: str = WORD
+) -> Examined:
     """Data for a model.
 
     Args:
         model: that reads them.
-        data: a text file (words, a line end is ``<eos>``) or a .npy file; ids (N,); frames (N, E), or a list of such
+        data: a text file (see ``level``) or a .npy file; ids (N,); frames (N, E), or a list of such
             sequences, each of which begins at the zero state; a split of a task.
         vocabulary: see ``words_of``.
         most: no more items are read.
+        level: of a text: ``word``, a line end is ``<eos>``; or ``character``, those of the file as it is, or, where the
+            vocabulary has ``<eos>``, as tasks of this package read them: runs of white space are one blank.
 
     Raises:
         ConfigurationError: they are not what the model reads, or the vocabulary is not the model's.
@@ -55,6 +62,8 @@ def read(model: SequenceModel, data: Data, vocabulary: Texts | None = None, most
     """
     if isinstance(data, Split | Sequences):
         return Examined(data.first(most))
+    if level not in (WORD, CHARACTER):
+        raise ConfigurationError(f"level={level} is unknown: choose {WORD} or {CHARACTER}")
     name, words = "data", None
     if isinstance(data, str | Path):
         path, name = Path(data), Path(data).name
@@ -62,12 +71,16 @@ def read(model: SequenceModel, data: Data, vocabulary: Texts | None = None, most
             data = _array(path)
         else:
             types = _types(model)
-            words = words_of(path, vocabulary, types)
-            data = np.fromiter(_ids(path, words, None if most is None else most + 1), dtype=np.int64)
+            if not any(line.strip() for line in _lines(path)):
+                raise DataError(f"data={path} holds no text", "name a text that the network was not trained on")
+            words = words_of(path, vocabulary, types, level)
+            data = np.fromiter(_ids(path, words, None if most is None else most + 1, level), dtype=np.int64)
     parts = [_numbers(part) for part in ([data] if _is_one(data) else data)]  # type: ignore[list-item]
     wanted = 2 if isinstance(model.inputs, Frames) else 1
-    if any(part.ndim != wanted or len(part) < 2 for part in parts):
-        kind = "frames (N, E), N >= 2" if wanted == 2 else "ids (N,), N >= 2"
+    if all(part.ndim == wanted for part in parts) and any(len(part) < 2 for part in parts):
+        raise ConfigurationError(f"data={name}: a sequence of 1 item has none to predict: give 2 or more")
+    if any(part.ndim != wanted for part in parts):
+        kind = "frames (N, E)" if wanted == 2 else "ids (N,)"
         raise ConfigurationError(f"data: the model reads {kind}, and got an array of the shape {parts[0].shape}")
     if wanted == 1:
         _check_ids(parts, _types(model))
@@ -78,49 +91,52 @@ def read(model: SequenceModel, data: Data, vocabulary: Texts | None = None, most
     return Examined(split.first(most), words, name)
 
 
-def words_of(text: Path, vocabulary: Texts | None, types: int) -> tuple[str, ...]:
+def words_of(text: Path, vocabulary: Texts | None, types: int, level: str = WORD) -> tuple[str, ...]:
     """The words of a network's vocabulary in the order of their ids.
 
     Args:
         text: that is to be read; its folder may hold the texts that the network was trained on.
         vocabulary: a file with a word a line; or the texts that the network was trained on, several or in a folder
             (train, valid, test), whose words are numbered as they first appear, ``<eos>`` behind each line, as
-            word_language_model of pytorch/examples does. None: the texts beside ``text``, or ``text`` alone.
+            word_language_model of pytorch/examples does; characters are numbered in their sorted order, as by
+            ``sorted(set(text))``, and a list of them has ``\\n`` or ``<eos>`` for a line end. None: the texts beside
+            ``text``, or ``text`` alone.
         types: ids that the network knows.
+        level: see ``read``.
 
     Raises:
         ConfigurationError: it has another number of words.
     """
+    hint = "; or say level=character if it reads characters" if level == WORD and types < _FEW else ""
     if vocabulary is None:
         paths = _beside(text.parent) or [text]
-        words = _appearing(paths)
+        words = _numbered(paths, level)
         listed = ", ".join(path.name for path in paths)
         if len(words) == types:
-            log.info(f"vocabulary: {types:,} words in the order in which they first appear in {listed} ({text.parent})")
+            order = "in the order in which they first appear" if level == WORD else "in sorted order, those"
+            log.info(f"vocabulary: {types:,} {level}s {order} in {listed} ({text.parent})")
             return words
         raise ConfigurationError(
-            f"vocabulary is not set, and {listed} in {text.parent} would make {len(words):,} words, where the network "
-            f"knows {types:,}: vocabulary=FILE with a word a line in the order of ids, or "
+            f"vocabulary is not set, and {listed} in {text.parent} would make {counted(len(words), level)}, where the "
+            f"network knows {types:,}: vocabulary=FILE with a {level} a line in the order of ids, or "
             "vocabulary=TRAIN,VALID,TEST, the texts that it was trained on"
+            f"{hint}"
         )
     paths = [Path(part) for part in ([vocabulary] if isinstance(vocabulary, str | Path) else vocabulary)]
+    words = None
     if len(paths) == 1 and paths[0].is_dir():
         folder = paths[0]
         paths = _beside(folder)
         if not paths:
             raise ConfigurationError(f"vocabulary={folder}: it holds no one file each for train, valid and test")
-        words = _appearing(paths)
     elif len(paths) == 1:
-        words = tuple(line.rstrip("\r\n") for line in _lines(paths[0]))
-        if len(set(words)) < len(words) or any(len(word.split()) != 1 for word in words):
-            words = _appearing(paths)  # a text, and no list
-    else:
-        words = _appearing(paths)
+        words = _list(paths[0], level)
+    words = words or _numbered(paths, level)
     if len(words) != types:
         given = ",".join(map(str, paths))
         raise ConfigurationError(
-            f"vocabulary={given}: it has {len(words):,} words, and the network knows {types:,}: give the file or the "
-            "texts that it was trained with"
+            f"vocabulary={given}: it has {counted(len(words), level)}, and the network knows {types:,}: give the file "
+            f"or the texts that it was trained with{hint}"
         )
     return words
 
@@ -144,31 +160,48 @@ def _lines(path: Path) -> Iterator[str]:
         raise DataError(f"{path} cannot be read ({error.strerror})", "name a file that is there") from None
 
 
-def _tokens(path: Path) -> Iterator[str]:
+def _tokens(path: Path, level: str, normalised: bool) -> Iterator[str]:
+    """Words and ``<eos>``; or characters as a list has them, of lines with ``<eos>`` where they are ``normalised``."""
     for line in _lines(path):
-        yield from line.split()
-        yield EOS
+        if level == CHARACTER and not normalised:
+            yield from (_LISTED.get(character, character) for character in line)
+        else:
+            yield from line.split() if level == WORD else " ".join(line.split())
+            yield EOS
 
 
-def _appearing(paths: Iterable[Path]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(token for path in paths for token in _tokens(path)))
+def _numbered(paths: Iterable[Path], level: str) -> tuple[str, ...]:
+    """The vocabulary of texts."""
+    if level == WORD:
+        return tuple(dict.fromkeys(token for path in paths for token in _tokens(path, level, True)))
+    every = sorted({character for path in paths for line in _lines(path) for character in line})
+    return tuple(_LISTED.get(character, character) for character in every)
 
 
-def _ids(path: Path, words: Sequence[str], most: int | None) -> Iterator[int]:
+def _list(path: Path, level: str) -> tuple[str, ...] | None:
+    """The lines of a list, each a word or a character; None: it is a text."""
+    lines = tuple(line.rstrip("\r\n") for line in _lines(path))
+    several = (*_LISTED.values(), EOS, UNKNOWN)
+    fits = all(len(line.split()) == 1 if level == WORD else len(line) == 1 or line in several for line in lines)
+    return lines if fits and len(set(lines)) == len(lines) else None
+
+
+def _ids(path: Path, words: Sequence[str], most: int | None, level: str) -> Iterator[int]:
     index = {word: number for number, word in enumerate(words)}
     unknown, missing, count = index.get(UNKNOWN), 0, 0
-    for token in islice((token for token in _tokens(path) if token != EOS or EOS in index), most):
+    tokens = _tokens(path, level, level == WORD or EOS in index)
+    for token in islice((token for token in tokens if token != EOS or EOS in index), most):
         number = index.get(token, unknown)
         if number is None:
             raise ConfigurationError(
                 f"data={path}: {token!r:.40} is not in the vocabulary, which has no {UNKNOWN} either: give the "
-                "vocabulary that the network was trained with"
+                "vocabulary that the network was trained with, or a text without it"
             )
         missing += token not in index
         count += 1
         yield number
     if missing:
-        log.warning(f"{path.name}: {missing:,} of {counted(count, 'word')} are not in the vocabulary: {UNKNOWN} each")
+        log.warning(f"{path.name}: {missing:,} of {counted(count, level)} are not in the vocabulary: {UNKNOWN} each")
 
 
 def _array(path: Path) -> np.ndarray:

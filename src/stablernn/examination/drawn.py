@@ -1,11 +1,10 @@
 """An examination as figures and as a page."""
 
-import html
 from pathlib import Path
 from typing import Any
 
 from stablernn.examination.examination import Examination
-from stablernn.report.drawing import chart, export, svg
+from stablernn.report.drawing import chart, examination_page, export
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.utils.files import write_text
 
@@ -30,20 +29,7 @@ def charts(e: Examination, folder: Path | str | None) -> list[Any]:
 
 def save(e: Examination, path: Path) -> Path:
     """See ``Examination.save``."""
-    drawings = "\n".join(
-        f"<figure><figcaption><b>{html.escape(figure.title)}.</b> {html.escape(figure.caption)}</figcaption>\n"
-        f"{svg(figure)}</figure>"
-        for figure in figures(e)
-    )
-    title = html.escape(f"{e.name}, examined")
-    write_text(
-        path,
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<style>body{max-width:52rem;margin:2rem auto;padding:0 1rem;font-family:serif;color:#222;background:#fff}"
-        "pre{overflow-x:auto;line-height:1.35}figure{margin:2rem 0}svg{max-width:100%;height:auto}</style></head>\n"
-        f"<body><h1>{title}</h1>\n<pre>{html.escape(str(e))}</pre>\n{drawings}\n</body></html>\n",
-    )
+    write_text(path, examination_page(f"{e.name}, examined", str(e), figures(e)))
     return path
 
 

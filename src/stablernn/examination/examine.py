@@ -14,7 +14,7 @@ from stablernn.analysis.gradient_horizon import gradient_norms
 from stablernn.analysis.gradient_horizon import summary as gradients
 from stablernn.analysis.truncation import truncation_curve, truncation_result
 from stablernn.examination.api import truncate
-from stablernn.examination.data import Data, Texts, read
+from stablernn.examination.data import CHARACTER, WORD, Data, Texts, read
 from stablernn.examination.examination import Examination
 from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.features import Features
@@ -27,7 +27,7 @@ from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.console import display, log, open_bar
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
-from stablernn.utils.metrics import NATS_A_FRAME, PERPLEXITY, Metric
+from stablernn.utils.metrics import BITS_A_CHARACTER, NATS_A_FRAME, PERPLEXITY, Metric
 from stablernn.utils.timing import one_thread
 
 FEWEST = 64  # positions
@@ -47,6 +47,7 @@ def examine(
     positions: int = 256,
     seconds: float = 2.0,
     name: str = "the network",
+    level: str = WORD,
     progress: bool = True,
 ) -> Examination:
     """May this network be replaced by a feed-forward one, with which k, and is that guaranteed?
@@ -64,6 +65,7 @@ def examine(
         positions: of these, so many get a proof for this text.
         seconds: the speed is measured for so long.
         name: of the network, for the screen.
+        level: what a text is read as: ``word`` or ``character``, whose score is in bits.
         progress: show a bar, on a terminal.
 
     Raises:
@@ -93,7 +95,8 @@ def examine(
             raise ConfigurationError(f"{option}={value} must be a whole number >= 1")
     if model.dtype is not torch.float32:
         model = copy.deepcopy(model).float()
-    examined = read(model, data, vocabulary, tokens)
+    examined = read(model, data, vocabulary, tokens, level)
+    metric = BITS_A_CHARACTER if level == CHARACTER else metric_of(model)
     split = examined.split
     longest = split.longest if isinstance(split, Sequences) else len(split)
     if len(split) < FEWEST or longest < 8:
@@ -103,10 +106,11 @@ def examine(
     was_training = model.training
     model.eval()
     with display(progress):
-        found = _Examining(model, split, epsilon, min(k_max, longest), positions)
+        found = _Examining(model, split, metric, epsilon, min(k_max, longest), positions)
         certificate = certify(model)
         curve = found.curve(certificate)
-        if isinstance(model.objective, FullSoftmax) and curve["recurrent"]["value"] > len(model.objective.weight):
+        mean = curve["recurrent"]["total"] / curve["recurrent"]["count"]
+        if isinstance(model.objective, FullSoftmax) and mean > math.log(len(model.objective.weight)):
             log.warning(
                 f"the network is worse than a guess among its {len(model.objective.weight):,} ids: is vocabulary the "
                 "one that it was trained on?"
@@ -117,7 +121,7 @@ def examine(
             words=examined.words,
             name=name,
             data=examined.name,
-            metric=metric_of(model),
+            metric=metric,
             epsilon=epsilon,
             certificate=certificate,
             on_text=found.on_text(certificate),
@@ -140,8 +144,17 @@ def metric_of(model: SequenceModel) -> Metric:
 class _Examining:
     """The analyses of one model on one split, each at a size that the split has and that minutes allow."""
 
-    def __init__(self, model: SequenceModel, split: Split | Sequences, epsilon: float, k_max: int, positions: int):
-        self.model, self.split, self.epsilon, self.k_max, self.positions = model, split, epsilon, k_max, positions
+    def __init__(
+        self,
+        model: SequenceModel,
+        split: Split | Sequences,
+        metric: Metric,
+        epsilon: float,
+        k_max: int,
+        positions: int,
+    ) -> None:
+        self.model, self.split, self.metric = model, split, metric
+        self.epsilon, self.k_max, self.positions = epsilon, k_max, positions
 
     def curve(self, certificate: Certificate) -> dict[str, Any]:
         bar = open_bar("score against k", len(self.split))
@@ -151,7 +164,7 @@ class _Examining:
             range(1, self.k_max + 1),
             tolerance=1e-5 if isinstance(self.model.objective, FullSoftmax) else 0.0,
             on_position=bar.update,
-            metric=metric_of(self.model),
+            metric=self.metric,
         )
         bar.close()
         return truncation_result(self.model, curve, certificate)

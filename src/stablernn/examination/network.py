@@ -90,8 +90,11 @@ def from_torch(
     tied = embedding is not None and decoder is not None and decoder.weight is embedding.weight
     head = _head(decoder, rnn.hidden_size, inputs if tied else None, outputs)  # type: ignore[arg-type]
     model = SequenceModel(inputs, Recurrent(cells), head)
-    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
-        raise ConfigurationError("rnn: some weights are NaN or infinite: the training diverged, give an earlier state")
+    for name, part in (("embedding", inputs), ("rnn", model.backbone), ("decoder", head)):
+        if not all(bool(parameter.isfinite().all()) for parameter in part.parameters()):
+            raise ConfigurationError(
+                f"{name}: some weights are NaN or infinite: the training diverged, give an earlier state"
+            )
     weight = rnn.weight_hh_l0
     return model.to(weight.device, weight.dtype).eval()  # type: ignore[arg-type]
 
@@ -129,6 +132,11 @@ def _head(decoder: nn.Linear | None, size: int, tied: nn.Embedding | None, outpu
         )
     if decoder is None:
         return Features(size)
+    if outputs == "categorical" and decoder.out_features == 1:
+        raise ConfigurationError(
+            "decoder: of a single output the probability is always 1, so nothing is predicted: outputs=bernoulli for a "
+            "switch, or no decoder"
+        )
     if outputs == "bernoulli":
         head = Bernoulli(decoder.out_features, size)
     else:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def _read(path: Path, unpickle: bool) -> tuple[dict[str, Tensor], str | None]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path), None
-        content = torch.load(path, map_location="cpu", weights_only=not unpickle)
+        with warnings.catch_warnings(action="ignore"):  # of the pickle's version: what is wrong is said below
+            content = torch.load(path, map_location="cpu", weights_only=not unpickle)
     except IsADirectoryError:
         raise CheckpointError(f"weights={path} is a folder: name a file of torch.save or of safetensors") from None
     except FileNotFoundError:

@@ -38,6 +38,11 @@ def join_streams(states: Sequence[Any]) -> Any:
     return rebuild(states[0], (torch.cat(part, dim=-2) for part in parts))
 
 
+def select_streams(state: Any, numbers: Tensor) -> Any:
+    """The state of the streams ``numbers``, each as often as it is named."""
+    return rebuild(state, (tensor.index_select(-2, numbers) for tensor in tensors(state)))
+
+
 def detach(state: Any) -> Any:
     """The state as a constant: no gradient flows back into the window that it came from."""
     return rebuild(state, (tensor.detach() for tensor in tensors(state)))

@@ -199,8 +199,12 @@ def export(figure: Figure, folder: Path) -> list[Path]:
 
     The same records make the same bytes.
     """
-    text = svg(figure)
-    vector, png = (folder / f"{figure.stem}.{kind}" for kind in ("svg", "png"))
+    return save(svg(figure), folder / figure.stem)
+
+
+def save(text: str, stem: Path) -> list[Path]:
+    """Write a drawing beside ``stem`` as SVG and PNG; returns the files."""
+    vector, png = (stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png"))
     write_text(vector, text)
     with Image.open(BytesIO(vl_convert.svg_to_png(text, scale=SCALE))) as picture, replacing(png) as temporary:
         # A palette: the few colours of a drawing need an eighth of the room.
@@ -211,7 +215,12 @@ def export(figure: Figure, folder: Path) -> list[Path]:
 
 def svg(figure: Figure) -> str:
     """A figure for print as SVG."""
-    return _off_line_signs(vl_convert.vegalite_to_svg(printed(figure)))
+    return rendered(printed(figure))
+
+
+def rendered(specification: dict[str, Any]) -> str:
+    """A specification of Vega-Lite as SVG."""
+    return _off_line_signs(vl_convert.vegalite_to_svg(specification))
 
 
 def printed(figure: Figure) -> dict[str, Any]:
@@ -220,7 +229,12 @@ def printed(figure: Figure) -> dict[str, Any]:
     title = alt.TitleParams(_marked(figure.title), fontWeight="bold", subtitleColor="#666666", offset=10, **where)
     charts = (_panel(figure, panel, _SIZE) for panel in figure.panels)
     chart = alt.concat(*charts, columns=_COLUMNS, spacing=16, title=title)
-    return _visible(chart.resolve_scale(color="independent", strokeDash="independent").configure(**_CONFIG).to_dict())
+    return styled(chart.resolve_scale(color="independent", strokeDash="independent"))
+
+
+def styled(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """A chart in the style of all figures, as a specification."""
+    return _visible(chart.configure(**_CONFIG).to_dict())
 
 
 def drawings(figure: Figure, name: str) -> list[str]:

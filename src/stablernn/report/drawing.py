@@ -19,11 +19,6 @@ def export(figure: Figure, folder: Path) -> list[Path]:
     return _module("draw").export(figure, folder)
 
 
-def svg(figure: Figure) -> str:
-    """``draw.svg``; raises MissingPackageError."""
-    return _module("draw").svg(figure)
-
-
 def chart(figure: Figure) -> Any:
     """``draw.printed`` as an Altair chart; raises MissingPackageError."""
     import altair
@@ -31,9 +26,19 @@ def chart(figure: Figure) -> Any:
     return altair.Chart.from_dict(_module("draw").printed(figure))
 
 
+def export_rolls(*args: Any) -> list[Path]:
+    """``roll.export``; raises MissingPackageError."""
+    return _module("roll").export(*args)
+
+
 def page(evidence: Evidence, chapters: Sequence[Chapter]) -> str:
     """``page.page``; raises MissingPackageError."""
     return _module("page").page(evidence, list(chapters))
+
+
+def examination_page(title: str, text: str, figures: Sequence[Figure]) -> str:
+    """``page.examination_page``; raises MissingPackageError."""
+    return _module("page").examination_page(title, text, figures)
 
 
 def _module(name: str) -> Any:

@@ -12,6 +12,7 @@ from stablernn.report.answer import answer, leading_of
 from stablernn.report.contents import verdicts
 from stablernn.report.draw import drawings
 from stablernn.report.evidence import Evidence
+from stablernn.report.figure import Figure
 from stablernn.report.palette import COLOURS
 from stablernn.report.runs import runs_of
 from stablernn.report.section import Block, Chapter
@@ -21,28 +22,19 @@ from stablernn.report.text import typeset
 from stablernn.utils.escaping import terminal, visible
 from stablernn.utils.wording import counted
 
+_ASSETS = Path(__file__).with_name("assets")
+
 
 def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     """The whole page; the same text from the same records."""
-    assets = Path(__file__).with_name("assets")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(assets),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: terminal(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["typeset"] = _typeset
-    environment.filters["counted"] = counted
-    environment.filters["drawings"] = lambda figure: map(Markup, drawings(figure, f"c{next(number)}"))
-    number = count()
+    environment = _environment()
     judged, groups = verdicts(evidence), runs_of(evidence)
     leading = leading_of(evidence, judged)
     every = [block for chapter in chapters for block in chapter.blocks]
     numbers = {source.id: n for n, source in enumerate(source for group in groups for source in group.sources)}
     environment.filters["numbered"] = lambda runs: [numbers[run] for run in runs or () if run in numbers]
     return environment.get_template("page.html").render(
+        title="Do recurrent models need to be recurrent?",
         sentences=answer(leading),
         study=study_table(evidence.tasks) if evidence.tasks else None,
         figure=next((figure for one in chapters if one.section is ANSWER for figure in one.blocks[0].figures), None),
@@ -51,10 +43,32 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
         chapters=[(one.section, *_shown(one.blocks, every)) for one in chapters if one.section is not ANSWER],
         groups=groups,
         numbers=numbers,
-        colours=COLOURS,
-        style=Markup((assets / "page.css").read_text(encoding="utf-8")),
-        script=Markup((assets / "page.js").read_text(encoding="utf-8")),
+        script=Markup((_ASSETS / "page.js").read_text(encoding="utf-8")),
     )
+
+
+def examination_page(title: str, text: str, figures: Sequence[Figure]) -> str:
+    """A page of a screen of text and the figures of it, in the style of the report's."""
+    return _environment().get_template("examination.html").render(title=title, text=text, figures=figures)
+
+
+def _environment() -> jinja2.Environment:
+    """Templates with the filters and the style of every page."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: terminal(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    number = count()
+    environment.filters["typeset"] = _typeset
+    environment.filters["counted"] = counted
+    environment.filters["drawings"] = lambda figure: map(Markup, drawings(figure, f"c{next(number)}"))
+    environment.globals["colours"] = COLOURS
+    environment.globals["style"] = Markup((_ASSETS / "page.css").read_text(encoding="utf-8"))
+    return environment
 
 
 def _shown(blocks: Sequence[Block], every: Sequence[Block]) -> tuple[list[Block], list[Block]]:

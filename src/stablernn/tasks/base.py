@@ -5,7 +5,7 @@ Axes: T time, B batch. An *item* is what is predicted and counted: a word, a cha
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -126,3 +126,16 @@ class Interface:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@runtime_checkable
+class Generative(Protocol):
+    """What a task has beside its contract where its models read what they predict, and so can go on by themselves."""
+
+    def prompt(self, text: str | None) -> Tensor:
+        """What a model reads before it goes on, ids (T, 1) or frames (T, 1, E).
+
+        Raises:
+            ConfigurationError: ``text`` is none that the task can read.
+        """
+        ...

@@ -16,5 +16,6 @@ class CharacterCorpus(WordCorpus):
 
     metric: ClassVar[Metric] = BITS_A_CHARACTER
     tokens_of: ClassVar[Callable[[str], Iterable[str]]] = iter
+    separator: ClassVar[str] = ""
     cached_as: ClassVar[str] = "characters"
     own: ClassVar[str] = "char_folder"

@@ -6,20 +6,25 @@ log-likelihood a frame, summed over the keys, as Bai, Kolter & Koltun (2018) cou
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.tasks.sequences import Sequences, SequenceTask, fingerprint
 from stablernn.tasks.splits import SPLITS
 from stablernn.tasks.stored import StoredSequences
-from stablernn.utils.errors import DataError
+from stablernn.utils.errors import ConfigurationError, DataError
 from stablernn.utils.metrics import NATS_A_FRAME
 from stablernn.utils.wording import counted
 
 KEYS = 88
+LOWEST = 21  # A0, as MIDI counts keys
+_PROMPT = 16  # frames
 # Of the published pieces, by name: whatever else is read gets another name.
 PUBLISHED = {
     "jsb": "b13ac1b6e05c0891",
@@ -41,6 +46,20 @@ SHA256 = {
 CONTROLS = {
     "jsb": {"how often each key sounds": 11.09, "linear in the last frame": 9.10, "network on the last frame": 8.60}
 }
+
+
+@dataclass(frozen=True)
+class Music(SequenceTask):
+    """Pieces that a model can go on with."""
+
+    def prompt(self, text: str | None) -> Tensor:
+        """See ``tasks.base.Generative``: so many frames, 16 for None, of the first piece of test."""
+        piece = self.splits["test"].inputs[0]
+        if text is not None and not (text.isdecimal() and 1 <= int(text) <= len(piece)):
+            raise ConfigurationError(
+                f"prompt={text!r:.60}: of music it is a number of frames, 1 to {len(piece)}, of the first piece of test"
+            )
+        return torch.from_numpy(piece[: _PROMPT if text is None else int(text)]).float()[:, None]
 
 
 class PianoRolls(StoredSequences):
@@ -96,7 +115,7 @@ class PianoRolls(StoredSequences):
                 raise DataError(f"{file}: {key} holds no pieces")
             splits[split] = Sequences(tuple(p[:-1] for p in pieces), tuple(p[1:] for p in pieces))
         interface = Interface(Inputs("box", KEYS), Outputs("bernoulli", KEYS))
-        return SequenceTask(self.name, interface, NATS_A_FRAME, splits, text=fingerprint(splits))
+        return Music(self.name, interface, NATS_A_FRAME, splits, text=fingerprint(splits))
 
     def _piece(self, file: Path, key: str, number: int, piece: object) -> np.ndarray:
         roll = np.asarray(piece)

@@ -12,11 +12,12 @@ import torch
 from stablernn.tasks.base import Batches, Interface, Stretches
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.metrics import PERPLEXITY, Metric
+from stablernn.utils.wording import counted
 
 if TYPE_CHECKING:
     from stablernn.tasks.windows import Windows
 
-EOS = "<eos>"
+EOS, UNKNOWN = "<eos>", "<unk>"
 SPLITS = ("train", "valid", "test")
 _IDS_A_BLOCK = 1 << 20
 
@@ -128,7 +129,8 @@ class Corpus:
     length; None where nobody knows it, as for every natural text. ``text`` is the fingerprint of all that was read, the
     words beyond ``max_tokens`` included, and ``recognised`` says for each split of a published text by what it was
     recognised (``tasks.published``); None and empty for a corpus that is made from its options. ``vocabulary`` is a
-    file with a type a line in the order of ids; None where types have no names.
+    file with a type a line in the order of ids; None where types have no names. ``separator`` stands between two types
+    in a text.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Corpus:
     recognised: Mapping[str, str] = field(default_factory=dict)
     metric: Metric = PERPLEXITY
     vocabulary: Path | None = None
+    separator: str = " "
     fixed_shapes: ClassVar[bool] = True  # of its batches, but for the last one of a pass
 
     @property
@@ -176,6 +179,38 @@ class Corpus:
             "types": self.types,
             "tokens": {name: len(split) for name, split in self.splits.items()},
         } | known
+
+    def _names(self) -> list[str]:
+        if self.vocabulary is None:
+            return list(map(str, range(self.types)))
+        return self.vocabulary.read_text(encoding="utf-8").split("\n")[: self.types]
+
+    def prompt(self, text: str | None) -> torch.Tensor:
+        """See ``tasks.base.Generative``: lines of text, behind the ``<eos>`` with which every text begins."""
+        index = {name: number for number, name in enumerate(self._names())}
+        eos = index.get(EOS, 0)
+        ids: list[int] = []
+        for line in (text or "").split("\n"):
+            ids.append(eos)
+            for token in line.split() if self.separator else line:
+                if token not in index:
+                    known = f"the {counted(self.types, self.metric.one)} of {self.name}"
+                    other = UNKNOWN if UNKNOWN in index else "another"
+                    raise ConfigurationError(f"prompt: {token!r:.60} is not among {known}: write {other} in its place")
+                ids.append(index[token])
+        return torch.tensor(ids)[:, None]
+
+    def text_of(self, ids: torch.Tensor) -> str:
+        """Ids (N,) as they are written, a line end for each ``<eos>``."""
+        names = self._names()
+        eos = names.index(EOS) if EOS in names else 0
+        lines: list[list[str]] = [[]]
+        for number in ids.tolist():
+            if number == eos:
+                lines.append([])
+            else:
+                lines[-1].append(names[number])
+        return "\n".join(map(self.separator.join, lines))
 
     def frequencies(self) -> np.ndarray:
         """How often each type comes in the train split, (V,)."""

@@ -114,6 +114,7 @@ class WordCorpus:
 
     metric: ClassVar[Metric] = PERPLEXITY
     tokens_of: ClassVar[Callable[[str], Iterable[str]]] = str.split  # a line
+    separator: ClassVar[str] = " "  # of tokens
     cached_as: ClassVar[str] = "text"  # another name makes the cached files of an older version anew
     own: ClassVar[str] = "text_folder"  # the dataset for a text of one's own
 
@@ -178,6 +179,7 @@ class WordCorpus:
             recognised=recognised,
             metric=self.metric,
             vocabulary=folder / _TYPES,
+            separator=self.separator,
         )
 
     def fingerprint_of_own(self) -> str | None:

@@ -211,3 +211,19 @@ def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) 
     if not whole:
         raise RecordError(f"run={pattern}: none of {counted(len(chosen), 'run')} below {runs} can be read (see above)")
     return [Trained(folder, record, data, device) for folder, record in whole]
+
+
+def find_run(options: DictConfig, device: torch.device) -> Trained:
+    """The one finished run that a command's ``run``, ``runs`` and ``data`` name.
+
+    Raises:
+        ConfigurationError: ``run`` is not set, or names several.
+        RecordError: see ``find_runs``.
+    """
+    if OmegaConf.is_missing(options, "run"):
+        raise ConfigurationError("run is not set: name a finished run, as in run=wikitext2-lstm-stable")
+    found = find_runs(options.run, Path(options.runs), options.data, device)
+    if len(found) > 1:
+        ids = "".join(f"\n  {trained.record.id}" for trained in found)
+        raise ConfigurationError(f"run={options.run} names {counted(len(found), 'run')}; give more of one id:{ids}")
+    return found[0]

@@ -1,0 +1,32 @@
+"""Let a trained run go on, recurrent and feed-forward side by side."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from stablernn.generation.decoding import Decoding
+from stablernn.generation.generate import generate as generate_from
+from stablernn.generation.shown import columns, summary, write_music, write_texts
+from stablernn.tasks.splits import Corpus
+from stablernn.training.build import pick_device
+from stablernn.training.trained import find_run
+from stablernn.utils.console import console
+from stablernn.utils.escaping import terminal
+
+
+def generate(options: DictConfig) -> None:
+    decoding = Decoding(options.decoding, options.beam, options.temperature, options.seed)
+    trained = find_run(options, pick_device(options.device))
+    sizes = {name: options[name] for name in ("length", "prompt", "k", "epsilon", "k_max")}
+    generated = generate_from(trained, decoding, **sizes)
+    task, record = trained.corpus, trained.record
+    if isinstance(task, Corpus):
+        print("\n".join(map(terminal, columns(generated, task))))
+        written = write_texts(generated, task, Path(options.out)) if options.out else []
+    else:
+        folder = Path(options.out) if options.out else trained.folder / f"generated-{decoding.name}"
+        written = write_music(generated, f"{record.id}, {decoding.name}", folder)
+    for line in summary(generated, record.metric):
+        console.print(line, highlight=False, soft_wrap=True)
+    for path in written:
+        console.print(f"written: {path}", highlight=False, soft_wrap=True)

@@ -1,0 +1,152 @@
+"""A trained run goes on by itself, recurrent and as the feed-forward network of its last k inputs, side by side."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stablernn.analysis.conversion.choice import choose
+from stablernn.examination.api import certify_on, truncate
+from stablernn.generation.decoding import Continuation, Decoding, go_on
+from stablernn.models.backbone import CellStack
+from stablernn.models.feed_forward import FeedForward
+from stablernn.models.heads.softmax import FullSoftmax
+from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel
+from stablernn.stability.certificates import certify
+from stablernn.tasks.base import Generative
+from stablernn.tasks.sequences import Sequences
+from stablernn.tasks.splits import Split
+from stablernn.training.trained import Trained
+from stablernn.utils.errors import ConfigurationError, NotApplicableError
+
+_ROUNDING = 1e-9  # nats, far above that of float64
+_ITEMS = 500  # on which a k is chosen
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a model went on with, and what is proven of that.
+
+    Attributes:
+        prompt: ids (T,) or frames (T, E).
+        recurrent: of the recurrent model; where the model has no cells, its own.
+        feedforward: of the same weights that see the last k inputs; None: the model has no cells.
+        k: inputs.
+        reason: why this k.
+        certified: nats that truncation to k changes any log-probability at most, on any input; infinite: not proven.
+        bounds: (N,), the same at each item, for the inputs before it.
+        proven: so many items at the beginning are proven to be the same; None: of a beam nothing is.
+    """
+
+    prompt: Tensor
+    recurrent: Continuation
+    feedforward: Continuation | None = None
+    k: int | None = None
+    reason: str = ""
+    certified: float = math.inf
+    bounds: Tensor | None = None
+    proven: int | None = None
+
+    @property
+    def differ(self) -> int | None:
+        """The first item in which they differ, from 0; None: they are the same."""
+        if self.feedforward is None:
+            return None
+        unequal = (self.recurrent.items != self.feedforward.items).reshape(len(self.recurrent.items), -1).any(1)
+        return int(unequal.nonzero()[0]) if bool(unequal.any()) else None
+
+
+def generate(
+    trained: Trained,
+    decoding: Decoding,
+    length: int,
+    prompt: str | None = None,
+    k: int | None = None,
+    epsilon: float = 0.01,
+    k_max: int = 64,
+) -> Generated:
+    """Let the best weights of a run go on.
+
+    Args:
+        trained: a finished run.
+        decoding: how items are chosen.
+        length: items.
+        prompt: what they follow, as the task reads it.
+        k: inputs that the feed-forward model sees; None: those with which it replaces the recurrent one within
+            ``epsilon`` nats an item, proven, else measured, up to ``k_max``.
+
+    Raises:
+        ConfigurationError: nothing can be generated from this task, or an option has no meaning for it.
+        RecordError: the run's weights or data are not here.
+    """
+    for option, value in (("length", length), ("k", k), ("k_max", k_max)):
+        if value is not None and value < 1:
+            raise ConfigurationError(f"{option}={value} must be a whole number >= 1")
+    if not epsilon > 0:
+        raise ConfigurationError(f"epsilon={epsilon} must be a positive number of nats")
+    task = trained.corpus
+    if not isinstance(task, Generative):
+        raise ConfigurationError(
+            f"run={trained.record.id}: nothing can be generated from {task.name}, as its models do not read what they "
+            "predict: name a run on words, characters or music"
+        )
+    begins = task.prompt(prompt).to(trained.device)
+    model = trained.model("best")
+    if not isinstance(model.backbone, CellStack):
+        if k is not None:
+            raise ConfigurationError(f"k={k}: {type(model.backbone).__name__} has no cells to truncate: leave k out")
+        return Generated(begins[:, 0], go_on(model.double(), _of(model, begins), length, decoding))
+    reason = "as asked for"
+    if k is None and isinstance(model.backbone, FeedForward):
+        k, reason = model.backbone.k, "it was trained as a feed-forward model of so many inputs"
+    elif k is None:
+        choice = choose(model, task.splits["valid"].first(_ITEMS), epsilon, None, "auto", k_max)
+        k, reason = choice.k, choice.reason
+    return beside(model, begins, length, decoding, k, reason)
+
+
+def beside(
+    model: SequenceModel, prompt: Tensor, length: int, decoding: Decoding, k: int, reason: str = ""
+) -> Generated:
+    """The recurrent model of these cells and its truncation to k, after the same prompt and with the same noise.
+
+    Both compute in float64. While both wrote the same, they have seen the same, so that a score of one and of the other
+    differ by no more than is proven: an item that was better than all others by more is the same.
+
+    Args:
+        model: with cells.
+        prompt: ids (T, 1) or frames (T, 1, E).
+    """
+    model = copy.deepcopy(model).double()
+    prompt = _of(model, prompt)
+    whole = SequenceModel(model.inputs, Recurrent(list(model.cells)), model.objective).eval()
+    recurrent = go_on(whole, prompt, length, decoding)
+    feedforward = go_on(truncate(model, k), prompt, length, decoding)
+    certified = certify(model).gap(k)
+    bounds = torch.full_like(recurrent.log_probabilities, certified)
+    try:
+        text = torch.cat([prompt[:, 0], recurrent.items]).cpu().numpy()
+        on_text = certify_on(model, _as_split(text), k_max=k).bounds[-1, -length:]
+        bounds = bounds.minimum(on_text.to(bounds))
+    except NotApplicableError:
+        pass
+    proven = None
+    if recurrent.margins is not None:
+        # The bounds of one full softmax are those of the difference of two scores. Elsewhere each score may move by as
+        # much; and the score of a switch by twice as much as log σ of its less probable side.
+        moved = bounds if isinstance(model.objective, FullSoftmax) else 2 * bounds
+        sure = recurrent.margins > moved + _ROUNDING
+        proven = int(sure.cumprod(0).sum())
+    return Generated(prompt[:, 0], recurrent, feedforward, k, reason, certified, bounds, proven)
+
+
+def _of(model: SequenceModel, prompt: Tensor) -> Tensor:
+    return prompt.to(model.dtype) if prompt.is_floating_point() else prompt
+
+
+def _as_split(text: np.ndarray) -> Split | Sequences:
+    return Split(text) if text.ndim == 1 else Sequences((text[:-1],), (text[1:],))

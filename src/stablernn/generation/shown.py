@@ -1,0 +1,119 @@
+"""What was generated, as a person reads it: two columns of text, files of music, and how far the two agree."""
+
+import math
+import textwrap
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+import torch
+
+from stablernn.generation.decoding import Continuation
+from stablernn.generation.generate import Generated
+from stablernn.generation.music import notes_of, write_midi
+from stablernn.report.drawing import export_rolls
+from stablernn.tasks.splits import Corpus
+from stablernn.utils.files import write_text
+from stablernn.utils.metrics import Metric
+from stablernn.utils.wording import counted
+
+WIDTH = 80
+_GAP = 4
+
+
+def columns(generated: Generated, corpus: Corpus) -> Iterator[str]:
+    """The texts side by side, or one alone, in lines of 80 columns; the prompt comes first in each."""
+    texts = {name: _text(generated, one, corpus) for name, one in _named(generated).items()}
+    width = (WIDTH - _GAP * (len(texts) - 1)) // len(texts)
+    sides = [[name, "─" * len(name), *_wrapped(text, width)] for name, text in texts.items()]
+    for line in zip_longest(*sides, fillvalue=""):
+        yield (" " * _GAP).join(f"{part:<{width}}" for part in line).rstrip()
+
+
+def _text(generated: Generated, one: Continuation, corpus: Corpus) -> str:
+    return corpus.text_of(torch.cat([generated.prompt, one.items])).removeprefix("\n")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return [part for line in text.split("\n") for part in textwrap.wrap(line, width) or ["¶"]]
+
+
+def _named(generated: Generated) -> dict[str, Continuation]:
+    if generated.feedforward is None:
+        return {"the model": generated.recurrent}
+    return {"recurrent": generated.recurrent, f"feed-forward, k = {generated.k}": generated.feedforward}
+
+
+def summary(generated: Generated, metric: Metric) -> Iterator[str]:
+    """How probable each is, where they differ first, and what is proven of that; a line each, however long."""
+    count = counted(len(generated.recurrent.items), metric.one)
+    for name, one in _named(generated).items():
+        total = float(one.log_probabilities.sum())
+        yield f"{name}: {count} of log-probability {total:.2f}, {total / len(one.items):.3f} nats a {metric.one}"
+    if generated.feedforward is None:
+        return
+    differ = generated.differ
+    if differ is None:
+        yield f"they are the same for all {count}"
+    else:
+        margins = generated.recurrent.margins
+        by = (
+            ""
+            if margins is None
+            else f", where the recurrent model's choice was best by {float(margins[differ]):.2g} nats"
+        )
+        yield f"they differ from {metric.one} {differ + 1:,} on{by}"
+    yield f"k = {generated.k}: {generated.reason}"
+    yield _proof(generated, metric, count)
+
+
+def _proof(generated: Generated, metric: Metric, count: str) -> str:
+    if generated.proven is None:
+        return "proven: nothing of a beam search, which weighs whole sequences; decoding=greedy and sample have a proof"
+    if generated.proven == len(generated.recurrent.items):
+        return (
+            f"proven: they must be the same for all {count}, as each choice was best by more than truncation can move"
+        )
+    if generated.proven:
+        return (
+            f"proven: they must be the same for the first {counted(generated.proven, metric.one)}, {_first(generated)}"
+        )
+    return f"proven: nothing, {_first(generated)}"
+
+
+def _first(generated: Generated) -> str:
+    """Why the proof ends where it does."""
+    at = generated.proven
+    assert at is not None
+    assert generated.bounds is not None
+    assert generated.recurrent.margins is not None
+    bound, margin = float(generated.bounds[at]), float(generated.recurrent.margins[at])
+    if math.isinf(bound):
+        return "as no bound is proven of this model"
+    proof = f"truncation is not proven to move it by less than {bound:.2g}"
+    return f"as the next choice was best by {margin:.2g} nats, and {proof}"
+
+
+def write_texts(generated: Generated, corpus: Corpus, folder: Path) -> list[Path]:
+    """Each text in a file of its own; returns these."""
+    written = []
+    for name, one in _files(generated).items():
+        write_text(folder / f"{name}.txt", _text(generated, one, corpus) + "\n")
+        written.append(folder / f"{name}.txt")
+    return written
+
+
+def write_music(generated: Generated, title: str, folder: Path) -> list[Path]:
+    """A picture of all rolls, and each as MIDI; returns the files."""
+    rolls = {
+        name: torch.cat([generated.prompt.to(one.items), one.items]).cpu().numpy()
+        for name, one in _files(generated).items()
+    }
+    given, differ = len(generated.prompt), generated.differ
+    shown = dict(zip(_named(generated), map(notes_of, rolls.values()), strict=True))
+    drawn = export_rolls(title, shown, given, None if differ is None else given + differ, folder / "generated")
+    return [*drawn, *(write_midi(roll, folder / f"{name}.mid") for name, roll in rolls.items())]
+
+
+def _files(generated: Generated) -> dict[str, Continuation]:
+    return dict(zip(("recurrent", "feedforward"), _named(generated).values(), strict=False))
