@@ -23,7 +23,7 @@ help:  ## list the targets
 	@echo "             PLAN=1 (the plan with its estimate alone)"
 	@echo "             CONFIRM=1 (start a plan of more than a day without a question)"
 	@echo "  status:    RUNS=folder SWEEP=\"model=rnn seed=0,1\"; dashboard, sync: RUNS"
-	@echo "  Each command has a --help: .venv/bin/stablernn train --help; .venv/bin/stablernn lists them"
+	@echo "  .venv/bin/stablernn lists the commands; each has a --help"
 
 setup: $(READY)  ## virtual environment with the pinned packages
 
@@ -67,7 +67,7 @@ workspace: $(READY)  ## panels for the W&B project as JSON (PUSH=1 saves them th
 sync: $(READY)  ## send the offline runs to Weights & Biases
 	@$(BIN)/python scripts/wandb_sync.py runs=$(RUNS)
 
-docs: $(READY)  ## README and docs/ as a site in site/ (the notebook runs: some 20 seconds)
+docs: $(READY)  ## README and docs/ as a site in site/ (20 seconds)
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning -c docs -d site/doctrees . site/html
 	@echo "The site: site/html/index.html"
 
