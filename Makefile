@@ -46,26 +46,26 @@ format: $(READY)  ## let ruff mend what it can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 reproduce: $(READY)  ## the plan, the runs, the tables, the page with the verdicts
-	@$(BIN)/python scripts/reproduce.py $(if $(STUDY),study=$(STUDY)) $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET)) $(if $(OVERRIDES),'overrides=$(OVERRIDES)') $(if $(PUBLISH),publish=true) $(if $(PLAN),plan_only=true) $(if $(CONFIRM),confirm=true)
+	@$(BIN)/stablernn reproduce $(if $(STUDY),study=$(STUDY)) $(if $(PROFILE),profile=$(PROFILE)) $(if $(DATASET),dataset=$(DATASET)) $(if $(OVERRIDES),'overrides=$(OVERRIDES)') $(if $(PUBLISH),publish=true) $(if $(PLAN),plan_only=true) $(if $(CONFIRM),confirm=true)
 
 report: $(READY)  ## tables, figures, page from the run records (SERVE=1 serves it)
-	@$(BIN)/python scripts/report.py $(if $(SERVE),serve=true)
+	@$(BIN)/stablernn report $(if $(SERVE),serve=true)
 
 bench: $(READY)  ## step time against the plain PyTorch loop
-	@$(BIN)/python scripts/bench.py
+	@$(BIN)/stablernn bench
 
 status: $(READY)  ## the runs of a sweep, live: done, running, to do, time left
-	@$(BIN)/python scripts/status.py runs=$(RUNS) $(if $(SWEEP),'sweep=$(SWEEP)')
+	@$(BIN)/stablernn status runs=$(RUNS) $(if $(SWEEP),'sweep=$(SWEEP)')
 
 dashboard: $(READY)  ## the curves of tracked runs in the terminal (Weights & Biases)
 	@test -d $(RUNS)/wandb || { echo "No tracked runs in $(RUNS)/wandb yet: make reproduce, or $(BIN)/stablernn train (or RUNS=folder)"; exit 1; }
 	@$(BIN)/wandb leet $(RUNS)/wandb
 
 workspace: $(READY)  ## panels for the W&B project as JSON (PUSH=1 saves them there)
-	@$(BIN)/python scripts/wandb_workspace.py $(if $(PUSH),push=true)
+	@$(BIN)/stablernn wandb-workspace $(if $(PUSH),push=true)
 
 sync: $(READY)  ## send the offline runs to Weights & Biases
-	@$(BIN)/python scripts/wandb_sync.py runs=$(RUNS)
+	@$(BIN)/stablernn wandb-sync runs=$(RUNS)
 
 docs: $(READY)  ## README and docs/ as a site in site/ (20 seconds)
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning -c docs -d site/doctrees . site/html

@@ -91,10 +91,18 @@ def test_every_experiment_names_the_command_that_runs_it(experiment):
     assert f"stablernn train -m experiment={experiment}" in text
 
 
-SLOWER = [pytest.param(profile, marks=pytest.mark.slow) for profile in ("smoke", "quick", "cpu")]
+def test_the_plan_of_a_newcomer_is_music_slots_and_two_texts_with_three_seeds_where_it_decides(tmp_path):
+    options = compose("reproduce/plan", [f"runs={tmp_path}"])
+    (study,) = studies_of(options, "quick")
+    cells = {part.data: [(c.model.name, c.stability.name, c.seed) for c in part.configs] for part in study.parts}
+    assert [*cells] == ["jsb", "atis", "embedded", "wikitext2"]
+    assert cells["jsb"] == cells["atis"] == [("lstm", kind, s) for kind in ("unstable", "stable") for s in (0, 1, 2)]
+    assert {config.profile.name for part in study.parts[:2] for config in part.configs} == {"cpu"}, "to the end"
+    assert len(cells["embedded"]) == len(cells["wikitext2"]) == 4
 
 
-@pytest.mark.parametrize("profile", [*SLOWER, "paper"])
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["smoke", "quick", "cpu", "paper"])
 def test_every_plan_of_reproduce_expands(profile, tmp_path):
     """Its runs can be made; at cpu and paper they are those of a search's winners, and it comes first."""
     where = [f"{name}={tmp_path / name}" for name in ("runs", "results", "winners")]

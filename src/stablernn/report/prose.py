@@ -90,8 +90,9 @@ def fill_in(template: Path, tables: Path) -> str:
 def _wrap(block: str) -> str:
     """A paragraph or an item of a list in lines of at most 120 columns; it may begin with an empty line."""
     indent = "  " if block.startswith("- ") else ""
-    words = " ".join(block.split())
+    words = " ".join(block.split()).replace(" %", "\u00a0%")  # a number keeps its sign
     filled = textwrap.fill(words, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    filled = filled.replace("\u00a0", " ")
     return f"\n{filled}" if block.startswith("\n") else filled
 
 
