@@ -145,9 +145,7 @@ def test_make_hands_study_profile_and_overrides_on():
     asked = ["STUDY=all", "PROFILE=paper", "OVERRIDES=tracking=none seed=0,1"]
     command = ["make", "-n", "-o", ".venv/.ready", "reproduce", *asked]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "stablernn reproduce study=all profile=paper 'overrides=tracking=none seed=0,1'" in " ".join(
-        printed.split()
-    )
+    assert "stablernn reproduce study=all profile=paper 'overrides=tracking=none seed=0,1'" in " ".join(printed.split())
 
 
 @pytest.mark.slow
