@@ -393,8 +393,9 @@ def test_a_folder_of_something_else_is_left_alone(trained, tmp_path):
 def test_without_onnx_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'stablernn\[export\]', or choose formats=\[export\]"):
-        Conversion()
+        Conversion(formats=["onnx"])
     Conversion(formats=["export"])
+    assert export.choose_formats(None) == ["export"], "what nobody asked for is left out"
 
 
 @pytest.mark.parametrize(

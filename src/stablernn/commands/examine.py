@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.analysis.conversion.export import check_formats
+from stablernn.analysis.conversion.export import choose_formats
 from stablernn.examination.examine import examine as examine_model
 from stablernn.examination.weights import load_network
 from stablernn.utils.console import console, display, log
@@ -20,7 +20,7 @@ def examine(options: DictConfig) -> None:
     ):
         if OmegaConf.is_missing(options, name) or not options[name]:
             raise ConfigurationError(f"{name} is not set: name a file, as in {what}")
-    check_formats(options.formats)
+    formats = choose_formats(options.formats) if options.export else []
     weights = Path(options.weights)
     bounds: Any = None if options.bounds is None else tuple(options.bounds)
     if bounds is not None and len(bounds) != 2:
@@ -37,7 +37,7 @@ def examine(options: DictConfig) -> None:
         console.print(f"written: {examination.save(options.save)}", highlight=False, soft_wrap=True)
     if options.export:
         with display(options.progress):
-            folder = examination.export(options.export, options.k, tuple(options.formats))
+            folder = examination.export(options.export, options.k, formats)
         console.print(f"written: {folder}", highlight=False, soft_wrap=True)
     elif options.k is not None:
         log.warning("k is for export=FOLDER, which is not set")

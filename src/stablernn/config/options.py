@@ -90,7 +90,7 @@ class Convert:
     k_max: int = MISSING
     split: str = MISSING
     tokens: int | None = None
-    formats: list[str] = MISSING
+    formats: list[str] | None = None
     seconds: float = MISSING
     out: str | None = None
     runs: str = MISSING
@@ -119,7 +119,7 @@ class Examine:
     save: str | None = None
     export: str | None = None
     k: int | None = None
-    formats: list[str] = MISSING
+    formats: list[str] | None = None
     progress: bool = MISSING
 
 

@@ -1,5 +1,6 @@
 """What an examination found: a screen, figures, a page, and the way to the feed-forward network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,10 @@ class Examination:
 
         return convert(self.model, self._context(k))
 
-    def export(self, folder: Path | str, k: int | None = None, formats: tuple[str, ...] = ("export", "onnx")) -> Path:
+    def export(self, folder: Path | str, k: int | None = None, formats: Sequence[str] | None = None) -> Path:
         """Write the feed-forward network: ``model.pt2`` and ``model.onnx``, weights, vocabulary and a model card.
+
+        ``formats``: of ``export`` and ``onnx``; None: both, without ``onnx`` where its packages are not installed.
 
         Each form is held against the PyTorch model before it is called done; ``load_converted`` reads the folder.
 

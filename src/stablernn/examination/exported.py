@@ -8,7 +8,7 @@ from typing import Any
 from stablernn.analysis.conversion.choice import CERTIFIED, GIVEN
 from stablernn.analysis.conversion.convert import check_free, write_converted
 from stablernn.analysis.conversion.converted import VOCABULARY, own_config
-from stablernn.analysis.conversion.export import EXPORT, FILES, ONNX, check_formats, input_name, order
+from stablernn.analysis.conversion.export import EXPORT, FILES, ONNX, choose_formats, input_name, order
 from stablernn.analysis.truncation_curve import Gap
 from stablernn.examination.api import curve
 from stablernn.examination.examination import ANY_TEXT, Examination
@@ -20,9 +20,9 @@ CARD = "README.md"
 _SECONDS = 1.0
 
 
-def export(examination: Examination, folder: Path, k: int, formats: Sequence[str]) -> Path:
+def export(examination: Examination, folder: Path, k: int, formats: Sequence[str] | None) -> Path:
     """See ``Examination.export``."""
-    check_formats(formats)
+    formats = choose_formats(formats)
     check_free(folder)
     e, interface = examination, interface_of(examination.model)
     at = curve(e.model, e.split, [k]).truncated[k]

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from stablernn.analysis.conversion.converted import (
     load_converted,
     save_weights,
 )
-from stablernn.analysis.conversion.export import EXPORT, ONNX, check_formats, order, read_program, write_programs
+from stablernn.analysis.conversion.export import EXPORT, ONNX, choose_formats, order, read_program, write_programs
 from stablernn.analysis.conversion.network import Unrolled
 from stablernn.analysis.conversion.scoring import best_speed, largest_difference
 from stablernn.analysis.truncation_cost import CurveCost
@@ -55,7 +55,7 @@ class Conversion:
     k_max: int = 256
     split: str = "valid"
     tokens: int | None = 10_000
-    formats: list[str] = field(default_factory=lambda: [EXPORT, ONNX])
+    formats: list[str] | None = None
     seconds: float = 5.0
     out: str | None = None
 
@@ -85,7 +85,8 @@ class Conversion:
         for option, choices in (("guarantee", GUARANTEES), ("split", SPLITS)):
             if getattr(self, option) not in choices:
                 raise ConfigurationError(f"{option}={getattr(self, option)} is unknown: choose {', '.join(choices)}")
-        check_formats(self.formats)
+        if self.formats is not None:
+            choose_formats(self.formats)
 
     def __call__(self, trained: Trained) -> tuple[Path, dict[str, Any]]:
         """Write the folder; returns it and its description.
@@ -108,7 +109,8 @@ class Conversion:
             )
         split = trained.corpus.splits[self.split].first(self.tokens)
         interface = Interface.of_record(record.data)
-        bar = open_bar(f"convert {record.id}", 3 + len(self.formats))
+        formats = choose_formats(self.formats)
+        bar = open_bar(f"convert {record.id}", 3 + len(formats))
         self._announce(model, split, record.metric)
         bar.update(0, "choosing k")
         on_text = proven_on_text(trained, self.epsilon)
@@ -129,7 +131,7 @@ class Conversion:
         }
         vocabulary = getattr(trained.corpus, "vocabulary", None)
         texts = {VOCABULARY: vocabulary.read_text(encoding="utf-8")} if vocabulary else {}
-        written = write_converted(folder, model, interface, split, values, self.formats, self.seconds, bar, texts)
+        written = write_converted(folder, model, interface, split, values, formats, self.seconds, bar, texts)
         return folder, written
 
     def _announce(self, model: SequenceModel, split: Split | Sequences, metric: Metric) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stablernn.analysis.conversion.network import Unrolled
 from stablernn.tasks.base import Interface
+from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError
 
 Program = Callable[[Tensor], Tensor]  # ids (T, B) or frames (T, B, E) -> log-probabilities (T, B, V), on the CPU
@@ -24,20 +25,25 @@ _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _MOST_IN_ONE_FILE = 2**31 - 2**24  # bytes of weights; a protobuf ends at 2 GiB
 
 
-def check_formats(formats: Sequence[str]) -> None:
-    """Before anything is computed.
+def choose_formats(formats: Sequence[str] | None) -> list[str]:
+    """The formats to write, before anything is computed; None: all for which packages are installed.
 
     Raises:
         ConfigurationError: a format is unknown, or the packages for it are not installed.
     """
+    lacking = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if formats is None and lacking:
+        log.info(f"without {ONNX}, which needs {', '.join(lacking)}: pip install 'stablernn[export]'")
+    if formats is None:
+        return [EXPORT] if lacking else [EXPORT, ONNX]
     unknown = [name for name in formats if name not in FILES]
     if unknown:
         raise ConfigurationError(f"formats=[{','.join(formats)}]: {unknown[0]} is unknown: choose of [export,onnx]")
-    missing = [name for name in _PACKAGES if ONNX in formats and importlib.util.find_spec(name) is None]
-    if missing:
+    if ONNX in formats and lacking:
         raise ConfigurationError(
-            f"formats: onnx needs {', '.join(missing)}: pip install 'stablernn[export]', or choose formats=[export]"
+            f"formats: onnx needs {', '.join(lacking)}: pip install 'stablernn[export]', or choose formats=[export]"
         )
+    return list(formats)
 
 
 def write_programs(network: Unrolled, interface: Interface, folder: Path, formats: Sequence[str]) -> None:
