@@ -445,3 +445,9 @@ def test_reproduce_searches_retrains_the_winners_and_does_nothing_the_second_tim
     assert len(part.records) == 10
     reproduce(options)
     assert "nothing to train" in capfd.readouterr().err
+
+
+def test_what_stands_for_a_winner_trains_as_long_as_the_search_does():
+    """The plan's estimate would otherwise be that of the profile's few epochs."""
+    lstm = Search.of_command(["experiment=search_jsb"]).largest()["lstm"]
+    assert (lstm["training.epochs"], lstm["training.early_stop"]) == (150, 25)

@@ -20,7 +20,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from stablernn.config.compose import best_folders, choices, explain
+from stablernn.config.compose import best_folders, choices, compose, explain
+from stablernn.config.identity import result_options
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.project import command
 
@@ -106,8 +107,30 @@ def winner_settings(path: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{path} is not a winner of a search ({why}): delete it and write it again with {command('winners')}"
         ) from None
-    settings = {str(key): value for key, value in written.items() if isinstance(value, dict)}
+    return as_options({str(key): value for key, value in written.items() if isinstance(value, dict)})
+
+
+def as_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, or their dotted names, as a sweep's overrides have them."""
     return {option: "null" if value is None else value for option, value in leaves(settings)}
+
+
+def settings_apart(config: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Data set, model and profile of a run, and what sets it apart from their defaults, by dotted names.
+
+    Args:
+        config: ``identity`` of the run; seed and constraint are left out.
+    """
+    names = {name: config[name]["name"] for name in ("dataset", "model", "profile")}
+    if names["dataset"] not in choices("dataset"):
+        names["dataset"] = "text_folder"
+    defaults = dict(leaves(result_options(compose("train", [f"{group}={name}" for group, name in names.items()]))))
+    return names, {
+        option: value
+        for option, value in leaves(config)
+        if option.partition(".")[0] not in ("seed", "stability")
+        and (option not in defaults or value != defaults[option])
+    }
 
 
 def leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

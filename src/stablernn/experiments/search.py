@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config.compose import compose_all
-from stablernn.config.identity import run_id
+from stablernn.config.identity import identity, run_id
 from stablernn.config.validate import check
+from stablernn.experiments.grids import as_options, settings_apart
 from stablernn.experiments.sweep import jobs_of, master
 from stablernn.records.record import DIVERGED, FINISHED, Record
 from stablernn.training.outcome import existing_record
@@ -207,13 +208,12 @@ class Search:
                 total += sum(running) * (epochs - before) / self.rungs[-1]
         return total
 
-    def largest(self) -> dict[str, dict[str, str]]:
+    def largest(self) -> dict[str, dict[str, Any]]:
         """For each model the settings of its largest trial: they stand for the winner's while it is not known."""
         results = {}
         for model, trials in self.by_model().items():
             largest = max(trials, key=lambda trial: (trial.config.model.hidden_size, trial.config.model.embedding_size))
-            pairs = (override.partition("=") for override in largest.overrides)
-            results[model] = {key: value for key, _, value in pairs if "." in key}
+            results[model] = as_options(settings_apart(identity(largest.config))[1])
         return results
 
     def winners(self) -> dict[str, Record]:

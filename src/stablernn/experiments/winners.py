@@ -6,10 +6,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.config.compose import best_folders, choices, compose, literal
-from stablernn.config.identity import result_options
+from stablernn.config.compose import best_folders, literal
 from stablernn.experiments.destinations import results_of
-from stablernn.experiments.grids import leaves, winner_file
+from stablernn.experiments.grids import settings_apart, winner_file
 from stablernn.experiments.search import Search
 from stablernn.records.record import Record
 from stablernn.report.formats import comma_separated, rich_table
@@ -59,17 +58,9 @@ def write_winners(search: Search, winners: str | None, results: str | None) -> N
 
 def winner_yaml(record: Record, trials: int, arguments: Sequence[str], folder: Path) -> str:
     """A winner as an experiment: what sets its run apart from the data set's, model's and profile's defaults."""
-    names = {name: record.config[name]["name"] for name in ("dataset", "model", "profile")}
-    own = names["dataset"] not in choices("dataset")
-    title = "_".join(names.values())
-    names["dataset"] = "text_folder" if own else names["dataset"]
-    defaults = dict(leaves(result_options(compose("train", [f"{group}={name}" for group, name in names.items()]))))
-    changed = {
-        option: value
-        for option, value in leaves(record.config)
-        if option.partition(".")[0] not in ("seed", "stability")
-        and (option not in defaults or value != defaults[option])
-    }
+    title = "_".join(record.config[name]["name"] for name in ("dataset", "model", "profile"))
+    names, changed = settings_apart(record.config)
+    own = record.config["dataset"]["name"] != names["dataset"]
     settings = OmegaConf.create()
     for option, value in changed.items():
         OmegaConf.update(settings, option, value)
