@@ -56,6 +56,7 @@ def test_pieces_and_recomputation_leave_the_gradient_as_it_is(model, monkeypatch
     torch.testing.assert_close(longest, gradients(length, Recurrent), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_lengths_are_measured_written_told_and_not_measured_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sequences, "TYPES", 50)
     monkeypatch.setattr(sequences, "_MEMORY_AT", 100)

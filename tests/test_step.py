@@ -196,6 +196,7 @@ def test_the_plain_contender_of_a_benchmark_computes_the_same(model, k, monkeypa
     assert_close(first[0] @ first[1].T, logits)
 
 
+@pytest.mark.slow
 def test_a_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "TYPES", 50)
     monkeypatch.setattr(suite, "ceiling", lambda device: {"float32": 1e11, "bfloat16": 3e11})

@@ -303,7 +303,7 @@ def plan_of(tmp_path: Path, *options: str) -> DictConfig:
 
 def test_the_plan_of_a_text_of_ones_own_is_what_it_has_of_text_under_the_users_name(tmp_path):
     options = plan_of(tmp_path)
-    for study, profile in (("perplexity", "quick"), ("perplexity", "smoke"), ("table1", "smoke")):
+    for study, profile in (("perplexity", "quick"), ("table1", "smoke")):
         options.study = study
         (found,) = studies_of(options, profile)
         assert found.parts
