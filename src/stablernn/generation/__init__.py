@@ -1,1 +1,1 @@
-"""What a trained model goes on with, recurrent and as a feed-forward network."""
+"""What a trained model generates, recurrent and as a feed-forward network."""

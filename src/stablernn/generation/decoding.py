@@ -1,4 +1,4 @@
-"""How a model goes on: with the most probable item, one drawn at random, or by beam search.
+"""How a model generates: the most probable item, one drawn at random, or by beam search.
 
 A draw is made by the Gumbel-max trick: of scores z_j, the item is argmax_j z_j + T G_j with standard Gumbel noise G_j,
 so that its probability is proportional to exp(z_j / T). With the same noise two models that differ by little draw the
@@ -138,7 +138,7 @@ def go_on(model: SequenceModel, prompt: Tensor, length: int, decoding: Decoding)
         model: reads what it predicts; of any backbone, in evaluation mode; it reads an item at a time.
         prompt: ids (T, 1) or frames (T, 1, E), T >= 1, from the initial state.
         length: N, items to go on with.
-        decoding: how each is chosen. A beam search goes on as greedy does where that is more probable in the end.
+        decoding: how each is chosen. A beam search continues as greedy does where that is more probable in the end.
     """
     outputs: Any = _Switches if isinstance(model.objective, Bernoulli) else _Categories
     one_by_one = _step_by_step(model, outputs, prompt, length, decoding)

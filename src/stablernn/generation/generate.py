@@ -1,4 +1,4 @@
-"""A trained run goes on by itself, recurrent and as the feed-forward network of its last k inputs, side by side."""
+"""What a trained run generates, recurrent and as the feed-forward network of its last k inputs, side by side."""
 
 import copy
 import math
