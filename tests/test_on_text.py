@@ -390,6 +390,7 @@ def test_the_figure_shows_what_something_is_proven_of_and_says_how_far_the_proof
 
     cells = [("stable", 30, 10), ("lstm_cascade", 25, 20), ("unstable", None, 40), ("lstm_output_gate", 50, None)]
     analyses = [(record(8.0, stability=name), result(proven, seen)) for name, proven, seen in cells]
+    analyses.append((record(8.0, stability="lstm_gated_linear"), result(50, None) | {"measured": None}))
     figure = certificate_on_text_figure(analyses)
     assert [panel.title.split(", ")[1] for panel in figure.panels] == ["stable", "cascade"]
     assert "1.2 to 3.0 times" in figure.title
