@@ -160,7 +160,7 @@ def test_the_analysis_tells_three_stages_and_is_made_once(trained, tmp_path):
     assert again["stages"] == result["stages"]
     found = [(trained.record, again)]
     shown = gradient_horizon_table(found)
-    assert shown.heads[3:6] == ["i=0", "i=10", "1e-3 at i ="]
+    assert shown.heads[4:7] == ["i=0", "i=10", "1e-3 at i ="]
     assert all(len(line) == len(shown.heads) for line in shown.lines)
     (figure,) = gradient_figures(found)
     assert [len(panel.points) for panel in figure.panels] == [13 * len(figure.curves)]

@@ -59,7 +59,7 @@ def test_the_analysis_scores_what_the_record_says_and_its_table_tells_the_change
     )
     (line,) = recurrence_table([(record, result)]).lines
     trained, without = (result["scored"][name]["value"] for name in ("as trained", "W"))
-    assert line[2:5] == [f"{trained:.1f}", f"{without:.1f}", signed(100 * (without / trained - 1))]
+    assert line[2:6] == ["1", f"{trained:.1f}", f"{without:.1f}", signed(100 * (without / trained - 1))]
 
 
 def test_no_words_are_no_text():

@@ -425,7 +425,7 @@ def test_the_measured_context_holds_from_there_on():
     assert certified_context(result) is None
 
 
-def test_one_run_is_told_by_k_and_several_by_run():
+def test_one_run_is_told_by_k_and_several_by_model():
     found = [(record(90.0), curve([100.0, 91.0, 90.0], certified=[1.0, 0.1, 0.001], optimal=[50.0, 40.0, 30.0]))]
     alone = truncation_table(found)
     assert [line[0] for line in alone.lines] == ["1", "2", "3", "all"]
@@ -435,6 +435,22 @@ def test_one_run_is_told_by_k_and_several_by_run():
     several = truncation_table([*found, unproven])
     assert [line[-2:] for line in several.lines] == [["3", "3"], ["3", "no"]]
     assert "nothing is proven: W is large" in truncation_table([unproven]).notes
+
+
+def test_seeds_stand_together_with_the_context_of_the_one_that_needs_most():
+    quick = record(90.0), curve([100.0, 90.1, 90.0], certified=[1.0, 0.001, 0.001])
+    slow = record(92.0, seed=1), curve([100.0, 95.0, 92.0], certified=[1.0, 0.1, 0.001])
+    late = record(92.0, seed=2), curve([100.0, 95.0, 92.0], certified=[1.0, 0.1, 0.1])
+    other = record(91.0, optimizer__lr=5), curve([100.0, 91.0, 91.0], certified=None)
+    both, alone = truncation_table([quick, other, slow]).values
+    assert (both[2].value, both[-2].value, both[-1].value) == (2, 3, 3)
+    assert (both[3].value, both[3].spread) == (91.0, math.sqrt(2))
+    assert both[3].runs == (quick[0].id, slow[0].id)
+    assert (alone[2].value, alone[-2].value, alone[-1].value) == (1, 2, "no")
+    ((*_, proven),) = truncation_table([quick, slow, late]).values
+    assert proven.value == "> 3"
+    ((*_, proven),) = truncation_table([quick, slow, (late[0], curve([92.0] * 3))]).values
+    assert proven.value == "no"
 
 
 def swept(recurrent, feedforward):

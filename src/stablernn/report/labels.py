@@ -1,10 +1,11 @@
 """What runs and their constraints are called in tables and figures."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 
 from stablernn.records.record import Record
-from stablernn.report.frame import distinguish, frame
+from stablernn.report.frame import distinguish, frame, settings_of
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, STUDIED, approximation_name
 from stablernn.report.text import span
@@ -18,6 +19,16 @@ def describe(analyses: Analyses) -> list[tuple[str, str]]:
         (run, f"{constraint}, seed {setting(record, 'seed')}" if names.count((run, constraint)) > 1 else constraint)
         for (run, constraint), record in zip(names, records, strict=True)
     ]
+
+
+def over_seeds(analyses: Analyses) -> list[tuple[str, str, Analyses]]:
+    """Run, constraint and the analyses of each group of runs that differ in nothing but the seed."""
+    constraints = describe_constraints([record for record, _ in analyses])
+    groups: dict[tuple[str, str, str], Analyses] = {}
+    for (record, result), constraint in zip(analyses, constraints, strict=True):
+        kind = describe_run(record), constraint, json.dumps(settings_of(record), sort_keys=True)
+        groups.setdefault(kind, []).append((record, result))
+    return [(run, constraint, group) for (run, constraint, _), group in groups.items()]
 
 
 def of_which_seeds(analyses: Analyses) -> str:

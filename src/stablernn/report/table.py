@@ -3,7 +3,8 @@
 Numbers stay numbers until a formatter (``formats``, ``latex``, the page) writes them.
 """
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,6 +82,11 @@ class Value:
     of: int | None = None
     runs: tuple[str, ...] | None = None
     format: str | Callable[[Any], str] = ""
+
+    @classmethod
+    def mean(cls, values: Sequence[float]) -> "Value":
+        """Mean over runs, with the standard deviation where there are several."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
     def parts(self, column: Column) -> dict[str, str]:
         """What the value says, as written, by kind."""

@@ -4,10 +4,10 @@ from typing import Any
 
 from stablernn.report.curves import WORDS, coloured
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.labels import describe
+from stablernn.report.labels import over_seeds
 from stablernn.report.load import Analyses
 from stablernn.report.section import Section, of_analysis
-from stablernn.report.table import Column, Entry, Table, Value, text
+from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.utils.wording import counted
 
 STAGE_NAMES = {"initial": "before training", "best": "best epoch", "last": "end"}
@@ -16,31 +16,43 @@ _LEAST_GROWTH = 1e-6  # smaller values are not drawn
 
 
 def contraction_table(analyses: Analyses) -> Table:
-    """A line for each run and stage."""
+    """A line for each model and stage: the largest growth of its seeds, the mean of their exponents."""
     options, metric = analyses[0][1]["options"], analyses[0][0].metric
     shown = sorted({1, min(16, options["longest"]), options["longest"]})
     columns = [
-        *(text("model"), text("stability"), text("weights")),
+        *(text("model"), text("stability"), text("weights"), key("seeds")),
         *(Column(f"λ_{r}", _growth) for r in shown),
         Column("λ_r < 1 from r =", unit=metric.items),
         Column("Lyapunov exponent", "+.3f", unit=f"nats a {metric.one}"),
     ]
     entries: list[list[Entry]] = []
     runs = []
-    for names, (record, result) in zip(describe(analyses), analyses, strict=True):
-        for stage, values in stages_of(result["stages"]):
-            runs.append((record.id,))
-            growth = [values["largest"][r - 1] for r in shown]
-            exponent = Value(values["lyapunov"], values["lyapunov_deviation"])
-            start = values["contracts_from"]
-            entries.append([*names, stage, *growth, "never" if start is None else start, exponent])
+    for model, stability, group in over_seeds(analyses):
+        for stage, of_seeds in _stages(group):
+            runs.append(tuple(record.id for record, _ in group))
+            growth = [max(values["largest"][r - 1] for values in of_seeds) for r in shown]
+            exponent = Value.mean([values["lyapunov"] for values in of_seeds])
+            if len(of_seeds) == 1:
+                exponent = Value(of_seeds[0]["lyapunov"], of_seeds[0]["lyapunov_deviation"])
+            starts = [values["contracts_from"] for values in of_seeds]
+            contracts = "never" if None in starts else max(starts)
+            entries.append([model, stability, stage, len(group), *growth, contracts, exponent])
     notes = [
         f"λ_r: largest growth in r {metric.items} of the distance of two states on {options['split']}, found by "
-        f"gradient ascent over {counted(options['streams'], 'pair')} (a search: the true supremum may be larger)",
-        f"exponent: mean growth of the log-length of a tangent, nats a {metric.one}, ± deviation over streams; below "
-        "0 the model is stable on the data",
+        f"gradient ascent over {counted(options['streams'], 'pair')} (a search: the true supremum may be larger); of "
+        "several seeds the largest",
+        f"exponent: mean growth of the log-length of a tangent, nats a {metric.one}, ± standard deviation over "
+        "seeds (of one seed: over streams); below 0 the model is stable on the data",
     ]
     return Table("Contraction on the data", columns, entries, notes, runs=runs)
+
+
+def _stages(group: Analyses) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Name of a stage and its values for each seed; one seed's end does not come twice where it is the best epoch."""
+    if len(group) == 1:
+        return [(name, [values]) for name, values in stages_of(group[0][1]["stages"])]
+    common = [stage for stage in STAGE_NAMES if all(stage in result["stages"] for _, result in group)]
+    return [(STAGE_NAMES[stage], [result["stages"][stage] for _, result in group]) for stage in common]
 
 
 def stages_of(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -1,18 +1,20 @@
 """How far back gradients reach, as it changes in training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from stablernn.records.record import Record
 from stablernn.report.curves import model_name
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.labels import describe, describe_briefly
+from stablernn.report.labels import describe_briefly, over_seeds
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import STABILITIES, constraint_rank, rank
 from stablernn.report.palette import shades
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.sections.contraction import STAGE_NAMES
-from stablernn.report.table import Column, Entry, Table, Value, text
+from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import short, span
 from stablernn.utils.wording import counted
 
@@ -80,11 +82,11 @@ def panels(analyses: Analyses) -> dict[str, Analyses]:
 
 
 def gradient_horizon_table(analyses: Analyses) -> Table:
-    """A line for each run and moment of its training."""
+    """A line for each model and moment of its training, means over its seeds."""
     options, metric = analyses[0][1]["options"], analyses[0][0].metric
     shown = [i for i in SHOWN if i <= options["horizon"]]
     columns = [
-        *(text("model"), text("stability"), text("weights")),
+        *(text("model"), text("stability"), text("weights"), key("seeds")),
         *(Column(f"i={i}", short) for i in shown),
         Column("1e-3 at i =", unit=metric.items),
         Column("slope", "+.3f", spread_format=".1g", unit=f"nats a {metric.one}"),
@@ -92,23 +94,42 @@ def gradient_horizon_table(analyses: Analyses) -> Table:
     ]
     entries: list[list[Entry]] = []
     runs = []
-    for names, (record, result) in zip(describe(analyses), analyses, strict=True):
-        for moment in moments(record, result):
-            runs.append((record.id,))
-            values = moment.values
-            down = values["fallen"] if values["fallen"] is not None else f"> {options['horizon']}"
-            slope, typical = (values["slope"][average] for average in ("mean", "geometric"))
-            error = values["error"]["mean"] if slope is not None else None
-            means = [values["mean"][i] for i in shown]
-            entries.append([*names, moment.name, *means, down, Value(slope, error), typical])
+    for model, stability, group in over_seeds(analyses):
+        for name, of_seeds in _of_seeds(group):
+            runs.append(tuple(of_seeds))
+            seen = [moment.values for moment in of_seeds.values()]
+            means = [fmean(values["mean"][i] for values in seen) for i in shown]
+            distances = [values["fallen"] for values in seen]
+            down = f"> {options['horizon']}" if None in distances else max(distances)
+            slopes = [_slopes(seen, average) for average in ("mean", "geometric")]
+            entries.append([model, stability, name, len(seen), *means, down, slopes[0], slopes[1].value])
     notes = [
         "i=...: ‖∂ loss / ∂ x‖₂ of the loss at t+i by the input at t (as the cells see it), mean over "
         f"{counted(options['streams'], 'position')} of {options['split']}",
         "1e-3 at i: from there on the mean is at most a thousandth of that at i = 0",
-        f"slope: of the log of the mean, nats a {metric.one}, by least squares over i ≥ 1, ± standard error; typical "
-        "slope: of the geometric mean",
+        f"slope: of the log of the mean, nats a {metric.one}, by least squares over i ≥ 1, ± standard deviation over "
+        "seeds (of one seed: standard error); typical slope: of the geometric mean",
+        "of several seeds: means, and the farthest i",
     ]
     return Table("Gradient of the loss by earlier inputs", columns, entries, notes, runs=runs)
+
+
+def _of_seeds(group: Analyses) -> list[tuple[str, dict[str, Moment]]]:
+    """The name of each moment, in the order of training, and what it was in each run that has it, by the run's id."""
+    found = [(record.id, moment) for record, result in group for moment in moments(record, result)]
+    by_label = {label: {run: moment for run, moment in found if moment.label == label} for label in in_order(group)}
+    return [
+        (next(iter(of_seeds.values())).name if all(moment.best for moment in of_seeds.values()) else label, of_seeds)
+        for label, of_seeds in by_label.items()
+    ]
+
+
+def _slopes(seen: Sequence[dict[str, Any]], average: str) -> Value:
+    """Mean of the slopes of several seeds, or one's with its standard error; nothing where one has none."""
+    slopes = [values["slope"][average] for values in seen]
+    if None in slopes:
+        return Value(None)
+    return Value(slopes[0], seen[0]["error"][average]) if len(slopes) == 1 else Value.mean(slopes)
 
 
 def gradient_figures(analyses: Analyses) -> list[Figure]:

@@ -1,17 +1,17 @@
 """Trained recurrent models that see the last k inputs alone: score and state gap against k, measured and proven."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from stablernn.report.curves import BEST_POSSIBLE, WORDS, coloured
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.labels import describe, describe_constraint, describe_run, of_which_seeds
+from stablernn.report.labels import describe_constraint, describe_run, over_seeds
 from stablernn.report.load import STUDIES, Analyses, setting
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.statistics import FEWEST_BLOCKS, student
-from stablernn.report.table import Column, Entry, Table, key, text
+from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import short
 from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
@@ -22,7 +22,7 @@ _ROUNDING, _NOISE = 3e-8, 1e-5  # of float32: what is below is not drawn; sums o
 
 
 def truncation_table(analyses: Analyses) -> Table:
-    """A line for some k of one run, or a line for each of several runs."""
+    """A line for some k of one run, or the summary of several runs."""
     if len(analyses) > 1:
         return truncation_summary(analyses)
     ((record, result),) = analyses
@@ -58,28 +58,42 @@ def truncation_table(analyses: Analyses) -> Table:
 
 
 def truncation_summary(analyses: Analyses) -> Table:
-    """A line for each run."""
+    """A line for each model: means over its seeds, and the largest context that one of them needs."""
     options, metric = analyses[0][1]["options"], analyses[0][0].metric.of_loss
     shown = [k for k in (2, 5, 10, 35) if k in analyses[0][1]["k"]]
-    columns = [text("model"), text("stability")]
+    columns = [text("model"), text("stability"), key("seeds")]
     columns += [Column(head, f".{metric.places}f", unit=metric.name) for head in ("all", *(f"k={k}" for k in shown))]
     columns += [Column(head, unit=metric.items) for head in (f"k({EPSILON:g})", "proven")]
     entries: list[list[Entry]] = []
-    for names, (_, result) in zip(describe(analyses), analyses, strict=True):
-        values = dict(zip(result["k"], result["value"], strict=True))
-        beyond = f"> {result['k'][-1]}"
-        proven = "no" if result["certified"]["nats"] is None else certified_context(result) or beyond
-        contexts = [measured_context(result) or beyond, proven]
-        entries.append([*names, result["recurrent"]["value"], *(values[k] for k in shown), *contexts])
+    cells = over_seeds(analyses)
+    for model, stability, runs in cells:
+        results = [result for _, result in runs]
+        scores = [Value.mean([result["recurrent"]["value"] for result in results])]
+        scores += [Value(Value.mean([_at(result, k) for result in results]).value) for k in shown]
+        proven = all(result["certified"]["nats"] is not None for result in results)
+        contexts = [_largest(measured_context, results), _largest(certified_context, results) if proven else "no"]
+        entries.append([model, stability, len(runs), *scores, *contexts])
     words = " or ".join(f"{count:,}" for count in sorted({result["words"] for _, result in analyses}))
     notes = [
-        f"{metric.name} on {words} {options['split']} {metric.items}; all: the recurrent model as trained; k=...: the "
-        f"same weights, seeing the last k {metric.items} alone",
+        f"{metric.name} on {words} {options['split']} {metric.items}, mean over seeds; all: the recurrent model as "
+        f"trained, ± standard deviation; k=...: the same weights, seeing the last k {metric.items} alone",
         f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
-        "proven: from there on no log-probability can change by more (no: nothing is proven)",
-        of_which_seeds(analyses),
+        "proven: from there on no log-probability can change by more (no: nothing is proven, or not of all seeds); "
+        "both for the seed that needs most",
     ]
-    return Table("Truncated after training", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])
+    ids = [tuple(record.id for record, _ in runs) for _, _, runs in cells]
+    return Table("Truncated after training", columns, entries, notes, runs=ids)
+
+
+def _at(result: dict[str, Any], k: int) -> float:
+    return result["value"][result["k"].index(k)]
+
+
+def _largest(context: Callable[[dict[str, Any]], int | None], results: Sequence[dict[str, Any]]) -> int | str:
+    """The context that the most demanding of several runs needs, or that it is beyond what was looked at."""
+    contexts = [context(result) for result in results]
+    known = [k for k in contexts if k is not None]
+    return max(known) if len(known) == len(contexts) else f"> {max(result['k'][-1] for result in results)}"
 
 
 def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:
