@@ -452,3 +452,27 @@ def test_the_committed_tables_are_what_the_committed_records_make(tmp_path, comm
 def test_the_committed_figures_are_what_the_committed_records_make(tmp_path, committed, monkeypatch):
     made = rebuilt(tmp_path / "results", committed, monkeypatch, figures=True)
     same(made / "figures", ROOT / "results" / "figures")
+
+
+def test_a_certified_condition_stands_beside_the_model_without_recurrent_matrices_at_its_own_limit():
+    def limited(values, stability, limit):
+        options = {"model": "lstm", "stability": stability, "stability__constraint": {"limit": limit}}
+        runs = [record(value, seed=seed, **options) for seed, value in enumerate(values)]
+        return [replace(entry, id=f"{entry.id}-{limit}") for entry in runs]
+
+    section = only_section(
+        [
+            *cell("lstm", "unstable", [90.0]),
+            *limited([100.0], "lstm_gated_linear", 0.9),
+            *limited([80.0, 1.0], "lstm_gated_linear", 0.99),
+            *limited([99.0], "lstm_cascade", 0.9),
+            *limited([88.0], "lstm_cascade", 0.99),
+            *limited([70.0], "lstm_output_gate", 0.999),
+        ]
+    )
+    shown = price_table(section, [])
+    worth = {(line[1], line[2]): line[shown.heads.index("W = 0, ± %")] for line in shown.lines}
+    assert worth["cascade", "0.9"] == "-1.0"
+    assert worth["cascade", "0.99"] == "+10.0"  # over the seeds of both
+    assert worth["W_o alone", "0.999"] == worth["gated linear", "0.9"] == worth["unstable", "–"] == "–"
+    assert any("lowers the loss in 1 of 2 conditions (-1.0 % to +10.0 %)" in note for note in shown.notes)

@@ -1,5 +1,6 @@
 """What stability costs: the score against the certified rate, constraint by constraint."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
@@ -22,11 +23,13 @@ from stablernn.report.names import (
 )
 from stablernn.report.replicates import UNPROVEN, Replicates
 from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.sections.tasks import MEMORYLESS
 from stablernn.report.slices import Slice, leading, trained_for
 from stablernn.report.statistics import difference, percent
 from stablernn.report.table import Column, Entry, Table, text
 from stablernn.report.text import rate, signed, span, typeset
 from stablernn.utils.metrics import PERPLEXITY
+from stablernn.utils.wording import counted
 
 STUDY = "price_of_stability"
 
@@ -99,12 +102,17 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
     options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
     epsilon = f"{options.get('epsilon', 0.01):g}"
     unstable = {price.name: price.cell for price in compared if price.constraint == "unstable"}
+    memoryless = {(price.name, price.limit): price.cell for price in compared if price.constraint in MEMORYLESS}
     metric = data.records[0].metric
     relative = metric is PERPLEXITY
     entries: list[list[Entry]] = []
+    gains: list[float] = []
     for price in compared:
         base = unstable.get(price.name, Replicates()).finished
         cost = None if price.constraint == "unstable" else difference(base, price.cell.finished)
+        zero = None if price.constraint in MEMORYLESS else memoryless.get((price.name, price.limit))
+        gain = None if zero is None else difference(zero.finished, price.cell.finished)
+        gains += [] if gain is None else [gain]
         finished = list(price.cell.finished.record)
         results = [analysed[run.id] for run in finished if run.id in analysed]
         # k by the analysis of the certificate, or else as the run recorded it.
@@ -120,6 +128,7 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
                 price.cell.proven[0],
                 replace(price.cell.summary, format=f".{metric.places}f"),
                 percent(cost) if relative else cost,
+                *[percent(gain) if relative else gain] * bool(memoryless),
                 max(contexts) if contexts and None not in contexts else None,
                 max(gaps, default=None),
             ]
@@ -129,6 +138,7 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
         f"test: {metric.name}, mean ± standard deviation (seeds); {'± %' if relative else 'loss'}: against the "
         f"unstable model, over the seeds of both; λ: certified rate of contraction ({UNPROVEN}), and k: the largest of "
         "the seeds",
+        _worth(gains, "" if relative else metric.scale_unit) if gains else "",
         f"k({epsilon}): {metric.items} of context that provably change no log-probability by more than {epsilon} nats",
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} {metric.items}"
         f" (at k = {options['k_max']} where k is larger), nats",
@@ -143,12 +153,24 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
         Column("λ", rate),
         Column("test", ".1f", unit=metric.name),
         Column("± %", signed) if relative else Column("loss", "+.3f", unit=metric.scale_unit),
+        *[Column("W = 0, ± %", signed) if relative else Column("loss, W = 0", "+.3f", unit=metric.scale_unit)]
+        * bool(memoryless),
         Column(f"k({epsilon})", ",d", unit=metric.items),
         Column("gap", ".1g", unit="nats"),
     ]
     runs_of = [price.cell.ids for price in compared]
     title = f"What stability costs on {data.caption}"
     return Table(title, columns, entries, [note for note in notes if note], runs=runs_of)
+
+
+def _worth(gains: Sequence[float], unit: str) -> str:
+    """What recurrence adds that a certificate leaves."""
+    written = [f"{value:+.3f} {unit}" if unit else f"{signed(percent(value))} %" for value in (min(gains), max(gains))]
+    return (
+        "W = 0: against the model without recurrent matrices (gated linear) under the same limit, over the seeds of "
+        f"both; recurrence lowers the loss in {sum(gain < 0 for gain in gains)} of {counted(len(gains), 'condition')} "
+        f"({span(written)})"
+    )
 
 
 def price_curves(data: Slice) -> Figure | None:
