@@ -116,6 +116,17 @@ def test_moments_come_in_the_order_of_training_and_each_once(run_of, names, mean
     assert next(moment.label for moment in moments(entry, result)) == "before training"
 
 
+def test_seeds_stand_together_at_the_moments_that_all_have():
+    first, second = told(30, 40, 4.0, [10, 20, 30]), told(20, 20, 2.0, [5, 10])
+    second[0].config["seed"] = 1
+    second[1]["stages"]["best"]["fallen"] = None
+    lines = gradient_horizon_table([first, second]).lines
+    assert [line[2] for line in lines] == ["before training", "epoch 1", "best epoch", "end"]
+    assert [line[3:5] for line in lines] == [["2", "0.5"], ["2", "10"], ["2", "25"], ["2", "30"]]
+    assert [line[5] for line in lines] == ["9", "9", "> 0", "9"]
+    assert lines[-1][-2:] == ["-0.100 ± 0", "-0.100"]
+
+
 def test_a_curve_for_each_moment_from_dark_to_bright_and_a_panel_for_each_model_and_constraint(tmp_path):
     first, second = told(30, 40, 4.0, [10, 20, 30]), told(20, 20, 2.0, [10])
     second[0].config["model"]["name"], second[0].config["stability"]["name"] = "rnn", "stable"

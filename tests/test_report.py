@@ -388,6 +388,19 @@ def test_the_stages_of_training_are_told_in_order_and_the_end_only_where_it_diff
     assert shown.lines[-1][-2] == "never"
 
 
+def test_of_several_seeds_the_largest_growth_and_the_mean_exponent_are_told():
+    def stages(growth, start, exponent):
+        values = {"largest": [growth], "contracts_from": start, "lyapunov": exponent, "lyapunov_deviation": 9.0}
+        return {"options": {"longest": 1, "streams": 4, "split": "valid"}, "stages": {"best": values, "last": values}}
+
+    found = [(record(90.0), stages(0.5, 1, -0.1)), (record(91.0, seed=1), stages(0.7, 3, -0.3))]
+    best, end = contraction_table(found).lines
+    assert best[2:] == ["best epoch", "2", "0.7", "3", "-0.200 ± 0.141"]
+    assert end[2:] == ["end", *best[3:]]
+    (line, _) = contraction_table([*found, (record(91.0, seed=2), stages(2.0, None, -0.2))]).lines
+    assert line[2:6] == ["best epoch", "3", "2", "never"]
+
+
 def test_what_is_not_certified_says_why_on_a_line_of_its_own():
     shown = plain_table(["a"], [["b"]], ["note"], ["because"])
     assert markdown(shown).endswith("note.\n\n- because\n")

@@ -95,9 +95,8 @@ def gradient_horizon_table(analyses: Analyses) -> Table:
     entries: list[list[Entry]] = []
     runs = []
     for model, stability, group in over_seeds(analyses):
-        for name, of_seeds in _of_seeds(group):
-            runs.append(tuple(of_seeds))
-            seen = [moment.values for moment in of_seeds.values()]
+        for name, seen in _of_seeds(group):
+            runs.append(tuple(record.id for record, _ in group))
             means = [fmean(values["mean"][i] for values in seen) for i in shown]
             distances = [values["fallen"] for values in seen]
             down = f"> {options['horizon']}" if None in distances else max(distances)
@@ -114,14 +113,20 @@ def gradient_horizon_table(analyses: Analyses) -> Table:
     return Table("Gradient of the loss by earlier inputs", columns, entries, notes, runs=runs)
 
 
-def _of_seeds(group: Analyses) -> list[tuple[str, dict[str, Moment]]]:
-    """The name of each moment, in the order of training, and what it was in each run that has it, by the run's id."""
-    found = [(record.id, moment) for record, result in group for moment in moments(record, result)]
-    by_label = {label: {run: moment for run, moment in found if moment.label == label} for label in in_order(group)}
-    return [
-        (next(iter(of_seeds.values())).name if all(moment.best for moment in of_seeds.values()) else label, of_seeds)
-        for label, of_seeds in by_label.items()
+def _of_seeds(group: Analyses) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The name of each moment, in the order of training, and what it was in each run; of several, what all have."""
+    made = [moments(record, result) for record, result in group]
+    if len(made) == 1:
+        return [(moment.name, [moment.values]) for moment in made[0]]
+    during = [
+        (label, [moment.values for found in made for moment in found if moment.label == label])
+        for label in in_order(group)
+        if label not in STAGE_NAMES.values()
     ]
+    initial, best, last = (
+        (name, [result["stages"][stage] for _, result in group]) for stage, name in STAGE_NAMES.items()
+    )
+    return [initial, *(moment for moment in during if len(moment[1]) == len(made)), best, last]
 
 
 def _slopes(seen: Sequence[dict[str, Any]], average: str) -> Value:
