@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from stablernn.records.record import Record
 from stablernn.report.frame import distinguish, frame, settings_of
@@ -24,7 +25,7 @@ def describe(analyses: Analyses) -> list[tuple[str, str]]:
 def over_seeds(analyses: Analyses) -> list[tuple[str, str, Analyses]]:
     """Run, constraint and the analyses of each group of runs that differ in nothing but the seed."""
     constraints = describe_constraints([record for record, _ in analyses])
-    groups: dict[tuple[str, str, str], Analyses] = {}
+    groups: dict[tuple[str, str, str], list[tuple[Record, dict[str, Any]]]] = {}
     for (record, result), constraint in zip(analyses, constraints, strict=True):
         kind = describe_run(record), constraint, json.dumps(settings_of(record), sort_keys=True)
         groups.setdefault(kind, []).append((record, result))

@@ -1,5 +1,6 @@
 """What stability costs: the score against the certified rate, constraint by constraint."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
@@ -165,7 +166,8 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
 
 def _worth(gains: Sequence[float], unit: str) -> str:
     """What recurrence adds that a certificate leaves."""
-    written = [f"{value:+.3f} {unit}" if unit else f"{signed(percent(value))} %" for value in (min(gains), max(gains))]
+    ends = min(gains), max(gains)
+    written = [f"{gain:+.3f} {unit}" if unit else f"{100 * math.expm1(gain):+.1f} %" for gain in ends]
     return (
         "W = 0: against the model without recurrent matrices (gated linear) under the same limit, over the seeds of "
         f"both; recurrence lowers the loss in {sum(gain < 0 for gain in gains)} of {counted(len(gains), 'condition')} "
