@@ -134,13 +134,13 @@ class Certificate:
         result: dict[str, Any] = {
             "certified": self.holds,
             "norm": " / ".join(layer.name for layer in self.layers),
-            "rate": _finite(self.rate),
-            "bounds": [{name: _finite(bound) for name, bound in proofs.bounds.items()} for proofs in self.proofs],
+            "rate": finite(self.rate),
+            "bounds": [{name: finite(bound) for name, bound in proofs.bounds.items()} for proofs in self.proofs],
             "attempts": [
                 [
                     {
                         "norm": candidate.name,
-                        "rate": _finite(candidate.rate),
+                        "rate": finite(candidate.rate),
                         "certified": candidate.holds,
                         "reason": candidate.reason,
                     }
@@ -155,7 +155,7 @@ class Certificate:
                 "radius": best.radius,
                 "decoder": self.decoder,
                 "context": {f"{epsilon:g}": self.context(epsilon) for epsilon in EPSILONS},
-                "gap": {str(k): _finite(self.gap(k)) for k in CONTEXTS},
+                "gap": {str(k): finite(self.gap(k)) for k in CONTEXTS},
             }
         else:
             result["reason"] = "; ".join(
@@ -166,15 +166,17 @@ class Certificate:
         return result
 
 
-def summarise(model: SequenceModel, sharper: int = 0) -> dict[str, Any]:
-    """``certify``'s summary, and with dropout also what holds for the inputs of training; or why there is none."""
+def summarise(model: SequenceModel, certificate: Certificate | None = None) -> dict[str, Any]:
+    """The summary of a certificate, by default ``certify``'s, and with dropout also what holds for the inputs of
+    training; or why there is none.
+    """
     try:
-        summary = certify(model, sharper=sharper).summary()
+        summary = (certificate or certify(model)).summary()
     except NotApplicableError as error:
         return {"certified": None, "rate": None, "norm": None, "reason": str(error)}
     if model.input_dropout or (len(model.cells) > 1 and cell_stack(model.backbone).dropout.p):
-        training = certify(model, dropout=True, sharper=sharper)
-        summary["training"] = {"certified": training.holds, "rate": _finite(training.rate)}
+        training = certify(model, dropout=True)
+        summary["training"] = {"certified": training.holds, "rate": finite(training.rate)}
     return summary
 
 
@@ -292,7 +294,8 @@ def _input_gain(layer: Contraction, below: StateNorm) -> float:
     return gain if math.isfinite(gain) else math.inf
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """As JSON has it: None for infinity."""
     return value if math.isfinite(value) else None
 
 
