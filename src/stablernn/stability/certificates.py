@@ -238,9 +238,9 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = 0) -> Ce
 
 def by_norm(model: SequenceModel, certificate: Certificate) -> dict[str, Certificate]:
     """What each kind of norm proves alone of a model of one layer; of others nothing is said."""
-    if len(certificate.proofs) > 1:
+    proofs, *others = certificate.proofs
+    if others:
         return {}
-    (proofs,) = certificate.proofs
     result = {}
     for name in dict.fromkeys(candidate.name for candidate in proofs.candidates):
         candidates = [candidate for candidate in proofs.candidates if candidate.name == name]

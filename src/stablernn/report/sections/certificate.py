@@ -70,9 +70,8 @@ def rates_table(analyses: Analyses) -> Table | None:
             entries.append([*names, norm, "unknown" if found["rate"] is None else found["rate"], k])
             runs.append((record.id,))
     notes = [
-        "λ: the least rate of contraction found in a norm of the kind; at 1 or above it proves nothing, and unknown: none "
-        "is known",
-        f"k({epsilon}): {items} of context that by this proof alone change no log-probability by more than {epsilon} nats",
+        "λ: the least rate of contraction found in a norm of the kind, a proof below 1; unknown: none was found",
+        f"k({epsilon}): {items} that by this proof alone change no log-probability by more than {epsilon} nats",
         "2-norm: ‖W‖₂ of an RNN, the small gain by norms of an LSTM; weighted: D balances W, or falls along a cascade; "
         "best weighted: the best diagonal P; quadratic: a full P, by the linear matrix inequality; δISS: as published",
         of_which_seeds(chosen),
