@@ -119,7 +119,7 @@ def _incremental(recurrent: Tensor, terms: Tensor, bounds: GateBounds, drive: Te
     weigh_c = math.sqrt(o * f / max(a, _LEAST_LOOP))
     rate = up(spectral_norm(torch.tensor([[f, a * weigh_c], [o * f / weigh_c, o * a + b]], dtype=torch.float64)))
     if not rate < 1 - LEAST_MARGIN:
-        return Contraction(_INCREMENTAL, rate, f"ρ(M) is {rate:.4g} and must be below 1 (f_∞ = {f:.4f})")
+        return Contraction(_INCREMENTAL, math.inf, f"ρ(M) is {rate:.4g} and must be below 1 (f_∞ = {f:.4f})")
     ones = torch.ones_like(bounds.h)
     norm = StateNorm(2, LSTMState(ones, ones * weigh_c))
     radius = norm.over(LSTMState(bounds.h, bounds.c))
