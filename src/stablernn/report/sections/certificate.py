@@ -60,7 +60,7 @@ def rates_table(analyses: Analyses) -> Table | None:
     epsilon, items = f"{chosen[0][1]['options']['epsilon']:g}", chosen[0][0].metric.items
     columns = [
         *(text("model"), text("stability"), text("norm")),
-        *(Column("λ", rate), Column(f"k({epsilon})", ",d", unit=items)),
+        *(Column("λ", _rate), Column(f"k({epsilon})", ",d", unit=items)),
     ]
     entries: list[list[Entry]] = []
     runs = []
@@ -77,6 +77,10 @@ def rates_table(analyses: Analyses) -> Table | None:
         of_which_seeds(chosen),
     ]
     return Table("Certificates by norm", columns, entries, notes, runs=runs, name="certificates_by_norm")
+
+
+def _rate(value: float) -> str:
+    return rate(value) if value < 1 else f"{value:#.4g}"
 
 
 def _nats(value: float) -> str:
