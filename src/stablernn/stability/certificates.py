@@ -188,7 +188,7 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = 0) -> Ce
         model: what its first cell can see are the rows of its embedding, or the box of its frames.
         dropout: for the inputs that training shows to the cell, with entries removed and the others multiplied by
             1 / (1 - p), instead of those at inference.
-        sharper: proofs that take a search, of an RNN, are tried for layers of at most so many units: seconds for 200.
+        sharper: proofs of an RNN that take a search are tried in layers of at most so many units: seconds for 200.
 
     Raises:
         NotApplicableError: the model has no cells.
