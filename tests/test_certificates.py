@@ -21,7 +21,7 @@ from stablernn.models.feed_forward import truncated_states
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.stability import certify
-from stablernn.stability.certificates import diameter, summarise
+from stablernn.stability.certificates import by_norm, diameter, summarise
 from stablernn.stability.constraints.base import project
 from stablernn.stability.constraints.cascade import LSTMCascade
 from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
@@ -34,9 +34,10 @@ from stablernn.stability.constraints.small_gain import (
     LSTMRowwise,
     LSTMSpectral,
 )
-from stablernn.stability.constraints.spectral import SpectralNormBall, balance
+from stablernn.stability.constraints.spectral import RNNAsCoded, SpectralNormBall, balance
 from stablernn.stability.proofs.norms import Contraction
 from stablernn.stability.proofs.prove import prove
+from stablernn.stability.proofs.quadratic import QuadraticNorm, best_weights, full_norms
 from stablernn.stability.proofs.rates import levels
 
 seeds = st.integers(0, 2**31)
@@ -241,8 +242,9 @@ def test_no_input_leads_out_of_the_certified_box_and_radius(seed, kind, recurren
     layers=st.integers(1, 2),
     recurrent=st.floats(0.05, 0.8),
     decoder=st.floats(0.1, 10),
+    sharper=st.sampled_from([0, 8]),
 )
-def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, layers, recurrent, decoder):
+def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, layers, recurrent, decoder, sharper):
     torch.manual_seed(seed)
     model = build_language_model(17, kind, Recurrent, 4, 5, num_layers=layers).eval()
     with torch.no_grad():
@@ -250,7 +252,7 @@ def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, 
         model.objective.weight.mul_(decoder)
         for cell in model.cells:
             cell.weight_hh.mul_(recurrent)
-    certificate = certify(model)
+    certificate = certify(model, sharper=sharper)
     model.double()
     words = torch.randint(17, (60, 1))
     with torch.no_grad():
@@ -531,3 +533,171 @@ def test_balancing_shrinks_what_a_change_of_units_blew_up():
     weights = balance(scaled)
     assert (weights[:, None] * scaled / weights).norm() == pytest.approx(float(matrix.norm()), rel=0.1)
     assert scaled.norm() > 100 * matrix.norm()
+
+
+def random_matrix(seed: int, size: int, shear: float = 0.5) -> torch.Tensor:
+    """(D, D), far from normal, its units of different scales."""
+    torch.manual_seed(seed)
+    units = torch.exp(shear * torch.randn(size, dtype=torch.float64))
+    return units[:, None] * torch.randn(size, size, dtype=torch.float64) / units
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, size=st.integers(1, 6))
+def test_no_slopes_grow_a_difference_beyond_the_rate_of_a_quadratic_norm(seed, size):
+    """‖diag(d) A‖ in a norm is convex in d, so some corner is the worst of all d in [0, 1]: every one is tried."""
+    matrix = random_matrix(seed, size)
+    corners = torch.tensor(list(itertools.product([0.0, 1.0], repeat=size)), dtype=torch.float64)
+    found = list(full_norms(matrix))
+    assert found
+    for rate, norm in found:
+        root = torch.linalg.cholesky(norm.matrix).T * norm.weights.h  # ‖s‖ = ‖root h‖_2
+        steps = root @ (corners[:, :, None] * matrix) @ torch.linalg.inv(root)
+        assert float(torch.linalg.matrix_norm(steps, 2).max()) <= rate * (1 + 1e-8)
+
+
+@pytest.mark.slow
+def test_no_ascent_over_slopes_and_differences_beats_a_quadratic_norm():
+    worst = 0.0
+    for seed in range(12):
+        size = 4 + 3 * seed
+        matrix = random_matrix(seed, size, 0.2 * (seed % 4))
+        for rate, norm in full_norms(matrix):
+            logits = torch.randn(64, size, dtype=torch.float64).requires_grad_()
+            delta = torch.randn(64, size, dtype=torch.float64).requires_grad_()
+            adam = torch.optim.Adam([logits, delta], lr=0.1)
+            for _ in range(150):
+                after = RNNState(torch.sigmoid(logits) * (delta @ matrix.T))
+                share = norm(after) / norm(RNNState(delta)) / rate
+                worst = max(worst, float(share.detach().max()))
+                for part, gradient in zip(
+                    (logits, delta), torch.autograd.grad(-share.log().sum(), (logits, delta)), strict=True
+                ):
+                    part.grad = gradient
+                adam.step()
+    assert 0.9 < worst <= 1 + 1e-8, "some rates are nearly attained, and none is exceeded"
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, size=st.integers(1, 6), recurrent=st.floats(0.05, 1.6), bias=st.floats(-1, 1))
+def test_no_pair_of_states_contracts_slower_than_in_the_best_norms(seed, size, recurrent, bias):
+    cell, inputs = random_cell(RNNCell, seed, size, recurrent, 0)
+    proven = prove(cell, inputs, 0.0)
+    proofs = proven.sharper()
+    assert min(proof.rate for proof in proofs) <= min(proof.rate for proof in proven.candidates) * 1.01
+    withstand(cell, inputs, proven, proofs[-2:])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, size=st.integers(1, 6))
+def test_a_quadratic_norm_bounds_what_it_is_asked_for(seed, size):
+    *_, (_, norm) = full_norms(random_matrix(seed, size))
+    box = RNNState(torch.rand(size, dtype=torch.float64))
+    states = (2 * torch.rand(200, size, dtype=torch.float64) - 1) * box.h
+    states[:100] = states[:100].sign() * box.h
+    sizes = norm(RNNState(states))
+    assert float(sizes.max()) <= norm.over(box)
+    rows = torch.randn(7, size, dtype=torch.float64)
+    bounds = torch.linalg.vector_norm(norm.readout(rows), ord=norm.dual, dim=1)
+    assert bool(((states @ rows.T).abs() <= sizes[:, None] * bounds * (1 + 1e-12)).all())
+    assert bool((states.norm(dim=1) <= sizes * norm.hidden * (1 + 1e-12)).all())
+    assert bool((states.abs() <= sizes[:, None] / norm.weights.h * (1 + 1e-12)).all())
+
+
+def rates_of(matrix: torch.Tensor) -> tuple[float, float]:
+    """The least rates found in a weighted 2-norm and in a quadratic norm."""
+    weights = [float(torch.linalg.matrix_norm(w[:, None] * matrix / w, 2)) for w in best_weights(matrix)]
+    return min(weights), min(rate for rate, _ in full_norms(matrix))
+
+
+def test_where_the_best_rates_are_known_they_are_found():
+    torch.manual_seed(0)
+    some = torch.randn(6, 6, dtype=torch.float64)
+    symmetric = some + some.T
+    radius = float(torch.linalg.eigvalsh(symmetric).abs().max())
+    assert rates_of(symmetric) == pytest.approx((radius, radius), rel=1e-3)  # none is below the spectral radius
+    positive = some.abs()  # the vectors of Perron balance it
+    radius = float(torch.linalg.eigvals(positive).abs().max())
+    assert rates_of(positive) == pytest.approx((radius, radius), rel=1e-3)
+    # Orthogonal, so the 2-norm is 1 under any weights; so is a numerical radius of eigenvalues on the unit circle.
+    turn = torch.linalg.qr(some)[0]
+    assert rates_of(turn)[1] == pytest.approx(1, rel=1e-3)
+    for seed in range(5):
+        matrix = random_matrix(seed, 7)
+        diagonal, full = rates_of(matrix)
+        assert diagonal / 2 <= full <= diagonal * (1 + 5e-3)
+        assert full >= float(torch.linalg.eigvals(matrix).abs().max()) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("full", [False, True])
+def test_a_solver_of_the_matrix_inequality_finds_no_lesser_rate(seed, full):
+    cvxpy = pytest.importorskip("cvxpy")
+    matrix = random_matrix(seed, 4)
+    found = rates_of(matrix)[full]
+    a, size = matrix.numpy(), len(matrix)
+
+    def room(rate: float) -> float:
+        """The largest t with [[λ²P, -AᵀΛ], [-ΛA, 2Λ - P]] >= t; positive where the inequality can be met."""
+        diagonal = cvxpy.Variable(size)
+        lam = cvxpy.diag(diagonal)
+        p = cvxpy.Variable((size, size), symmetric=True) if full else lam
+        t = cvxpy.Variable()
+        whole = cvxpy.bmat([[rate**2 * p, -a.T @ lam], [-lam @ a, 2 * lam - p]])
+        sizes = [cvxpy.sum(diagonal) == size, diagonal >= 1e-4]
+        problem = cvxpy.Problem(cvxpy.Maximize(t), [(whole + whole.T) / 2 >> t * np.eye(2 * size), *sizes])
+        return problem.solve(solver=cvxpy.CLARABEL)
+
+    assert room(found) > -1e-7
+    assert room(found * 0.995) < -1e-5
+
+
+def test_the_as_coded_rnn_has_a_certificate_in_a_quadratic_norm_alone():
+    torch.manual_seed(0)
+    model = build_language_model(9, RNNCell, Recurrent, 3, 8)
+    with torch.no_grad():
+        model.cells[0].weight_hh.mul_(4)
+    project(RNNAsCoded(), model)
+    assert not certify(model).holds
+    certificate = certify(model, sharper=8)
+    assert certificate.holds
+    assert isinstance(certificate.layers[0].norm, QuadraticNorm)
+    alone = by_norm(model, certificate)
+    assert alone["quadratic norm"].context(0.01) == certificate.context(0.01)
+    assert not alone["2-norm"].holds
+    assert alone["2-norm"].context(0.01) is None
+
+
+def test_a_layer_that_is_too_large_is_not_searched_and_says_so():
+    model = build_language_model(9, RNNCell, Recurrent, 3, 8)
+    (attempts,) = certify(model, sharper=7).summary()["attempts"]
+    assert "not computed: 8 units are more than 7" in [attempt["reason"] for attempt in attempts]
+
+
+def test_negative_self_feedback_is_no_contraction_of_a_discrete_step():
+    """Its log-norm of -3 makes h' = -h + tanh(W h) contract in continuous time; h' = tanh(W h) goes back and forth."""
+    model = build_language_model(2, RNNCell, Recurrent, 1, 1)
+    with torch.no_grad():
+        for part in model.cells[0].parameters():
+            part.zero_()
+        model.cells[0].weight_hh.fill_(-3.0)
+    assert certify(model, sharper=1).rate >= 3
+    cell = double(model.cells[0])
+    one = other = RNNState(torch.tensor([[0.5]], dtype=torch.float64))
+    other = RNNState(-other.h)
+    for _ in range(100):
+        one, other = (cell(torch.zeros(1, 1, dtype=torch.float64), state) for state in (one, other))
+    assert float((one.h - other.h).abs()) > 1.9
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, size=st.integers(1, 6), scale=st.floats(0.0, 0.15))
+def test_no_pair_of_states_contracts_slower_than_by_the_incremental_stability_of_an_lstm(seed, size, scale):
+    cell, inputs = random_cell(LSTMCell, seed, size, 1.0, 0)
+    with torch.no_grad():
+        for part in cell.parameters():
+            part.mul_(scale)
+    proven = prove(cell, inputs, 0.0)
+    (proof,) = [proof for proof in proven.candidates if proof.name == "2-norm, δISS"]
+    assert proof.holds
+    withstand(cell, inputs, proven, [proof])

@@ -1,6 +1,7 @@
 """Data-dependent stability: what the search finds, the exponent, and that neither touches the model."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
-from stablernn.report.sections.certificate import certificate_table
+from stablernn.report.sections.certificate import certificate_table, rates_table
 from stablernn.report.sections.contraction import contraction_table
 from stablernn.stability import certify
 from stablernn.stability.certificates import summarise
@@ -137,8 +138,25 @@ def test_options_that_do_not_fit_are_refused_by_name(trained):
         ContractionAnalysis(steps=0)
     with pytest.raises(ConfigurationError, match=r"analysis\.epsilon"):
         CertificateAnalysis(epsilon=0.0)
+    with pytest.raises(ConfigurationError, match=r"analysis\.sharper"):
+        CertificateAnalysis(sharper=-1)
     for make in (CertificateAnalysis, ContractionAnalysis):
         with pytest.raises(ConfigurationError, match=r"analysis\.split=tst"):
             make(split="tst")
     with pytest.raises(ConfigurationError, match="fewer streams"):
         ContractionAnalysis(streams=400)(trained)
+
+
+def test_the_table_of_norms_has_each_norm_of_the_first_seed(tmp_path, small):
+    for seed in (0, 1):
+        run(small("model=rnn", "stability=stable", "training.max_updates=2", f"seed={seed}"))
+    runs = find_runs("*", tmp_path / "runs", None, torch.device("cpu"))
+    analysis = CertificateAnalysis(tokens=40, lengths=(2,), k_max=4)
+    found = [(trained.record, result) for trained, result in analyse(analysis, runs)]
+    by_norm = found[0][1]["by_norm"]
+    assert [line[2] for line in rates_table(found).lines] == list(by_norm)
+    assert by_norm["quadratic norm"]["rate"] <= by_norm["2-norm"]["rate"] * (1 + 1e-6)
+    assert found[0][1]["k"] == min(alone["k"] for alone in by_norm.values() if alone["certified"])
+    assert "quadratic norm" not in replace(analysis, sharper=7)(runs[0])["by_norm"]
+    before = [(record, {name: part for name, part in result.items() if name != "by_norm"}) for record, result in found]
+    assert rates_table(before) is None

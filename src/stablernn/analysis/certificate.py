@@ -8,7 +8,7 @@ from stablernn.analysis.estimate import Subject
 from stablernn.analysis.runner import check_split
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_cost import CurveCost
-from stablernn.stability.certificates import certify, summarise
+from stablernn.stability.certificates import by_norm, certify, finite, summarise
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.timing import seconds_of
@@ -24,6 +24,7 @@ class CertificateAnalysis:
         tokens: on its first so many words,
         lengths: at these k and at k(ε),
         k_max: but at no k beyond this.
+        sharper: proofs that take a search are tried for layers of at most so many units; 0: none are.
     """
 
     epsilon: float = 0.01
@@ -31,6 +32,7 @@ class CertificateAnalysis:
     tokens: int = 2000
     lengths: tuple[int, ...] = (10, 35)
     k_max: int = 256
+    sharper: int = 512
     name: ClassVar[str] = "certificate"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
 
@@ -41,6 +43,8 @@ class CertificateAnalysis:
         for option in ("tokens", "k_max"):
             if getattr(self, option) < 1:
                 raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= 1")
+        if self.sharper < 0:
+            raise ConfigurationError(f"analysis.sharper={self.sharper} must be a whole number >= 0")
         object.__setattr__(self, "lengths", tuple(self.lengths))
 
     @property
@@ -50,19 +54,23 @@ class CertificateAnalysis:
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes of which nothing is proven: one with a smaller k(ε) takes less."""
         model, split = subject.model("best"), subject.corpus.splits[self.split].first(self.tokens)
-        proofs = seconds_of(lambda: certify(model), subject.device)
+        proofs = seconds_of(lambda: certify(model, sharper=self.sharper), subject.device)
         cost = CurveCost.measured(copy.deepcopy(model).double(), split)
         rows = len(split) * len({*self.lengths, self.k_max})
-        return 2 * proofs + cost.seconds(len(split), max(*self.lengths, self.k_max), rows)
+        return proofs + cost.seconds(len(split), max(*self.lengths, self.k_max), rows)
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         model = trained.model("best")
-        certificate = certify(model)
+        certificate = certify(model, sharper=self.sharper)
         k = certificate.context(self.epsilon)
         at = min(k or self.k_max, self.k_max)
         gaps = measure_gaps(model, trained.corpus.splits[self.split].first(self.tokens), [*self.lengths, at])
         return {
-            "certificate": summarise(model),
+            "certificate": summarise(model, certificate),
+            "by_norm": {
+                name: {"rate": finite(alone.rate), "certified": alone.holds, "k": alone.context(self.epsilon)}
+                for name, alone in by_norm(model, certificate).items()
+            },
             "k": k,
             "measured_at": at if k is not None else None,
             "measured": {str(length): asdict(gap) for length, gap in gaps.items()},

@@ -135,6 +135,7 @@ _ANALYSES: Mapping[str, Any] = {
         "certified": {"*": "number?"},
         "measured": {"*": {"largest": "number"}},
         "measured_at, k": "count?",
+        "by_norm?": {"*": {"rate": "number?", "certified": "flag", "k": "count?"}},
     },
     "certificate_on_text": {
         "options": {"split": "=train valid test", "k_max": "size"},

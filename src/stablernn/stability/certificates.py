@@ -16,7 +16,7 @@ bounds of the layers follow each other:
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -37,6 +37,7 @@ from stablernn.utils.errors import ConfigurationError, NotApplicableError
 EPSILONS = (1.0, 0.1, 0.01, 0.001)  # nats
 CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 _OVERFLOWS = "its rate is below 1, but a bound of its states or of the log-probabilities overflows"
+_SEARCHED = "best norm"  # the name of proofs that were not searched for
 _MOST_CONTEXT = 10_000_000
 _EXACT_PAIRS = 2048  # among so few rows all distances are computed
 
@@ -133,13 +134,13 @@ class Certificate:
         result: dict[str, Any] = {
             "certified": self.holds,
             "norm": " / ".join(layer.name for layer in self.layers),
-            "rate": _finite(self.rate),
-            "bounds": [{name: _finite(bound) for name, bound in proofs.bounds.items()} for proofs in self.proofs],
+            "rate": finite(self.rate),
+            "bounds": [{name: finite(bound) for name, bound in proofs.bounds.items()} for proofs in self.proofs],
             "attempts": [
                 [
                     {
                         "norm": candidate.name,
-                        "rate": _finite(candidate.rate),
+                        "rate": finite(candidate.rate),
                         "certified": candidate.holds,
                         "reason": candidate.reason,
                     }
@@ -154,7 +155,7 @@ class Certificate:
                 "radius": best.radius,
                 "decoder": self.decoder,
                 "context": {f"{epsilon:g}": self.context(epsilon) for epsilon in EPSILONS},
-                "gap": {str(k): _finite(self.gap(k)) for k in CONTEXTS},
+                "gap": {str(k): finite(self.gap(k)) for k in CONTEXTS},
             }
         else:
             result["reason"] = "; ".join(
@@ -165,26 +166,29 @@ class Certificate:
         return result
 
 
-def summarise(model: SequenceModel) -> dict[str, Any]:
-    """``certify``'s summary, and with dropout also what holds for the inputs of training; or why there is none."""
+def summarise(model: SequenceModel, certificate: Certificate | None = None) -> dict[str, Any]:
+    """The summary of a certificate, by default ``certify``'s, and with dropout also what holds for the inputs of
+    training; or why there is none.
+    """
     try:
-        summary = certify(model).summary()
+        summary = (certificate or certify(model)).summary()
     except NotApplicableError as error:
         return {"certified": None, "rate": None, "norm": None, "reason": str(error)}
     if model.input_dropout or (len(model.cells) > 1 and cell_stack(model.backbone).dropout.p):
         training = certify(model, dropout=True)
-        summary["training"] = {"certified": training.holds, "rate": _finite(training.rate)}
+        summary["training"] = {"certified": training.holds, "rate": finite(training.rate)}
     return summary
 
 
 @torch.no_grad()
-def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
+def certify(model: SequenceModel, dropout: bool = False, sharper: int = 0) -> Certificate:
     """The best certificate that can be proven for a model.
 
     Args:
         model: what its first cell can see are the rows of its embedding, or the box of its frames.
         dropout: for the inputs that training shows to the cell, with entries removed and the others multiplied by
             1 / (1 - p), instead of those at inference.
+        sharper: proofs of an RNN that take a search are tried in layers of at most so many units: seconds for 200.
 
     Raises:
         NotApplicableError: the model has no cells.
@@ -213,7 +217,10 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
     for number, (cell, inputs) in enumerate(_seen(model)):
         rate = (cell_stack(model.backbone).dropout.p if number else model.input_dropout) if dropout else 0.0
         try:
-            proofs.append(prove(cell, inputs, rate))
+            proven = prove(cell, inputs, rate)
+            if sharper and proven.sharper:
+                proven.candidates.extend(_sharper(cell.hidden_size, sharper, proven.sharper))
+            proofs.append(proven)
         except torch.linalg.LinAlgError as error:  # type: ignore[reportPrivateImportUsage]
             refused = Contraction("none", math.inf, f"its matrices defeat the decompositions of a proof ({error})")
             proofs.append(CellProofs([refused], {}))
@@ -227,6 +234,25 @@ def certify(model: SequenceModel, dropout: bool = False) -> Certificate:
         refused = replace(layers[-1], reason=_OVERFLOWS, norm=None)
         return Certificate((*layers[:-1], refused), tuple(proofs), math.inf)
     return certificate
+
+
+def by_norm(model: SequenceModel, certificate: Certificate) -> dict[str, Certificate]:
+    """What each kind of norm proves alone of a model of one layer; of others nothing is said."""
+    proofs, *others = certificate.proofs
+    if others:
+        return {}
+    result = {}
+    for name in dict.fromkeys(candidate.name for candidate in proofs.candidates):
+        candidates = [candidate for candidate in proofs.candidates if candidate.name == name]
+        chosen, spread = _best(candidates, model.objective)
+        result[name] = Certificate((chosen,), (replace(proofs, candidates=candidates),), spread)
+    return result
+
+
+def _sharper(units: int, most: int, search: Callable[[], list[Contraction]]) -> list[Contraction]:
+    if units > most:
+        return [Contraction(_SEARCHED, math.inf, f"not computed: {units} units are more than {most}")]
+    return search()
 
 
 def _seen(model: SequenceModel) -> Iterator[tuple[Cell, Seen]]:
@@ -268,7 +294,8 @@ def _input_gain(layer: Contraction, below: StateNorm) -> float:
     return gain if math.isfinite(gain) else math.inf
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """As JSON has it: None for infinity."""
     return value if math.isfinite(value) else None
 
 

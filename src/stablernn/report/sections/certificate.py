@@ -1,8 +1,11 @@
 """Certificates: what is proven of each trained model, beside what is measured."""
 
+from dataclasses import replace
+
+from stablernn.report.evidence import Evidence
 from stablernn.report.labels import describe, of_which_seeds
-from stablernn.report.load import Analyses
-from stablernn.report.section import Section, of_analysis
+from stablernn.report.load import Analyses, setting
+from stablernn.report.section import Block, Section, block, minor
 from stablernn.report.table import Column, Entry, Table, text
 from stablernn.report.text import rate
 
@@ -24,7 +27,10 @@ def certificate_table(analyses: Analyses) -> Table:
         certificate = result["certificate"]
         proven: list[Entry] = ["not certified", *[None] * 5]
         if certificate["certified"]:
-            norm, k = certificate["norm"].removesuffix("-norm"), result["k"] if result["k"] is not None else "> 10⁷"
+            norm, k = (
+                certificate["norm"].removesuffix("norm").rstrip("- "),
+                result["k"] if result["k"] is not None else "> 10⁷",
+            )
             proven = [certificate["rate"], norm, certificate["radius"], certificate["decoder"], k]
             proven.append(result["certified"][str(longest)])
         else:
@@ -40,15 +46,61 @@ def certificate_table(analyses: Analyses) -> Table:
     return Table("Certificates", columns, entries, notes, reasons, [(record.id,) for record, _ in analyses])
 
 
+def rates_table(analyses: Analyses) -> Table | None:
+    """A line for each kind of norm, of the first seed of each model that has a certificate by norm."""
+    first: dict[tuple[str, ...], Analyses] = {}
+    for record, result in analyses:
+        kind = tuple(str(setting(record, option)) for option in ("model.name", "stability.name", "approximation.name"))
+        limit = str(setting(record, "stability.constraint").get("limit"))
+        if result.get("by_norm"):
+            first.setdefault((*kind, limit), [(record, result)])  # analyses come in the order of seeds
+    chosen = [entry for (entry,) in first.values()]
+    if not chosen:
+        return None
+    epsilon, items = f"{chosen[0][1]['options']['epsilon']:g}", chosen[0][0].metric.items
+    columns = [
+        *(text("model"), text("stability"), text("norm")),
+        *(Column("λ", _rate), Column(f"k({epsilon})", ",d", unit=items)),
+    ]
+    entries: list[list[Entry]] = []
+    runs = []
+    for names, (record, result) in zip(describe(chosen), chosen, strict=True):
+        for norm, found in result["by_norm"].items():
+            k = "none" if not found["certified"] else "> 10⁷" if found["k"] is None else found["k"]
+            entries.append([*names, norm, "unknown" if found["rate"] is None else found["rate"], k])
+            runs.append((record.id,))
+    notes = [
+        "λ: the least rate of contraction found in a norm of the kind, a proof below 1; unknown: none was found",
+        f"k({epsilon}): {items} that by this proof alone change no log-probability by more than {epsilon} nats",
+        "2-norm: ‖W‖₂ of an RNN, the small gain by norms of an LSTM; weighted: D balances W, or falls along a cascade; "
+        "best weighted: the best diagonal P; quadratic: a full P, by the linear matrix inequality; δISS: as published",
+        of_which_seeds(chosen),
+    ]
+    return Table("Certificates by norm", columns, entries, notes, runs=runs, name="certificates_by_norm")
+
+
+def _rate(value: float) -> str:
+    return rate(value) if value < 1 else f"{value:#.4g}"
+
+
 def _nats(value: float) -> str:
     return f"{value:.2g}" if value >= 1e-12 else "< 1e-12"
+
+
+def _blocks(evidence: Evidence) -> list[Block]:
+    analysed = ((data, evidence.of(data, "certificate")) for data in evidence.analysed)
+    return [
+        replace(block(data.caption, data.name, [], [certificate_table(here), rates_table(here)]), minor=minor(data))
+        for data, here in analysed
+        if here
+    ]
 
 
 SECTION = Section(
     "certificates",
     "Certificates",
     "What is proven of each trained model, beside what is measured.",
-    of_analysis("certificate", certificate_table),
+    _blocks,
     "certificates",
     ("C2",),
 )

@@ -33,6 +33,8 @@ from stablernn.stability.proofs.rates import (
 _ROUNDS = 4
 # In a cascade the weights of the norm fall by one of these from place to place. The last proves the least λ, the first
 # that does at all needs the fewest steps to ε.
+_INCREMENTAL = "2-norm, δISS"
+_LEAST_LOOP = 1e-8  # of what comes back: the weight of c is finite where nothing does
 _NEVER_FORGETS = f"a forget gate reaches 1 to within {LEAST_MARGIN:g}: its unit never forgets"
 _FALLS = (1e2, 1e3, 1e4, 1e5, 1e7, 1e10, 1e15)
 
@@ -77,6 +79,7 @@ def prove_lstm(cell: LSTMCell, inputs: Seen, dropout: float) -> CellProofs:
             candidates.append(Contraction(gain.name, rate, "", norm, up(float(norm(box))), input_gain))
         if len(candidates) == count:
             candidates.append(Contraction(gains[0].name, math.inf, "the weights of its norm overflow"))
+    candidates.append(_incremental(recurrent, term_sizes(cell, inputs, dropout), bounds, drive))
     rests_on = {
         "f_∞": longest,
         "median f_j": float(bounds.f.median()),
@@ -88,6 +91,39 @@ def prove_lstm(cell: LSTMCell, inputs: Seen, dropout: float) -> CellProofs:
         "loop gain": by_norm.size() if forgets else math.inf,
     }
     return CellProofs(candidates, rests_on, box)
+
+
+def _incremental(recurrent: Tensor, terms: Tensor, bounds: GateBounds, drive: Tensor) -> Contraction:
+    """The condition for incremental input-to-state stability of Terzi, Bonassi, Farina & Scattolini (arXiv 1910.04024).
+
+    One bound for all units of a gate, σ(‖[U u_max, W, b]‖_∞), and matrices in the 2-norm: in one step
+
+        (‖δc‖_2, ‖δh‖_2)  becomes at most  M (‖δc‖_2, ‖δh‖_2),    M = [[f, a], [o f, o a + b]],
+
+    C = i z / (1 - f), a = (C ‖W_f‖_2 + z ‖W_i‖_2) / 4 + i ‖W_z‖_2, b = tanh(C) ‖W_o‖_2 / 4. They ask for ρ(M) < 1. In
+    the 2-norm that weighs c by √(o f / a) M is symmetric, and so ρ(M) is its norm.
+
+    Args:
+        recurrent: W_i, W_f, W_z, W_o, (4, D, D).
+        terms: ‖[U u_max, b]‖_1 by row, (4D,).
+        bounds, drive: of the states and the input weights, for H and the gain of an input.
+    """
+    most = ((terms.view(4, -1) + recurrent.abs().sum(2)).amax(1) * (1 + OUTWARD)).cpu()
+    i, f, _, o = (up(float(gate)) for gate in torch.sigmoid(most))
+    z, left = up(math.tanh(float(most[2]))), float(torch.sigmoid(-most[1])) * (1 - OUTWARD)
+    if not left > LEAST_MARGIN:
+        return Contraction(_INCREMENTAL, math.inf, _NEVER_FORGETS)
+    w_i, w_f, w_z, w_o = (up(spectral_norm(block)) for block in recurrent)
+    c = up(i * z / left)
+    a, b = up((c * w_f + z * w_i) / 4 + i * w_z), up(math.tanh(c) * w_o / 4)
+    weigh_c = math.sqrt(o * f / max(a, _LEAST_LOOP))
+    rate = up(spectral_norm(torch.tensor([[f, a * weigh_c], [o * f / weigh_c, o * a + b]], dtype=torch.float64)))
+    if not rate < 1 - LEAST_MARGIN:
+        return Contraction(_INCREMENTAL, math.inf, f"ρ(M) is {rate:.4g} and must be below 1 (f_∞ = {f:.4f})")
+    ones = torch.ones_like(bounds.h)
+    norm = StateNorm(2, LSTMState(ones, ones * weigh_c))
+    radius = norm.over(LSTMState(bounds.h, bounds.c))
+    return Contraction(_INCREMENTAL, rate, "", norm, radius, partial(_input_gain, norm, bounds, drive))
 
 
 def _along_cascade(recurrent: Tensor, bounds: GateBounds) -> list["_CascadeGain"]:

@@ -35,6 +35,10 @@ class StateNorm:
         scaled = [part * weight for part, weight in zip(state, self.weights, strict=True)]
         return torch.linalg.vector_norm(torch.cat(scaled, dim=-1), ord=self.p, dim=-1)
 
+    def over(self, box: State) -> float:
+        """A bound of ‖s‖ for every s whose entries are no larger than those of a state of (D,), rounded outward."""
+        return up(float(StateNorm.__call__(self, box)))
+
     def readout(self, rows: Tensor) -> Tensor:
         """rows (N, D) such that |v · h| <= (dual norm of its row) ‖s‖ for the h of any state s."""
         return rows / self.weights.h
@@ -84,11 +88,13 @@ class CellProofs:
         candidates: one contraction for each kind of norm that was tried (with several λ, several).
         bounds: what they rest on, by name.
         box: elementwise bounds of the states reached from zero, (D,) each; the contractions hold in it.
+        sharper: further candidates that take a search; None: there are none.
     """
 
     candidates: list[Contraction]
     bounds: dict[str, float]
     box: State | None = None
+    sharper: Callable[[], list[Contraction]] | None = field(default=None, repr=False, compare=False)
 
 
 def up(value: float) -> float:

@@ -12,6 +12,7 @@ from stablernn.stability.constraints.spectral import balance
 from stablernn.stability.proofs.gates import UNDERFLOW, Seen, input_reach, tanh_slope, term_sizes
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
 from stablernn.stability.proofs.prove import prove
+from stablernn.stability.proofs.quadratic import best_weights, full_norms
 from stablernn.stability.proofs.rates import least_rate, perron, rates, spectral_radius
 
 _ROUNDS = 4
@@ -35,10 +36,8 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
     def contraction(name: str, rate: float, norm: StateNorm, reason: str) -> Contraction:
         if rate >= 1:
             return Contraction(name, rate, reason)
-        radius = up(float(norm(RNNState(hidden))))
-        return Contraction(
-            name, rate, "", norm, radius, lambda change: up(float(norm(RNNState(drive @ change.double()))))
-        )
+        radius = norm.over(RNNState(hidden))
+        return Contraction(name, rate, "", norm, radius, lambda change: norm.over(RNNState(drive @ change.double())))
 
     plain = StateNorm(2, RNNState(torch.ones_like(hidden)))
     rate = _norm(scaled)
@@ -64,7 +63,19 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
             if weights is not None:
                 candidates.append(contraction("weighted ∞-norm", rate, StateNorm(math.inf, RNNState(1 / weights)), ""))
     bounds = {"‖W‖_2": spectral_norm(weight), "‖W‖_∞": float(weight.abs().sum(1).max()), "max |h|": float(hidden.max())}
-    return CellProofs(candidates, bounds, RNNState(hidden))
+
+    def sharper() -> list[Contraction]:
+        found: list[tuple[str, float, StateNorm]] = [
+            ("best weighted 2-norm", _norm(weights[:, None] * scaled / weights), StateNorm(2, RNNState(weights)))
+            for weights in best_weights(scaled)
+        ]
+        found += [("quadratic norm", rate, norm) for rate, norm in full_norms(scaled)]
+        return [
+            contraction(name, rate, norm, f"the least rate found in a {name} is {rate:.4g} and must be below 1")
+            for name, rate, norm in found
+        ]
+
+    return CellProofs(candidates, bounds, RNNState(hidden), sharper)
 
 
 def _norm(matrix: Tensor) -> float:
