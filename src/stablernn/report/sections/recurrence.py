@@ -22,7 +22,7 @@ def recurrence_table(analyses: Analyses) -> Table:
     options, metric = analyses[0][1]["options"], analyses[0][0].metric
     columns = [
         *(text("model"), text("stability"), key("seeds")),
-        *(Column(head, ".1f", unit=metric.name) for head in ("as trained", "W = 0")),
+        *(Column(head, f".{metric.places}f", unit=metric.name) for head in ("as trained", "W = 0")),
         Column("%", signed, "change %"),
         *(Column(f"{name} = 0, %", signed, f"{name} = 0: change %") for name in names),
         Column("λ at W = 0", rate),
