@@ -476,8 +476,48 @@ def test_importing_the_package_imports_nothing_else():
 def test_a_folder_and_an_empty_file_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="is a folder: name a file"):
         load_network(tmp_path)
-    (tmp_path / "model.pt").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+
+
+class Unknown:
+    """No tensor."""
+
+
+DAMAGED = {
+    "empty": lambda whole: b"",
+    "a text": lambda whole: b"the cat sat on the mat\n" * 20,
+    "a page": lambda whole: b"<!DOCTYPE html><html></html>",
+    "noise": lambda whole: np.random.default_rng(0).bytes(2000),
+    "an array": lambda whole: b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'shape': (3,), }" + bytes(24),
+    "half of it": lambda whole: whole[: len(whole) // 2],
+    "all but its end": lambda whole: whole[:-9],
+    "its beginning": lambda whole: whole[:40],
+}
+
+
+FORMS = ("state dict", "module", "older module", "pickle", "safetensors")
+CUT_NUMBERS = {("older module", case) for case in ("half of it", "all but its end")}  # what is before them is whole
+
+
+@pytest.mark.parametrize(("form", "case"), sorted({(form, case) for form in FORMS for case in DAMAGED} - CUT_NUMBERS))
+def test_a_file_that_is_damaged_or_none_of_pytorch_is_said_to_be_that_in_one_line(form, case, tmp_path):
+    """And nobody is advised to execute it."""
+    rnn, path = nn.GRU(2, 3), tmp_path / ("model.safetensors" if form == "safetensors" else "model.pt")
+    if form == "safetensors":
+        save_file(rnn.state_dict(), path)
+    elif form == "pickle":
+        path.write_bytes(pickle.dumps([Unknown()] * 9))
+    else:
+        older = {"_use_new_zipfile_serialization": False} if form == "older module" else {}
+        torch.save(rnn.state_dict() if form == "state dict" else rnn, path, **older)
+    path.write_bytes(DAMAGED[case](path.read_bytes()))
+    with pytest.raises(CheckpointError, match=r"is damaged, or no file of torch.save or of safetensors: save model"):
+        load_network(path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_torchscript_archive_is_named(tmp_path):
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="is a TorchScript archive: save model.state_dict"):
         load_network(tmp_path / "model.pt")
 
 
