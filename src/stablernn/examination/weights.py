@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stablernn.examination.network import from_torch
+from stablernn.examination.network import check_outputs, from_torch
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.console import log
 from stablernn.utils.errors import CheckpointError, ConfigurationError
@@ -55,9 +54,10 @@ def load_network(
         CheckpointError: the file is not there, damaged, or holds what is read with ``unpickle`` alone.
         ConfigurationError: the tensors are not those of such a network, or of several; says which option decides.
     """
-    tensors, read_kind = _read(path, unpickle)
     if kind is not None and kind not in KINDS:
         raise ConfigurationError(f"kind={kind} is unknown: choose rnn (tanh), gru or lstm")
+    check_outputs(outputs)
+    tensors, read_kind = _read(path, unpickle)
     layers, others, prefix = _sorted(path, tensors)
     found = _kind(path, layers)
     if kind is not None and kind != found:
