@@ -21,9 +21,13 @@ import stablernn
 from stablernn.analysis.conversion.converted import VOCABULARY
 from stablernn.analysis.conversion.export import read_program
 from stablernn.commands.start import as_overrides
+from stablernn.examination.chance import by_chance
 from stablernn.examination.data import read, words_of
 from stablernn.examination.exported import CARD
 from stablernn.examination.weights import load_network
+from stablernn.models.heads.bernoulli import Bernoulli
+from stablernn.models.heads.softmax import FullSoftmax
+from stablernn.tasks.sequences import Sequences
 from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError
 
 TYPES, SIZE = 13, 6
@@ -448,6 +452,90 @@ def test_the_command_shows_a_screen_and_writes_what_is_asked_for(trained, tmp_pa
     assert answer.stderr == "error: data is not set: name a file, as in data=text.txt, or --data text.txt\n"
 
 
+REFUSED_BEFORE = {
+    "k_max=0": "k_max=0 must be a whole number >= 1",
+    "seconds=-1": "seconds=-1.0 must be a number of seconds >= 0",
+    "level=letter": "level=letter is unknown",
+    "formats=[tflite]": "tflite is unknown: choose of",
+    "kind=elman": "kind=elman is unknown: choose rnn",
+    "outputs=real": "outputs=real is unknown: choose categorical, bernoulli",
+    "--vocabulary=nowhere": "vocabulary=nowhere does not exist",
+    "--save=model.pt/page.html": "nothing can be written in",
+    "--save=.": "save=. is a folder: name a file",
+    "--export=model.pt": "export=model.pt exists and is no converted model",
+    "--k=3": "k=3 is that of an exported network",
+    "--k-max=0": "k_max=0 must be",
+    "--dta=f": "--dta is not a flag; did you mean --data?",
+    "--decodr=f": "--decodr is not a flag; did you mean --decoder?",
+}
+
+
+@pytest.mark.parametrize("option", REFUSED_BEFORE)
+def test_a_bad_option_is_refused_before_the_weights_are_read(option, tmp_path):
+    """The file of weights is none: who reads it first says that."""
+    (tmp_path / "model.pt").write_text("no weights")
+    (tmp_path / "text.txt").write_text("a b\n")
+    answer = script("examine", "model.pt", "--data", "text.txt", option, cwd=tmp_path)
+    assert answer.returncode == 2
+    (line,) = answer.stderr.splitlines()
+    assert REFUSED_BEFORE[option] in line
+
+
+def test_a_page_in_a_folder_that_is_not_there_makes_the_folder(examination, tmp_path):
+    assert examination.save(tmp_path / "a" / "b" / "page.html").is_file()
+
+
+def test_a_network_that_has_learnt_nothing_is_said_to_be_that_before_any_answer(examination, text):
+    torch.manual_seed(0)
+    untrained = stablernn.examine(Network().ours(), text, k_max=8, seconds=0.0, positions=2)
+    assert examination.has_learnt
+    assert "learnt nothing" not in str(examination)
+    assert not untrained.has_learnt
+    after = str(untrained).partition("feed-forward network?")[2]
+    assert after.index("learnt nothing") < after.index("with k = ")
+
+
+@pytest.mark.parametrize("outputs", ["categorical", "bernoulli"])
+def test_frequencies_are_those_of_all_other_items(outputs):
+    """Each item predicted from the counts of the others, as written out here."""
+    if outputs == "categorical":
+        targets, head = torch.randint(3, (40,)), FullSoftmax(5, 2)
+    else:
+        targets, head = torch.randint(2, (40, 3)), Bernoulli(3, 2)
+    split = Sequences((targets.numpy(),), (targets.numpy(),))
+    found = []
+    for added in (0.01, 0.03, 0.1, 0.3, 1.0):
+        total = 0.0
+        for column in targets.view(40, -1).T.tolist():
+            outcomes = 5 if outputs == "categorical" else 2
+            for at, value in enumerate(column):
+                others = column[:at] + column[at + 1 :]
+                total -= math.log((others.count(value) + added) / (39 + outcomes * added))
+        found.append(total / 40)
+    assert by_chance(head, split) == pytest.approx(min(found))
+
+
+@pytest.mark.parametrize(
+    ("rates", "scatter", "said"),
+    [
+        ((100.0, 104.0), 0.01, "is undecided: 1.04 times"),
+        ((100.0, 150.0), 0.6, "is undecided"),
+        ((100.0, 150.0), 0.1, "1.5 times as fast here"),
+        ((150.0, 100.0), 0.1, "takes 1.5 times as long"),
+    ],
+)
+def test_of_speeds_that_are_not_apart_none_is_called_the_faster(examination, rates, scatter, said):
+    speed = dict(zip(("recurrent", "feedforward"), rates, strict=True))
+    shown = replace(examination, speed=examination.speed | {"tokens_per_second": speed, "scatter": scatter})
+    assert said in " ".join(str(shown).split())
+
+
+def test_no_k_beyond_k_max_is_looked_for(trained, text):
+    found = stablernn.examine(trained.ours(), text[:200], k_max=9, seconds=0.0, positions=4)
+    assert found.on_text["most"] == 9
+    assert "up to 64" not in str(found)
+
+
 # ---- the public names
 
 
@@ -517,7 +605,7 @@ def test_a_file_that_is_damaged_or_none_of_pytorch_is_said_to_be_that_in_one_lin
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_torchscript_archive_is_named(tmp_path):
     torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "model.pt")
-    with pytest.raises(CheckpointError, match="is a TorchScript archive: save model.state_dict"):
+    with pytest.raises(CheckpointError, match=r"is a TorchScript archive: save model\.state_dict"):
         load_network(tmp_path / "model.pt")
 
 

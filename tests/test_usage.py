@@ -66,7 +66,8 @@ def test_a_path_of_the_environment_is_expanded_and_else_taken_literally(tmp_path
     [
         (["modle=rnn"], "modle is not an option; did you mean model?"),
         (["optimizr=adam"], "optimizr is not an option; did you mean optimizer?"),
-        (["--mutlirun"], "unrecognized arguments: --mutlirun"),
+        (["--mutlirun"], "--mutlirun is not a flag; did you mean --multirun?"),
+        (["--model=rnn"], "--model is not a flag; did you mean model=...?"),
         (["dataset.max_tokens.valid=0"], "dataset.max_tokens.valid=0 must be a whole number of words >= 1"),
         pytest.param(
             ["dataset.max_tokens.train=-4"],

@@ -196,6 +196,11 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start:,} is no text") from None
+    except json.JSONDecodeError as error:
+        if not text.strip():
+            raise ValueError("it is empty") from None
+        where = "it ends too early" if error.pos >= len(text.rstrip()) else f"line {error.lineno} is no JSON"
+        raise ValueError(where) from None
     layer, depth = [value], 0
     while layer:
         if depth > _DEEPEST:
