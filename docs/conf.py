@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from jupyter_client.manager import KernelManager
+
 ROOT = Path(__file__).parents[1]
 
 project = "stablernn"
@@ -21,6 +23,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"  # notebooks are committed without outputs
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+KernelManager.transport.default_value = "ipc"  # over TCP the kernel prints a warning
 
 CONTENTS = """
 ```{toctree}

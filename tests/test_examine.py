@@ -536,6 +536,31 @@ def test_no_k_beyond_k_max_is_looked_for(trained, text):
     assert "up to 64" not in str(found)
 
 
+def test_the_screens_of_the_documents_are_of_today(examination):
+    """Their numbers are those of docs/word_language_model.py; their lines are those that a screen has."""
+
+    def labels(lines):
+        return [line if line[:1] == "─" else line[:20].strip() for line in lines if line[:1] == "─" or line[2:3] > " "]
+
+    def parts(screen):
+        return [label for label in labels(screen) if label[:1] == "─" or label in known]
+
+    known = (
+        "proven, any input",
+        "proven, this text",
+        "measured",
+        "perplexity",
+        "Lyapunov exponent",
+        "λ_r",
+        "recurrent",
+    )
+    page, readme = ((ROOT / name).read_text(encoding="utf-8") for name in ("docs/your_model.md", "README.md"))
+    (shown,) = (block for block in page.split("```\n") if block.startswith("model: LSTM"))
+    assert parts(shown.splitlines()) == parts(str(examination).splitlines())
+    (begun,) = (block for block in readme.split("```\n") if block.startswith("model: LSTM"))
+    assert shown.startswith(begun.removesuffix(" [...]\n"))
+
+
 # ---- the public names
 
 

@@ -28,6 +28,12 @@ class Command:
     first: str = ""
     flags: bool = False
 
+    def flag_names(self) -> list[str]:
+        """What may be written ``--option value``."""
+        from stablernn.config.options import OPTIONS
+
+        return [each.name for each in fields(OPTIONS[self.config])] if self.flags else []
+
 
 COMMANDS = {
     "train": Command("train one run, or with -m a sweep of runs", "stablernn.training.run:run", "train"),
@@ -86,11 +92,10 @@ COMMANDS = {
 
 def start(name: str) -> None:
     """Run the command ``name`` on the arguments of this process."""
-    from stablernn.config.options import OPTIONS  # these import torch, which the list of commands does not need
-    from stablernn.experiments.command_line import main
+    from stablernn.experiments.command_line import main  # imports torch, which the list of commands does not need
 
     command = COMMANDS[name]
-    options = [each.name for each in fields(OPTIONS[command.config])] if command.flags else []
+    options = command.flag_names()
     sys.argv[1:] = as_overrides(sys.argv[1:], command.first, options)
     module, _, function = command.task.partition(":")
     main(getattr(import_module(module), function), command.config, command.text, options)

@@ -128,7 +128,10 @@ def _cell_of(rnn: nn.RNNBase) -> type[Cell]:
 
 def check_outputs(outputs: str) -> None:
     if outputs not in OUTPUTS:
-        raise ConfigurationError(f"outputs={outputs} is unknown: choose {', '.join(OUTPUTS)}")
+        raise ConfigurationError(
+            f"outputs={outputs} is unknown: choose {', '.join(OUTPUTS)}; of real numbers (regression) no "
+            "score is bounded: give no decoder, and the features are examined"
+        )
 
 
 def _head(decoder: nn.Linear | None, size: int, tied: nn.Embedding | None, outputs: str) -> Head:
