@@ -1,9 +1,8 @@
 """The site of README.md, docs/ and the tables of results/: `make docs`. Links are those that GitHub follows too."""
 
+import os
 import shutil
 from pathlib import Path
-
-from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,7 +22,11 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"  # notebooks are committed without outputs
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
-KernelManager.transport.default_value = "ipc"  # over TCP the kernel prints a warning
+
+KERNEL = ROOT / "site" / "ipython" / "profile_default" / "ipython_kernel_config.py"
+KERNEL.parent.mkdir(parents=True, exist_ok=True)
+KERNEL.write_text("c.IPKernelApp.log_level = 'ERROR'\n")  # it warns of TCP on this very machine
+os.environ["IPYTHONDIR"] = str(KERNEL.parents[1])
 
 CONTENTS = """
 ```{toctree}

@@ -13,25 +13,24 @@ _ADDED = (0.01, 0.03, 0.1, 0.3, 1.0)  # to each count; the best of them
 
 
 def by_chance(head: Head, split: Split | Sequences) -> float | None:
-    """Mean loss in nats an item, each item predicted from the counts of all others; None: there is no loss.
+    """Mean loss in nats an item of the second half, predicted from the counts of the first; None: there is no loss.
 
-    A network of a long training text knows the frequencies better than a short text tells them: one that is worse than
-    this is worse than them by a margin.
+    The counts of so few items are worse than those of a training text, and those of the same items would be better than
+    any frequencies, as a topic repeats its words: a network that is worse than this knows no frequencies either.
     """
-    targets = split.targets if isinstance(split, Split) else np.concatenate(split.targets)
     if isinstance(head, Features):
         return None
+    targets = split.targets if isinstance(split, Split) else np.concatenate(split.targets)
+    seen, to_come = targets[: len(targets) // 2], targets[len(targets) // 2 :]
     if isinstance(head, Bernoulli):
-        on = targets.sum(0, dtype=np.float64)
-        both = np.stack([on, len(targets) - on])
-        return min(float(_left_out(both, 2, added).sum()) for added in _ADDED)
-    assert isinstance(head, FullSoftmax)
-    counts = np.unique(targets, return_counts=True)[1].astype(np.float64)
-    return min(float(_left_out(counts, len(head.weight), added)) for added in _ADDED)
+        counts = [np.stack([part.sum(0), (1 - part).sum(0)]).astype(np.float64) for part in (seen, to_come)]
+    else:
+        assert isinstance(head, FullSoftmax)
+        counts = [np.bincount(part, minlength=len(head.weight)).astype(np.float64) for part in (seen, to_come)]
+    before, after = counts
+    return min(float(-(after * np.log(_smoothed(before, added))).sum()) / len(to_come) for added in _ADDED)
 
 
-def _left_out(counts: np.ndarray, outputs: int, added: float) -> np.ndarray:
-    """Mean of -log p over all items, p from the counts without the item: counts (V, ...) -> (...)."""
-    total = counts.sum(0)
-    p = (counts - 1 + added) / (total - 1 + outputs * added)
-    return -(counts * np.log(np.where(counts > 0, p, 1.0))).sum(0) / total
+def _smoothed(counts: np.ndarray, added: float) -> np.ndarray:
+    """Probabilities of V outcomes: (V, ...) -> (V, ...)."""
+    return (counts + added) / (counts.sum(0) + len(counts) * added)
