@@ -1,5 +1,6 @@
 """The site of README.md, docs/ and the tables of results/: `make docs`. Links are those that GitHub follows too."""
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -27,6 +28,7 @@ KERNEL = ROOT / "site" / "ipython" / "profile_default" / "ipython_kernel_config.
 KERNEL.parent.mkdir(parents=True, exist_ok=True)
 KERNEL.write_text("c.IPKernelApp.log_level = 'ERROR'\n")  # it warns of TCP on this very machine
 os.environ["IPYTHONDIR"] = str(KERNEL.parents[1])
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 CONTENTS = """
 ```{toctree}

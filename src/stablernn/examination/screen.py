@@ -48,7 +48,7 @@ def _lines(e: Examination) -> Iterator[str]:
 
 def recommendation(e: Examination) -> str:
     """What to do, and why; of a network that has learnt nothing first that."""
-    if e.has_learnt:
+    if e.has_learnt or e.chance is None:
         return _answer(e)
     values = (
         e.metric.value(mean, 1) for mean in (e.curve["recurrent"]["total"] / e.curve["recurrent"]["count"], e.chance)

@@ -14,7 +14,7 @@ from stablernn.utils.errors import ConfigurationError, DataError, MissingDataErr
 from stablernn.utils.files import file_state
 from stablernn.utils.names import is_name
 
-_texts: dict[tuple, str] = {}  # fingerprints by what was read
+_texts: dict[tuple, str | None] = {}  # fingerprints by what was read
 
 
 class StoredSequences(ABC):
