@@ -13,6 +13,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
 	@echo "  reproduce: PROFILE=smoke|quick|cpu|paper (auto: paper with a GPU, else quick)"
+	@echo "             (the runs of profile lease: scripts/gpu_lease.py, docs/gpu.md)"
 	@echo "             STUDY=tasks|perplexity|table1|price_of_stability|truncation_sweep|"
 	@echo "                   weight_distance|all, or a diagnostic alone: contraction|"
 	@echo "                   gradient_horizon|truncation|ngram|linear_systems"

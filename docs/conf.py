@@ -1,5 +1,7 @@
 """The site of README.md, docs/ and the tables of results/: `make docs`. Links are those that GitHub follows too."""
 
+import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -21,6 +23,12 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"  # notebooks are committed without outputs
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+
+KERNEL = ROOT / "site" / "ipython" / "profile_default" / "ipython_kernel_config.py"
+KERNEL.parent.mkdir(parents=True, exist_ok=True)
+KERNEL.write_text("c.IPKernelApp.log_level = 'ERROR'\n")  # it warns of TCP on this very machine
+os.environ["IPYTHONDIR"] = str(KERNEL.parents[1])
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 CONTENTS = """
 ```{toctree}

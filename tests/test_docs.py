@@ -68,7 +68,7 @@ def test_a_command_of_a_document_is_one_that_can_be_typed(path):
             continue
         command = COMMANDS[name.replace("-", "_")]
         arguments = [argument for argument in arguments if argument not in ("-m", "--cfg", "job")]
-        overrides = [literal(a, command.text) for a in as_overrides(arguments, command.first, command.flags)]
+        overrides = [literal(a, command.text) for a in as_overrides(arguments, command.first, command.flag_names())]
         config = compose(command.config, without_sweeps(overrides), with_hydra=True)
         if "-m" in line.split():
             jobs = jobs_of(config, [override for override in overrides if not override.startswith("hydra")])

@@ -43,7 +43,7 @@ def test_an_analysis_counts_the_runs_that_lack_it_and_one_in_two_views_counts_on
     run(sweep.configs[0])
     runs = find_runs("*", Path(sweep.options.runs), None, CPU)
     list(analyse(parts[1].analysis, runs))
-    after = AnalysisPart(TRUNCATION, "smoke", [sweep])
+    after = AnalysisPart(TRUNCATION, "smoke", [Part(sweep.sweep, False, sweep.options)])
     (left,) = after.to_do.values()
     assert isinstance(left, Planned)
     assert after.runs == 2

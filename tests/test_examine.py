@@ -4,6 +4,7 @@ import inspect
 import math
 import os
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,9 +22,14 @@ import stablernn
 from stablernn.analysis.conversion.converted import VOCABULARY
 from stablernn.analysis.conversion.export import read_program
 from stablernn.commands.start import as_overrides
+from stablernn.examination.chance import by_chance
 from stablernn.examination.data import read, words_of
 from stablernn.examination.exported import CARD
 from stablernn.examination.weights import load_network
+from stablernn.models.heads.bernoulli import Bernoulli
+from stablernn.models.heads.softmax import FullSoftmax
+from stablernn.tasks.sequences import Sequences
+from stablernn.tasks.splits import Split
 from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError
 
 TYPES, SIZE = 13, 6
@@ -448,6 +454,115 @@ def test_the_command_shows_a_screen_and_writes_what_is_asked_for(trained, tmp_pa
     assert answer.stderr == "error: data is not set: name a file, as in data=text.txt, or --data text.txt\n"
 
 
+REFUSED_BEFORE = {
+    "k_max=0": "k_max=0 must be a whole number >= 1",
+    "seconds=-1": "seconds=-1.0 must be a number of seconds >= 0",
+    "level=letter": "level=letter is unknown",
+    "formats=[tflite]": "tflite is unknown: choose of",
+    "kind=elman": "kind=elman is unknown: choose rnn",
+    "outputs=real": "outputs=real is unknown: choose categorical, bernoulli",
+    "--vocabulary=nowhere": "vocabulary=nowhere does not exist",
+    "--save=model.pt/page.html": "nothing can be written in",
+    "--save=.": "save=. is a folder: name a file",
+    "--export=model.pt": "export=model.pt exists and is no converted model",
+    "--k=3": "k=3 is that of an exported network",
+    "--k-max=0": "k_max=0 must be",
+    "--dta=f": "--dta is not a flag; did you mean --data?",
+    "--decodr=f": "--decodr is not a flag; did you mean --decoder?",
+}
+
+
+@pytest.mark.parametrize("option", REFUSED_BEFORE)
+def test_a_bad_option_is_refused_before_the_weights_are_read(option, tmp_path):
+    """The file of weights is none: who reads it first says that."""
+    (tmp_path / "model.pt").write_text("no weights")
+    (tmp_path / "text.txt").write_text("a b\n")
+    answer = script("examine", "model.pt", "--data", "text.txt", option, cwd=tmp_path)
+    assert answer.returncode == 2
+    (line,) = answer.stderr.splitlines()
+    assert REFUSED_BEFORE[option] in line
+
+
+def test_a_page_in_a_folder_that_is_not_there_makes_the_folder(examination, tmp_path):
+    assert examination.save(tmp_path / "a" / "b" / "page.html").is_file()
+
+
+def test_a_network_that_has_learnt_nothing_is_said_to_be_that_before_any_answer(examination, text):
+    torch.manual_seed(0)
+    untrained = stablernn.examine(Network().ours(), text, k_max=8, seconds=0.0, positions=2)
+    assert examination.has_learnt
+    assert "learnt nothing" not in str(examination)
+    assert not untrained.has_learnt
+    after = str(untrained).partition("feed-forward network?")[2]
+    assert after.index("learnt nothing") < after.index("with k = ")
+
+
+@pytest.mark.parametrize("outputs", ["categorical", "bernoulli"])
+def test_frequencies_are_counted_in_one_half_and_predict_the_other(outputs):
+    if outputs == "categorical":
+        targets, head, types = torch.randint(3, (40,)), FullSoftmax(5, 2), 5
+    else:
+        targets, head, types = torch.randint(2, (40, 3)), Bernoulli(3, 2), 2
+    found = []
+    for added in (0.01, 0.03, 0.1, 0.3, 1.0):
+        total = 0.0
+        for column in targets.view(40, -1).T.tolist():
+            seen, to_come = column[:20], column[20:]
+            total -= sum(math.log((seen.count(value) + added) / (20 + types * added)) for value in to_come)
+        found.append(total / 20)
+    assert by_chance(head, Sequences((targets.numpy(),), (targets.numpy(),))) == pytest.approx(min(found))
+
+
+def test_a_text_that_repeats_itself_does_not_make_a_network_one_that_has_learnt_nothing():
+    """Words that come in one place alone tell no frequencies of other places."""
+    ids = torch.arange(400) // 4
+    assert by_chance(FullSoftmax(100, 2), Split(ids.numpy())) > math.log(100)
+
+
+@pytest.mark.parametrize(
+    ("rates", "scatter", "said"),
+    [
+        ((100.0, 104.0), 0.01, "is undecided: 1.04 times"),
+        ((100.0, 150.0), 0.6, "is undecided"),
+        ((100.0, 150.0), 0.1, "1.5 times as fast here"),
+        ((150.0, 100.0), 0.1, "takes 1.5 times as long"),
+    ],
+)
+def test_of_speeds_that_are_not_apart_none_is_called_the_faster(examination, rates, scatter, said):
+    speed = dict(zip(("recurrent", "feedforward"), rates, strict=True))
+    shown = replace(examination, speed=examination.speed | {"tokens_per_second": speed, "scatter": scatter})
+    assert said in " ".join(str(shown).split())
+
+
+def test_no_k_beyond_k_max_is_looked_for(trained, text):
+    found = stablernn.examine(trained.ours(), text[:200], k_max=9, seconds=0.0, positions=4)
+    assert found.on_text["most"] == 9
+    assert "up to 64" not in str(found)
+
+
+def test_the_screens_of_the_documents_are_of_today(examination):
+    """Their numbers are those of docs/word_language_model.py; their lines are those that a screen has."""
+
+    def parts(screen):
+        heads = [line if line[:1] == "─" else re.split(" {2,}", line.strip())[0] for line in screen]
+        return [head for head in heads if head[:1] == "─" or head in known]
+
+    known = (
+        "proven, any input",
+        "proven, this text",
+        "measured",
+        "perplexity",
+        "Lyapunov exponent",
+        "λ_r",
+        "recurrent",
+    )
+    page, readme = ((ROOT / name).read_text(encoding="utf-8") for name in ("docs/your_model.md", "README.md"))
+    (shown,) = (block for block in page.split("```\n") if block.startswith("model: LSTM"))
+    assert parts(shown.splitlines()) == parts(str(examination).splitlines())
+    (begun,) = (block for block in readme.split("```\n") if block.startswith("model: LSTM"))
+    assert shown.startswith(begun.removesuffix(" [...]\n"))
+
+
 # ---- the public names
 
 
@@ -476,8 +591,48 @@ def test_importing_the_package_imports_nothing_else():
 def test_a_folder_and_an_empty_file_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="is a folder: name a file"):
         load_network(tmp_path)
-    (tmp_path / "model.pt").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+
+
+class Unknown:
+    """No tensor."""
+
+
+DAMAGED = {
+    "empty": lambda whole: b"",
+    "a text": lambda whole: b"the cat sat on the mat\n" * 20,
+    "a page": lambda whole: b"<!DOCTYPE html><html></html>",
+    "noise": lambda whole: np.random.default_rng(0).bytes(2000),
+    "an array": lambda whole: b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'shape': (3,), }" + bytes(24),
+    "half of it": lambda whole: whole[: len(whole) // 2],
+    "all but its end": lambda whole: whole[:-9],
+    "its beginning": lambda whole: whole[:40],
+}
+
+
+FORMS = ("state dict", "module", "older module", "pickle", "safetensors")
+CUT_NUMBERS = {("older module", case) for case in ("half of it", "all but its end")}  # what is before them is whole
+
+
+@pytest.mark.parametrize(("form", "case"), sorted({(form, case) for form in FORMS for case in DAMAGED} - CUT_NUMBERS))
+def test_a_file_that_is_damaged_or_none_of_pytorch_is_said_to_be_that_in_one_line(form, case, tmp_path):
+    """And nobody is advised to execute it."""
+    rnn, path = nn.GRU(2, 3), tmp_path / ("model.safetensors" if form == "safetensors" else "model.pt")
+    if form == "safetensors":
+        save_file(rnn.state_dict(), path)
+    elif form == "pickle":
+        path.write_bytes(pickle.dumps([Unknown()] * 9))
+    else:
+        older = {"_use_new_zipfile_serialization": False} if form == "older module" else {}
+        torch.save(rnn.state_dict() if form == "state dict" else rnn, path, **older)
+    path.write_bytes(DAMAGED[case](path.read_bytes()))
+    with pytest.raises(CheckpointError, match=r"is damaged, or no file of torch.save or of safetensors: save model"):
+        load_network(path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_torchscript_archive_is_named(tmp_path):
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=r"is a TorchScript archive: save model\.state_dict"):
         load_network(tmp_path / "model.pt")
 
 

@@ -344,3 +344,9 @@ def test_music_is_written_as_a_picture_and_as_midi(tmp_path, monkeypatch):
     picture = written[0].read_text()
     assert all(text in picture for text in ("recurrent", "feed-forward, k = 1", "prompt", "frame"))
     assert compose("generate", []).decoding == "greedy"
+
+
+def test_lines_that_are_empty_are_one_that_counts_them():
+    from stablernn.generation.shown import _wrapped
+
+    assert _wrapped("a\n\nb\n\n \n\nb\nb", 20) == ["a", "¶", "b", "¶ (3 empty lines)", "b", "b"]

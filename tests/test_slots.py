@@ -110,6 +110,15 @@ def test_the_published_name_is_for_the_published_sentences_alone(folder):
         named.load()
 
 
+def test_a_text_is_read_again_where_its_file_has_changed_and_only_there(folder, monkeypatch):
+    first = slots(folder).fingerprint_of_own()
+    (folder / "test.iob").write_text(TEST.replace("dallas", "denver"))
+    changed = slots(folder).fingerprint_of_own()
+    assert changed != first
+    monkeypatch.setattr(SlotFilling, "read", lambda self: pytest.fail("read again"))
+    assert slots(folder).fingerprint_of_own() == changed
+
+
 def chunks(tags):
     """By the rules of conlleval, written down once more: where a chunk of a type begins and ends."""
     found, start = set(), None

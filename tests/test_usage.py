@@ -23,6 +23,7 @@ from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.constraints.base import Constraint, project
 from stablernn.training.run import run
 from stablernn.utils.errors import ConfigurationError, too_little_memory
+from stablernn.utils.files import parse_json
 
 TINY = [*SMALL, "model=rnn", "training.max_updates=2"]
 
@@ -66,7 +67,8 @@ def test_a_path_of_the_environment_is_expanded_and_else_taken_literally(tmp_path
     [
         (["modle=rnn"], "modle is not an option; did you mean model?"),
         (["optimizr=adam"], "optimizr is not an option; did you mean optimizer?"),
-        (["--mutlirun"], "unrecognized arguments: --mutlirun"),
+        (["--mutlirun"], "--mutlirun is not a flag; did you mean --multirun?"),
+        (["--model=rnn"], "--model is not a flag; did you mean model=...?"),
         (["dataset.max_tokens.valid=0"], "dataset.max_tokens.valid=0 must be a whole number of words >= 1"),
         pytest.param(
             ["dataset.max_tokens.train=-4"],
@@ -326,3 +328,19 @@ def test_a_plan_on_a_text_of_ones_own_names_what_is_missing(given, tmp_path):
     options = compose("reproduce/plan", [f"runs={tmp_path}", "dataset=text_folder", "study=weight_distance", *given])
     with pytest.raises(ConfigurationError, match=r"dataset\.(name|path) is not set"):
         studies_of(options, "smoke")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "it is empty"), ('{"a": 1', "it ends too early"), ('{"a": 1}\n{', "line 2 is no JSON")],
+)
+def test_a_file_that_is_no_json_is_described_without_the_words_of_the_parser(text, said):
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        parse_json(text)
+
+
+def test_the_help_of_train_lists_the_groups_that_a_run_is_made_of_alone(tmp_path):
+    printed = script("train", "--help", cwd=tmp_path).stdout
+    listed = printed.partition("Groups, ")[2].partition("Options at")[0]
+    assert re.search(r"^ +model +gru, lstm, rnn$", listed, flags=re.MULTILINE)
+    assert not {"analysis", "grid", "reproduce", "experiment/best"} & set(listed.split())

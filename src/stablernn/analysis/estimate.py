@@ -41,6 +41,11 @@ class Planned:
     def corpus(self) -> Task:
         return make(self.config.dataset).load()
 
+    @cached_property
+    def kind(self) -> str:
+        """See ``training.estimate.kind``."""
+        return kind(identity(self.config))
+
     @property
     def saved_updates(self) -> tuple[int, ...]:
         """A number for each moment of which training will keep the weights, if it stops at no earlier epoch."""
@@ -87,7 +92,7 @@ def _key(analysis: Analysis, subject: Subject) -> str:
         if isinstance(subject, Trained):
             alike: Any = [kind(subject.record.config), len(subject.saved_updates)]
         else:
-            alike = [kind(identity(subject.config)), subject.config.training.keep_every]
+            alike = [subject.kind, subject.config.training.keep_every]
     except (StableRNNError, LookupError, TypeError):  # the analysis itself will say what is wrong with the run
         alike = id(subject)
     # Weights that are there tell how many softmaxes they need, those to come do not.

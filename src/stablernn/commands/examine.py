@@ -1,14 +1,19 @@
 """Examine a trained network of one's own."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from stablernn.analysis.conversion.convert import check_free
 from stablernn.analysis.conversion.export import choose_formats
+from stablernn.examination.examine import check_sizes
 from stablernn.examination.examine import examine as examine_model
+from stablernn.examination.network import interface_of
 from stablernn.examination.weights import load_network
-from stablernn.utils.console import console, display, log
+from stablernn.utils.console import console, display
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.escaping import terminal
 
@@ -20,15 +25,19 @@ def examine(options: DictConfig) -> None:
     ):
         if OmegaConf.is_missing(options, name) or not options[name]:
             raise ConfigurationError(f"{name} is not set: name a file, as in {what}")
-    formats = choose_formats(options.formats) if options.export else []
-    weights = Path(options.weights)
+    sizes = {name: options[name] for name in ("epsilon", "k_max", "tokens", "positions", "seconds", "level")}
+    check_sizes(**sizes)
+    vocabulary = options.vocabulary and options.vocabulary.split(",")
+    _check_files(options, vocabulary or [])
+    formats = choose_formats(options.formats) if options.export or options.formats else []
     bounds: Any = None if options.bounds is None else tuple(options.bounds)
     if bounds is not None and len(bounds) != 2:
         raise ConfigurationError(f"bounds={list(bounds)} must be two numbers, as in bounds=[0,1]")
     network = {name: options[name] for name in ("kind", "embedding", "decoder", "outputs")}
+    weights = Path(options.weights)
     model = load_network(weights, bounds=bounds, unpickle=options.pickle, **network)
-    vocabulary = options.vocabulary and options.vocabulary.split(",")
-    sizes = {name: options[name] for name in ("epsilon", "k_max", "tokens", "positions", "seconds", "level")}
+    if options.export:
+        interface_of(model)  # refuses a model that predicts nothing
     examination = examine_model(
         model, options.data, vocabulary=vocabulary, name=weights.stem, progress=options.progress, **sizes
     )
@@ -39,5 +48,23 @@ def examine(options: DictConfig) -> None:
         with display(options.progress):
             folder = examination.export(options.export, options.k, formats)
         console.print(f"written: {folder}", highlight=False, soft_wrap=True)
-    elif options.k is not None:
-        log.warning("k is for export=FOLDER, which is not set")
+
+
+def _check_files(options: DictConfig, vocabulary: Sequence[str]) -> None:
+    """Refuse what is not there and what cannot be written, before minutes go into the examination."""
+    for option, name in (("data", options.data), *(("vocabulary", name) for name in vocabulary)):
+        if not Path(name).exists():
+            raise ConfigurationError(f"{option}={name} does not exist: name a file that is there")
+    if options.save and Path(options.save).is_dir():
+        raise ConfigurationError(f"save={options.save} is a folder: name a file, as in save=page.html")
+    if options.export:
+        check_free(Path(options.export), "export")
+    for option in ("save", "export"):
+        if options[option]:
+            above = next(folder for folder in Path(options[option]).absolute().parents if folder.exists())
+            if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+                raise ConfigurationError(f"{option}={options[option]}: nothing can be written in {above}")
+    if options.k is not None and options.k < 1:
+        raise ConfigurationError(f"k={options.k} must be a whole number >= 1")
+    if options.k is not None and not options.export:
+        raise ConfigurationError(f"k={options.k} is that of an exported network: say export=FOLDER, or leave k out")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 
 from stablernn import __version__
@@ -18,7 +18,7 @@ class Command:
         config: the name of its configuration.
         text: options whose values are taken as they are.
         first: the option that an argument without ``=`` is the value of.
-        flags: options that may be written ``--option value`` too.
+        flags: whether its options may be written ``--option value`` too.
     """
 
     about: str
@@ -26,7 +26,13 @@ class Command:
     config: str
     text: tuple[str, ...] = ()
     first: str = ""
-    flags: tuple[str, ...] = ()
+    flags: bool = False
+
+    def flag_names(self) -> list[str]:
+        """What may be written ``--option value``."""
+        from stablernn.config.options import OPTIONS
+
+        return [each.name for each in fields(OPTIONS[self.config])] if self.flags else []
 
 
 COMMANDS = {
@@ -51,7 +57,7 @@ COMMANDS = {
         "stablernn.commands.examine:examine",
         "examine",
         first="weights",
-        flags=("data", "vocabulary", "model", "epsilon", "k", "save", "export"),
+        flags=True,
     ),
     "generate": Command(
         "let a finished run go on: words, characters, music",
@@ -89,9 +95,10 @@ def start(name: str) -> None:
     from stablernn.experiments.command_line import main  # imports torch, which the list of commands does not need
 
     command = COMMANDS[name]
-    sys.argv[1:] = as_overrides(sys.argv[1:], command.first, command.flags)
+    options = command.flag_names()
+    sys.argv[1:] = as_overrides(sys.argv[1:], command.first, options)
     module, _, function = command.task.partition(":")
-    main(getattr(import_module(module), function), command.config, command.text)
+    main(getattr(import_module(module), function), command.config, command.text, options)
 
 
 def as_overrides(arguments: Sequence[str], first: str, flags: Collection[str]) -> list[str]:
@@ -99,6 +106,7 @@ def as_overrides(arguments: Sequence[str], first: str, flags: Collection[str]) -
     waiting, found = iter(arguments), []
     for argument in waiting:
         name, equals, value = argument.removeprefix("--").partition("=")
+        name = name.replace("-", "_")
         if argument.startswith("--") and name in flags:
             found.append(f"{name}={value if equals else next(waiting, '')}")
         elif first and not equals and not argument.startswith("-"):

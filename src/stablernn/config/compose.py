@@ -207,7 +207,7 @@ def explain(error: Exception, config_name: str) -> str:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         name = unknown.group(1)
-        return f"{name} is not an option{nearest(name, _options(config_name))}; --help lists the options"
+        return f"{name} is not an option{nearest(name, option_names(config_name))}; --help lists the options"
     merged = re.search(r"Error merging override (\S+)", text)
     if merged and error.__cause__ is not None:
         reason = str(error.__cause__).splitlines()[0]
@@ -224,7 +224,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _options(config_name: str) -> list[str]:
+def option_names(config_name: str) -> list[str]:
     """Every option and group of a configuration at its defaults, as dotted names."""
     config = compose(config_name, [])
 

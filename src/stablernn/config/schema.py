@@ -97,6 +97,12 @@ class Config:
     progress: bool = MISSING
 
 
+def _listed(group: str) -> str:
+    from stablernn.config.compose import choices  # which imports this module
+
+    return ", ".join(choices(group))
+
+
 def register() -> None:
     """Make the schemas known to Hydra: ``schema`` for conf/train.yaml, ``NAME_options`` for that of another command.
 
@@ -106,4 +112,5 @@ def register() -> None:
     for name, node in OPTIONS.items():
         ConfigStore.instance().store(name=f"{name.rpartition('/')[2]}_options", node=node)
     OmegaConf.register_new_resolver("command", command, replace=True)
+    OmegaConf.register_new_resolver("choices", _listed, replace=True)
     OmegaConf.register_new_resolver("conf", lambda: "conf" if CHECKOUT else str(CONFIG_FOLDER), replace=True)

@@ -62,8 +62,7 @@ def read(
     """
     if isinstance(data, Split | Sequences):
         return Examined(data.first(most))
-    if level not in (WORD, CHARACTER):
-        raise ConfigurationError(f"level={level} is unknown: choose {WORD} or {CHARACTER}")
+    check_level(level)
     name, words = "data", None
     if isinstance(data, str | Path):
         path, name = Path(data), Path(data).name
@@ -89,6 +88,11 @@ def read(
         _check_frames(parts, model)
         split = Sequences(*_next(parts))
     return Examined(split.first(most), words, name)
+
+
+def check_level(level: str) -> None:
+    if level not in (WORD, CHARACTER):
+        raise ConfigurationError(f"level={level} is unknown: choose {WORD} or {CHARACTER}")
 
 
 def words_of(text: Path, vocabulary: Texts | None, types: int, level: str = WORD) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ class Examination:
         dynamics: λ_r (``largest`` for r = 1, 2, ..., ``contracts_from``), ``lyapunov`` and its standard ``error``.
         gradient: norms of the gradient of the loss by the inputs before; None: there is no loss.
         curve: score, its change with standard error, and state gap by ``k``.
+        chance: nats an item of a model that knows the frequencies of the outputs alone; None: there is no score.
         speed: items a second of the recurrent and of the feed-forward model of ``k`` inputs, by threads.
     """
 
@@ -50,12 +51,19 @@ class Examination:
     dynamics: dict[str, Any] = field(repr=False)
     gradient: dict[str, Any] | None = field(repr=False)
     curve: dict[str, Any] = field(repr=False)
+    chance: float | None = field(repr=False)
     speed: dict[str, Any] = field(repr=False)
 
     @property
     def scored(self) -> bool:
         """Whether the network predicts anything."""
         return not isinstance(self.model.objective, Features)
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether it predicts better than the frequencies of the outputs do, so that context can matter to it."""
+        total, count = self.curve["recurrent"]["total"], self.curve["recurrent"]["count"]
+        return self.chance is None or total / count < self.chance
 
     @property
     def proven(self) -> int | None:

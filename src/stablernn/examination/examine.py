@@ -14,7 +14,8 @@ from stablernn.analysis.gradient_horizon import gradient_norms
 from stablernn.analysis.gradient_horizon import summary as gradients
 from stablernn.analysis.truncation import truncation_curve, truncation_result
 from stablernn.examination.api import truncate
-from stablernn.examination.data import CHARACTER, WORD, Data, Texts, read
+from stablernn.examination.chance import by_chance
+from stablernn.examination.data import CHARACTER, WORD, Data, Texts, check_level, read
 from stablernn.examination.examination import Examination
 from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.features import Features
@@ -33,7 +34,7 @@ from stablernn.utils.timing import one_thread
 FEWEST = 64  # positions
 _STREAMS, _LEAD, _LONGEST, _ALONG, _STEPS = 16, 64, 64, 500, 20  # of the search for λ_r, and of the exponent
 _ENDS, _HORIZON, _LEAST_ENDS = 128, 100, 16  # of the gradient
-_FIRST, _LONGEST_PROVEN = 8, 256  # positions and k on the text
+_FIRST, _LONGEST_PROVEN = 8, 256  # positions and k on the text, at most
 
 
 def examine(
@@ -60,7 +61,7 @@ def examine(
         vocabulary: of a text: a file with a word a line in the order of ids, or the texts that the network was trained
             on. None: those beside the text, numbered as word_language_model numbers them.
         epsilon: nats an item that a replacement may change; without a decoder, of any entry of the output.
-        k_max: the longest context that is measured.
+        k_max: the longest context that is measured, and looked for in a proof for this text.
         tokens: the first so many items of the data; None: all.
         positions: of these, so many get a proof for this text.
         seconds: the speed is measured for so long.
@@ -88,11 +89,7 @@ def examine(
             f"examine takes a SequenceModel, not {type(model).__name__}: make one with stablernn.from_torch(embedding, "
             "rnn, decoder)"
         )
-    if not epsilon > 0:
-        raise ConfigurationError(f"epsilon={epsilon} must be a positive number of nats")
-    for option, value in (("k_max", k_max), ("tokens", tokens), ("positions", positions)):
-        if value is not None and value < 1:
-            raise ConfigurationError(f"{option}={value} must be a whole number >= 1")
+    check_sizes(epsilon, k_max, tokens, positions, seconds, level)
     if model.dtype is not torch.float32:
         model = copy.deepcopy(model).float()
     examined = read(model, data, vocabulary, tokens, level)
@@ -128,12 +125,25 @@ def examine(
             dynamics=found.dynamics(),
             gradient=found.gradient(),
             curve=curve,
+            chance=by_chance(model.objective, split),
             speed={},
         )
         k = result.k or curve["k"][-1]
         speed = best_speed(model, truncate(model, k), dict, split, seconds) | {"k": k}
     model.train(was_training)
     return replace(result, speed=speed)
+
+
+def check_sizes(epsilon: float, k_max: int, tokens: int | None, positions: int, seconds: float, level: str) -> None:
+    """Refuse arguments of ``examine`` that have no meaning: raises ConfigurationError."""
+    if not 0 < epsilon < math.inf:
+        raise ConfigurationError(f"epsilon={epsilon} must be a positive number of nats")
+    for option, value in (("k_max", k_max), ("tokens", tokens), ("positions", positions)):
+        if value is not None and value < 1:
+            raise ConfigurationError(f"{option}={value} must be a whole number >= 1")
+    if not 0 <= seconds < math.inf:
+        raise ConfigurationError(f"seconds={seconds} must be a number of seconds >= 0")
+    check_level(level)
 
 
 def metric_of(model: SequenceModel) -> Metric:
@@ -177,12 +187,12 @@ class _Examining:
         return found if found is None or not found["shorter"] or count <= _FIRST else self._on_text(certificate, count)
 
     def _on_text(self, certificate: Certificate, count: int) -> dict[str, Any] | None:
-        split = self.split
+        split, longest = self.split, min(self.k_max, _LONGEST_PROVEN)
         if isinstance(split, Sequences):
             split = split.first(count)
-            pieces, most = [range(len(split))], min(_LONGEST_PROVEN, split.longest)
+            pieces, most = [range(len(split))], min(longest, split.longest)
         else:  # two stretches, to the middle and to the end
-            most, each = min(_LONGEST_PROVEN, len(split)), -(-count // 2)
+            most, each = min(longest, len(split)), -(-count // 2)
             middle = max(len(split) // 2, each)
             pieces = [range(middle - each, middle), range(max(middle, len(split) - each), len(split))]
         bar = open_bar("certificate on this text", sum(map(len, pieces)))

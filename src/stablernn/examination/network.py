@@ -19,6 +19,7 @@ from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.utils.errors import ConfigurationError
 
 CELLS: Sequence[type[Cell]] = (RNNCell, LSTMCell, GRUCell)
+OUTPUTS = ("categorical", "bernoulli")
 LARGEST = torch.finfo(torch.float32).max  # every finite float32 number lies in ±LARGEST
 
 
@@ -125,11 +126,16 @@ def _cell_of(rnn: nn.RNNBase) -> type[Cell]:
     return kind
 
 
-def _head(decoder: nn.Linear | None, size: int, tied: nn.Embedding | None, outputs: str) -> Head:
-    if outputs not in ("categorical", "bernoulli"):
+def check_outputs(outputs: str) -> None:
+    if outputs not in OUTPUTS:
         raise ConfigurationError(
-            f"outputs={outputs} is unknown: choose categorical or bernoulli; for other outputs give no decoder"
+            f"outputs={outputs} is unknown: choose {', '.join(OUTPUTS)}; of real numbers (regression) no "
+            "score is bounded: give no decoder, and the features are examined"
         )
+
+
+def _head(decoder: nn.Linear | None, size: int, tied: nn.Embedding | None, outputs: str) -> Head:
+    check_outputs(outputs)
     if decoder is None:
         return Features(size)
     if outputs == "categorical" and decoder.out_features == 1:

@@ -16,6 +16,7 @@ WIDTH = 80
 _LABEL = 20
 _SHOWN = (1, 2, 3, 5, 10, 20, 35, 64, 100, 128, 256, 512)
 _MOST_SHOWN = 7
+_CLEARLY = 0.05  # a smaller difference of two speeds is none
 
 
 def screen(examination: Examination) -> str:
@@ -46,7 +47,25 @@ def _lines(e: Examination) -> Iterator[str]:
 
 
 def recommendation(e: Examination) -> str:
-    """What to do, and why."""
+    """What to do, and why; of a network that has learnt nothing first that."""
+    if e.has_learnt or e.chance is None:
+        return _answer(e)
+    values = (
+        e.metric.value(mean, 1) for mean in (e.curve["recurrent"]["total"] / e.curve["recurrent"]["count"], e.chance)
+    )
+    network, chance = (f"{value:,.{e.metric.places}f}" for value in values)
+    return (
+        f"The network has learnt nothing that context could serve: its {e.metric.name} is {network}, and that of how "
+        f"often each {_output(e)} comes in these data {chance}. So the answer has no worth before it is trained "
+        f"further, or read with the vocabulary that is its own. {_answer(e)}"
+    )
+
+
+def _output(e: Examination) -> str:
+    return "output" if isinstance(e.model.inputs, Frames) else e.metric.one
+
+
+def _answer(e: Examination) -> str:
     k, how = e.choice
     items = e.metric.items
     if k is None:
@@ -78,6 +97,11 @@ def _gain(e: Examination) -> str:
     if not e.speed:
         return ""
     recurrent, feedforward = (e.speed["tokens_per_second"][form] for form in ("recurrent", "feedforward"))
+    if max(recurrent, feedforward) < min(recurrent, feedforward) * (1 + max(e.speed["scatter"], _CLEARLY)):
+        return (
+            f"Which of the two scores one stream faster is undecided: {feedforward / recurrent:.2f} times as fast "
+            f"feed-forward, in rounds that scatter by {e.speed['scatter']:.0%}."
+        )
     if feedforward > recurrent:
         return f"One stream is scored {feedforward / recurrent:.1f} times as fast here."
     return (

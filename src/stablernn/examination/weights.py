@@ -1,18 +1,20 @@
 """A network from a file of weights: nothing in it is executed unless the user asks for that."""
 
+import io
 import pickle
+import pickletools
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stablernn.examination.network import from_torch
+from stablernn.examination.network import check_outputs, from_torch
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.console import log
 from stablernn.utils.errors import CheckpointError, ConfigurationError
@@ -20,6 +22,8 @@ from stablernn.utils.errors import CheckpointError, ConfigurationError
 KINDS: Mapping[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 _GATES = {1: "rnn", 3: "gru", 4: "lstm"}
 _OF_RNN = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr)_l\d+(?:_reverse)?)$")
+_MAGIC = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)  # at the beginning of older files of torch.save,
+_PICKLES = 5  # which are so many pickles, and the numbers behind them
 _EMBEDDINGS = ("encoder", "embedding", "embeddings", "embed", "emb", "wte", "lookup")
 _DECODERS = ("decoder", "head", "output", "out", "fc", "linear", "proj", "lm_head", "classifier")
 
@@ -50,9 +54,10 @@ def load_network(
         CheckpointError: the file is not there, damaged, or holds what is read with ``unpickle`` alone.
         ConfigurationError: the tensors are not those of such a network, or of several; says which option decides.
     """
-    tensors, read_kind = _read(path, unpickle)
     if kind is not None and kind not in KINDS:
         raise ConfigurationError(f"kind={kind} is unknown: choose rnn (tanh), gru or lstm")
+    check_outputs(outputs)
+    tensors, read_kind = _read(path, unpickle)
     layers, others, prefix = _sorted(path, tensors)
     found = _kind(path, layers)
     if kind is not None and kind != found:
@@ -107,6 +112,8 @@ def _read(path: Path, unpickle: bool) -> tuple[dict[str, Tensor], str | None]:
     except FileNotFoundError:
         raise CheckpointError(f"weights={path} does not exist: name a file of torch.save or of safetensors") from None
     except pickle.UnpicklingError:
+        if not _is_whole(path):
+            raise _damaged(path) from None
         raise CheckpointError(
             f"weights={path} holds more than tensors, as a whole pickled module does, and reading that can execute "
             "anything: save model.state_dict() instead, or say pickle=true if you trust the file"
@@ -116,10 +123,12 @@ def _read(path: Path, unpickle: bool) -> tuple[dict[str, Tensor], str | None]:
             f"weights={path}: its classes are not here ({error}): set PYTHONPATH to the folder of its code, or "
             "save model.state_dict()"
         ) from None
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        raise CheckpointError(
-            f"weights={path} cannot be read ({(str(error).splitlines() or ['it is empty'])[0]})"
-        ) from None
+    except PermissionError as error:
+        raise CheckpointError(f"weights={path} cannot be read ({error.strerror}): change its permissions") from None
+    except Exception as error:  # what a damaged pickle raises may be anything
+        if "TorchScript" in str(error):
+            raise CheckpointError(f"weights={path} is a TorchScript archive: save model.state_dict() instead") from None
+        raise _damaged(path) from None
     kind = None
     if isinstance(content, nn.Module):
         layers = [module for module in content.modules() if isinstance(module, nn.RNNBase)]
@@ -128,6 +137,29 @@ def _read(path: Path, unpickle: bool) -> tuple[dict[str, Tensor], str | None]:
                 from_torch(None, layer)  # says what is wrong with it
         kind, content = type(content).__name__, content.state_dict()
     return _state_dict(path, content), kind
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"weights={path} is damaged, or no file of torch.save or of safetensors: save model.state_dict() again"
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file has the form that torch.save or pickle gives it, seen without executing anything of it."""
+    try:
+        content = path.read_bytes()
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+                content = archive.read(name)
+        pickles = io.BytesIO(content)
+        for _ in range(_PICKLES if _MAGIC in content[:32] else 1):
+            for _ in pickletools.genops(pickles):
+                pass
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+    return True
 
 
 def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:

@@ -4,10 +4,12 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -16,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from stablernn.config import schema
-from stablernn.config.compose import explain, frozen, literal, locate
+from stablernn.config.compose import explain, frozen, literal, locate, nearest, option_names
 from stablernn.config.options import OPTIONS
 from stablernn.config.targets import allow
 from stablernn.config.validate import check_known
@@ -37,18 +39,21 @@ class _Bug(Exception):
     """A run of a sweep failed by a mistake of the program, and its traceback was printed."""
 
 
-def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[str] = ()) -> None:
+def main(
+    task: Callable[[DictConfig], object], config_name: str, text: Sequence[str] = (), flags: Collection[str] = ()
+) -> None:
     """Compose ``config_name`` from the command line and run ``task`` on it, once or (-m) for a sweep.
 
-    The values of the options ``text`` are taken as they are: Hydra's grammar (commas, brackets) does not apply.
+    The values of the options ``text`` are taken as they are: Hydra's grammar (commas, brackets) does not apply. The
+    options ``flags`` may be written ``--option value`` too.
 
     Exit code 2 for anything that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a bug. In a sweep a run that
     fails says so at once, and the others go on; one that another process is at work on is waited for at the end.
     """
     parser = get_args_parser()
-    parser.error = refuse  # type: ignore[method-assign] (one line, as for every other mistake)
-    flags = _sorted_out(sys.argv[1:], parser)
-    if flags.experimental_rerun is not None:
+    parser.error = partial(_refuse_flag, parser, config_name, flags)  # type: ignore[method-assign]
+    given = _sorted_out(sys.argv[1:], parser)
+    if given.experimental_rerun is not None:
         refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
     # Hydra prints its own digest of an exception and exits with 1; this makes it hand the exception on.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -87,7 +92,7 @@ def main(task: Callable[[DictConfig], object], config_name: str, text: Sequence[
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         try:
-            with _frozen(config_name, flags.config_dir and Path(flags.config_dir).expanduser()):
+            with _frozen(config_name, given.config_dir and Path(given.config_dir).expanduser()):
                 folder, name = locate(config_name)
                 hydra.main(config_path=str(folder), config_name=name, version_base="1.3")(job)()
         finally:
@@ -130,6 +135,17 @@ def _sorted_out(arguments: Sequence[str], parser: ArgumentParser) -> Namespace:
             refuse(str(error))
     sys.argv[1:] = [*flags, *(each for each in known.overrides if not each.startswith("allow="))]
     return known
+
+
+def _refuse_flag(parser: ArgumentParser, config_name: str, flags: Collection[str], message: str) -> NoReturn:
+    """One line for what argparse says of a flag, with the flag or the option that may be meant."""
+    unknown = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+    if unknown == message.split()[0]:
+        refuse(message)
+    name = unknown.lstrip("-").replace("-", "_")
+    known = [*parser._option_string_actions, *(f"--{flag}" for flag in flags)]
+    near = nearest(unknown, known) or nearest(name, option_names(config_name)).replace("?", "=...?")
+    refuse(f"{unknown} is not a flag{near}; options are written option=value, and --help lists them")
 
 
 def _frozen(config_name: str, own: Path | None) -> AbstractContextManager[None]:

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,6 +78,22 @@ class Part:
         self.to_do = self._left()
         self.counted = self.to_do
         self.seconds = 0.0
+
+    @cached_property
+    def named(self) -> dict[str, DictConfig]:
+        """``configs`` as the plan has them, by their ids."""
+        return {run_id(config): config for config in self.configs}
+
+    @cached_property
+    def named_to_do(self) -> dict[str, DictConfig]:
+        """The same of ``to_do``."""
+        left = {id(config) for config in self.to_do}
+        return {name: config for name, config in self.named.items() if id(config) in left}
+
+    @cached_property
+    def planned(self) -> dict[str, Planned]:
+        """The same as analyses will look into them; one for all analyses."""
+        return {name: Planned(config) for name, config in self.named_to_do.items()}
 
     @property
     def command(self) -> list[str]:
@@ -208,19 +225,18 @@ class AnalysisPart:
     def __init__(self, entry: DictConfig, profile: str, parts: Iterable[Part]) -> None:
         self.title: str = entry.analysis
         self.analysis = analysis_of(entry, profile)
-        every = [config for part in parts if not isinstance(part, SearchPart) for config in part.configs]
-        chosen = {name: config for config in every if fnmatch(name := run_id(config), entry.run)}
+        every = [part for part in parts if not isinstance(part, SearchPart)]
+        chosen = {name: config for part in every for name, config in part.named.items() if fnmatch(name, entry.run)}
+        planned = {name: subject for part in every for name, subject in part.planned.items()}
         self.runs = len(chosen)
-        subjects = {name: self._subject(config) for name, config in chosen.items()}
+        subjects = {name: planned.get(name) or self._finished(config) for name, config in chosen.items()}
         self.to_do: dict[str, Subject] = {name: subject for name, subject in subjects.items() if subject is not None}
         self.counted = self.to_do
         self.seconds = 0.0
         self.unknown = 0
 
-    def _subject(self, config: DictConfig) -> Subject | None:
+    def _finished(self, config: DictConfig) -> Subject | None:
         """The run as it is to be looked into; None if there is nothing to do."""
-        if not finished(config):
-            return Planned(config)
         trained = trained_run(config)
         return trained if is_missing(self.analysis, trained) else None
 
@@ -235,7 +251,7 @@ def count_once(parts: Iterable[Part], analyses: Iterable[AnalysisPart] = ()) -> 
     """Leave every run and every analysis of one that is to do to the first part that has it: sets their ``counted``."""
     seen: set[str] = set()
     for part in parts:
-        names = {run_id(config): config for config in part.to_do}
+        names = part.named_to_do
         part.counted = [config for name, config in names.items() if name not in seen]
         seen |= names.keys()
     looked: set[tuple[str, str]] = set()

@@ -109,6 +109,8 @@ def studies_of(options: DictConfig, profile: str) -> list[Study]:
     results = []
     for name in options.all if options.study == ALL else [options.study]:
         if profile not in options.plans[name]:
+            if profile == "lease":
+                raise ConfigurationError("profile=lease: scripts/gpu_lease.py carries it out (docs/gpu.md)")
             raise _unknown("profile", profile, ("auto", *options.plans[name]))
         entries = list(_flat(options.plans[name][profile]))
         sweeps = [

@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from pathlib import Path
 
 import torch
@@ -35,7 +35,12 @@ def _text(generated: Generated, one: Continuation, corpus: Corpus) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return [part for line in text.split("\n") for part in textwrap.wrap(line, width) or ["¶"]]
+    """Lines of a text; several that are empty are one, which says how many there are."""
+    lines = []
+    for line, alike in groupby(text.split("\n"), key=lambda line: line if line.strip() else ""):
+        count = sum(1 for _ in alike)
+        lines += textwrap.wrap(line, width) * count if line else ["¶" if count == 1 else f"¶ ({count} empty lines)"]
+    return lines
 
 
 def _named(generated: Generated) -> dict[str, Continuation]:
@@ -78,7 +83,7 @@ def _proof(generated: Generated, metric: Metric, count: str) -> str:
         return (
             f"proven: they must be the same for the first {counted(generated.proven, metric.one)}, {_first(generated)}"
         )
-    return f"proven: nothing, {_first(generated)}"
+    return f"nothing is proven of what they choose, {_first(generated)}"
 
 
 def _first(generated: Generated) -> str:
@@ -89,9 +94,8 @@ def _first(generated: Generated) -> str:
     assert generated.recurrent.margins is not None
     bound, margin = float(generated.bounds[at]), float(generated.recurrent.margins[at])
     if math.isinf(bound):
-        return "as no bound is proven of this model"
-    proof = f"truncation is not proven to move it by less than {bound:.2g}"
-    return f"as the next choice was best by {margin:.2g} nats, and {proof}"
+        return "as no bound of what truncation moves is known for this model"
+    return f"as the next choice was best by {margin:.2g} nats, and truncation may move it by {bound:.2g} (proven bound)"
 
 
 def write_texts(generated: Generated, corpus: Corpus, folder: Path) -> list[Path]:

@@ -11,7 +11,10 @@ from stablernn.tasks import hub
 from stablernn.tasks.sequences import SequenceTask
 from stablernn.tasks.splits import check_lengths
 from stablernn.utils.errors import ConfigurationError, DataError, MissingDataError
+from stablernn.utils.files import file_state
 from stablernn.utils.names import is_name
+
+_texts: dict[tuple, str | None] = {}  # fingerprints by what was read
 
 
 class StoredSequences(ABC):
@@ -81,7 +84,11 @@ class StoredSequences(ABC):
             DataError: see ``load``; of sequences of one's own that are not here, nothing is known.
         """
         try:
-            text = self._checked().text
+            root = self.root()
+            key = (type(self), repr(vars(self)), *(file_state(root / file) for file in self.files))
+            if key not in _texts:  # a plan asks for it at each of a thousand runs
+                _texts[key] = self._checked().text
+            text = _texts[key]
         except MissingDataError:
             if self.fingerprint is None and self.name not in self.published:
                 raise

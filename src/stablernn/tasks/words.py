@@ -18,7 +18,7 @@ from stablernn.tasks.tokens import file_of, narrow, read_tokens
 from stablernn.tasks.vocabulary import Vocabulary
 from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError, DamagedFileError, DataError, MissingDataError
-from stablernn.utils.files import file_digest, json_digest, read_json, write_json, write_text, writing
+from stablernn.utils.files import file_digest, file_state, json_digest, read_json, write_json, write_text, writing
 from stablernn.utils.metrics import PERPLEXITY, Metric
 from stablernn.utils.names import is_name
 from stablernn.utils.wording import counted
@@ -356,12 +356,10 @@ def _plain(expected: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """What changes when a file is written."""
     try:
-        status = path.stat()
+        return file_state(path)
     except OSError as error:
         raise MissingDataError(f"{path} cannot be read ({error.strerror})") from None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _seal(folder: Path, counts: Mapping[str, Any]) -> None:

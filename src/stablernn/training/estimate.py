@@ -32,20 +32,21 @@ def estimate_seconds(configs: Sequence[DictConfig]) -> list[float]:
 
     One run of each kind (seed, stability and values that cost no time aside) is timed for half a second.
     """
+    identities = [identity(config) for config in configs]
+    kinds = list(map(kind, identities))
     corpora: dict[str, Task] = {}
     measured: dict[str, float] = {}
     with display():
         bar = open_bar("measuring the time", len(configs))
-        for number, config in enumerate(configs, start=1):
-            key = kind(identity(config))
+        for number, (config, options, key) in enumerate(zip(configs, identities, kinds, strict=True), start=1):
             if key not in measured:
-                data = json.dumps(identity(config)["dataset"], sort_keys=True)
+                data = json.dumps(options["dataset"], sort_keys=True)
                 if data not in corpora:
                     corpora[data] = make(config.dataset).load()
                 bar.update(number, describe(config))
                 measured[key] = _measure(config, corpora[data])
         bar.close()
-    return [measured[kind(identity(config))] for config in configs]
+    return [measured[key] for key in kinds]
 
 
 def kind(options: dict[str, Any]) -> str:

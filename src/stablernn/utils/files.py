@@ -196,6 +196,11 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start:,} is no text") from None
+    except json.JSONDecodeError as error:
+        if not text.strip():
+            raise ValueError("it is empty") from None
+        where = "it ends too early" if error.pos >= len(text.rstrip()) else f"line {error.lineno} is no JSON"
+        raise ValueError(where) from None
     layer, depth = [value], 0
     while layer:
         if depth > _DEEPEST:
@@ -215,6 +220,12 @@ def json_digest(value: Any) -> str:
     """SHA-256 of what ``value`` is as JSON: the same for every layout of the text and order of the keys."""
     plain = json.loads(json.dumps(value))  # a key 1 becomes "1", as it is when read back
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def file_digest(path: Path) -> str:

@@ -216,7 +216,7 @@ def write_converted(
         return describe(new, values | {"versions": versions() | runtimes, "commit": commit()})
 
 
-def check_free(folder: Path) -> None:
+def check_free(folder: Path, option: str = "out") -> None:
     """Only a converted model may be replaced by another."""
     if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigurationError(f"out={folder} exists and is no converted model: choose another folder")
+        raise ConfigurationError(f"{option}={folder} exists and is no converted model: choose another folder")
