@@ -80,8 +80,11 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
 
 def check_applies(analysis: Analysis, trained: Trained) -> None:
     """Raises NotApplicableError if the run has not what the analysis needs, and what its ``check`` of a run raises."""
-    if "cells" in analysis.needs and trained.config.model.get("backbone") is not None:
-        raise NotApplicableError(f"not applicable: model={trained.config.model.name} has no recurrent cells")
+    config = trained.config
+    if "cells" in analysis.needs and config.model.get("backbone") is not None:
+        is_exact = "k" in config.model.backbone
+        exact = f": it is its own truncation, exact at k = {config.truncation.k}" if is_exact else ""
+        raise NotApplicableError(f"not applicable: model={config.model.name} has no recurrent cells{exact}")
     if "text" in analysis.needs:
         trained.text("valid")
     if check := getattr(analysis, "check", None):

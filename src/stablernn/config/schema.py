@@ -22,7 +22,7 @@ class Model:
     backbone: Any = None
     embedding_size: int = MISSING
     hidden_size: int = MISSING
-    num_layers: int = MISSING
+    num_layers: int | None = MISSING  # None: a backbone's own, that follows from truncation.k
     dropout: float = MISSING
     tied: bool = MISSING
     learning_rate: float = MISSING

@@ -109,17 +109,27 @@ def network_option(config: DictConfig) -> str:
     """The option that makes the network between input layer and head.
 
     Raises:
-        ConfigurationError: there are both or none, or what has no cells is to be truncated.
+        ConfigurationError: there are both or none, what has no cells is to be truncated, or what has an option ``k``,
+            and so is feed-forward by construction, is to be recurrent.
     """
     given = [option for option in ("model.cell", "model.backbone") if OmegaConf.select(config, option) is not None]
     if len(given) != 1:
         which = "both model.cell and model.backbone: it takes one of them" if given else "neither cell nor backbone"
         raise ConfigurationError(f"model={config.model.name} has {which}")
-    if given == ["model.backbone"] and config.approximation.name != "recurrent":
+    approximation, name = config.approximation.name, config.model.name
+    if given == ["model.backbone"] and "k" in config.model.backbone:
+        if approximation != "feedforward":
+            raise ConfigurationError(
+                f"approximation={approximation}: model={name} is feed-forward by construction, of truncation.k inputs: "
+                "leave approximation out"
+            )
+    elif given == ["model.backbone"] and approximation != "recurrent":
         raise ConfigurationError(
-            f"approximation={config.approximation.name} truncates recurrent cells, and model={config.model.name} has "
-            "none: choose approximation=recurrent, which takes a network as it is"
+            f"approximation={approximation} truncates recurrent cells, and model={name} has none: choose "
+            "approximation=recurrent, which takes a network as it is"
         )
+    elif given == ["model.cell"] and config.model.num_layers is None:
+        raise ConfigurationError(f"model.num_layers is not set: model={name} needs a whole number >= 1")
     return given[0]
 
 

@@ -64,8 +64,10 @@ def cell_stack(backbone: nn.Module) -> CellStack:
         NotApplicableError: it has no cells, so that nothing that is known of cells applies to it.
     """
     if not isinstance(backbone, CellStack):
+        field = getattr(backbone, "receptive_field", None)
+        exact = "" if field is None else f": it is its own truncation, exact at k = {field}"
         raise NotApplicableError(
             f"not applicable: the backbone {type(backbone).__name__} has no recurrent cells, so there is nothing to "
-            "constrain, to truncate or to replace"
+            f"constrain, to truncate or to replace{exact}"
         )
     return backbone

@@ -52,8 +52,8 @@ def check_memory(config: DictConfig, interface: Interface) -> None:
 def _note_layers(config: DictConfig, interface: Interface) -> None:
     """Say where a network without cells seems to make nothing of ``model.num_layers``, which it may."""
     layers = config.model.num_layers
-    if config.model.get("backbone") is None or layers == 1:
-        return
+    if config.model.get("backbone") is None or layers == 1 or "k" in config.model.backbone:
+        return  # of one with an option k, k and the layers belong together
     single = config.copy()
     single.model.num_layers = 1
     with torch.device("meta"):
@@ -65,12 +65,23 @@ def _note_layers(config: DictConfig, interface: Interface) -> None:
         )
 
 
+def _check_field(config: DictConfig, model: SequenceModel) -> None:
+    """Refuse a network without cells that is called feed-forward of k inputs, and sees another number of them."""
+    k, field = config.truncation.k, model.backbone.receptive_field
+    if config.model.get("backbone") is not None and config.approximation.name == "feedforward" and field != k:
+        raise ConfigurationError(
+            f"truncation.k={k}: an output of model={config.model.name} sees {field or 'all earlier'} inputs: its "
+            "receptive_field must be its option k"
+        )
+
+
 def build(config: DictConfig, interface: Interface) -> tuple[SequenceModel, Constraint]:
     """The model at its initial weights, made from the seed and already on the constraint's set."""
     check_memory(config, interface)
     _note_layers(config, interface)
     torch.manual_seed(config.seed)
     model = _model(config, interface)
+    _check_field(config, model)
     constraint: Constraint = make(config.stability.constraint)
     check(constraint, model)
     device = pick_device(config.device)

@@ -57,7 +57,8 @@ def checked(values: Any, made: Mapping[str, type]) -> DictConfig:
     except OmegaConfBaseException as error:
         raise ConfigurationError(str(error).splitlines()[0]) from None
     for option, value in sizes:
-        if option != "model.embedding_size" or value is not None:  # frames are not embedded
+        # Frames are not embedded, and layers may follow from k.
+        if option not in ("model.embedding_size", "model.num_layers") or value is not None:
             check_size(option, value)
     return config
 
