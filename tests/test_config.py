@@ -59,7 +59,7 @@ def test_every_choice_composes_and_instantiates(choice, model):
     config = compose("train", [f"model={model}", choice, *own])
     check(config)
     made = (config.dataset, config.stability.constraint, config.tracking, config.optimizer)
-    for node in (*made, config.model.cell, config.head.softmax):
+    for node in (*made, config.model.cell or config.model.backbone, config.head.softmax):
         make(node)
 
 

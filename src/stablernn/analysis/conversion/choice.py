@@ -6,6 +6,7 @@ from typing import Any
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_curve import Gap
 from stablernn.models.feed_forward import FeedForward
+from stablernn.models.peers.base import FeedForwardNetwork
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import Certificate, certify
 from stablernn.tasks.sequences import Sequences
@@ -75,7 +76,7 @@ def choose(
     Raises:
         ConfigurationError: there is no such k; says what is known and what would help.
     """
-    if isinstance(model.backbone, FeedForward):
+    if isinstance(model.backbone, FeedForward | FeedForwardNetwork):
         return _own(model.backbone, split, k)
     certificate = certify(model)
     proven = certificate.context(epsilon) if k is None else None
@@ -113,7 +114,7 @@ def choose(
     )
 
 
-def _own(backbone: FeedForward, split: Split | Sequences, k: int | None) -> Choice:
+def _own(backbone: FeedForward | FeedForwardNetwork, split: Split | Sequences, k: int | None) -> Choice:
     inputs = counted(backbone.k, "input")
     if k not in (None, backbone.k):
         raise ConfigurationError(

@@ -22,10 +22,9 @@ from stablernn.analysis.conversion.converted import (
     save_weights,
 )
 from stablernn.analysis.conversion.export import EXPORT, ONNX, choose_formats, order, read_program, write_programs
-from stablernn.analysis.conversion.network import Unrolled
+from stablernn.analysis.conversion.network import network_of
 from stablernn.analysis.conversion.scoring import best_speed, largest_difference
 from stablernn.analysis.truncation_cost import CurveCost
-from stablernn.models.feed_forward import FeedForward
 from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.sequence_model import SequenceModel
@@ -138,7 +137,7 @@ class Conversion:
         """Say what is done, and how long it takes to look at the lengths and to time the forms."""
         layers, rows = (self.k, 1) if self.k is not None else (self.k_max, self.k_max.bit_length())
         measured = 0.0
-        if not isinstance(model.backbone, FeedForward):
+        if model.backbone.receptive_field is None:
             cost = CurveCost.measured(copy.deepcopy(model).double(), split)
             measured = cost.seconds(len(split), layers, rows * len(split))
         log.info(
@@ -162,7 +161,7 @@ def write_converted(
 
     Args:
         folder: replaced if it holds a converted model.
-        model: on its device; its cells are unrolled.
+        model: on its device; cells are unrolled.
         interface: of the model.
         split: the forms are compared and timed on it.
         values: of the description.
@@ -181,7 +180,7 @@ def write_converted(
     bar.update(1, "writing the forms")
     with replacing_folder(folder) as new:
         save_weights(new, model, values["run"])
-        write_programs(Unrolled(copy.deepcopy(model).cpu(), k), interface, new, formats)
+        write_programs(network_of(copy.deepcopy(model).cpu(), k), interface, new, formats)
         for name, text in (texts or {}).items():
             write_text(new / name, text)
         describe(new, values)

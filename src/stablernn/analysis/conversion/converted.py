@@ -28,6 +28,8 @@ _OURS = (CheckpointError, ConfigurationError, DamagedFileError)
 def feedforward_config(record: Record, k: int) -> dict[str, Any]:
     """What builds the model: the run's configuration with ``approximation=feedforward truncation.k=k``."""
     config = {name: record.config[name] for name in ("seed", "model", "stability", "approximation")}
+    if "backbone" in config["model"]:
+        return config | {"truncation": {"k": k}}
     target = f"{FeedForward.__module__}.{FeedForward.__name__}"
     backbone = {"_target_": target, "_partial_": True, "k": k}
     approximation = config["approximation"] | {"name": "feedforward", "backbone": backbone}

@@ -1,4 +1,4 @@
-"""The unrolled network in formats that others run: ``torch.export`` and ONNX, dynamic in time and batch."""
+"""A network in formats that others run: ``torch.export`` and ONNX, dynamic in time and batch."""
 
 import importlib.util
 import logging
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stablernn.analysis.conversion.network import Unrolled
+from stablernn.analysis.conversion.network import Network
 from stablernn.tasks.base import Interface
 from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError
@@ -46,7 +46,7 @@ def choose_formats(formats: Sequence[str] | None) -> list[str]:
     return list(formats)
 
 
-def write_programs(network: Unrolled, interface: Interface, folder: Path, formats: Sequence[str]) -> None:
+def write_programs(network: Network, interface: Interface, folder: Path, formats: Sequence[str]) -> None:
     """Write ``network``, which is on the CPU, in each format: from ``input_name`` to ``log_probabilities``."""
     if not formats:
         return

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.conversion.export import Program
+from stablernn.models.backbone import CellStack
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.tasks.sequences import Sequences
@@ -110,7 +111,7 @@ def scoring_speed(
     """Tokens a second at which one text is scored from its start to its end, in pieces.
 
     Args:
-        model: unrolled as a recurrent model, a stream of batch 1 with its state carried on.
+        model: if it has cells, unrolled as a recurrent model, a stream of batch 1 with its state carried on.
         ours: the feed-forward model, a stream that carries its last k - 1 inputs.
         programs: the exported ones, which carry nothing: their pieces begin k - 1 inputs early.
         split: on its first inputs.
@@ -120,7 +121,6 @@ def scoring_speed(
         ``tokens_per_second`` by name, medians of the rounds; ``scatter`` by name, their interquartile range by the
         median; ``rounds``, ``tokens`` a round, ``piece``.
     """
-    recurrent = SequenceModel(model.inputs, Recurrent(list(model.cells)), model.objective).eval()
     overlap = ours.backbone.k - 1  # type: ignore[operator]
     x = stream(split.first(_TIMED))[:, None]
     starts = range(0, len(x), _PIECE)
@@ -143,20 +143,23 @@ def scoring_speed(
 
         return run
 
-    runs = {"recurrent": streamed(recurrent), "feedforward": streamed(ours)}
+    runs = {"feedforward": streamed(ours)}
+    if isinstance(model.backbone, CellStack):
+        recurrent = SequenceModel(model.inputs, Recurrent(list(model.cells)), model.objective).eval()
+        runs = {"recurrent": streamed(recurrent)} | runs
     runs |= {name: overlapping(program) for name, program in programs.items()}
     device = model.device
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
     began = time.monotonic()
-    while len(times["recurrent"]) < _ROUNDS or time.monotonic() - began < seconds:
+    while len(times["feedforward"]) < _ROUNDS or time.monotonic() - began < seconds:
         for name, run in runs.items():
             times[name].append(seconds_of(run, device))
     return {
         "tokens_per_second": {name: len(x) / statistics.median(values) for name, values in times.items()},
         "scatter": {name: _scatter(values) for name, values in times.items()},
-        "rounds": len(times["recurrent"]),
+        "rounds": len(times["feedforward"]),
         "tokens": len(x),
         "piece": _PIECE,
     }

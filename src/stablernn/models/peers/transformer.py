@@ -26,7 +26,7 @@ class WindowedAttention(nn.Module):
         self.register_buffer("frequencies", 10_000.0 ** (-torch.arange(pairs) / pairs), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        positions = torch.arange(len(x), device=x.device)
+        positions = torch.arange(x.shape[0], device=x.device)
         queries, keys, values = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 1, 3, 0, 4)
         angles = positions[:, None] * self.frequencies
         distance = positions[:, None] - positions

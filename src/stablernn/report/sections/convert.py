@@ -36,14 +36,15 @@ def conversion_table(description: dict[str, Any]) -> Table:
     for name, file in description["files"].items():
         lines.append([name, Value(file["bytes"], format=_size), ""])
     rates = speed["tokens_per_second"]
+    baseline = "recurrent" if "recurrent" in rates else "feedforward"  # what has no cells has no recurrent form
     for name, rate in rates.items():
-        ratio = rate / rates["recurrent"]
+        ratio = rate / rates[baseline]
         against = f"{ratio:.2f} x faster" if ratio >= 1 else f"{1 / ratio:.2f} x slower"
         lines.append(
             [
                 _FORMS[name],
                 Value(rate, format=lambda rate: f"{rate:,.0f} {metric.items}/s"),
-                against if name != "recurrent" else "baseline",
+                against if name != baseline else "baseline",
             ]
         )
     threads = ", ".join(f"{_FORMS[name]} {count}" for name, count in speed.get("threads", {}).items())
@@ -53,7 +54,7 @@ def conversion_table(description: dict[str, Any]) -> Table:
         f"{speed['piece']:,}; medians of {counted(speed['rounds'], 'alternating round')}, each form on the number of "
         f"threads that serves it best ({threads or hardware['threads']}); {hardware['device']}, exported forms on "
         f"{hardware['processor']}",
-        "a ratio to the recurrent model in PyTorch is also one of runtimes",
+        f"a ratio to the {_FORMS[baseline].split(',')[0]} model in PyTorch is also one of runtimes",
     ]
     return Table(
         f"{description['run']} without recurrence", [text("quantity"), text("value"), text("of")], lines, notes
