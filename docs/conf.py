@@ -49,6 +49,7 @@ docs/results
 docs/protocol
 docs/stability
 docs/feed_forward
+docs/peers
 docs/tour
 docs/glossary
 ```

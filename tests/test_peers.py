@@ -1,5 +1,6 @@
 """Networks that are feed-forward by construction: what they see, across windows, against the networks as published."""
 
+import copy
 import math
 
 import pytest
@@ -8,14 +9,21 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
 
+from stablernn.analysis.conversion.convert import Conversion
+from stablernn.analysis.conversion.converted import load_converted
+from stablernn.analysis.conversion.export import read_program, write_programs
+from stablernn.analysis.conversion.network import network_of
+from stablernn.analysis.conversion.scoring import log_probabilities
 from stablernn.models.dropout import Dropout
 from stablernn.models.peers.gated_conv import GatedConv
 from stablernn.models.peers.tcn import TCN
 from stablernn.models.peers.transformer import Transformer, rotate
 from stablernn.models.peers.wavenet import WaveNet
 from stablernn.models.sequence_model import build_model
+from stablernn.report.sections.convert import conversion_table
 from stablernn.tasks.base import Interface
 from stablernn.training.run import run
+from stablernn.training.trained import find_runs
 from stablernn.utils.errors import ConfigurationError, StableRNNError
 
 E, D = 3, 8
@@ -282,3 +290,29 @@ def test_the_lstm_ngram_is_the_lstm_of_k_words_under_another_name(small):
 def test_what_has_k_as_an_option_is_feed_forward(small):
     with pytest.raises(StableRNNError, match="feed-forward by construction"):
         run(small("model=tcn", "approximation=recurrent"))
+
+
+@pytest.mark.parametrize("name", ["tcn", "gated_conv", "wavenet", "transformer"])
+def test_it_is_exported_as_it_is_and_every_form_agrees_at_any_time_and_batch(name, tmp_path):
+    interface = Interface.of_words(11)
+    model = build_model(interface, lambda size, *_: build(name, size).float(), E, D).eval()
+    network = network_of(copy.deepcopy(model), model.backbone.receptive_field)
+    write_programs(network, interface, tmp_path, ["export", "onnx"])
+    forms = [network, read_program(tmp_path, "export"), read_program(tmp_path, "onnx")]
+    for shape in ((1, 1), (1, 3), (network.k, 2), (3 * network.k, 1)):
+        words = torch.randint(11, shape)
+        with torch.no_grad():
+            for form in forms:
+                assert_close(form(words), log_probabilities(model, words)[0], rtol=0, atol=2e-5)
+
+
+def test_a_run_is_converted_and_loaded_with_its_own_k(small, tmp_path):
+    record = run(small("model=tcn", "training.max_updates=3"))
+    (found,) = find_runs("*", tmp_path / "runs", None, torch.device("cpu"))
+    folder, description = Conversion(seconds=0.0, tokens=100, formats=[])(found)
+    assert (description["k"], description["choice"]["how"]) == (25, "own")
+    assert description["parameters"] == record.model["parameters"]
+    words = torch.randint(description["types"], (40, 2))
+    expected, _ = log_probabilities(found.model("best"), words)
+    assert torch.equal(log_probabilities(load_converted(folder), words)[0], expected)
+    assert "baseline" in {line[-1] for line in conversion_table(description).lines}
