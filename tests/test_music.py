@@ -283,7 +283,7 @@ def test_a_feed_forward_model_of_few_frames_trains_on_whole_pieces(tmp_path):
 
 
 def test_a_head_for_words_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="is for models of words, not for switches: choose head=full"):
+    with pytest.raises(ConfigurationError, match="is for models of words, not for vectors: choose head=full"):
         run(config(write(tmp_path), "head=adaptive"))
 
 

@@ -25,6 +25,7 @@ from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import RNNState, map_state
 from stablernn.models.feed_forward import truncations
 from stablernn.models.heads.bernoulli import Bernoulli
+from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import SequenceModel, build_model
@@ -86,6 +87,9 @@ def log_probability_changes(head, features: Tensor, others: Tensor, targets: Ten
         moved = (head.distribution(others) - head.distribution(features)).abs()
         return moved.amax(1), moved.gather(1, targets[:, None])[:, 0]
     one, other = head.logits(features), head.logits(others)
+    if isinstance(head, Regression):
+        moved = (head.losses(others, targets) - head.losses(features, targets)).abs()
+        return moved, moved
     on, off = logsigmoid(other) - logsigmoid(one), logsigmoid(-other) - logsigmoid(-one)
     return torch.maximum(on.abs(), off.abs()).sum(1), torch.where(targets > 0, on, off).sum(1).abs()
 
@@ -146,7 +150,9 @@ def attack(model: SequenceModel, ids: Tensor, targets: Tensor, k: int, tries: in
 
 def text_for(model: SequenceModel, length: int) -> tuple[Tensor, Tensor]:
     ids = torch.randint(0, 7, (length,))
-    switches = model.objective.__class__.__name__ == "Bernoulli"
+    if isinstance(model.objective, Regression):
+        return ids, torch.randn(length, 7, dtype=torch.float64)
+    switches = isinstance(model.objective, Bernoulli)
     return ids, torch.randint(0, 2, (length, 7)) if switches else torch.randint(0, 7, (length,))
 
 
@@ -155,7 +161,7 @@ def text_for(model: SequenceModel, length: int) -> tuple[Tensor, Tensor]:
     seed=seeds,
     case=st.sampled_from(CASES),
     layers=st.sampled_from([1, 1, 2]),
-    outputs=st.sampled_from(["categorical", "bernoulli"]),
+    outputs=st.sampled_from(["categorical", "bernoulli", "real"]),
     scale=st.sampled_from([0.3, 1.0, 2.0]),
     size=st.sampled_from([1, 2, 6]),
     k=st.integers(1, 7),

@@ -74,5 +74,5 @@ class CertificateAnalysis:
             "k": k,
             "measured_at": at if k is not None else None,
             "measured": {str(length): asdict(gap) for length, gap in gaps.items()},
-            "certified": {str(length): certificate.gap(length) for length in gaps},
+            "certified": {str(length): certificate.gap(length) if certificate.bounds_loss else None for length in gaps},
         }

@@ -244,7 +244,9 @@ def truncation_result(model: SequenceModel, curve: TruncationCurve, certificate:
         "state": {name: [at.state[name] for at in curve.truncated.values()] for name in ("mean", "p99", "largest")},
         "certified": {
             "state": [certificate.state_gap(k) for k in curve.truncated] if certificate.holds else None,
-            "nats": [certificate.gap(k) for k in curve.truncated] if certificate.holds else None,
-            "reason": certificate.summary().get("reason"),
+            "nats": [certificate.gap(k) for k in curve.truncated]
+            if certificate.holds and certificate.bounds_loss
+            else None,
+            "reason": certificate.summary().get("reason" if not certificate.holds else "loss"),
         },
     }

@@ -19,6 +19,7 @@ from stablernn.examination.data import CHARACTER, WORD, Data, Texts, check_level
 from stablernn.examination.examination import Examination
 from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.features import Features
+from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import Certificate, certify
@@ -28,7 +29,7 @@ from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.console import display, log, open_bar
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
-from stablernn.utils.metrics import BITS_A_CHARACTER, NATS_A_FRAME, PERPLEXITY, Metric
+from stablernn.utils.metrics import BITS_A_CHARACTER, NATS_A_FRAME, PERPLEXITY, SQUARED_ERROR, Metric
 from stablernn.utils.timing import one_thread
 
 FEWEST = 64  # positions
@@ -148,6 +149,8 @@ def check_sizes(epsilon: float, k_max: int, tokens: int | None, positions: int, 
 
 def metric_of(model: SequenceModel) -> Metric:
     """How its scores are shown."""
+    if isinstance(model.objective, Regression):
+        return SQUARED_ERROR
     return NATS_A_FRAME if isinstance(model.objective, Bernoulli | Features) else PERPLEXITY
 
 

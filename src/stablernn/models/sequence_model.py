@@ -1,6 +1,6 @@
 """A model of sequences: input layer, backbone, objective, each replaceable."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,13 @@ from stablernn.models.cells.base import Cell
 from stablernn.models.dropout import Dropout
 from stablernn.models.heads.base import Head
 from stablernn.models.heads.bernoulli import Bernoulli
+from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.tasks.base import Interface
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
 
 INITIAL_RANGE = 0.1
+_OF_VECTORS: Mapping[str, Callable[[int, int], Head]] = {"bernoulli": Bernoulli, "real": Regression}
 
 
 class Frames(nn.Module):
@@ -161,8 +163,8 @@ def build_model(
     if tied and interface.inputs != Interface.of_words(interface.outputs.size).inputs:
         raise ConfigurationError("model.tied=true is for models that predict what they read: choose model.tied=false")
     made = backbone(inputs.embedding_dim, hidden_size, num_layers, dropout)
-    if interface.outputs.kind == "bernoulli":
-        objective: Head = Bernoulli(interface.outputs.size, hidden_size)
+    if interface.outputs.kind in _OF_VECTORS:
+        objective: Head = _OF_VECTORS[interface.outputs.kind](interface.outputs.size, hidden_size)
     else:
         objective = head(interface.outputs.size, hidden_size, tied_to=inputs if tied else None)
     if not tied:

@@ -59,7 +59,7 @@ def shape(spec: Any) -> Schema:
 _SCORED = {"value, total?": "number?", "count?": "count", "tally?": ["count"]}
 _INTERFACE = {
     "inputs": {"kind": "=finite box", "size": "size", "low, high?": "number"},
-    "outputs": {"kind": "=categorical bernoulli", "size": "size"},
+    "outputs": {"kind": "=categorical bernoulli real", "size": "size"},
 }
 RECORD = shape(
     {

@@ -38,6 +38,7 @@ EPSILONS = (1.0, 0.1, 0.01, 0.001)  # nats
 CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 _OVERFLOWS = "its rate is below 1, but a bound of its states or of the log-probabilities overflows"
 _SEARCHED = "best norm"  # the name of proofs that were not searched for
+NO_BOUND = "not applicable: a squared error has no bounded change; what is bounded is the change of any output"
 _MOST_CONTEXT = 10_000_000
 _EXACT_PAIRS = 2048  # among so few rows all distances are computed
 
@@ -51,11 +52,13 @@ class Certificate:
             least that is proven: some room makes the norm's weights, and so H, far smaller.
         proofs: all candidates, by layer.
         decoder: D_V in the dual norm of the last layer's; infinite where nothing is proven.
+        bounds_loss: whether D_V is that of the loss; else it is that of any output, and there is none of the loss.
     """
 
     layers: tuple[Contraction, ...]
     proofs: tuple[CellProofs, ...]
     decoder: float
+    bounds_loss: bool = True
 
     @property
     def holds(self) -> bool:
@@ -87,6 +90,10 @@ class Certificate:
 
     def gap(self, k: int) -> float:
         """Bound of the change of any log-probability, and so of the log-perplexity, under truncation to k; nats."""
+        return self.output_gap(k) if self.bounds_loss else math.inf
+
+    def output_gap(self, k: int) -> float:
+        """``gap``; where the loss has no such bound, that of the change of any output."""
         return self.decoder * self._state_gap(k) * (1 + OUTWARD) if self.holds else math.inf
 
     def state_gap(self, k: int) -> float:
@@ -110,7 +117,7 @@ class Certificate:
 
     def context(self, epsilon: float) -> int | None:
         """k(ε): the least k for which ``gap`` is at most ε nats; None if it is not proven or above ten million."""
-        if not self.holds:
+        if not self.holds or not self.bounds_loss:
             return None
         low, high = -1, 1
         if len(self.layers) > 1:
@@ -157,6 +164,8 @@ class Certificate:
                 "context": {f"{epsilon:g}": self.context(epsilon) for epsilon in EPSILONS},
                 "gap": {str(k): finite(self.gap(k)) for k in CONTEXTS},
             }
+            if not self.bounds_loss:
+                result["loss"] = NO_BOUND
         else:
             result["reason"] = "; ".join(
                 (f"layer {number}: " if len(self.layers) > 1 else "") + (layer.reason or _OVERFLOWS)
@@ -229,8 +238,8 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = 0) -> Ce
         chosen, spread = _best(proven.candidates, model.objective if number == len(proofs) else None)
         layers.append(chosen)
         decoder = spread
-    certificate = Certificate(tuple(layers), tuple(proofs), decoder)
-    if certificate.holds and not (math.isfinite(certificate.gap(0)) and math.isfinite(certificate.gap(1))):
+    certificate = Certificate(tuple(layers), tuple(proofs), decoder, model.objective.bounds_loss)
+    if certificate.holds and not all(math.isfinite(certificate.output_gap(k)) for k in (0, 1)):
         refused = replace(layers[-1], reason=_OVERFLOWS, norm=None)
         return Certificate((*layers[:-1], refused), tuple(proofs), math.inf)
     return certificate
@@ -245,7 +254,8 @@ def by_norm(model: SequenceModel, certificate: Certificate) -> dict[str, Certifi
     for name in dict.fromkeys(candidate.name for candidate in proofs.candidates):
         candidates = [candidate for candidate in proofs.candidates if candidate.name == name]
         chosen, spread = _best(candidates, model.objective)
-        result[name] = Certificate((chosen,), (replace(proofs, candidates=candidates),), spread)
+        alone = (replace(proofs, candidates=candidates),)
+        result[name] = Certificate((chosen,), alone, spread, certificate.bounds_loss)
     return result
 
 

@@ -94,15 +94,18 @@ class Outputs:
     """What a model predicts at every position.
 
     Attributes:
-        kind: ``categorical``, one of ``size`` ids; ``bernoulli``, ``size`` switches, each on or off.
+        kind: ``categorical``, one of ``size`` ids; ``bernoulli``, ``size`` switches, each on or off; ``real``, ``size``
+            numbers.
     """
 
     kind: str
     size: int
 
     def __post_init__(self) -> None:
-        if self.kind not in ("categorical", "bernoulli"):
-            raise ConfigurationError(f"outputs of the kind {self.kind!r:.40} are unknown: categorical or bernoulli")
+        if self.kind not in ("categorical", "bernoulli", "real"):
+            raise ConfigurationError(
+                f"outputs of the kind {self.kind!r:.40} are unknown: categorical, bernoulli or real"
+            )
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,8 @@ def build(config: DictConfig, interface: Interface) -> tuple[SequenceModel, Cons
 
 def _model(config: DictConfig, interface: Interface) -> SequenceModel:
     head = config.get("head", {}).get("name", "full")
-    if interface.outputs.kind == "bernoulli" and head != "full":
-        raise ConfigurationError(f"head={head} is for models of words, not for switches: choose head=full")
+    if interface.outputs.kind != "categorical" and head != "full":
+        raise ConfigurationError(f"head={head} is for models of words, not for vectors: choose head=full")
     options = {key: config.model[key] for key in ("hidden_size", "num_layers", "dropout", "tied")}
     return build_model(
         interface,

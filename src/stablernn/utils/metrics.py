@@ -128,7 +128,18 @@ F1 = Metric(
     of_tally=f1,
     larger=True,
 )
-METRICS = {metric.name: metric for metric in (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER, F1)}
+SQUARED_ERROR = Metric(
+    name="MSE",
+    title="mean squared error",
+    item="position",
+    items="positions",
+    loss="squared error",
+    of_mean=lambda mean: mean,
+    margin=0.005,
+    scale_unit="squared error",
+    places=4,
+)
+METRICS = {metric.name: metric for metric in (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER, F1, SQUARED_ERROR)}
 
 
 @dataclass(frozen=True)

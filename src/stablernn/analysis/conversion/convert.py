@@ -26,6 +26,7 @@ from stablernn.analysis.conversion.network import network_of
 from stablernn.analysis.conversion.scoring import best_speed, largest_difference
 from stablernn.analysis.truncation_cost import CurveCost
 from stablernn.models.heads.bernoulli import Bernoulli
+from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.records.record import DIVERGED
@@ -103,8 +104,10 @@ class Conversion:
         model = trained.model("best")
         if not isinstance(model.objective, FullSoftmax | Bernoulli):
             raise ConfigurationError(
-                f"run={record.id} was trained with head=adaptive, and the converted formats hold one full softmax: "
-                "train it with head=full"
+                f"run={record.id} predicts numbers, and the converted formats hold log-probabilities: not applicable"
+                if isinstance(model.objective, Regression)
+                else f"run={record.id} was trained with head=adaptive, and the converted formats hold one full "
+                "softmax: train it with head=full"
             )
         split = trained.corpus.splits[self.split].first(self.tokens)
         interface = Interface.of_record(record.data)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,11 +16,13 @@ class Head(nn.Module, ABC):
         precision: of the products in training; scores are always float32.
         needs_frequencies: whether ``arrange`` is to be called before training.
         fixed_shapes: whether the shapes inside depend on those of the arguments alone, as a CUDA graph needs it.
+        bounds_loss: whether what ``sensitivity`` bounds is the loss of an item too.
     """
 
     precision: Precision
     needs_frequencies: bool = False
     fixed_shapes: bool = True
+    bounds_loss: ClassVar[bool] = True
 
     @abstractmethod
     def initialise(self, bound: float) -> None:

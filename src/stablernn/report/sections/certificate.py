@@ -1,6 +1,7 @@
 """Certificates: what is proven of each trained model, beside what is measured."""
 
 from dataclasses import replace
+from typing import Any
 
 from stablernn.report.evidence import Evidence
 from stablernn.report.labels import describe, of_which_seeds
@@ -27,10 +28,8 @@ def certificate_table(analyses: Analyses) -> Table:
         certificate = result["certificate"]
         proven: list[Entry] = ["not certified", *[None] * 5]
         if certificate["certified"]:
-            norm, k = (
-                certificate["norm"].removesuffix("norm").rstrip("- "),
-                result["k"] if result["k"] is not None else "> 10⁷",
-            )
+            norm, k = certificate["norm"].removesuffix("norm").rstrip("- "), result["k"]
+            k = _beyond(certificate) if k is None else k
             proven = [certificate["rate"], norm, certificate["radius"], certificate["decoder"], k]
             proven.append(result["certified"][str(longest)])
         else:
@@ -66,7 +65,8 @@ def rates_table(analyses: Analyses) -> Table | None:
     runs = []
     for names, (record, result) in zip(describe(chosen), chosen, strict=True):
         for norm, found in result["by_norm"].items():
-            k = "none" if not found["certified"] else "> 10⁷" if found["k"] is None else found["k"]
+            beyond = _beyond(result["certificate"]) if found["k"] is None else found["k"]
+            k = beyond if found["certified"] else "none"
             entries.append([*names, norm, "unknown" if found["rate"] is None else found["rate"], k])
             runs.append((record.id,))
     notes = [
@@ -77,6 +77,11 @@ def rates_table(analyses: Analyses) -> Table | None:
         of_which_seeds(chosen),
     ]
     return Table("Certificates by norm", columns, entries, notes, runs=runs, name="certificates_by_norm")
+
+
+def _beyond(certificate: dict[str, Any]) -> str:
+    """In the place of k(ε) where stability is proven."""
+    return "not applicable" if "loss" in certificate else "> 10⁷"
 
 
 def _rate(value: float) -> str:

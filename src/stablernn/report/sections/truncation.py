@@ -50,7 +50,7 @@ def truncation_table(analyses: Analyses) -> Table:
         f"all: the recurrent model; nats: change of the {metric.loss} against it; gap: ‖h - h⁽ᵏ⁾‖₂ over the positions",
         "≤: what is proven, for the gap and for any log-probability"
         if certified["nats"]
-        else f"nothing is proven: {certified['reason']}",
+        else f"{'of the loss' if certified['state'] else 'nothing is proven'}: {certified['reason']}",
         *["optimum: exact, for any model that sees k words"] * bool(optimal),
     ]
     title = f"Truncated after training: {describe_run(record)}, {describe_constraint(record)}"
@@ -71,15 +71,16 @@ def truncation_summary(analyses: Analyses) -> Table:
         scores = [Value.mean([result["recurrent"]["value"] for result in results])]
         scores += [Value(Value.mean([_at(result, k) for result in results]).value) for k in shown]
         proven = all(result["certified"]["nats"] is not None for result in results)
-        contexts = [_largest(measured_context, results), _largest(certified_context, results) if proven else "no"]
+        unproven = "not applicable" if all(result["certified"]["state"] for result in results) else "no"
+        contexts = [_largest(measured_context, results), _largest(certified_context, results) if proven else unproven]
         entries.append([model, stability, len(runs), *scores, *contexts])
     words = " or ".join(f"{count:,}" for count in sorted({result["words"] for _, result in analyses}))
     notes = [
         f"{metric.name} on {words} {options['split']} {metric.items}, mean over seeds; all: the recurrent model as "
         f"trained, ± standard deviation; k=...: the same weights, seeing the last k {metric.items} alone",
         f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
-        "proven: from there on no log-probability can change by more (no: nothing is proven, or not of all seeds); "
-        "both for the seed that needs most",
+        "proven: from there on no log-probability can change by more (no: nothing is proven, or not of all seeds; not "
+        "applicable: the loss can change without bound); both for the seed that needs most",
     ]
     ids = [tuple(record.id for record, _ in runs) for _, _, runs in cells]
     return Table("Truncated after training", columns, entries, notes, runs=ids)

@@ -5,6 +5,7 @@ With a_v a bound of the change of logit v, against any vector that is the same f
 - softmax: any log-probability moves by at most the two largest a_v together. That of one output v by at most
   log Σ_i p_i exp(a_i + a_v) without a_i + a_v for i = v: log p_v moves by log E_p exp(δ_i - δ_v) one way or the other,
   and E exp(-x) >= 1 / E exp(x);
+- numbers: the squared error |e|² by at most Σ_j a_j (2 |e_j| + a_j), at the targets, which are all that is scored;
 - independent switches: log σ(±z) by softplus(∓z + a) - softplus(∓z), and any by the larger one, which is that of the
   less probable outcome; summed over the switches.
 """
@@ -17,6 +18,7 @@ from torch.nn.functional import logsigmoid
 
 from stablernn.models.heads.base import Head
 from stablernn.models.heads.bernoulli import Bernoulli
+from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.stability.certificates import diameter
 from stablernn.stability.on_text.spread import Ball, up
@@ -67,7 +69,17 @@ def _(head: Bernoulli, features: Tensor, targets: Tensor, ball: Ball) -> tuple[T
     return change(logits.abs()), change(torch.where(targets > 0, -logits, logits))
 
 
-def _moved(head: FullSoftmax | Bernoulli, rows: Tensor, features: Tensor, radius: Tensor, norm: Tensor) -> Tensor:
+@changes.register
+def _(head: Regression, features: Tensor, targets: Tensor, ball: Ball) -> tuple[Tensor, Tensor]:
+    moved = _moved(head, head.weight, features, ball.radius.h, ball.norm)
+    errors = (head.logits(features) - targets.to(features.dtype)).abs()
+    bound = up((moved * (2 * errors + moved)).sum(1))
+    return bound, bound
+
+
+def _moved(
+    head: FullSoftmax | Bernoulli | Regression, rows: Tensor, features: Tensor, radius: Tensor, norm: Tensor
+) -> Tensor:
     """How far a logit can move by its row (V, D), (N, V); and what both products round by."""
     noise = features.norm(dim=1, keepdim=True) * head.weight.norm(dim=1) + (head.bias.abs() + 1)
     moved = (radius @ rows.abs().T).clamp_(max=norm[:, None] * rows.norm(dim=1))
