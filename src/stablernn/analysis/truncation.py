@@ -83,9 +83,10 @@ def truncation_curve(
         for sequence in split:
             x = model.inputs(sequence.x.to(device, model.dtype if sequence.x.is_floating_point() else None))
             whole, _ = backbone(x, before)
-            scorer.begin(whole[:, 0], sequence.y[:, 0].to(device))
+            first = split.before(len(sequence.y))
+            scorer.begin(whole[first:, 0], sequence.y[first:, 0].to(device))
             for number, (_, states) in enumerate(truncations(cells, x, wanted)):
-                scorer.add(number, states[-1].h[:, 0])
+                scorer.add(number, states[-1].h[first:, 0])
             done += sequence.count
             on_position(done)
         scorer.flush()

@@ -251,7 +251,7 @@ class _Examining:
         split = self.split
         if isinstance(split, Sequences):
             horizon = min(_HORIZON, split.longest // 2)
-            room = sum(max(0, len(y) - horizon) for y in split.targets)
+            room = split.room(horizon)
             lead = min(_LEAD, horizon)
         else:
             horizon, lead = min(_HORIZON, len(split) // 4), min(_LEAD, len(split) // 4)

@@ -81,6 +81,7 @@ RECORD = shape(
             "types?": "size",
             "metric?": "name",
             "interface?": _INTERFACE,
+            "controls?": {"*": "number"},
         },
         "model": {"parameters?": "count", "norms?": ["mapping"]},
         "metrics": {

@@ -23,16 +23,30 @@ class Sequences:
     """N sequences: inputs and targets of T_n positions each, ids (T_n,) or frames (T_n, E).
 
     ``tally`` counts what a metric needs beside the loss, from the targets of a sequence and the most probable outputs;
-    None where the loss is all.
+    None where the loss is all. ``scored``: so many positions at the end of each sequence are items; None: all are.
     """
 
     inputs: tuple[np.ndarray, ...]
     targets: tuple[np.ndarray, ...]
     tally: Callable[[list[int], list[int]], tuple[int, ...]] | None = None
+    scored: int | None = None
 
     def __len__(self) -> int:
         """Items, of all sequences together."""
-        return sum(map(len, self.targets))
+        return self.room(0)
+
+    def room(self, horizon: int) -> int:
+        """Items that have ``horizon`` inputs of their own sequence before them."""
+        return sum(max(0, len(y) - max(horizon, self.before(len(y)))) for y in self.targets)
+
+    def before(self, length: int) -> int:
+        """Positions of a sequence of so many that come before its first item."""
+        return 0 if self.scored is None else max(0, length - self.scored)
+
+    @property
+    def items(self) -> tuple[np.ndarray, ...]:
+        """The targets that are scored, of each sequence."""
+        return tuple(y[self.before(len(y)) :] for y in self.targets)
 
     @property
     def longest(self) -> int:
@@ -42,17 +56,18 @@ class Sequences:
         """As many whole sequences from the beginning as hold ``items`` (all for None)."""
         if items is None:
             return self
-        ends = np.cumsum([len(target) for target in self.targets])
+        ends = np.cumsum([len(target) for target in self.items])
         number = 1 + int(np.searchsorted(ends, items))
         return replace(self, inputs=self.inputs[:number], targets=self.targets[:number])
 
     def ending(self, number: int, horizon: int, lead: int) -> Stretches:
         """As ``Split.ending``: every position has ``horizon`` inputs of its own sequence before it, and of the ``lead``
         before these as many as there are."""
-        ends = [(n, end) for n, y in enumerate(self.targets) for end in range(horizon, len(y))]
+        ends = [
+            (n, end) for n, y in enumerate(self.targets) for end in range(max(horizon, self.before(len(y))), len(y))
+        ]
         if len(ends) < number:
-            lengths = np.array([len(y) for y in self.targets])
-            fits = (h for h in range(lengths.max() - 1, 0, -1) if (lengths - h).clip(0).sum() >= number)
+            fits = (h for h in range(self.longest - 1, 0, -1) if self.room(h) >= number)
             raise ConfigurationError(
                 f"analysis.horizon={horizon}: the split has {counted(len(ends), 'position')} with so many inputs of "
                 f"the same sequence before them, and analysis.streams={number} needs as many positions: "
@@ -86,7 +101,8 @@ class Sequences:
     def __iter__(self) -> Iterator[Batch]:
         """Each sequence alone, as it is scored."""
         for x, y in zip(self.inputs, self.targets, strict=True):
-            yield Batch(_tensor(x)[:, None], _tensor(y)[:, None], reset=True)
+            mask = None if self.scored is None else torch.arange(len(y))[:, None] >= self.before(len(y))
+            yield Batch(_tensor(x)[:, None], _tensor(y)[:, None], reset=True, mask=mask)
 
 
 class SequenceBatches:
@@ -113,7 +129,9 @@ class SequenceBatches:
         chosen = order[number * self.size : (number + 1) * self.size]
         x, y = ([_tensor(side[n]) for n in chosen] for side in (self.split.inputs, self.split.targets))
         lengths = torch.tensor([len(sequence) for sequence in y])
-        mask = torch.arange(int(lengths.max()))[:, None] < lengths
+        begins = torch.tensor([self.split.before(len(sequence)) for sequence in y])
+        positions = torch.arange(int(lengths.max()))[:, None]
+        mask = (positions >= begins) & (positions < lengths)
         padded = (torch.nn.utils.rnn.pad_sequence(side) for side in (x, y))
         return Batch(*(side.to(self.device) for side in padded), reset=True, mask=mask.to(self.device))
 
@@ -125,7 +143,13 @@ def _tensor(values: np.ndarray) -> Tensor:
 
 @dataclass(frozen=True)
 class SequenceTask:
-    """Train, valid and test of one data set of sequences. ``text`` is the fingerprint of all that was read."""
+    """Train, valid and test of one data set of sequences.
+
+    Attributes:
+        text: the fingerprint of all that was read.
+        controls: test scores of models that know next to nothing of the past, by name; the last one is what a model
+            has to beat. Empty: the report knows them by the name of the data, or nobody does.
+    """
 
     name: str
     interface: Interface
@@ -133,6 +157,7 @@ class SequenceTask:
     splits: Mapping[str, Sequences]
     text: str | None = None
     recognised: Mapping[str, str] = field(default_factory=dict)
+    controls: Mapping[str, float] = field(default_factory=dict)
     source: None = None
     fixed_shapes: bool = False
 
@@ -163,13 +188,15 @@ class SequenceTask:
             "interface": self.interface.as_dict(),
             "tokens": {name: len(split) for name, split in self.splits.items()},
             "sequences": {name: len(split.targets) for name, split in self.splits.items()},
-        }
+        } | ({"controls": dict(self.controls)} if self.controls else {})
 
 
 def fingerprint(splits: Mapping[str, Sequences]) -> str:
     digest = hashlib.sha256()
     for name in SPLITS:
+        if splits[name].scored is not None:
+            digest.update(f"{name}:scored:{splits[name].scored}:".encode())
         for values in (*splits[name].inputs, *splits[name].targets):
             digest.update(f"{name}:{values.shape}:".encode())
-            digest.update(np.ascontiguousarray(values, dtype="<i4").data)
+            digest.update(np.ascontiguousarray(values, dtype="<f4" if values.dtype.kind == "f" else "<i4").data)
     return digest.hexdigest()[:16]

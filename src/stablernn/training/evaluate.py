@@ -99,17 +99,20 @@ class Scorer:
     def _score_sequence(self, sequence: Batch, predict: bool) -> Tensor | None:
         """The most probable outputs (T, 1), where they are asked for."""
         x, y, state = sequence.x.to(self.device), sequence.y.to(self.device), self.model.initial_state(1)
+        mask = None if sequence.mask is None else sequence.mask.to(self.device)
         if not predict:
-            self._score(x, y, state)
+            self._score(x, y, state, mask)
             return None
         with float32_products(self.device):
             features, _ = self.model(x, state)
+            if mask is not None:
+                features, y = features[mask][:, None], y[mask][:, None]
             self._nats.copy_(self.model.objective(features, y))
             return self.model.objective.logits(features).argmax(-1)
 
-    def _score(self, x: Tensor, y: Tensor, state: Any) -> Any:
+    def _score(self, x: Tensor, y: Tensor, state: Any, mask: Tensor | None = None) -> Any:
         with float32_products(self.device):
-            nats, after = self.model.loss(x, y, state)
+            nats, after = self.model.loss(x, y, state, mask)
         self._nats.copy_(nats)
         return after
 
@@ -118,7 +121,7 @@ def _tallies(split: Sequences, outputs: list[Tensor]) -> tuple[tuple[int, ...], 
     """What the metric counts of each sequence."""
     assert split.tally is not None
     predictions = torch.cat(outputs)[:, 0].cpu().split([len(output) for output in outputs])  # one transfer
-    return tuple(split.tally(y.tolist(), ids.tolist()) for y, ids in zip(split.targets, predictions, strict=True))
+    return tuple(split.tally(y.tolist(), ids.tolist()) for y, ids in zip(split.items, predictions, strict=True))
 
 
 def valid_streams(device: torch.device) -> int:

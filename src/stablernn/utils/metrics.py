@@ -139,7 +139,18 @@ SQUARED_ERROR = Metric(
     scale_unit="squared error",
     places=4,
 )
-METRICS = {metric.name: metric for metric in (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER, F1, SQUARED_ERROR)}
+NATS_A_POSITION = Metric(
+    name="cross-entropy",
+    title="cross-entropy in nats a position",
+    item="position",
+    items="positions",
+    loss="cross-entropy",
+    of_mean=lambda mean: mean,
+    margin=0.002,
+    places=4,
+)
+_EVERY = (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER, F1, SQUARED_ERROR, NATS_A_POSITION)
+METRICS = {metric.name: metric for metric in _EVERY}
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def _stretches(
         for sequence in split:
             walk.restart()
             x = sequence.x.to(device, model.dtype if sequence.x.is_floating_point() else None)
-            yield walk.follow(model.inputs(x)[:, 0]), sequence.y[:, 0].to(device), 0, True
+            yield walk.follow(model.inputs(x)[:, 0]), sequence.y[:, 0].to(device), split.before(len(sequence.y)), True
         return
 
     def ids(words: np.ndarray) -> Tensor:

@@ -24,6 +24,7 @@ from stablernn.stability.certificates import diameter
 from stablernn.stability.on_text.spread import Ball, up
 from stablernn.stability.proofs.gates import ROUNDING
 
+_Linear = FullSoftmax | Bernoulli | Regression
 _LOGITS = 2**23  # in memory at once
 
 
@@ -77,9 +78,7 @@ def _(head: Regression, features: Tensor, targets: Tensor, ball: Ball) -> tuple[
     return bound, bound
 
 
-def _moved(
-    head: FullSoftmax | Bernoulli | Regression, rows: Tensor, features: Tensor, radius: Tensor, norm: Tensor
-) -> Tensor:
+def _moved(head: _Linear, rows: Tensor, features: Tensor, radius: Tensor, norm: Tensor) -> Tensor:
     """How far a logit can move by its row (V, D), (N, V); and what both products round by."""
     noise = features.norm(dim=1, keepdim=True) * head.weight.norm(dim=1) + (head.bias.abs() + 1)
     moved = (radius @ rows.abs().T).clamp_(max=norm[:, None] * rows.norm(dim=1))
