@@ -16,6 +16,7 @@ _SECTIONS = (
     "recurrence",
     "truncation",
     "ngram",
+    "context",
     "sweep",
     "weight_distance",
     "gradient_horizon",

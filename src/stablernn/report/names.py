@@ -15,7 +15,15 @@ PUBLISHED = {
 }
 
 STUDIED = {model for model, _ in PUBLISHED}  # for other models ``stable`` is no condition of the study's
-MODEL_NAMES = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
+MODEL_NAMES = {
+    "rnn": "RNN",
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "tcn": "TCN",
+    "gated_conv": "gated convolution",
+    "wavenet": "WaveNet",
+    "transformer": "Transformer",
+}
 APPROXIMATION_NAMES = {"recurrent": "recurrent", "feedforward": "feed-forward"}
 STABILITIES = ("unstable", "stable")  # the study's
 # Constraints in the order of tables, with the names that readers know them by.

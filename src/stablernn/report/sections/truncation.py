@@ -162,17 +162,19 @@ def truncation_curves(analyses: Analyses) -> Figure | None:
 
 def with_interval(result: dict[str, Any], metric: Metric) -> list[tuple[float, float, float, float]]:
     """k, score, and the ends of the 95 % interval of its change against the recurrent model, where that is known."""
-    known, of_mean = has_errors(result), metric.of_mean
+    known = has_errors(result)
     quantile = student(result["error"]["blocks"] - 1) if known else 0.0
     errors = result["error"]["log_perplexity"] if known else [0.0] * len(result["k"])
 
-    def changed(value: float, nats: float) -> float:  # of_mean is an exponential or a factor
-        return value * of_mean(nats) if of_mean(0.0) else value + of_mean(nats)
-
     return [
-        (k, value, changed(value, -quantile * error), changed(value, quantile * error))
+        (k, value, changed(metric, value, -quantile * error), changed(metric, value, quantile * error))
         for k, value, error in zip(result["k"], result["value"], errors, strict=True)
     ]
+
+
+def changed(metric: Metric, value: float, nats: float) -> float:
+    """A value after a change of the mean loss; ``of_mean`` is an exponential or a factor."""
+    return value * metric.of_mean(nats) if metric.of_mean(0.0) else value + metric.of_mean(nats)
 
 
 def state_gap(analyses: Analyses) -> Figure | None:
