@@ -103,6 +103,22 @@ def test_page_and_print_draw_the_same_curves():
     }
 
 
+def test_the_page_leaves_out_points_that_lie_too_close_to_be_seen_and_no_peak_between_them():
+    drawing = Drawing()
+    points = [(1 + at / 1000, 100.0 if at == 500 else 1.0) for at in range(1001)]
+    drawing.line("m", Curve("c", "sky"), points, ("one",))
+    figure = drawing.figure("n", "t", "c", Axis("x"), Axis("y"))
+    assert figure is not None
+    (alone,) = drawings(figure, "c")
+    line = max(re.findall(r' d="M([^"]+)"', alone), key=len)
+    places = [tuple(map(float, point.split(","))) for point in line.split("L")]
+    heights = [y for _, y in places]
+    assert 100 < len(places) < 400
+    assert heights.count(min(heights)) == 1
+    assert min(heights) < 10 < 100 < heights[0] == heights[-1]
+    assert max(x for x, _ in places) == places[-1][0]
+
+
 def test_a_drawing_of_the_page_has_its_colours_of_the_style_sheet_and_whole_numbers_in_its_words():
     drawing = Drawing()
     drawing.line("limit 0.999", Curve("cascade 0.999", "sky"), [(0.031, 2.0), (0.25, 3.0)], ("one",))

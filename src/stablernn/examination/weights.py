@@ -22,7 +22,7 @@ from stablernn.utils.errors import CheckpointError, ConfigurationError
 KINDS: Mapping[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 _GATES = {1: "rnn", 3: "gru", 4: "lstm"}
 _OF_RNN = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr)_l\d+(?:_reverse)?)$")
-_MAGIC = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)  # at the beginning of older files of torch.save,
+_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # at the beginning of older files of torch.save,
 _PICKLES = 5  # which are so many pickles, and the numbers behind them
 _EMBEDDINGS = ("encoder", "embedding", "embeddings", "embed", "emb", "wte", "lookup")
 _DECODERS = ("decoder", "head", "output", "out", "fc", "linear", "proj", "lm_head", "classifier")

@@ -27,6 +27,7 @@ _COLUMNS, _SIZE, _PAGE_SIZE = 2, (165, 150), (235, 185)  # of panels: in print t
 _COLOURS = 128  # of a PNG
 _BAND = 0.18  # opacity
 _LINE = 11  # pixels from one label of a curve to the next
+_APART = 1.5  # pixels, between points of a line on the page
 _ROOM = 0.04  # of an axis, around the points: none lies on the edge
 _LABELS = 4  # of an axis, about
 _MOST_STEPS = 5  # labels of several digits side by side
@@ -251,11 +252,27 @@ def _small(svg: str) -> str:
     svg = re.sub(r' (?:class|role|aria-[a-z]+|pointer-events|opacity|font-family|font-weight)="(?:1|\D[^"]*)"', "", svg)
     svg = re.sub(r' xmlns(?::xlink)?="[^"]*"| version="[^"]*"| stroke-width="1"| stroke-miterlimit="10"', "", svg)
     svg = re.sub(r' (?:d|transform|x2|y2)="[^"]*"', lambda place: re.sub(r"(\.[1-9])\d+|\.0\d+", r"\1", place[0]), svg)
+    svg = re.sub(r"(?<=[ML])[-\d.]+,[-\d.]+(?:L[-\d.]+,[-\d.]+)+", lambda line: _thinned(line[0]), svg)
     for name, (light, _) in COLOURS.items():
         svg = svg.replace(f'"{light}"', f'"var(--{name})"')
     for value, name in {"#888888": "rule", "#E6E6E6": "grid", "white": "paper"}.items():
         svg = svg.replace(f'"{value}"', f'"var(--{name})"')
     return svg
+
+
+def _thinned(line: str) -> str:
+    """A line without the points that lie too close to the one before them to be seen; its ends stay."""
+    first, *middle, last = line.split("L")
+    kept = [first]
+    for point in middle:
+        if math.dist(_place(kept[-1]), _place(point)) >= _APART:
+            kept.append(point)
+    return "L".join([*kept, last])
+
+
+def _place(point: str) -> tuple[float, float]:
+    x, y = point.split(",")
+    return float(x), float(y)
 
 
 def _visible(node: Any) -> Any:

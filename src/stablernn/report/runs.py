@@ -69,8 +69,13 @@ def _run(record: Record) -> Source:
             "items": _listed(record.data["tokens"]),
             record.metric.name: _listed(shown),
         }
-        | {key: _plain(value) for key, value in settings.items() if not key.endswith("._partial_")},
+        | {key: _plain(value) for key, value in settings.items() if not _said_by_a_name(key, value)},
     )
+
+
+def _said_by_a_name(key: str, value: Any) -> bool:
+    """Whether model or constraint, by their names, say as much: of this package's classes; others are worth naming."""
+    return key.endswith("._partial_") or (key.endswith("._target_") and str(value).startswith("stablernn."))
 
 
 def _listed(values: Mapping[str, Any]) -> str:
