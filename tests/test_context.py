@@ -147,7 +147,7 @@ def test_the_sentences_say_when_why_and_what_it_is_worth():
     data = task(RECURRENT, peers)
     every = series_of(data, [(run, curve(FALLING)) for run in RECURRENT])
     when, why, worth = sentences(data, every)
-    assert "without a loss LSTM unstable, truncated after training from k = 4" in when
+    assert "without a loss, truncated after training: LSTM unstable (k = 4)" in when
     assert "with a loss at the largest k: TCN" in when
     assert "1 of 1 recurrent model lose nothing once they forget all but the last 4 frames" in why
     assert "(network on the last frame), LSTM unstable, truncated after training has 100 % at k = 16" in worth

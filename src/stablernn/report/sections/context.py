@@ -78,12 +78,16 @@ class Series:
     analyses: Analyses = ()
 
     @property
+    def short(self) -> str:
+        """Model and constraint."""
+        model = MODEL_NAMES.get(self.model, self.model)
+        plain = self.how == COUNTED or (self.how == BUILT and self.stability == "unstable")
+        return model if plain else f"{model} {self.constraint}"
+
+    @property
     def name(self) -> str:
         """As readers know it."""
-        model = MODEL_NAMES.get(self.model, self.model)
-        if self.how in (TRUNCATED, TRAINED):
-            return f"{model} {self.constraint}, {self.how}"
-        return model if self.stability in ("", "unstable") else f"{model} {self.constraint}"
+        return f"{self.short}, {self.how}" if self.how in _BRIEF else self.short
 
     @property
     def label(self) -> str:
@@ -254,7 +258,7 @@ def _point(k: int, cell: Replicates, base: Replicates, required: int) -> Point:
 def sentences(data: Slice, every: Sequence[Series]) -> list[str]:
     """When, why, and what context is worth: three sentences, without a full stop."""
     held = [series for series in every if series.how != COUNTED]
-    when = f"when, on {TITLES.get(data.data, data.data)}: without a loss {_with_k(held) or 'none so far'}"
+    when = f"when, on {TITLES.get(data.data, data.data)}: without a loss, {_with_k(held) or 'none so far'}"
     for verdict, words in (("loss", "with a loss at the largest k"), ("undecided", "undecided")):
         if there := [series.name for series in held if series.verdict == verdict]:
             when += f"; {words}: {', '.join(there)}"
@@ -276,8 +280,12 @@ def _why(data: Slice, held: Sequence[Series]) -> str:
     return "why is not known: of no recurrent model is it decided what it loses when it forgets"
 
 
-def _with_k(series: Iterable[Series]) -> str:
-    return ", ".join(f"{one.name} from k = {one.enough.k}" for one in series if one.enough)
+def _with_k(held: Iterable[Series]) -> str:
+    by_how: dict[str, list[str]] = {}
+    for series in held:
+        if series.enough:
+            by_how.setdefault(series.how, []).append(f"{series.short} (k = {series.enough.k})")
+    return "; ".join(f"{how}: {', '.join(names)}" for how, names in by_how.items())
 
 
 def _worth(data: Slice, held: Sequence[Series]) -> str:
