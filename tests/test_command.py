@@ -104,7 +104,7 @@ def test_a_folder_of_ones_own_adds_choices_replaces_those_of_its_names_and_is_fr
         config = compose("train", ["model=rnn", "optimizer=mine"])
     assert (config.optimizer.lr, config.model.learning_rate) == (0.125, 11)
     assert choices("optimizer") == before
-    with pytest.raises(ConfigurationError, match=r"optimizer=mine does not exist: choose optimizer=adam\|sgd"):
+    with pytest.raises(ConfigurationError, match=r"optimizer=mine does not exist: choose optimizer=adam\|rmsprop\|sgd"):
         compose("train", ["optimizer=mine"])
 
 

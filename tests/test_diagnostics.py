@@ -181,6 +181,7 @@ def no_report(tmp_path, monkeypatch):
     monkeypatch.setattr("stablernn.experiments.reproduce.write_report", lambda *_: [tmp_path / "index.html"])
 
 
+@pytest.mark.slow
 def test_reproduce_makes_every_diagnostic_and_one_alone_trains_nothing_again(plan, no_report, tmp_path, capfd):
     reproduce(plan)
     home = tmp_path / "results" / "records" / "smoke" / "perplexity"

@@ -303,6 +303,7 @@ def plan_of(tmp_path: Path, *options: str) -> DictConfig:
     return compose("reproduce/plan", [f"runs={tmp_path / 'runs'}", "dataset=text_folder", own, *options])
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_text_of_ones_own_is_what_it_has_of_text_under_the_users_name(tmp_path):
     options = plan_of(tmp_path)
     for study, profile in (("perplexity", "quick"), ("table1", "smoke")):
