@@ -41,7 +41,8 @@ def main(folder: Path, out: Path) -> None:
         for line in (folder / f"wiki.{split}.tokens").open(encoding="utf-8"):
             ids = [numbers.setdefault(word, len(numbers)) for word in [*line.split(), "<eos>"]]
             train += ids if split == "train" else []
-    streams = torch.tensor(train[: WORDS // BATCH * BATCH]).view(BATCH, -1).t().contiguous()
+    used = min(WORDS, len(train)) // BATCH * BATCH
+    streams = torch.tensor(train[:used]).view(BATCH, -1).t().contiguous()
     model, state = RNNModel(len(numbers)), None
     for start in range(0, len(streams) - 1, WINDOW):
         x, y = streams[start : start + WINDOW], streams[start + 1 : start + 1 + WINDOW]
@@ -57,4 +58,6 @@ def main(folder: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python docs/word_language_model.py FOLDER model.pt")
     main(*map(Path, sys.argv[1:]))

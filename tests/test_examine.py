@@ -180,6 +180,12 @@ def test_the_screen_has_80_columns_and_says_all(examination):
         assert part in str(examination)
 
 
+@pytest.mark.parametrize("nothing", [[], None, np.empty(0, dtype=np.int64)])
+def test_no_data_are_refused_in_words(trained, nothing):
+    with pytest.raises(ConfigurationError, match="data=data holds nothing: give a text, ids"):
+        stablernn.examine(trained.ours(), nothing)
+
+
 def test_a_smaller_epsilon_never_asks_for_a_smaller_k(trained, text):
     contexts = [
         stablernn.examine(trained.ours(), text[:300], epsilon=epsilon, k_max=16, seconds=0.0, positions=4)

@@ -61,7 +61,7 @@ def test_the_gradient_is_that_of_finite_differences():
     made, features, targets = head(), torch.randn(3, 5).double().requires_grad_(), torch.randn(3, 3).double()
     assert torch.autograd.gradcheck(lambda h, w, c: functional(h, w, c, targets), (features, made.weight, made.bias))
     made(features, targets).backward()
-    torch.testing.assert_close(features.grad, 2 * made._errors(features, targets) @ made.weight)
+    torch.testing.assert_close(features.grad, 2 * (made.logits(features) - targets) @ made.weight)
 
 
 def functional(features, weight, bias, targets):

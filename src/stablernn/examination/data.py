@@ -74,6 +74,8 @@ def read(
                 raise DataError(f"data={path} holds no text", "name a text that the network was not trained on")
             words = words_of(path, vocabulary, types, level)
             data = np.fromiter(_ids(path, words, None if most is None else most + 1, level), dtype=np.int64)
+    if data is None or len(data) == 0:
+        raise ConfigurationError(f"data={name} holds nothing: give a text, ids (N,), frames (N, E) or a list of such")
     parts = [_numbers(part) for part in ([data] if _is_one(data) else data)]  # type: ignore[list-item]
     wanted = 2 if isinstance(model.inputs, Frames) else 1
     if all(part.ndim == wanted for part in parts) and any(len(part) < 2 for part in parts):

@@ -7,6 +7,7 @@ from typing import Any
 from stablernn.records.record import Record
 from stablernn.report.evidence import Evidence
 from stablernn.report.frame import settings_of
+from stablernn.report.text import short
 from stablernn.utils.wording import counted
 
 
@@ -48,7 +49,7 @@ def _group(title: str, sources: list[Source]) -> Group:
 
 def _run(record: Record) -> Source:
     test = record.metrics.get("test", {}).get("value")
-    epochs, updates = f"{record.progress['epochs']:.2g}", record.progress["updates"]
+    epochs, updates = short(record.progress["epochs"]), record.progress["updates"]
     scores = {split: score.get("value") for split, score in record.metrics.items() if isinstance(score, dict)}
     shown = {split: f"{value:.2f}" for split, value in scores.items() if value is not None}
     config = {name: record.config[name] for name in ("seed", "profile", "dataset", "stability")}

@@ -13,6 +13,7 @@ from stablernn.report.frame import data_name, distinguish, frame, groups, recogn
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import rank
 from stablernn.report.replicates import Replicates, Row
+from stablernn.report.text import short
 from stablernn.tasks import music, slots
 from stablernn.tasks.embedded import CONTROL
 from stablernn.tasks.published import PUBLISHED as CORPORA
@@ -259,5 +260,5 @@ def gradient_note(records: Iterable[Record]) -> list[str]:
 
 def trained_for(runs: pd.DataFrame) -> str:
     """A note: for how many epochs, and on what."""
-    epochs = " to ".join(dict.fromkeys(f"{value:.2g}" for value in (runs.epochs.min(), runs.epochs.max())))
+    epochs = " to ".join(dict.fromkeys(short(value) for value in (runs.epochs.min(), runs.epochs.max())))
     return f"trained for {counted(epochs, 'epoch')} on {', '.join(sorted(set(runs.device)))}"

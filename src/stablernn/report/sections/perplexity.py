@@ -24,11 +24,11 @@ from stablernn.report.sections.tasks import TaskCell
 from stablernn.report.slices import Slice, gradient_note, leading, rows
 from stablernn.report.statistics import FEWEST_SEEDS, RULE, difference, percent, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, key, text
-from stablernn.report.text import rate, signed, span
+from stablernn.report.text import rate, short, signed, span
 from stablernn.utils.wording import counted
 
 CUT = 1.5  # of a panel's highest end: what lies above shows the first steps alone
-_EPOCHS = Column("epochs", ".2g", drop=2)
+_EPOCHS = Column("epochs", short, drop=2)
 
 
 @dataclass(frozen=True)

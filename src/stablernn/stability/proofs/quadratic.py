@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,10 +38,6 @@ from stablernn.stability.proofs.rates import spectral_radius
 # λ of a centre lies above the least one known by such a part of it; one centre follows the other.
 _GAPS = (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4)
 _STEPS = 60  # towards a centre
-_MEMORY = 10  # of them are remembered
-_FLAT = 1e-6  # a centre is reached where the barrier falls by no more than this for each unit
-_ENOUGH = 1e-4  # a step is good enough if the barrier falls by this part of what its slope promises
-_SHORTEST = 1e-6  # part of a step that is tried
 _FARTHEST = 12.0  # |log Λ| / 2 of a unit
 _DOUBLINGS = 60
 _CONVERGED = 1e-14
@@ -51,7 +48,7 @@ Barrier = Callable[[Tensor], tuple[float, Tensor] | None]
 
 @dataclass(frozen=True)
 class QuadraticNorm(StateNorm):
-    """‖s‖² = gᵀPg with g = w ⊙ h, and P >= I, so that ‖g‖_2 <= ‖s‖: what bounds a state by ``weights`` goes on to hold.
+    """‖s‖² = gᵀPg with g = w ⊙ h, and P >= I, so that ‖g‖_2 <= ‖s‖: bounds of a state by ``weights`` hold too.
 
     Attributes:
         matrix: P (D, D), float64, symmetric.
@@ -200,49 +197,20 @@ def _centres(
 
 
 def _centre(barrier: Barrier, matrix: Tensor, rate: float, start: Tensor) -> Tensor:
-    """The x (D,) at which the barrier of e^x A e^-x / λ is least, by L-BFGS from one at which it is finite."""
+    """The x (D,) at which the barrier of e^x A e^-x / λ is least, from one at which it is finite."""
+    from scipy.optimize import minimize  # here, as it takes a third of a second
 
-    def value(logs: Tensor) -> tuple[float, Tensor] | None:
-        a = logs.exp()[:, None] * matrix / logs.exp() / rate
-        found = barrier(a)
-        return found and (found[0], 2 * ((a * found[1].T).sum(1) - (found[1] * a.T).sum(1)))
+    def value(logs: np.ndarray) -> tuple[float, np.ndarray]:
+        scales = torch.from_numpy(logs).to(matrix).exp()
+        a = scales[:, None] * matrix / scales / rate
+        found = barrier(a) if np.abs(logs).max() < _FARTHEST else None
+        if found is None:
+            return math.inf, np.zeros_like(logs)
+        return found[0], (2 * ((a * found[1].T).sum(1) - (found[1] * a.T).sum(1))).cpu().numpy()
 
-    x, here = start, value(start)
-    moves: list[tuple[Tensor, Tensor]] = []
-    for _ in range(_STEPS if here else 0):
-        assert here is not None
-        direction = _quasi_newton(here[1], moves)
-        slope = float(direction @ here[1])
-        if not slope < -_FLAT * len(x):
-            break
-        length = 1.0 if moves else min(1.0, 0.1 / float(direction.abs().max()))
-        there = None
-        while there is None and length > _SHORTEST:
-            farther = x + length * direction
-            if float(farther.abs().max()) < _FARTHEST:
-                there = value(farther)
-                if there and not there[0] <= here[0] + _ENOUGH * length * slope:
-                    there = None
-            length /= 2
-        if there is None:
-            break
-        step, change = farther - x, there[1] - here[1]
-        if float(step @ change) > 0:
-            moves = [*moves[1 - _MEMORY :], (step, change)]
-        x, here = farther, there
-    return x
-
-
-def _quasi_newton(gradient: Tensor, moves: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Minus the inverse Hessian times the gradient (D,), as past steps and changes of the gradient show it."""
-    direction, shares = -gradient, []
-    for step, change in reversed(moves):
-        share = float(step @ direction) / float(step @ change)
-        shares.append(share)
-        direction = direction - share * change
-    if moves:
-        step, change = moves[-1]
-        direction = direction * (float(step @ change) / float(change @ change))
-    for (step, change), share in zip(moves, reversed(shares), strict=True):
-        direction = direction + step * (share - float(change @ direction) / float(step @ change))
-    return direction
+    at_start = start.cpu().numpy()
+    if not math.isfinite(value(at_start)[0]):
+        return start
+    with np.errstate(invalid="ignore"):  # steps out of the domain, whose value is infinite
+        found = minimize(value, at_start, jac=True, method="BFGS", options={"maxiter": _STEPS})
+    return torch.from_numpy(found.x).to(matrix) if math.isfinite(found.fun) else start
