@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,11 @@ def test_the_answer_names_each_task_once_by_a_verdict_on_trained_models():
     assert second.startswith("A stable model scores the same by its last inputs alone on A; an unconstrained one does")
     assert second.endswith("does on no task so far, in part on A, B and C.")
     assert third.endswith("(not measured yet).")
+    beside = [replace(judged(name, how), otherwise=name != "C") for name, how in zip("ABC", Outcome, strict=False)]
+    said, *_ = (text for _, text in answer({"C1": beside, "C2": [], "C3": [], "C4": []}))
+    free, _, other = said.partition("; ")
+    assert free == "Stability comes without loss on A, in part on C, not on B"
+    assert other == "under other certified conditions on B too."
 
 
 def test_a_quick_look_is_linked_where_there_is_more(tmp_path):

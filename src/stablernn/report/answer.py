@@ -33,7 +33,8 @@ def answer(judgements: Mapping[str, Sequence[Judgement]]) -> list[tuple[list[str
     """Three sentences, each with the names of its claims."""
     made = []
     for claims in SENTENCES:
-        text = "; ".join(f"{about} {_where(judgements[name])}" for name, about in claims.items())
+        parts = [f"{about} {_where(judgements[name])}{_beside(judgements[name])}" for name, about in claims.items()]
+        text = "; ".join(parts)
         made.append((list(claims), f"{text[0].upper()}{text[1:]}."))
     return made
 
@@ -51,6 +52,12 @@ def _where(judgements: Iterable[Judgement]) -> str:
     return ", ".join(
         [holds, *(f"{on} {_listed(subjects[outcome])}" for outcome, on in _ON.items() if subjects[outcome])]
     )
+
+
+def _beside(judgements: Iterable[Judgement]) -> str:
+    """The tasks on which what stands beside the claim reaches what the claim does not."""
+    reached = [one.subject for one in judgements if one.otherwise and one.outcome is not Outcome.HOLDS]
+    return f"; under other certified conditions on {_listed(list(dict.fromkeys(reached)))} too" if reached else ""
 
 
 def _listed(subjects: Sequence[str]) -> str:

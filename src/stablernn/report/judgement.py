@@ -64,6 +64,7 @@ class Judgement:
         parts: what is said of each model, or kind of work.
         evidence, certainty: a sentence each.
         runs: ids of all runs it rests on.
+        otherwise: whether what stands beside the claim reaches what it claims.
     """
 
     where: str
@@ -74,6 +75,7 @@ class Judgement:
     evidence: str
     certainty: str
     runs: tuple[str, ...]
+    otherwise: bool = False
 
     @property
     def verdict(self) -> str:

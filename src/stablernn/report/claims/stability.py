@@ -1,8 +1,10 @@
 """C1: what stability costs, by the rule of decision, on every task."""
 
+from dataclasses import replace
+
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
-from stablernn.report.sections.tasks import TaskCell, task_cells
+from stablernn.report.sections.tasks import MEMORYLESS, TaskCell, task_cells
 from stablernn.report.slices import Slice
 from stablernn.utils.wording import counted
 
@@ -16,7 +18,10 @@ INTERVAL = "Welch’s interval over seeds, one-sided at 95 %, with the variance 
 
 
 def price_of_stability(evidence: Evidence) -> list[Judgement]:
-    """A judgement a task: the study's stable models against the unstable ones, recurrent, at their longest k."""
+    """A judgement a task: the study's stable models against the unstable ones, recurrent, at their longest k.
+
+    Certified conditions of this project that cost nothing stand beside it.
+    """
     tasks = {data.text: data for data in (*evidence.tasks, *evidence.study)}
     made = [_judged(data.abridged()) for data in tasks.values()]
     return [judgement for judgement in made if judgement]
@@ -34,10 +39,18 @@ def _judged(data: Slice) -> Judgement | None:
     ]
     if not parts:
         return None
+    others = [cell for cell in cells if cell.stability not in ("unstable", "stable", *MEMORYLESS) and _is_free(cell)]
+    parts += [Finding(None, _cost(cell).text, cell.replicates.ids) for cell in others]
     metric = data.metric
     first, second = ("unstable", "stable") if metric.larger else ("stable", "unstable")
     evidence = f"test {metric.title} of the {first} models minus that of the {second} ones, margin {metric.margin:g}"
-    return judge(data, parts, evidence, INTERVAL)
+    return replace(judge(data, parts, evidence, INTERVAL), otherwise=bool(others))
+
+
+def _is_free(cell: TaskCell) -> bool:
+    """Whether every run is certified, and the constraint costs nothing by the rule of decision."""
+    certified = isinstance(cell.replicates.proven[0], float)
+    return certified and _cost(cell).outcome is Outcome.HOLDS
 
 
 def _cost(cell: TaskCell) -> Finding:
