@@ -755,3 +755,26 @@ def test_no_pair_of_states_contracts_slower_than_by_the_incremental_stability_of
     (proof,) = [proof for proof in proven.candidates if proof.name == "2-norm, δISS"]
     assert proof.holds
     withstand(cell, inputs, proven, [proof])
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, size=st.integers(1, 6), scale=st.floats(0.0, 0.6))
+def test_the_incremental_stability_of_an_lstm_is_proven_exactly_where_the_published_condition_holds(seed, size, scale):
+    """As ``deltaiss_residuals`` of Bonassi's ssnet has it, for inputs of at most 1: -1 + f + o a + b - f b < 0."""
+    torch.manual_seed(seed)
+    cell = LSTMCell(3, size).double().requires_grad_(False)
+    for part in cell.parameters():
+        part.mul_(scale * 3)
+    words = torch.cat([torch.eye(3), -torch.ones(1, 3)]).double()
+    (proof,) = [proof for proof in prove(cell, words, 0.0).candidates if proof.name == "2-norm, δISS"]
+    blocks = torch.cat([cell.weight_ih, cell.weight_hh, (cell.bias_ih + cell.bias_hh)[:, None]], 1).view(4, size, -1)
+    reach = torch.linalg.matrix_norm(blocks, math.inf)
+    i, f, _, o = torch.sigmoid(reach).tolist()
+    z = math.tanh(reach[2])
+    w_i, w_f, w_z, w_o = torch.linalg.matrix_norm(cell.weight_hh.view(4, size, size), 2).tolist()
+    c = i * z / (1 - f)
+    a = w_f * c / 4 + i * w_z + w_i * z / 4
+    b = math.tanh(c) * w_o / 4
+    residual = -1 + f + o * a + b - f * b
+    if abs(residual) > 1e-6:
+        assert proof.holds == (residual < 0)
