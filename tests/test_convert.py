@@ -33,6 +33,8 @@ from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.records.record import read_record
 from stablernn.report.sections.convert import conversion_table
 from stablernn.stability.certificates import certify
+from stablernn.stability.constraints.base import project
+from stablernn.stability.constraints.spectral import SpectralNormBall
 from stablernn.tasks.base import Interface
 from stablernn.training.run import run
 from stablernn.training.trained import Trained, find_runs
@@ -189,6 +191,17 @@ def test_a_certified_k_bounds_what_is_measured(corpus):
     assert choice.certified_gap is not None
     assert choice.gap.largest <= choice.certified_gap <= 0.05
     assert abs(choice.gap.log_perplexity) <= choice.gap.largest
+
+
+def test_the_best_norms_prove_a_k_that_the_plain_ones_do_not(corpus):
+    split = corpus.splits["valid"].first(300)
+    model = network(RNNCell, types=corpus.types, gain=4.0)
+    project(SpectralNormBall(0.999), model)
+    plain, best = certify(model, sharper=0).context(0.01), certify(model).context(0.01)
+    assert best < plain
+    choice = choose(model, split, 0.01, None, "certified", k_max=plain - 1)
+    assert (choice.how, choice.k, choice.certified_k) == ("certified", best, best)
+    assert choice.gap.largest <= choice.certified_gap <= 0.01
 
 
 @pytest.mark.parametrize("epsilon", [0.3, 0.01, 1e-5, 1e-9])

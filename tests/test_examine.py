@@ -28,6 +28,8 @@ from stablernn.examination.exported import CARD
 from stablernn.examination.weights import load_network
 from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.softmax import FullSoftmax
+from stablernn.stability.constraints.base import project
+from stablernn.stability.constraints.spectral import SpectralNormBall
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError
@@ -204,6 +206,18 @@ def test_what_is_proven_on_any_input_holds_on_this_text_and_for_what_is_measured
     assert found.choice == (found.proven, "proven for any text")
     assert "guaranteed" in str(found)
     assert found.curve["largest"][found.proven - 1] <= found.epsilon
+
+
+def test_an_rnn_is_examined_in_the_norms_that_suit_it_best(text):
+    torch.manual_seed(1)
+    network = Network(nn.RNN)
+    network.rnn.weight_hh_l0.data.mul_(4.0)
+    model = network.ours()
+    project(SpectralNormBall(0.99), model)
+    found = stablernn.examine(model, text[:200], k_max=8, seconds=0.0, positions=4)
+    plain = stablernn.certify(model, sharper=0).context(0.01)
+    assert found.proven == stablernn.certify(model).context(0.01) < plain
+    assert f"{found.proven:,}" in str(found)
 
 
 def test_an_examination_of_features_has_no_score_and_bounds_their_change():

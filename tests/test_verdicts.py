@@ -174,6 +174,26 @@ def test_a_proven_k_is_the_largest_of_all_seeds_whichever_was_analysed(judged, o
     assert (judgement.label, words in judgement.verdict) == (label, True)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "recorded", "words"),
+    [([9.0, 8.0, 7.0], 7000, "proven only for 300 (one seed)"), (None, None, "proven only for 300 (one seed)")],
+)
+def test_the_best_norms_decide_which_k_is_proven_where_they_were_searched_for(judged, bounds, recorded, words):
+    options = {"lengths": [2], "epsilon": 0.01, "tokens": 20, "split": "valid", "k_max": 3}
+    searched = {
+        "options": options,
+        "certificate": {"certified": True, "rate": 0.9, "radius": 1.0, "decoder": 1.0, "context": {"0.01": 300}},
+        "certified": {"2": 1.0},
+        "measured": {"2": {"largest": 0.1}},
+        "measured_at": None,
+        "k": 300,
+    }
+    result = bounded([100.0, 91.0, 90.0], bounds, [0.5, 0.01, 0.0001])
+    made = certified(record(90.0, stability="stable"), recorded, recorded is not None)
+    (judgement,) = judged("C2", [made], truncation=result, certificate=searched)
+    assert words in judgement.verdict.replace("\u00a0", " ")
+
+
 def test_a_curve_that_does_not_flatten_is_told(judged):
     falling = curve([100.0, 95.0, 90.0])
     falling["log_perplexity"] = [0.3, 0.2, 0.1]

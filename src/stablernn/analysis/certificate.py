@@ -8,7 +8,7 @@ from stablernn.analysis.estimate import Subject
 from stablernn.analysis.runner import check_split
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_cost import CurveCost
-from stablernn.stability.certificates import by_norm, certify, finite, summarise
+from stablernn.stability.certificates import SHARPER, by_norm, certify, finite, summarise
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.timing import seconds_of
@@ -32,7 +32,7 @@ class CertificateAnalysis:
     tokens: int = 2000
     lengths: tuple[int, ...] = (10, 35)
     k_max: int = 256
-    sharper: int = 512
+    sharper: int = SHARPER
     name: ClassVar[str] = "certificate"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
 
@@ -66,7 +66,7 @@ class CertificateAnalysis:
         at = min(k or self.k_max, self.k_max)
         gaps = measure_gaps(model, trained.corpus.splits[self.split].first(self.tokens), [*self.lengths, at])
         return {
-            "certificate": summarise(model, certificate),
+            "certificate": summarise(model, certificate, self.sharper),
             "by_norm": {
                 name: {"rate": finite(alone.rate), "certified": alone.holds, "k": alone.context(self.epsilon)}
                 for name, alone in by_norm(model, certificate).items()

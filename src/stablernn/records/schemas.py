@@ -132,7 +132,7 @@ _ANALYSES: Mapping[str, Any] = {
             "split": "=train valid test",
             "k_max": "size",
         },
-        "certificate": {"certified": "flag", "reason?": "text", "norm?": "text"},
+        "certificate": {"certified": "flag", "reason?": "text", "norm?": "text", "context?": {"*": "count?"}},
         "certified": {"*": "number?"},
         "measured": {"*": {"largest": "number"}},
         "measured_at, k": "count?",

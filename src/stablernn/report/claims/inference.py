@@ -30,7 +30,7 @@ CERTAINTY = (
 def inference_bound(evidence: Evidence) -> list[Judgement]:
     """Contexts, measured and certified, of models trained under a constraint, and gaps under the bound."""
     return [
-        judge(data, [_contexts(data, name, runs) for name, runs in groups], measured_on(groups), CERTAINTY)
+        judge(data, [_contexts(evidence, data, name, runs) for name, runs in groups], measured_on(groups), CERTAINTY)
         for data in evidence.analysed
         if (groups := truncated(evidence, data, stable=True))
     ]
@@ -49,7 +49,7 @@ def measured_on(groups: Groups) -> str:
     )
 
 
-def _contexts(data: Slice, name: str, runs: Analyses) -> Finding:
+def _contexts(evidence: Evidence, data: Slice, name: str, runs: Analyses) -> Finding:
     results = [result for _, result in runs]
     beyond = sorted({k for result in results for k in above_bound(result)})
     if beyond:
@@ -60,24 +60,35 @@ def _contexts(data: Slice, name: str, runs: Analyses) -> Finding:
         text = f"{name}: changed by more than {EPSILON:g} nats still at k = {longest}"
         return Finding(Outcome.FAILS, text, ids(runs))
     outcome, text = same_within(runs)
-    enough, proven = _proven(data, runs)
+    enough, proven = _proven(evidence, data, runs)
     if enough:
         outcome, text = Outcome.HOLDS, text.partition(",")[0]
     return Finding(outcome, f"{name}: {text}, {proven}", ids(runs))
 
 
-def _proven(data: Slice, runs: Analyses) -> tuple[bool, str]:
+def _proven(evidence: Evidence, data: Slice, runs: Analyses) -> tuple[bool, str]:
     """Whether a k that was examined is proven, and the largest proven k of all seeds of the model.
 
-    By the records' certificates, which are those of the analyses; a run without one has what was examined of it.
+    Of each seed the least k that its record, its truncation curve or its analysis=certificate proves: the search for
+    the best norms is in the analyses alone.
     """
     results = [result for _, result in runs]
-    reasons = [result["certified"]["reason"] for result in results if not result["certified"]["nats"]]
-    if reasons:
-        return False, f"not proven ({reasons[0]})"
     known = Replicates(data.replicates(ids(runs))).certificates
-    contexts = {record.id: certified_context(result) for record, result in runs}
-    contexts |= {run: None if math.isnan(k) else int(k) for run, k in zip(known.id, known.context, strict=True)}
+    recorded = dict(zip(known.id, known.context, strict=True))
+    examined = {record.id: certified_context(result) for record, result in runs}
+    searched = {
+        record.id: result["certificate"].get("context", {}).get(f"{EPSILON:g}")
+        for record, result in evidence.of(data, "certificate")
+    }
+
+    def least(run: str) -> int | None:
+        found = [by.get(run) for by in (recorded, examined, searched)]
+        return min((int(k) for k in found if k is not None and not math.isnan(k)), default=None)
+
+    contexts = {run: least(run) for run in {**examined, **recorded}}
+    for record, result in runs:
+        if not result["certified"]["nats"] and contexts[record.id] is None:
+            return False, f"not proven ({result['certified']['reason']})"
     proven, longest = [k for k in contexts.values() if k is not None], results[0]["k"][-1]
     if not proven:
         return False, f"proven only for more than {longest}"

@@ -10,9 +10,8 @@ from stablernn.models.cells.state import State, map_state
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import rebuild, tensors
 from stablernn.stability.certificates import Certificate
-from stablernn.stability.on_text.cells import spread
 from stablernn.stability.on_text.outputs import changes
-from stablernn.stability.on_text.spread import Reference, Spread, balls
+from stablernn.stability.on_text.spread import Reference, Spread, balls, spread
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.errors import NotApplicableError
@@ -30,7 +29,7 @@ class Walk:
         for cell, proofs in zip(model.cells, certificate.proofs, strict=True):
             if proofs.box is None:
                 raise NotApplicableError(f"not applicable: {proofs.candidates[0].reason}")
-            self.layers.append(spread(cell, proofs.box))
+            self.layers.append(spread(cell, proofs))
         self.restart()
 
     def restart(self) -> None:

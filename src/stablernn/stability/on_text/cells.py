@@ -1,11 +1,10 @@
-"""The cells as they carry a ball on: see ``spread``."""
+"""The gated cells as they carry a ball on: see ``spread``."""
 
 import torch
 from torch import Tensor
 
 from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
-from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import LSTMState, RNNState
 from stablernn.stability.on_text.spread import (
     Reference,
@@ -17,25 +16,7 @@ from stablernn.stability.on_text.spread import (
     up,
 )
 from stablernn.stability.proofs.gates import is_coupled
-
-
-@spread.register(RNNCell)
-class SpreadRNN(Spread):
-    """h' = tanh(p)."""
-
-    direct = 0
-
-    def box(self, low: Tensor, high: Tensor, before: RNNState) -> RNNState:
-        return RNNState(torch.minimum(up(torch.tanh(torch.maximum(high, -low))), self.bounds.h))
-
-    def step(
-        self, at: Reference, radius: RNNState, heard: Tensor, read: Tensor, low: Tensor, high: Tensor
-    ) -> tuple[RNNState, Tensor]:
-        moved = deviation(torch.tanh, low, at.projected + at.recurrent, high)
-        return RNNState(moved), torch.zeros_like(moved)
-
-    def chord(self, at: Reference, moved: Tensor) -> Tensor:
-        return tanh_chord(at.projected + at.recurrent, moved)
+from stablernn.stability.proofs.norms import CellProofs
 
 
 @spread.register(LSTMCell)
@@ -45,9 +26,10 @@ class SpreadLSTM(Spread):
     direct = 3
     steepest = 0.25
 
-    def __init__(self, cell: LSTMCell, box: LSTMState) -> None:
-        super().__init__(cell, box)
-        self.most = box.c
+    def __init__(self, cell: LSTMCell, proofs: CellProofs) -> None:
+        super().__init__(cell, proofs)
+        assert isinstance(proofs.box, LSTMState)
+        self.most = proofs.box.c
         self.coupled = is_coupled(cell)
 
     def box(self, low: Tensor, high: Tensor, before: LSTMState) -> LSTMState:
@@ -88,8 +70,8 @@ class SpreadLSTM(Spread):
 class SpreadGRU(Spread):
     """h' = (1 - z) n + z h with n = tanh(n_x + r m), m = W_n h + b_hn: no gate hands on to h what it hears at once."""
 
-    def __init__(self, cell: GRUCell, box: RNNState) -> None:
-        super().__init__(cell, box)
+    def __init__(self, cell: GRUCell, proofs: CellProofs) -> None:
+        super().__init__(cell, proofs)
         self.reset_bias = cell.reset_bias.detach().double()
 
     def box(self, low: Tensor, high: Tensor, before: RNNState) -> RNNState:

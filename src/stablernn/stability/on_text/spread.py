@@ -21,14 +21,15 @@ with d_j the steepest chord of the gate from the known point. The norms are comp
 box: so they fall with k, and what holds for k holds beyond.
 
 Rounding: the known states are those that float64 computes. Sums of products are moved outward by ``ROUNDING`` of the
-sum of their absolute terms, which covers what both trajectories round by in a step, elementary functions by ``_TINY``,
+sum of their absolute terms, which covers what both trajectories round by in a step, elementary functions by ``TINY``,
 and each bound by ``OUTWARD`` of its size.
 """
 
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import singledispatch
 from typing import Any, ClassVar, NamedTuple
 
@@ -39,15 +40,16 @@ from stablernn.models.cells.base import Cell
 from stablernn.models.cells.state import State, map_state
 from stablernn.models.state import rebuild, tensors
 from stablernn.stability.proofs.gates import ROUNDING
-from stablernn.stability.proofs.norms import OUTWARD
+from stablernn.stability.proofs.norms import OUTWARD, CellProofs
 from stablernn.stability.proofs.rates import MOST_PLACES, levels
 from stablernn.utils.errors import NotApplicableError
 
-_SIZES = (0.05, 0.5, math.inf)  # of W_j δh, in units of ‖W_j‖_2, for which norms are computed
+SIZES = (0.05, 0.5, math.inf)  # of W_j δh, in units of ‖W_j‖_2, for which norms are computed
 _WEAK = 0.5  # a gain below this is not worth the exact norm
 _LEAST_ROW = 1e-2  # of the largest norm of a row: shorter rows count as so long
-_TINY = 1e-14
-_MATRICES = 2**21  # numbers in the matrices whose norms are computed together
+TINY = 1e-14
+MATRICES = 2**21  # numbers in the matrices whose norms are computed together
+STEPS = 8  # that are bounded at once
 _HALVINGS = 12
 
 
@@ -61,7 +63,8 @@ class Reference(NamedTuple):
         noise: what a step rounds its pre-activations by, (T, G).
         before, after: states, of (T, D).
         box: bounds of the states after, of (T, D).
-        gains: ‖diag(d) W‖_2 by group and size, (T, groups, sizes).
+        gains: ‖diag(d) W‖_2 by group and size, (T, groups, sizes); of some cells further norms behind.
+        linear: norms of the linear map of one step and of several that end there, (T, 2); (T, 0) where none are used.
     """
 
     projected: Tensor
@@ -73,6 +76,7 @@ class Reference(NamedTuple):
     after: Any
     box: Any
     gains: Tensor
+    linear: Tensor
 
     def since(self, position: int) -> "Reference":
         """From a position on."""
@@ -80,10 +84,17 @@ class Reference(NamedTuple):
 
 
 class Ball(NamedTuple):
-    """Bounds of a difference of states: elementwise, of (N, D), and ‖δh‖_2 by group, (N, groups)."""
+    """Bounds of a difference of states.
+
+    Attributes:
+        radius: elementwise, of (N, D).
+        norms: ‖δh‖_2 by group, (N, groups).
+        quadratic: ‖δh‖ in a quadratic norm, and of what the last step added to its linear map, (N,) each; or nothing.
+    """
 
     radius: Any
     norms: Tensor
+    quadratic: tuple[Tensor, ...] = ()
 
     @property
     def norm(self) -> Tensor:
@@ -93,7 +104,7 @@ class Ball(NamedTuple):
 
 def up(bound: Tensor) -> Tensor:
     """Rounded outward."""
-    return bound * (1 + OUTWARD) + _TINY
+    return bound * (1 + OUTWARD) + TINY
 
 
 class Spread(ABC):
@@ -101,7 +112,7 @@ class Spread(ABC):
 
     Args:
         cell: left as it is.
-        box: of the states that can be reached from zero by any inputs, of (D,).
+        proofs: of the cell, with the box of the states that can be reached from zero by any inputs.
 
     Attributes:
         direct: the block of rows that h hears at once; None: there is none.
@@ -111,9 +122,10 @@ class Spread(ABC):
     direct: ClassVar[int | None] = None
     steepest: ClassVar[float] = 1.0
 
-    def __init__(self, cell: Cell, box: State) -> None:
+    def __init__(self, cell: Cell, proofs: CellProofs) -> None:
+        assert proofs.box is not None
         self.cell = copy.deepcopy(cell).double().requires_grad_(False)
-        self.bounds = map_state(lambda part: part.clone(), box)
+        self.bounds = map_state(lambda part: part.clone(), proofs.box)
         self.bounds.h.clamp_(max=1)
         d = cell.hidden_size
         weight = self.cell.weight_hh
@@ -177,11 +189,12 @@ class Spread(ABC):
         earlier = map_state(lambda part: part[:-1], path)
         after = map_state(lambda part: part[1:], path)
         recurrent = earlier.h @ cell.weight_hh.T
-        at = Reference(projected, recurrent, low, high, noise, earlier, after, box, projected[:, :0])
+        nothing = projected[:, :0]
+        at = Reference(projected, recurrent, low, high, noise, earlier, after, box, nothing, nothing)
         return at._replace(gains=self._gains(at)) if norms else at
 
     def _gains(self, at: Reference) -> Tensor:
-        gains = at.projected.new_zeros(len(at.projected), len(self.groups), len(_SIZES))
+        gains = at.projected.new_zeros(len(at.projected), len(self.groups), len(SIZES))
         if self.direct is None or not self.recurs:
             return gains
         for number, units in enumerate(self.groups):
@@ -189,14 +202,12 @@ class Spread(ABC):
             if not bool(block.any()):
                 continue
             largest = float(torch.linalg.matrix_norm(block, 2))
-            for place, size in enumerate(_SIZES):
+            for place, size in enumerate(SIZES):
                 steepness = self.chord(at, torch.full_like(at.after.h, size) * self._lengths())[:, units]
                 if self.steepest * largest < _WEAK:
                     gains[:, number, place] = steepness.amax(1) * largest
                     continue
-                scaled = (some[:, :, None] * block for some in steepness.split(max(1, _MATRICES // block.numel())))
-                squares = torch.cat([torch.linalg.eigvalsh(matrix.mT @ matrix)[:, -1] for matrix in scaled])
-                gains[:, number, place] = squares.clamp_min(0).sqrt()
+                gains[:, number, place] = norms_of(some[:, :, None] * block for some in pieces(steepness, len(block)))
         return up(gains).cummax(2).values
 
     def _direct(self, group: int) -> Tensor:
@@ -224,14 +235,8 @@ class Spread(ABC):
     def _norms(self, part: Tensor) -> Tensor:
         return up(torch.stack([torch.linalg.vector_norm(part[:, units], dim=1) for units in self.groups], dim=1))
 
-    def advance(self, at: Reference, ball: Ball, below: Ball | None) -> Ball:
-        """The ball after a step.
-
-        Args:
-            at: N positions.
-            ball: around the state before each.
-            below: around its input, where that is a state.
-        """
+    def moves(self, at: Reference, ball: Ball, below: Ball | None) -> tuple[list[Tensor], Tensor]:
+        """How far W h can move through each group of units, and U x: (N, G) each."""
         read = torch.zeros_like(at.projected)
         if below is not None:
             read = up(torch.minimum(below.radius.h @ self.drive, below.norm[:, None] * self.drive_rows))
@@ -240,6 +245,26 @@ class Spread(ABC):
             for number, units in enumerate(self.groups):
                 by_rows = ball.radius.h[:, units] @ self.heard[number]
                 parts.append(up(torch.minimum(by_rows, ball.norms[:, number, None] * self.rows[number])))
+        return parts, read
+
+    def several(self, at: Reference, k: int, ball: Ball, past: Sequence[Ball]) -> Ball:
+        """The ball, or a smaller one by a bound of several steps at once.
+
+        Args:
+            at: all positions; the ball is of those from k on.
+            past: the balls of 0, ..., k - 1, or the last ``STEPS`` of them.
+        """
+        return ball
+
+    def advance(self, at: Reference, ball: Ball, below: Ball | None) -> Ball:
+        """The ball after a step.
+
+        Args:
+            at: N positions.
+            ball: around the state before each.
+            below: around its input, where that is a state.
+        """
+        parts, read = self.moves(at, ball, below)
         heard = sum(parts) + at.noise if parts else at.noise
         centre, moved = at.projected + at.recurrent, heard + read
         low, high = torch.maximum(centre - moved, at.low), torch.minimum(centre + moved, at.high)
@@ -257,29 +282,45 @@ class Spread(ABC):
         for number, units in enumerate(self.groups):
             others = sum(part for place, part in enumerate(parts) if place != number) + read + at.noise
             beside = rest[:, units] + (steepness * others[:, here])[:, units]
-            sizes = (moved[:, here] / self._lengths())[:, units].amax(1)
-            place = torch.bucketize(sizes, sizes.new_tensor(_SIZES)).clamp_max(len(_SIZES) - 1)
-            gain = at.gains[:, number].gather(1, place[:, None])[:, 0]
+            gain = self._gain(at.gains[:, number], moved[:, here], units)
             through.append(gain * ball.norms[:, number] + torch.linalg.vector_norm(beside, dim=1))
         return Ball(radius, torch.minimum(norms, up(torch.stack(through, dim=1))))
 
+    def _gain(self, gains: Tensor, moved: Tensor, units: Tensor) -> Tensor:
+        """Of ``gains`` (N, sizes) those of the least size that covers how far the units move."""
+        sizes = (moved / self._lengths())[:, units].amax(1)
+        place = torch.bucketize(sizes, sizes.new_tensor(SIZES)).clamp_max(len(SIZES) - 1)
+        return gains.gather(1, place[:, None])[:, 0]
+
 
 @singledispatch
-def spread(cell: Cell, box: State) -> Spread:
+def spread(cell: Cell, proofs: CellProofs) -> Spread:
     """The ``Spread`` of a cell; raises NotApplicableError for one of which none is known."""
     raise NotApplicableError(f"not applicable: no bound along a text is known for a {type(cell).__name__}")
 
 
 def balls(layers: Sequence[Spread], references: Sequence[Reference], most: int) -> Iterator[tuple[int, Sequence[Ball]]]:
     """Balls around the recurrent states for k = 0, 1, ..., most: of each layer those of positions k, k + 1, ..."""
-    after = [layer.whole(at) for layer, at in zip(layers, references, strict=True)]
+    past = [deque([layer.whole(at)], maxlen=STEPS) for layer, at in zip(layers, references, strict=True)]
     for k in range(min(most, len(references[0].projected) - 1) + 1):
         if k:
-            before, after = after, []
-            for layer, at, ball in zip(layers, references, before, strict=True):
-                earlier = rebuild(ball, (part[:-1] for part in tensors(ball)))
-                after.append(layer.advance(at.since(k), earlier, after[-1] if after else None))
-        yield k, after
+            below = None
+            for layer, at, balls_before in zip(layers, references, past, strict=True):
+                earlier = rebuild(balls_before[-1], (part[:-1] for part in tensors(balls_before[-1])))
+                below = layer.several(at, k, layer.advance(at.since(k), earlier, below), balls_before)
+                balls_before.append(below)
+        yield k, [of_layer[-1] for of_layer in past]
+
+
+def pieces(rows: Tensor, size: int) -> Sequence[Tensor]:
+    """Rows (N, D), so many at a time as their matrices (size, size) fit into memory."""
+    return rows.split(max(1, MATRICES // size**2))
+
+
+def norms_of(matrices: Iterable[Tensor]) -> Tensor:
+    """2-norms (N,) of matrices that come in batches, before they are rounded outward."""
+    squares = torch.cat([torch.linalg.eigvalsh(matrix.mT @ matrix)[:, -1] for matrix in matrices])
+    return squares.clamp_min(0).sqrt()
 
 
 def deviation(function: Callable[[Tensor], Tensor], low: Tensor, at: Tensor, high: Tensor) -> Tensor:
@@ -297,7 +338,7 @@ def product_deviation(gate: Sequence[Tensor], moved: Tensor, known: Tensor, othe
     low, at, high = gate
     return up(
         torch.maximum(*(end * moved + (end - at).abs() * known.abs() + (1 - end) * other for end in (low, high)))
-        + _TINY * known.abs()
+        + TINY * known.abs()
     )
 
 
@@ -312,12 +353,12 @@ def tanh_chord(at: Tensor, moved: Tensor) -> Tensor:
     beyond, tangent = -at, torch.zeros_like(at)
     for _ in range(_HALVINGS):
         middle = (beyond + tangent) / 2
-        steeper = value - torch.tanh(middle) < _slope(middle) * (at - middle)
+        steeper = value - torch.tanh(middle) < slope(middle) * (at - middle)
         tangent, beyond = torch.where(steeper, middle, tangent), torch.where(steeper, beyond, middle)
     end = at - moved
     chord = torch.where(moved > 1e-4, (value - torch.tanh(end)) / moved.clamp_min(1e-4) + 1e-11, 1.0)
-    return up(torch.where(end >= tangent, torch.minimum(chord, _slope(end.clamp_min(0))), _slope(tangent))).clamp_max(1)
+    return up(torch.where(end >= tangent, torch.minimum(chord, slope(end.clamp_min(0))), slope(tangent))).clamp_max(1)
 
 
-def _slope(x: Tensor) -> Tensor:
+def slope(x: Tensor) -> Tensor:
     return 1 - torch.tanh(x).square()

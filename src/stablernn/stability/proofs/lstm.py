@@ -79,7 +79,9 @@ def prove_lstm(cell: LSTMCell, inputs: Seen, dropout: float) -> CellProofs:
             candidates.append(Contraction(gain.name, rate, "", norm, up(float(norm(box))), input_gain))
         if len(candidates) == count:
             candidates.append(Contraction(gains[0].name, math.inf, "the weights of its norm overflow"))
-    candidates.append(_incremental(recurrent, term_sizes(cell, inputs, dropout), bounds, drive))
+    first, second = (bias.detach().double() for bias in cell.input_biases())
+    terms = term_sizes(cell, inputs, dropout) - first.abs() - second.abs() + (first + second).abs()
+    candidates.append(_incremental(recurrent, terms, bounds, drive))
     rests_on = {
         "f_∞": longest,
         "median f_j": float(bounds.f.median()),
@@ -100,8 +102,9 @@ def _incremental(recurrent: Tensor, terms: Tensor, bounds: GateBounds, drive: Te
 
         (‖δc‖_2, ‖δh‖_2)  becomes at most  M (‖δc‖_2, ‖δh‖_2),    M = [[f, a], [o f, o a + b]],
 
-    C = i z / (1 - f), a = (C ‖W_f‖_2 + z ‖W_i‖_2) / 4 + i ‖W_z‖_2, b = tanh(C) ‖W_o‖_2 / 4. They ask for ρ(M) < 1. In
-    the 2-norm that weighs c by √(o f / a) M is symmetric, and so ρ(M) is its norm.
+    C = i z / (1 - f), a = (C ‖W_f‖_2 + z ‖W_i‖_2) / 4 + i ‖W_z‖_2, b = tanh(C) ‖W_o‖_2 / 4. They ask for ρ(M) < 1,
+    which is -1 + f + o a + b - f b < 0 and f b < 1 (so in ``deltaiss_residuals`` of Bonassi's ssnet). In the 2-norm
+    that weighs c by √(o f / a) M is symmetric, and so ρ(M) is its norm.
 
     Args:
         recurrent: W_i, W_f, W_z, W_o, (4, D, D).

@@ -53,10 +53,12 @@ class QuadraticNorm(StateNorm):
     Attributes:
         matrix: P (D, D), float64, symmetric.
         largest: a bound of its eigenvalues.
+        multiplier: Λ, in the coordinates g; 2 Λ - P is positive definite.
     """
 
     matrix: Tensor
     largest: float
+    multiplier: float
 
     def __call__(self, state: State) -> Tensor:
         scaled = state.h * self.weights.h
@@ -101,7 +103,8 @@ def full_norms(matrix: Tensor) -> Iterator[tuple[float, QuadraticNorm]]:
         if proven is None or smallest < OUTWARD:
             continue
         smallest *= 1 - OUTWARD
-        yield proven, QuadraticNorm(2, RNNState(weights * math.sqrt(smallest)), p / smallest, up(largest / smallest))
+        state = RNNState(weights * math.sqrt(smallest))
+        yield proven, QuadraticNorm(2, state, p / smallest, up(largest / smallest), 1 / smallest)
 
 
 def _contracts(balanced: Tensor, p: Tensor, rate: float) -> bool:
