@@ -1,4 +1,4 @@
-"""Copy memory and adding: what is drawn, what is scored, and what is known of both without any memory."""
+"""Copy memory, adding, selectivity: what is drawn, what is scored, and what is known of each without any memory."""
 
 import math
 from pathlib import Path
@@ -26,6 +26,7 @@ from stablernn.stability.on_text.bounds import text_bounds
 from stablernn.tasks import adding, copy_memory
 from stablernn.tasks.adding import Adding
 from stablernn.tasks.copy_memory import CopyMemory
+from stablernn.tasks.selectivity import Selectivity
 from stablernn.tasks.sequences import SequenceBatches, Sequences
 from stablernn.training.evaluate import score
 from stablernn.training.run import run
@@ -41,6 +42,10 @@ def copying(form="markers", blanks=5, digits=3, seed=1, sequences=FEW, **options
 
 def adder(form="anywhere", length=24, seed=1, sequences=FEW, **options):
     return Adding("adding", form, length, seed, sequences, **options)
+
+
+def selecting(letters=8, shortest=5, longest=9, seed=1, sequences=FEW, **options):
+    return Selectivity("selectivity", letters, shortest, longest, seed, sequences, **options)
 
 
 def test_the_digits_are_said_again_after_the_blanks():
@@ -75,6 +80,29 @@ def test_the_control_of_copying_is_the_best_loss_without_memory(form):
     ((_, control),) = task.controls.items()
     assert control == pytest.approx(nats / len(task.splits["test"]))
     assert control == pytest.approx(10 * math.log(8) / (30 + 20))
+
+
+def test_the_first_three_letters_are_said_again_when_the_letters_end():
+    split = selecting(sequences={"train": 400, "valid": 1, "test": 1}).load().splits["train"]
+    for x, y in zip(split.inputs, split.targets, strict=True):
+        letters = x[:-3]
+        assert ((letters >= 1) & (letters <= 8)).all()
+        assert x[-3:].tolist() == [0, 0, 0]
+        assert y.tolist() == [0] * len(letters) + letters[:3].tolist()
+    lengths = np.bincount([len(x) - 3 for x in split.inputs])
+    assert np.flatnonzero(lengths).tolist() == [5, 6, 7, 8, 9]
+    assert lengths[5:] == pytest.approx(np.full(5, 80), rel=0.35)
+    counts = np.bincount(np.concatenate([x[:-3] for x in split.inputs]), minlength=9)[1:]
+    assert counts == pytest.approx(np.full(8, 350), rel=0.2)
+
+
+def test_the_control_of_selectivity_is_the_best_loss_without_memory():
+    task = selecting(sequences={"train": 1, "valid": 1, "test": 3000}).load()
+    test = task.splits["test"]
+    nats = sum(math.log(8) * np.count_nonzero(y) for y in test.targets)
+    ((_, control),) = task.controls.items()
+    assert control == pytest.approx(nats / len(test))
+    assert control == pytest.approx(3 * math.log(8) / (7 + 3), rel=0.01)
 
 
 @pytest.mark.parametrize("form", adding.FORMS)
@@ -112,7 +140,7 @@ def test_the_control_of_adding_is_the_best_constant(form, expected):
     assert control == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.parametrize("make", [copying, adder])
+@pytest.mark.parametrize("make", [copying, adder, selecting])
 def test_data_depend_on_their_seed_and_each_split_on_nothing_else(make):
     one, again, other = make(seed=1).load(), make(seed=1).load(), make(seed=2).load()
     assert one.fingerprint == again.fingerprint != other.fingerprint
@@ -123,8 +151,8 @@ def test_data_depend_on_their_seed_and_each_split_on_nothing_else(make):
     assert longer.fingerprint != one.fingerprint
     seen = [x.tobytes() for split in one.splits.values() for x in split.inputs]
     assert make is copying or len(set(seen)) == len(seen)
-    forms = {make(form).load().fingerprint for form in (copy_memory if make is copying else adding).FORMS}
-    assert len(forms) > 1
+    forms = {copying: copy_memory.FORMS, adder: adding.FORMS, selecting: (8, 9)}[make]
+    assert len({make(form).load().fingerprint for form in forms}) == len(forms)
 
 
 def test_numbers_that_differ_by_little_have_another_fingerprint():
@@ -134,10 +162,11 @@ def test_numbers_that_differ_by_little_have_another_fingerprint():
     assert task.fingerprint != before
 
 
-@pytest.mark.parametrize("make", [copying, adder])
+@pytest.mark.parametrize("make", [copying, adder, selecting])
 def test_few_inputs_take_few_whole_sequences(make):
     few = make(max_tokens={"train": 50, "valid": None, "test": 10_000}).load().splits
-    assert len(few["train"].inputs) == -(-50 // len(few["train"].inputs[0]))
+    shortest = 5 + 3 if make is selecting else len(few["train"].inputs[0])
+    assert len(few["train"].inputs) == -(-50 // shortest)
     assert len(few["valid"].inputs) == len(few["test"].inputs) == 20
 
 
@@ -149,6 +178,10 @@ def test_few_inputs_take_few_whole_sequences(make):
         (copying, {"digits": 30}, "dataset.digits=30"),
         (copying, {"sequences": {"train": 1}}, "dataset.sequences.valid=None"),
         (copying, {"seed": -1}, "dataset.seed=-1"),
+        (selecting, {"letters": 1}, "dataset.letters=1"),
+        (selecting, {"shortest": 2}, "dataset.shortest=2"),
+        (selecting, {"longest": 4}, "dataset.longest=4 must not be below dataset.shortest=5"),
+        (selecting, {"seed": -1}, "dataset.seed=-1"),
         (adder, {"form": "other"}, "choose anywhere, halves, hochreiter"),
         (adder, {"form": "hochreiter", "length": 20}, "dataset.length=20"),
     ],
@@ -235,6 +268,16 @@ def test_a_run_of_copying_is_scored_with_the_digits_that_it_recalls(tmp_path, fo
     right, of = test["tally"]
     assert 0 <= right <= of == test["count"] / 30 * 10
     assert made.data["controls"] == {"blanks, and any digit": pytest.approx(10 * math.log(8) / 30)}
+
+
+def test_a_run_of_selectivity_is_scored_with_the_letters_that_it_recalls(tmp_path):
+    chosen = config(tmp_path, "dataset=selectivity", "dataset.shortest=4", "dataset.longest=8", "model=min_gru")
+    made = read_record(tmp_path / run(chosen).id)
+    assert made.metric is NATS_A_POSITION
+    right, of = made.metrics["test"]["tally"]
+    assert 0 <= right <= of == 3 * made.data["sequences"]["test"]
+    assert "blanks, and any letter" in made.data["controls"]
+    assert made.certificate["certified"], "gates see the input alone"
 
 
 def test_a_run_of_adding_has_a_certificate_and_says_what_that_bounds(tmp_path):

@@ -18,7 +18,7 @@ from stablernn.stability.certificates import certify
 from stablernn.training.evaluate import score
 from stablernn.training.trained import Trained
 from stablernn.utils.console import open_bar
-from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.errors import ConfigurationError, NotApplicableError
 from stablernn.utils.timing import seconds_of
 
 ALL = "W"
@@ -79,6 +79,8 @@ class RecurrenceAnalysis:
 def _choices(model: SequenceModel) -> Iterator[tuple[str, Sequence[str]]]:
     """All matrices together, and each alone where there are several; layers of a stack go together."""
     names = list(model.cells[0].recurrent_blocks())
+    if not names:
+        raise NotApplicableError(f"not applicable: a {type(model.cells[0]).__name__} has no recurrent matrices")
     yield ALL, names
     if len(names) > 1:
         yield from ((name, [name]) for name in names)

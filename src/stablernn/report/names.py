@@ -19,6 +19,14 @@ MODEL_NAMES = {
     "rnn": "RNN",
     "lstm": "LSTM",
     "gru": "GRU",
+    "lstm_fixed": "LSTM, f fixed",
+    "min_gru": "minGRU",
+    "min_lstm": "minLSTM",
+    "irnn": "IRNN",
+    "np_rnn": "np-RNN",
+    "rin": "RIN",
+    "indrnn": "IndRNN",
+    "orthogonal": "orthogonal RNN",
     "tcn": "TCN",
     "gated_conv": "gated convolution",
     "wavenet": "WaveNet",
@@ -42,6 +50,8 @@ CONSTRAINTS = {
     "gru_gated_linear": "gated linear",
     "lstm_output_gate": "W_o alone",
     "lstm_cascade": "cascade",
+    "indrnn_long": "u ≤ 2^(1/T)",
+    "orthogonal_polar": "W orthogonal",
 }
 # What a reader has to know of this project's own.
 MEANINGS = {

@@ -34,6 +34,8 @@ TITLES = {name: corpus.title for name, corpus in CORPORA.items()} | {
     "atis": "ATIS slots",
     "copy_memory": "copy memory",
     "adding": "adding problem",
+    "adding_100": "adding problem, T = 100",
+    "selectivity": "selectivity",
 }
 
 

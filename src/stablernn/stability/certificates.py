@@ -37,6 +37,7 @@ from stablernn.utils.errors import ConfigurationError, NotApplicableError
 EPSILONS = (1.0, 0.1, 0.01, 0.001)  # nats
 CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 _OVERFLOWS = "its rate is below 1, but a bound of its states or of the log-probabilities overflows"
+_UNBOUNDED = "no bound is known of its inputs, the states of the layer below"
 _SEARCHED = "best norm"  # the name of proofs that were not searched for
 SHARPER = 512  # the best norms of an RNN are searched for in layers of so many units: at 200 in 3 s, at 512 in 40 s
 NO_BOUND = "not applicable: a squared error has no bounded change; what is bounded is the change of any output"
@@ -235,6 +236,11 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER)
     proofs: list[CellProofs] = []
     found: list[list[Contraction]] = []
     for number, (cell, inputs) in enumerate(_seen(model)):
+        if number and not model.cells[number - 1].bounded:
+            inputs = _states_below(proofs[-1])
+            if inputs is None:
+                proofs.append(CellProofs([Contraction("none", math.inf, _UNBOUNDED)], {}))
+                continue
         rate = (cell_stack(model.backbone).dropout.p if number else model.input_dropout) if dropout else 0.0
         try:
             proofs.append(prove(cell, inputs, rate))
@@ -288,6 +294,12 @@ def _sharper(units: int, most: int, search: Callable[[], list[Contraction]]) -> 
 
 def _defeated(error: Exception) -> Contraction:
     return Contraction("none", math.inf, f"its matrices defeat the decompositions of a proof ({error})")
+
+
+def _states_below(proofs: CellProofs) -> Box | None:
+    """All outputs of a layer whose states are not within [-1, 1] by themselves; None: no bound of them is known."""
+    limit = math.inf if proofs.box is None else float(proofs.box.h.max())
+    return Box(-limit, limit) if math.isfinite(limit) else None
 
 
 def _seen(model: SequenceModel) -> Iterator[tuple[Cell, Seen]]:

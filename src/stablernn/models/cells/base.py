@@ -33,26 +33,44 @@ class Cell(nn.Module, ABC):
     Attributes:
         GATES: names of the blocks of rows, in their order; of a cell with one block it may be empty.
         state_type: a named tuple of (..., D) tensors whose first is h, the output.
+        bounded: whether |h_j| <= 1 in every state that is reached from zero, whatever the weights and the inputs.
         activation: the elementwise part of ``step``, with its gradient, for ``truncated``; None: autograd's.
         torch_layer: the layer of PyTorch that computes the same from the same parameters; None: there is none.
     """
 
     GATES: ClassVar[tuple[str, ...]]
     state_type: ClassVar[type[State]]
+    bounded: ClassVar[bool] = True
     activation: ClassVar[Activation | None] = None
     torch_layer: ClassVar[Callable[..., nn.RNNBase] | None] = None
+
+    weight_ih: nn.Parameter
+    weight_hh: nn.Parameter
+    bias_ih: nn.Parameter
+    bias_hh: nn.Parameter
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size
-        rows = len(self.GATES) * hidden_size
-        self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
-        self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size))
-        self.bias_ih = nn.Parameter(torch.empty(rows))
-        self.bias_hh = nn.Parameter(torch.empty(rows))
+        for name, shape in self.shapes().items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+        self.initialise()
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters by name, in the order in which they are drawn."""
+        rows = len(self.GATES) * self.hidden_size
+        return {
+            "weight_ih": (rows, self.input_size),
+            "weight_hh": (rows, self.hidden_size),
+            "bias_ih": (rows,),
+            "bias_hh": (rows,),
+        }
+
+    def initialise(self) -> None:
+        """Draw the parameters, as PyTorch does."""
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -1 / math.sqrt(hidden_size), 1 / math.sqrt(hidden_size))
+            nn.init.uniform_(parameter, -1 / math.sqrt(self.hidden_size), 1 / math.sqrt(self.hidden_size))
 
     @abstractmethod
     def step(self, projected: Tensor, state) -> State:
@@ -60,11 +78,11 @@ class Cell(nn.Module, ABC):
 
     def zeros(self, *axes: int) -> State:
         """The initial state h_0 = 0, tensors of shape (*axes, D)."""
-        zeros = self.weight_hh.new_zeros(*axes, self.hidden_size)
+        zeros = self.weight_ih.new_zeros(*axes, self.hidden_size)
         return self.state_type(*(zeros for _ in self.state_type._fields))
 
     def recurrent_blocks(self) -> Mapping[str, Tensor]:
-        """The hidden-to-hidden matrices (D, D) by name, as views that can be written to."""
+        """The hidden-to-hidden matrices (D, D) by name, as views that can be written to; some cells have none."""
         return self._blocks("W", self.weight_hh)
 
     def input_blocks(self) -> Mapping[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _BLOCK = 16  # steps one after the other on each level; so few products of factors below 1 stay above underflow
 
@@ -41,3 +42,28 @@ def linear_scan(factors: Tensor, terms: Tensor, initial: Tensor) -> Tensor:
     for t in range(whole, len(terms)):
         y = torch.addcmul(terms[t], factors[t], y, out=states[t])
     return states
+
+
+class _Scan(torch.autograd.Function):
+    """With δ_t the gradient by b_t, δ_t = ∂L/∂y_t + a_{t+1} δ_{t+1}, a recurrence of the same kind back in time."""
+
+    @staticmethod
+    def forward(ctx, factors: Tensor, terms: Tensor, initial: Tensor) -> Tensor:
+        states = linear_scan(factors, terms, initial)
+        ctx.save_for_backward(factors, states, initial)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor):
+        factors, states, initial = ctx.saved_tensors
+        nothing = torch.zeros_like(initial)
+        later = torch.cat([nothing[None], factors[1:].flip(0)])
+        deltas = linear_scan(later, grads[0].flip(0), nothing).flip(0)
+        before = torch.cat([initial[None], states[:-1]])
+        return deltas * before, deltas, factors[0] * deltas[0]
+
+
+def scan(factors: Tensor, terms: Tensor, initial: Tensor) -> Tensor:
+    """``linear_scan``, differentiable once by all three: factors and terms (T, ...), the initial state (...)."""
+    return _Scan.apply(factors, terms, initial)  # type: ignore[return-value]

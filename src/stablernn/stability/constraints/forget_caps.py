@@ -18,16 +18,22 @@ _INSIDE = 1 - 1e-5  # float32 sums of a thousand terms round by less
 
 
 def cap_forget_gates(cell: Cell, inputs: Tensor | None, caps: Tensor, gate: str = "f") -> None:
-    """See to it that no input and no state opens forget gate j further than caps_j, in place."""
-    recurrent, drive = cell.recurrent_blocks()[f"W_{gate}"], cell.input_blocks()[f"U_{gate}"]
+    """See to it that no input and no state opens forget gate j further than caps_j, in place.
+
+    The cell may have no recurrent matrix and one bias (``ElementwiseCell``).
+    """
+    recurrent, drive = cell.recurrent_blocks().get(f"W_{gate}"), cell.input_blocks()[f"U_{gate}"]
     d, place = cell.hidden_size, cell.GATES.index(gate)
-    biases = cell.bias_ih[place * d : (place + 1) * d], cell.bias_hh[place * d : (place + 1) * d]
-    allowed = torch.logit(caps.double()).to(caps) * (1 - 1e-6) - recurrent.abs().sum(1)
-    excess = biases[0] + biases[1] - (allowed - _ROOM)
-    margin = 1e-5 * (1 + biases[0].abs() + biases[1].abs())
+    names = [name for name in ("bias_ih", "bias_hh") if name in cell.shapes()]
+    biases = [getattr(cell, name)[place * d : (place + 1) * d] for name in names]
+    allowed = torch.logit(caps.double()).to(caps) * (1 - 1e-6)
+    if recurrent is not None:
+        allowed = allowed - recurrent.abs().sum(1)
+    excess = torch.stack(biases).sum(0) - (allowed - _ROOM)
+    margin = 1e-5 * (1 + torch.stack(biases).abs().sum(0))
     for bias in biases:
-        bias -= torch.where(excess > margin, excess / 2, 0.0)
-    room = (allowed - (biases[0] + biases[1])) * _INSIDE
+        bias -= torch.where(excess > margin, excess / len(biases), 0.0)
+    room = (allowed - torch.stack(biases).sum(0)) * _INSIDE
     if inputs is None:
         sums = drive.abs().sum(1)
         drive.mul_(torch.where(sums > room, room * _INSIDE / sums, 1.0)[:, None])

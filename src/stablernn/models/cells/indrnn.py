@@ -1,0 +1,44 @@
+"""The independently recurrent network."""
+
+import torch
+from torch import Tensor, nn
+
+from stablernn.models.cells.elementwise import ElementwiseCell
+from stablernn.models.cells.state import RNNState
+from stablernn.utils.errors import ConfigurationError
+
+
+class IndRNNCell(ElementwiseCell):
+    """h' = relu(u ⊙ h + U x + b): every unit hears its own past alone, with the weight u_j (Li et al. 2018, CVPR).
+
+    Over T steps a gradient is multiplied by u_j^T at most, so |u_j| <= 2^(1/T) keeps it below 2; |u_j| < 1 makes the
+    cell contractive. u is drawn uniformly from [low, high]; the paper has [0, 2^(1/T)], and a low end near 1 where the
+    last output alone counts. U and b are drawn as PyTorch draws them.
+
+    Args:
+        input_size, hidden_size: E, D.
+        low, high: range of the initial u.
+
+    Raises:
+        ConfigurationError: low lies above high.
+    """
+
+    GATES = ("",)
+    state_type = RNNState
+    bounded = False
+
+    def __init__(self, input_size: int, hidden_size: int, low: float = 0.0, high: float = 1.0) -> None:
+        if low > high:
+            raise ConfigurationError(f"model.cell.low={low} must not exceed model.cell.high={high}")
+        self.range = low, high
+        super().__init__(input_size, hidden_size)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return super().shapes() | {"weight_hh": (self.hidden_size,)}
+
+    def initialise(self) -> None:
+        super().initialise()
+        nn.init.uniform_(self.weight_hh, *self.range)
+
+    def step(self, projected: Tensor, state: RNNState) -> RNNState:
+        return RNNState(torch.relu(torch.addcmul(projected, self.weight_hh, state.h)))
