@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from conftest import SMALL
 from faults.children import script
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_usage import one_line
 from torch.testing import assert_close
 
 from stablernn.analysis.conversion import convert, export
+from stablernn.analysis.conversion.card import CARD
 from stablernn.analysis.conversion.choice import choose
 from stablernn.analysis.conversion.convert import Conversion
 from stablernn.analysis.conversion.converted import DESCRIPTION, VOCABULARY, WEIGHTS, load_converted
@@ -128,7 +131,7 @@ def test_streams_down_and_time_across_is_refused_where_the_state_tells_and_said_
     model(words, model.initial_state(2))
     with pytest.raises(ConfigurationError, match=r"inputs must be \(time, batch, ...\): they have 5 streams, .* has 2"):
         model(words.T, model.initial_state(2))
-    with pytest.raises(ConfigurationError, match=r"ids must be \(time, batch\), got 1 axes"):
+    with pytest.raises(ConfigurationError, match=r"ids must be \(time, batch\), and got \(5,\)"):
         Unrolled(network(RNNCell), K)(words[:, 0])
     write_programs(Unrolled(network(RNNCell), K), Interface.of_words(TYPES), tmp_path, ["onnx"])
     graph = onnx.load(tmp_path / "model.onnx").graph
@@ -287,7 +290,7 @@ def converted(trained) -> tuple[Path, dict]:
 
 def test_the_folder_loads_as_the_truncated_model(trained, converted):
     folder, description = converted
-    assert {path.name for path in folder.iterdir()} == {DESCRIPTION, WEIGHTS, "model.pt2", "model.onnx"}
+    assert {path.name for path in folder.iterdir()} == {DESCRIPTION, WEIGHTS, CARD, "model.pt2", "model.onnx"}
     assert folder == trained.folder / f"feedforward-k{description['k']}"
     state = torch.get_rng_state()
     model = load_converted(folder)
@@ -475,3 +478,51 @@ def test_on_real_text_the_programs_agree_with_the_model(data_folder, tmp_path):
     assert (len(words), first) == (10_000, ["consumers", "may", "want", "to", "move", "their"])
     assert set(description["parity"]) == {"export", "onnx"}
     assert all(parity["nats"] <= convert.TOLERANCE for parity in description["parity"].values())
+
+
+def test_a_run_has_the_card_of_an_export_and_its_code_runs(trained, converted, tmp_path, monkeypatch):
+    """The three ways of the card give the log-probabilities of the truncated model."""
+    folder, description = converted
+    text = (folder / CARD).read_text(encoding="utf-8")
+    assert text.startswith(f"# {trained.record.id} without recurrence\n")
+    k = f"{description['k']} input{'s' if description['k'] > 1 else ''}"
+    for part in (
+        f"the last k = {k}.",
+        "Proven: on any input",
+        "on test",
+        description["order"],
+        "`model.onnx` by at most",
+    ):
+        assert part in text
+    monkeypatch.chdir(folder)
+    words = torch.randint(description["types"], (20, 2))
+    expected, _ = log_probabilities(feedforward(trained.model("best"), description["k"]), words)
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        scope = {"words": words}
+        exec(block, scope)
+        assert_close(torch.as_tensor(scope["nats"]), expected, rtol=0, atol=1e-4)
+
+
+def test_a_run_is_named_by_its_folder_too_and_without_run(trained, tmp_path):
+    options = ["tokens=100", "seconds=0", "formats=[]", "k=2"]
+    for number, name in enumerate((str(trained.folder), f"{trained.folder}/")):
+        done = script("convert", name, *options, f"out={tmp_path / str(number)}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert find_runs(str(trained.folder), tmp_path, None, torch.device("cpu")) == [trained]
+    said = one_line(script("convert", "one", "two", cwd=tmp_path))
+    assert "run is given 2 times (run=one run=two): give one" in said
+    assert "run=one: no finished run below runs has this id" in script("generate", "one", cwd=tmp_path).stderr
+
+
+def test_the_k_of_a_network_that_is_feed_forward_by_construction_is_checked_first(tmp_path, caplog, monkeypatch):
+    peer = ["model=transformer", "model.num_layers=1", "model.backbone.heads=2", "truncation.k=5"]
+    run(compose("train", [*SMALL, *peer, *SHORT, f"runs={tmp_path}"]))
+    (found,) = find_runs("*", tmp_path, None, torch.device("cpu"))
+    monkeypatch.setattr(logging.getLogger("stablernn"), "propagate", True)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    with pytest.raises(ConfigurationError, match="k=7: the run was trained as a feed-forward model of 5 inputs"):
+        Conversion(k=7)(found)
+    assert not caplog.records

@@ -1,6 +1,7 @@
 """Generation: greedy, sampled and by beam search, recurrent beside feed-forward."""
 
 import copy
+import functools
 import itertools
 
 import numpy as np
@@ -18,6 +19,10 @@ from stablernn.generation.decoding import Decoding, _Switches, go_on
 from stablernn.generation.generate import beside, generate
 from stablernn.generation.music import notes_of, write_midi
 from stablernn.generation.shown import columns, summary
+from stablernn.models.backbone import stack_of
+from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.peers.gated_conv import GatedConv
+from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_model
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.tasks.music import Music
@@ -218,14 +223,13 @@ def test_a_prompt_is_read_and_written_as_the_text_that_it_is(tmp_path):
     assert numbers.text_of(numbers.prompt("5 2")[1:, 0]) == "5 2"
 
 
-def trained_on(task, interface):
-    """A run that is there in memory alone."""
-    from stablernn.models.backbone import stack_of
-    from stablernn.models.cells.lstm import LSTMCell
-    from stablernn.models.recurrent import Recurrent
+LSTM = stack_of(LSTMCell, Recurrent)
 
+
+def trained_on(task, interface, backbone=LSTM):
+    """A run that is there in memory alone."""
     torch.manual_seed(0)
-    model = build_model(interface, stack_of(LSTMCell, Recurrent), 4, SIZE).eval()
+    model = build_model(interface, backbone, 4, SIZE).eval()
 
     class InMemory(Trained):
         corpus = task
@@ -344,6 +348,22 @@ def test_music_is_written_as_a_picture_and_as_midi(tmp_path, monkeypatch):
     picture = written[0].read_text()
     assert all(text in picture for text in ("recurrent", "feed-forward, k = 1", "prompt", "frame"))
     assert compose("generate", []).decoding == "greedy"
+
+
+def test_a_model_that_is_feed_forward_by_construction_is_called_that(tmp_path):
+    from stablernn.generation.shown import write_music
+
+    peer = functools.partial(GatedConv, k=3, kernel_size=3)
+    found = generate(trained_on(rolls(Music, MUSIC, NATS_A_FRAME), MUSIC, peer), SAMPLE, 6, "4")
+    written = write_music(found, "mine", tmp_path / "out")
+    assert [path.name for path in written] == ["generated.svg", "generated.png", "feedforward.mid"]
+    (said,) = summary(found, NATS_A_FRAME)
+    assert said.startswith("feed-forward, k = 3: 6 frames")
+    corpus = corpus_of(tmp_path)
+    words = generate(trained_on(corpus, Interface.of_words(5), peer), SAMPLE, 6, "the cat")
+    assert next(columns(words, corpus)) == "feed-forward, k = 3"
+    with pytest.raises(ConfigurationError, match="k=2: GatedConv has no cells to truncate: leave k out"):
+        generate(trained_on(corpus, Interface.of_words(5), peer), SAMPLE, 6, "the cat", k=2)
 
 
 def test_lines_that_are_empty_are_one_that_counts_them():

@@ -14,6 +14,7 @@ from conftest import ROOT, SMALL
 from faults.children import script
 from omegaconf import DictConfig
 
+from stablernn.commands.start import COMMANDS, as_overrides, start
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.experiments.reproduce import reproduce, studies_of
@@ -21,9 +22,11 @@ from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.constraints.base import Constraint, project
+from stablernn.tasks.sequences import Sequences
 from stablernn.training.run import run
 from stablernn.utils.errors import ConfigurationError, too_little_memory
 from stablernn.utils.files import parse_json
+from stablernn.utils.wording import counted
 
 TINY = [*SMALL, "model=rnn", "training.max_updates=2"]
 
@@ -69,15 +72,15 @@ def test_a_path_of_the_environment_is_expanded_and_else_taken_literally(tmp_path
         (["optimizr=adam"], "optimizr is not an option; did you mean optimizer?"),
         (["--mutlirun"], "--mutlirun is not a flag; did you mean --multirun?"),
         (["--model=rnn"], "--model is not a flag; did you mean model=...?"),
-        (["dataset.max_tokens.valid=0"], "dataset.max_tokens.valid=0 must be a whole number of words >= 1"),
+        (["dataset.max_tokens.valid=0"], "dataset.max_tokens.valid=0 must be a whole number >= 1"),
         pytest.param(
             ["dataset.max_tokens.train=-4"],
-            "dataset.max_tokens.train=-4 must be a whole number of words >= 1",
+            "dataset.max_tokens.train=-4 must be a whole number >= 1",
             marks=pytest.mark.slow,
         ),
         pytest.param(
             ["dataset.max_tokens.test=null"],
-            "dataset.max_tokens.test=None must be a whole number of words >= 1",
+            "dataset.max_tokens.test=None must be a whole number >= 1",
             marks=pytest.mark.slow,
         ),
         (["dataset.types=-3"], "dataset.types=-3 must be a whole number >= 2"),
@@ -347,3 +350,63 @@ def test_the_help_of_train_lists_the_groups_that_a_run_is_made_of_alone(tmp_path
         r"^ +model +gated_conv, gru, lstm, lstm_ngram, rnn, tcn, transformer, wavenet$", listed, flags=re.MULTILINE
     )
     assert not {"analysis", "grid", "reproduce", "experiment/best"} & set(listed.split())
+
+
+AFTER_AN_INTERRUPTION = {
+    "train": "the same command resumes",
+    "reproduce": "the same command resumes",
+    "analyze": "what was finished is stored, and the same command (without fresh=true) computes the rest",
+    "bench": "what was finished is stored, and the same command (without fresh=true) computes the rest",
+    "linear_systems": "what was finished is stored, and the same command (without fresh=true) computes the rest",
+    "wandb_sync": "the same command sends the runs that are left",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_said_after_an_interruption_is_what_the_command_does(name, monkeypatch, capfd):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    module, _, function = COMMANDS[name].task.partition(":")
+    monkeypatch.setattr(f"{module}.{function}", interrupted)
+    monkeypatch.setattr(sys, "argv", [name])
+    with pytest.raises(SystemExit) as ended:
+        start(name)
+    assert ended.value.code == 130
+    wanted = AFTER_AN_INTERRUPTION.get(name, "the same command begins again")
+    assert capfd.readouterr().err == f"interrupted; {wanted}\n"
+
+
+def test_flags_with_a_value_are_not_taken_for_a_run():
+    given = ["--config-dir", "groups", "mine", "-c", "job", "allow=mine"]
+    assert as_overrides(given, "run", ()) == ["--config-dir", "groups", "run=mine", "-c", "job", "allow=mine"]
+
+
+@pytest.mark.parametrize("name", ["adding", "copy_memory", "embedded"])
+def test_tasks_that_are_made_obey_the_lengths_that_they_are_given_and_refuse_those_of_no_split(name):
+    given = ["profile=smoke", "dataset.max_tokens.train=900", f"dataset={name}"]
+    task = make(compose("train", given).dataset).load()
+    for split, most in (("train", 900), ("valid", 2000), ("test", 2000)):
+        data = task.splits[split]
+        lengths = [len(x) for x in data.inputs] if isinstance(data, Sequences) else [len(data)]
+        assert sum(lengths[:-1]) < most <= sum(lengths)
+    with pytest.raises(ConfigurationError, match=r"dataset.max_tokens.trian is not an option: choose of train, valid"):
+        make(compose("train", [*given, "+dataset.max_tokens.trian=5"]).dataset)
+
+
+@pytest.mark.parametrize(
+    ("noun", "several"),
+    [
+        ("run", "runs"),
+        ("analysis", "analyses"),
+        ("batch", "batches"),
+        ("class", "classes"),
+        ("entry", "entries"),
+        ("key", "keys"),
+    ],
+)
+def test_a_noun_has_its_plural_beside_all_but_a_lone_1(noun, several):
+    assert counted(1, noun) == f"1 {noun}"
+    assert [counted(number, noun) for number in (0, 2, 1234, "1 to 3")] == [
+        f"{number} {several}" for number in ("0", "2", "1,234", "1 to 3")
+    ]

@@ -20,6 +20,7 @@ from stablernn.utils.console import open_bar
 from stablernn.utils.errors import ConfigurationError, DamagedFileError
 from stablernn.utils.files import read_json
 from stablernn.utils.timing import seconds_of
+from stablernn.utils.wording import counted
 
 _SAMPLE, _FEW, _MORE = 128, 4, 12  # positions and k, to tell the time by
 
@@ -138,7 +139,8 @@ def proven_on_text(trained: Trained, epsilon: float) -> tuple[int | None, str] |
     k = result["proven"]["any"][f"{max(known):g}"]["max"] if known else None
     if result.get("run") != trained.record.id:
         return None
-    return k and int(k), f"{result['positions']:,} of {result['of']:,} positions of {result['options']['split']}"
+    of = f"{counted(result['of'], 'position')} of {result['options']['split']}"
+    return k and int(k), f"{result['positions']:,} of {of}"
 
 
 def summary(bounds: Tensor, epsilon: float, longest: int | None) -> dict[str, float | None]:

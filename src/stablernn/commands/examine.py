@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stablernn.analysis.conversion.convert import check_free
 from stablernn.analysis.conversion.export import choose_formats
+from stablernn.examination.checks import FILE, check_file, check_vocabulary
 from stablernn.examination.examine import check_sizes
 from stablernn.examination.examine import examine as examine_model
 from stablernn.examination.network import interface_of
@@ -52,9 +53,8 @@ def examine(options: DictConfig) -> None:
 
 def _check_files(options: DictConfig, vocabulary: Sequence[str]) -> None:
     """Refuse what is not there and what cannot be written, before minutes go into the examination."""
-    for option, name in (("data", options.data), *(("vocabulary", name) for name in vocabulary)):
-        if not Path(name).exists():
-            raise ConfigurationError(f"{option}={name} does not exist: name a file that is there")
+    check_file("data", options.data, FILE)
+    check_vocabulary(vocabulary)
     if options.save and Path(options.save).is_dir():
         raise ConfigurationError(f"save={options.save} is a folder: name a file, as in save=page.html")
     if options.export:

@@ -4,8 +4,15 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
+from itertools import islice
 
 from stablernn import __version__
+
+# What Ctrl-C leaves of a command.
+_RESUMES = "the same command resumes"
+_ADDS = "what was finished is stored, and the same command (without fresh=true) computes the rest"
+_AGAIN = "the same command begins again"
+_WITH_VALUE = ("-c", "--cfg", "-p", "--package", "-cn", "--config-name", "-cp", "--config-path", "-cd", "--config-dir")
 
 
 @dataclass(frozen=True)
@@ -19,6 +26,7 @@ class Command:
         text: options whose values are taken as they are.
         first: the option that an argument without ``=`` is the value of.
         flags: whether its options may be written ``--option value`` too.
+        interrupted: what is said after Ctrl-C.
     """
 
     about: str
@@ -27,6 +35,7 @@ class Command:
     text: tuple[str, ...] = ()
     first: str = ""
     flags: bool = False
+    interrupted: str = _AGAIN
 
     def flag_names(self) -> list[str]:
         """What may be written ``--option value``."""
@@ -36,12 +45,15 @@ class Command:
 
 
 COMMANDS = {
-    "train": Command("train one run, or with -m a sweep of runs", "stablernn.training.run:run", "train"),
+    "train": Command(
+        "train one run, or with -m a sweep of runs", "stablernn.training.run:run", "train", interrupted=_RESUMES
+    ),
     "reproduce": Command(
         "reproduce a study: plan, runs, tables, page with the verdicts",
         "stablernn.experiments.reproduce:reproduce",
         "reproduce/plan",
         ("overrides",),
+        interrupted=_RESUMES,
     ),
     "report": Command(
         "tables, figures and the page, from the records of runs", "stablernn.commands.report:report", "report"
@@ -50,8 +62,12 @@ COMMANDS = {
         "look into finished runs: certificate, truncation, contraction, ...",
         "stablernn.commands.analyze:analyze",
         "analyze",
+        first="run",
+        interrupted=_ADDS,
     ),
-    "convert": Command("make a finished run a feed-forward model", "stablernn.commands.convert:convert", "convert"),
+    "convert": Command(
+        "make a finished run a feed-forward model", "stablernn.commands.convert:convert", "convert", first="run"
+    ),
     "examine": Command(
         "examine a trained network of your own: may it be feed-forward?",
         "stablernn.commands.examine:examine",
@@ -64,15 +80,19 @@ COMMANDS = {
         "stablernn.commands.generate:generate",
         "generate",
         ("prompt",),
+        first="run",
     ),
     "status": Command(
         "which runs are done, running or to do, live", "stablernn.monitoring.status:status", "status", ("sweep",)
     ),
-    "bench": Command("measure the speed, against plain PyTorch", "stablernn.commands.bench:bench", "bench"),
+    "bench": Command(
+        "measure the speed, against plain PyTorch", "stablernn.commands.bench:bench", "bench", interrupted=_ADDS
+    ),
     "linear_systems": Command(
         "gradient descent on linear systems, without data",
         "stablernn.commands.linear_systems:linear_systems",
         "linear_systems",
+        interrupted=_ADDS,
     ),
     "winners": Command(
         "write the winners of a search again", "stablernn.experiments.winners:winners", "reproduce/winners"
@@ -81,6 +101,7 @@ COMMANDS = {
         "send runs that were tracked offline to Weights & Biases",
         "stablernn.commands.wandb_sync:wandb_sync",
         "wandb_sync",
+        interrupted="the same command sends the runs that are left",
     ),
     "wandb_workspace": Command(
         "panels for the runs at Weights & Biases",
@@ -93,12 +114,16 @@ COMMANDS = {
 def start(name: str) -> None:
     """Run the command ``name`` on the arguments of this process."""
     from stablernn.experiments.command_line import main  # imports torch, which the list of commands does not need
+    from stablernn.utils.console import refuse
 
     command = COMMANDS[name]
     options = command.flag_names()
     sys.argv[1:] = as_overrides(sys.argv[1:], command.first, options)
+    named = [argument for argument in sys.argv[1:] if command.first and argument.startswith(f"{command.first}=")]
+    if len(named) > 1:  # of several Hydra would take the last and say nothing
+        refuse(f"{command.first} is given {len(named)} times ({' '.join(named):.120}): give one")
     module, _, function = command.task.partition(":")
-    main(getattr(import_module(module), function), command.config, command.text, options)
+    main(getattr(import_module(module), function), command.config, command.text, options, command.interrupted)
 
 
 def as_overrides(arguments: Sequence[str], first: str, flags: Collection[str]) -> list[str]:
@@ -109,6 +134,8 @@ def as_overrides(arguments: Sequence[str], first: str, flags: Collection[str]) -
         name = name.replace("-", "_")
         if argument.startswith("--") and name in flags:
             found.append(f"{name}={value if equals else next(waiting, '')}")
+        elif argument in _WITH_VALUE:
+            found += [argument, *islice(waiting, 1)]
         elif first and not equals and not argument.startswith("-"):
             found.append(f"{first}={argument}")
         else:

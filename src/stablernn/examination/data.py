@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from stablernn.examination.network import is_unbounded
+from stablernn.examination.checks import FILE, check_file, check_frames, check_ids, check_targets, check_vocabulary
 from stablernn.models.sequence_model import Frames, SequenceModel
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import EOS, Split
@@ -24,6 +24,7 @@ WORD, CHARACTER = "word", "character"
 UNKNOWN = "<unk>"
 _LISTED = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}  # characters that no line of a list can hold
 _FEW = 300  # ids, of a network that may well read characters
+_CONVERT = "convert it, as by iconv -f latin1 (or utf-16) -t utf-8, or name another file"
 _TEXTS = ("train", "valid", "test")  # in the order in which the vocabulary of word_language_model reads them
 
 
@@ -58,13 +59,16 @@ def read(
 
     Raises:
         ConfigurationError: they are not what the model reads, or the vocabulary is not the model's.
-        DataError: a file is not there, or no text.
+        DataError: a file is no text.
     """
-    if isinstance(data, Split | Sequences):
-        return Examined(data.first(most))
     check_level(level)
+    if isinstance(data, Split | Sequences):
+        split = data.first(most)
+        check_targets(model, split)
+        return Examined(split)
     name, words = "data", None
     if isinstance(data, str | Path):
+        check_file("data", data, FILE)
         path, name = Path(data), Path(data).name
         if path.suffix == ".npy":
             data = _array(path)
@@ -74,22 +78,32 @@ def read(
                 raise DataError(f"data={path} holds no text", "name a text that the network was not trained on")
             words = words_of(path, vocabulary, types, level)
             data = np.fromiter(_ids(path, words, None if most is None else most + 1, level), dtype=np.int64)
-    if data is None or len(data) == 0:
+    if data is not None and not isinstance(data, np.ndarray | Tensor | Sequence):
+        raise ConfigurationError(
+            f"data: a {type(data).__name__} is read neither as a text nor as numbers: give a file, ids (N,), frames "
+            "(N, E) or a list of such"
+        )
+    if data is None or (getattr(data, "ndim", 1) and len(data) == 0):
         raise ConfigurationError(f"data={name} holds nothing: give a text, ids (N,), frames (N, E) or a list of such")
     parts = [_numbers(part) for part in ([data] if _is_one(data) else data)]  # type: ignore[list-item]
     wanted = 2 if isinstance(model.inputs, Frames) else 1
     if all(part.ndim == wanted for part in parts) and any(len(part) < 2 for part in parts):
         raise ConfigurationError(f"data={name}: a sequence of 1 item has none to predict: give 2 or more")
-    if any(part.ndim != wanted for part in parts):
+    if other := [part.shape for part in parts if part.ndim != wanted]:
         kind = "frames (N, E)" if wanted == 2 else "ids (N,)"
-        raise ConfigurationError(f"data: the model reads {kind}, and got an array of the shape {parts[0].shape}")
+        raise ConfigurationError(
+            f"data={name}: the model reads {kind}, several sequences as a list of such, and got an array of the "
+            f"shape {other[0]}"
+        )
     if wanted == 1:
-        _check_ids(parts, _types(model))
+        check_ids(parts, _types(model))
         split = Split(parts[0]) if len(parts) == 1 else Sequences(*_next(parts))
     else:
-        _check_frames(parts, model)
+        check_frames(parts, model)
         split = Sequences(*_next(parts))
-    return Examined(split.first(most), words, name)
+    split = split.first(most)
+    check_targets(model, split)
+    return Examined(split, words, name)
 
 
 def check_level(level: str) -> None:
@@ -115,20 +129,23 @@ def words_of(text: Path, vocabulary: Texts | None, types: int, level: str = WORD
     """
     hint = "; or say level=character if it reads characters" if level == WORD and types < _FEW else ""
     if vocabulary is None:
-        paths = _beside(text.parent) or [text]
+        beside = _beside(text.parent)
+        paths = beside or [text]
         words = _numbered(paths, level)
         listed = ", ".join(path.name for path in paths)
         if len(words) == types:
             order = "in the order in which they first appear" if level == WORD else "in sorted order, those"
             log.info(f"vocabulary: {types:,} {level}s {order} in {listed} ({text.parent})")
             return words
+        which = f"{listed} beside it have" if beside else "beside it lie no texts train, valid, test, and it alone has"
         raise ConfigurationError(
-            f"vocabulary is not set, and {listed} in {text.parent} would make {counted(len(words), level)}, where the "
-            f"network knows {types:,}: vocabulary=FILE with a {level} a line in the order of ids, or "
-            "vocabulary=TRAIN,VALID,TEST, the texts that it was trained on"
+            f"vocabulary is not set for data={text}: {which} {counted(len(words), level)}, where the network knows "
+            f"{types:,}: give vocabulary=FILE with a {level} a line in the order of ids, or "
+            "vocabulary=FOLDER of the texts that it was trained on (train, valid, test)"
             f"{hint}"
         )
     paths = [Path(part) for part in ([vocabulary] if isinstance(vocabulary, str | Path) else vocabulary)]
+    check_vocabulary(paths)
     words = None
     if len(paths) == 1 and paths[0].is_dir():
         folder = paths[0]
@@ -156,12 +173,13 @@ def _beside(folder: Path) -> list[Path]:
 
 def _lines(path: Path) -> Iterator[str]:
     try:
-        with path.open(encoding="utf-8") as text:
-            yield from text
+        with path.open(encoding="utf-8-sig") as text:
+            for line in text:
+                if "\0" in line:
+                    raise DataError(f"{path} has null bytes, so it is no UTF-8 text", _CONVERT)
+                yield line
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text ({error.reason})", "give a text file, or a .npy file of ids"
-        ) from None
+        raise DataError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start:,})", _CONVERT) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})", "name a file that is there") from None
 
@@ -194,7 +212,7 @@ def _list(path: Path, level: str) -> tuple[str, ...] | None:
 
 def _ids(path: Path, words: Sequence[str], most: int | None, level: str) -> Iterator[int]:
     index = {word: number for number, word in enumerate(words)}
-    unknown, missing, count = index.get(UNKNOWN), 0, 0
+    unknown, missing, known, count = index.get(UNKNOWN), 0, 0, 0
     tokens = _tokens(path, level, level == WORD or EOS in index)
     for token in islice((token for token in tokens if token != EOS or EOS in index), most):
         number = index.get(token, unknown)
@@ -204,22 +222,33 @@ def _ids(path: Path, words: Sequence[str], most: int | None, level: str) -> Iter
                 "vocabulary that the network was trained with, or a text without it"
             )
         missing += token not in index
+        known += token in index and token not in (EOS, UNKNOWN)
         count += 1
         yield number
+    if count and not known:
+        raise ConfigurationError(
+            f"data={path}: every {level} of it is {UNKNOWN}, as the vocabulary has none of them: give the vocabulary "
+            "that the network was trained with, or a text in its language and spelling"
+        )
     if missing:
-        log.warning(f"{path.name}: {missing:,} of {counted(count, level)} are not in the vocabulary: {UNKNOWN} each")
+        few = "" if missing <= known else "; is the vocabulary the one that the network was trained with?"
+        log.warning(f"{path.name}: {missing:,} of {counted(count, level)} read as {UNKNOWN}, unknown to it{few}")
 
 
 def _array(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error})", "give a file that numpy.save wrote") from None
+        why = "it holds Python objects" if "allow_pickle" in str(error) else str(error)
+        raise DataError(f"{path} cannot be read as numbers ({why})", "give a file that numpy.save wrote") from None
 
 
 def _types(model: SequenceModel) -> int:
     if isinstance(model.inputs, Frames):
-        raise ConfigurationError("data: the model reads frames, and no text: give a .npy file or arrays (N, E)")
+        raise ConfigurationError(
+            f"data: the network has no embedding, so it reads frames of {counted(model.inputs.embedding_dim, 'entry')} "
+            "and no text: give a .npy file or arrays (N, E)"
+        )
     return model.inputs.num_embeddings
 
 
@@ -235,26 +264,3 @@ def _numbers(part: Any) -> np.ndarray:
 def _next(parts: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Inputs, and as targets what comes next."""
     return tuple(part[:-1] for part in parts), tuple(part[1:] for part in parts)
-
-
-def _check_ids(parts: Sequence[np.ndarray], types: int) -> None:
-    for part in parts:
-        if part.dtype.kind not in "iu" or part.min() < 0 or part.max() >= types:
-            raise ConfigurationError(
-                f"data: ids must be whole numbers from 0 to {types - 1}, as the embedding has rows"
-            )
-
-
-def _check_frames(parts: Sequence[np.ndarray], model: SequenceModel) -> None:
-    frames = model.inputs
-    assert isinstance(frames, Frames)
-    if any(part.shape[1] != frames.embedding_dim for part in parts):
-        raise ConfigurationError(f"data: frames must have {frames.embedding_dim} entries, as rnn.input_size says")
-    if is_unbounded(model):
-        return
-    least, most = min(part.min() for part in parts), max(part.max() for part in parts)
-    if not frames.low <= least <= most <= frames.high:
-        raise ConfigurationError(
-            f"data: entries from {least:g} to {most:g} lie outside bounds=({frames.low:g}, {frames.high:g}): give "
-            "from_torch the bounds that hold"
-        )

@@ -4,6 +4,7 @@ import copy
 import math
 import statistics
 from dataclasses import asdict, replace
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ from stablernn.utils.console import display, log, open_bar
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
 from stablernn.utils.metrics import BITS_A_CHARACTER, NATS_A_FRAME, PERPLEXITY, SQUARED_ERROR, Metric
 from stablernn.utils.timing import one_thread
+from stablernn.utils.wording import counted
 
-FEWEST = 64  # positions
+FEWEST, _SHORTEST = 64, 8  # positions, and those of the longest sequence
 _STREAMS, _LEAD, _LONGEST, _ALONG, _STEPS = 16, 64, 64, 500, 20  # of the search for λ_r, and of the exponent
 _ENDS, _HORIZON, _LEAST_ENDS = 128, 100, 16  # of the gradient
 _FIRST, _LONGEST_PROVEN = 8, 256  # positions and k on the text, at most
@@ -97,9 +99,15 @@ def examine(
     metric = BITS_A_CHARACTER if level == CHARACTER else metric_of(model)
     split = examined.split
     longest = split.longest if isinstance(split, Sequences) else len(split)
-    if len(split) < FEWEST or longest < 8:
+    if len(split) < FEWEST:
         raise ConfigurationError(
-            f"data={examined.name}: {len(split)} items are too few to examine a network on: give {FEWEST} or more"
+            f"data={examined.name} has {counted(len(split), metric.one)} to predict, too few to examine a network on: "
+            f"give {FEWEST} or more"
+        )
+    if longest < _SHORTEST:
+        raise ConfigurationError(
+            f"data={examined.name}: the longest sequence has {counted(longest, metric.one)} to predict, too few to "
+            f"tell one context from another: give one of {_SHORTEST} or more"
         )
     was_training = model.training
     model.eval()
@@ -137,12 +145,13 @@ def examine(
 
 def check_sizes(epsilon: float, k_max: int, tokens: int | None, positions: int, seconds: float, level: str) -> None:
     """Refuse arguments of ``examine`` that have no meaning: raises ConfigurationError."""
-    if not 0 < epsilon < math.inf:
+    if not isinstance(epsilon, Real) or not 0 < epsilon < math.inf:
         raise ConfigurationError(f"epsilon={epsilon} must be a positive number of nats")
     for option, value in (("k_max", k_max), ("tokens", tokens), ("positions", positions)):
-        if value is not None and value < 1:
-            raise ConfigurationError(f"{option}={value} must be a whole number >= 1")
-    if not 0 <= seconds < math.inf:
+        least = FEWEST if option == "tokens" else 1
+        if value is not None and (not isinstance(value, Integral) or value < least):
+            raise ConfigurationError(f"{option}={value} must be a whole number >= {least}")
+    if not isinstance(seconds, Real) or not 0 <= seconds < math.inf:
         raise ConfigurationError(f"seconds={seconds} must be a number of seconds >= 0")
     check_level(level)
 

@@ -17,6 +17,7 @@ from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import Frames, SequenceModel
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.wording import counted
 
 CELLS: Sequence[type[Cell]] = (RNNCell, LSTMCell, GRUCell)
 OUTPUTS = ("categorical", "bernoulli")
@@ -56,9 +57,18 @@ def from_torch(
     True
     """
     kind = _cell_of(rnn)
+    for name, part, wanted in (("embedding", embedding, nn.Embedding), ("decoder", decoder, nn.Linear)):
+        if part is not None and not isinstance(part, wanted):
+            raise ConfigurationError(
+                f"{name}: {type(part).__name__} is unknown: give the nn.{wanted.__name__} of the network, or None"
+            )
+    if decoder is not None and decoder.out_features < 1:
+        raise ConfigurationError("decoder: it has no outputs: give the layer that predicts, or None")
+    if embedding is not None and embedding.num_embeddings < 1:
+        raise ConfigurationError("embedding: it has no rows: give one with a row for each id")
     if embedding is not None and embedding.embedding_dim != rnn.input_size:
         raise ConfigurationError(
-            f"embedding: its vectors have {embedding.embedding_dim} entries, and rnn reads {rnn.input_size}: "
+            f"embedding: its vectors have {counted(embedding.embedding_dim, 'entry')}, and rnn reads {rnn.input_size}: "
             "give the embedding that feeds this rnn"
         )
     if embedding is not None and embedding.max_norm is not None:
@@ -67,8 +77,8 @@ def from_torch(
         )
     if decoder is not None and decoder.in_features != rnn.hidden_size:
         raise ConfigurationError(
-            f"decoder: it reads {decoder.in_features} features, and rnn has {rnn.hidden_size}: give the layer that "
-            "follows the rnn at once"
+            f"decoder: it reads {counted(decoder.in_features, 'feature')}, and rnn has {rnn.hidden_size}: give the "
+            "layer that follows the rnn at once"
         )
     if embedding is not None and bounds is not None:
         raise ConfigurationError("bounds: they are for frames, and this network reads ids: leave them out")

@@ -10,6 +10,7 @@ from stablernn.models.sequence_model import Frames
 from stablernn.report.sections.truncation import has_errors
 from stablernn.report.statistics import student
 from stablernn.stability.measured import LEAST_GROWTH
+from stablernn.utils.metrics import SQUARED_ERROR
 from stablernn.utils.wording import counted
 
 WIDTH = 80
@@ -47,7 +48,7 @@ def _lines(e: Examination) -> Iterator[str]:
 
 
 def recommendation(e: Examination) -> str:
-    """What to do, and why; of a network that has learnt nothing first that."""
+    """What to do, and why; none of a network that has learnt nothing."""
     if e.has_learnt or e.chance is None:
         return _answer(e)
     values = (
@@ -55,25 +56,28 @@ def recommendation(e: Examination) -> str:
     )
     network, chance = (f"{value:,.{e.metric.places}f}" for value in values)
     return (
-        f"The network has learnt nothing that context could serve: its {e.metric.name} is {network}, and that of how "
-        f"often each {_output(e)} comes in these data {chance}. So the answer has no worth before it is trained "
-        f"further, or read with the vocabulary that is its own. {_answer(e)}"
+        f"No answer yet, as the network has learnt nothing that context could serve: its {e.metric.name} is {network}, "
+        f"and {chance} is that of {_simplest(e)}. Train it further"
+        + (", or read the text with the vocabulary that is its own" if e.words is not None else "")
+        + ", and examine it again. What follows is true of these weights alone."
     )
 
 
-def _output(e: Examination) -> str:
-    return "output" if isinstance(e.model.inputs, Frames) else e.metric.one
+def _simplest(e: Examination) -> str:
+    if e.metric is SQUARED_ERROR:
+        return "the mean alone"
+    return f"how often each {'output' if isinstance(e.model.inputs, Frames) else e.metric.one} comes in these data"
 
 
 def _answer(e: Examination) -> str:
     k, how = e.choice
-    items = e.metric.items
     if k is None:
         most = e.curve["k"][-1]
         what = "score" if e.scored else "state"
         return (
-            f"Not with up to {most} {items}: the {what} is not within ε at k = {most}, and nothing shorter is proven. "
-            "Keep it recurrent, or examine with a larger k_max, or train it under a stability constraint."
+            f"Not with up to {counted(most, e.metric.one)}: the {what} is not within ε at k = {most}, and nothing "
+            "shorter is proven. Keep it recurrent, or examine with a larger k_max, or train it under a stability "
+            "constraint."
         )
     sentences = {
         ANY_TEXT: f"Yes, with k = {k}, and it is guaranteed: on no input does any output change by more than ε.",

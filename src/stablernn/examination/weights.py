@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stablernn.examination.checks import check_file
 from stablernn.examination.network import check_outputs, from_torch
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.console import log
@@ -23,7 +24,12 @@ KINDS: Mapping[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, 
 _GATES = {1: "rnn", 3: "gru", 4: "lstm"}
 _OF_RNN = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh|hr)_l\d+(?:_reverse)?)$")
 _MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # at the beginning of older files of torch.save,
-_PICKLES = 5  # which are so many pickles, and the numbers behind them
+_PICKLES = 5  # which are so many pickles, and the numbers of each storage behind them, of so many bytes
+_STORAGES = {
+    f"torch {name}Storage": size
+    for size, names in ((1, "Bool Byte Char"), (2, "Half BFloat16 Short"), (4, "Float Int"), (8, "Double Long"))
+    for name in names.split()
+}
 _EMBEDDINGS = ("encoder", "embedding", "embeddings", "embed", "emb", "wte", "lookup")
 _DECODERS = ("decoder", "head", "output", "out", "fc", "linear", "proj", "lm_head", "classifier")
 
@@ -51,8 +57,9 @@ def load_network(
         unpickle: read a whole pickled module too, which can execute anything; only for a file that you trust.
 
     Raises:
-        CheckpointError: the file is not there, damaged, or holds what is read with ``unpickle`` alone.
-        ConfigurationError: the tensors are not those of such a network, or of several; says which option decides.
+        CheckpointError: the file is damaged, or holds what is read with ``unpickle`` alone.
+        ConfigurationError: there is no such file, or the tensors are not those of such a network, or of several; says
+            which option decides.
     """
     if kind is not None and kind not in KINDS:
         raise ConfigurationError(f"kind={kind} is unknown: choose rnn (tanh), gru or lstm")
@@ -67,7 +74,10 @@ def load_network(
             f"kind is not set, and the weights in {path} do not say whether the RNN is one of tanh or of relu: say "
             "kind=rnn if it is tanh; of relu nothing can be proven"
         )
-    inputs, size = layers["weight_ih_l0"].shape[1], layers["weight_hh_l0"].shape[1]
+    read, size = layers.get("weight_ih_l0"), layers["weight_hh_l0"].shape[1]
+    if read is None or read.dim() != 2:
+        raise ConfigurationError(f"{path}: weight_ih_l0 is missing, or no matrix: save all weights of the network")
+    inputs = read.shape[1]
     depth = 1 + max(int(name.rpartition("_l")[2]) for name in layers)
     if depth != sum(name.startswith("weight_ih_l") for name in layers):
         raise ConfigurationError(
@@ -89,9 +99,9 @@ def load_network(
             predicts.weight = read_by.weight
     if others:
         raise ConfigurationError(
-            f"{path}: {', '.join(sorted(others)[:4])} belong to no embedding, {prefix or 'rnn'} or decoder, so the "
-            "network computes something else than decoder(rnn(embedding(x))): name the ends with embedding=NAME and "
-            "decoder=NAME (none: there is none), or build the network in Python and call stablernn.from_torch"
+            f"{path}: {_listed(others)} belong to no embedding, {prefix or 'rnn'} (of {inputs} to {size}) or decoder, "
+            "so the network computes something else than decoder(rnn(embedding(x))): name the ends with embedding=NAME "
+            "and decoder=NAME (none: there is none), or build the network in Python and call stablernn.from_torch"
         )
     chain = f"rnn({first}(x))" if first else "rnn(x)"
     log.info(
@@ -102,18 +112,20 @@ def load_network(
 
 def _read(path: Path, unpickle: bool) -> tuple[dict[str, Tensor], str | None]:
     """The tensors of a file by name, and the kind that a pickled module says it is."""
+    check_file("weights", path, "a file of torch.save or of safetensors")
     try:
         if path.suffix == ".safetensors":
             return load_file(path), None
         with warnings.catch_warnings(action="ignore"):  # of the pickle's version: what is wrong is said below
             content = torch.load(path, map_location="cpu", weights_only=not unpickle)
-    except IsADirectoryError:
-        raise CheckpointError(f"weights={path} is a folder: name a file of torch.save or of safetensors") from None
-    except FileNotFoundError:
-        raise CheckpointError(f"weights={path} does not exist: name a file of torch.save or of safetensors") from None
     except pickle.UnpicklingError:
-        if not _is_whole(path):
+        if (found := _names(path)) is None:
             raise _damaged(path) from None
+        if not any(map(_OF_RNN.match, found)):
+            raise CheckpointError(
+                f"weights={path} is a pickle without the weights of an nn.RNN, nn.LSTM or nn.GRU (weight_ih_l0, ...), "
+                "and was not executed: save model.state_dict() of such a network"
+            ) from None
         raise CheckpointError(
             f"weights={path} holds more than tensors, as a whole pickled module does, and reading that can execute "
             "anything: save model.state_dict() instead, or say pickle=true if you trust the file"
@@ -145,8 +157,12 @@ def _damaged(path: Path) -> CheckpointError:
     )
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a file has the form that torch.save or pickle gives it, seen without executing anything of it."""
+def _names(path: Path) -> set[str] | None:
+    """The texts in a file that has the form of torch.save or pickle; None: it has another, or is cut short.
+
+    Nothing of it is executed.
+    """
+    found: set[str] = set()
     try:
         content = path.read_bytes()
         if zipfile.is_zipfile(path):
@@ -154,12 +170,30 @@ def _is_whole(path: Path) -> bool:
                 (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
                 content = archive.read(name)
         pickles = io.BytesIO(content)
-        for _ in range(_PICKLES if _MAGIC in content[:32] else 1):
-            for _ in pickletools.genops(pickles):
-                pass
+        older = _MAGIC in content[:32]
+        storages, sizes = 0, set()
+        for _ in range(_PICKLES if older else 1):
+            storages = 0
+            for opcode, argument, _ in pickletools.genops(pickles):
+                if "UNICODE" in opcode.name:
+                    found.add(str(argument))
+                    storages += 1  # the last pickle lists them by name
+                elif opcode.name == "GLOBAL" and argument in _STORAGES:
+                    sizes.add(_STORAGES[argument])
+        if older and not _ends_with_numbers(content, pickles.tell(), storages, sizes):
+            return None
     except (OSError, ValueError, zipfile.BadZipFile):
-        return False
-    return True
+        return None
+    return found
+
+
+def _ends_with_numbers(content: bytes, begin: int, storages: int, sizes: set[int]) -> bool:
+    """Whether so many storages, each a count in 8 bytes and numbers of one of these sizes, go from there to the end."""
+    ends = {begin}
+    for _ in range(storages):
+        counts = {end: int.from_bytes(content[end : end + 8], "little") for end in ends if end + 8 <= len(content)}
+        ends = {end + 8 + size * count for end, count in counts.items() for size in sizes}
+    return len(content) in ends
 
 
 def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
@@ -178,7 +212,19 @@ def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
             f"weights={path}: {len(found) or 'no'} state dicts with the weights of an nn.RNN, nn.LSTM or nn.GRU "
             "(weight_ih_l0, ...) in it: save the state_dict() of the network alone"
         )
-    return {str(name): tensor.detach() for name, tensor in found[0].items() if isinstance(tensor, Tensor)}
+    tensors = {str(name): tensor.detach() for name, tensor in found[0].items() if isinstance(tensor, Tensor)}
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_meta or not tensor.is_floating_point():
+            raise ConfigurationError(
+                f"{path}: {name} is sparse, without values, or of {tensor.dtype}: save a dense tensor of "
+                "floating-point numbers"
+            )
+    return tensors
+
+
+def _listed(tensors: Mapping[str, Tensor]) -> str:
+    """Some of them with their shapes."""
+    return ", ".join(f"{name} {tuple(tensors[name].shape)}" for name in sorted(tensors)[:4])
 
 
 def _sorted(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor], str]:

@@ -40,12 +40,16 @@ class _Bug(Exception):
 
 
 def main(
-    task: Callable[[DictConfig], object], config_name: str, text: Sequence[str] = (), flags: Collection[str] = ()
+    task: Callable[[DictConfig], object],
+    config_name: str,
+    text: Sequence[str] = (),
+    flags: Collection[str] = (),
+    interrupted: str = "the same command begins again",
 ) -> None:
     """Compose ``config_name`` from the command line and run ``task`` on it, once or (-m) for a sweep.
 
     The values of the options ``text`` are taken as they are: Hydra's grammar (commas, brackets) does not apply. The
-    options ``flags`` may be written ``--option value`` too.
+    options ``flags`` may be written ``--option value`` too. After Ctrl-C ``interrupted`` is said.
 
     Exit code 2 for anything that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a bug. In a sweep a run that
     fails says so at once, and the others go on; one that another process is at work on is waited for at the end.
@@ -113,7 +117,7 @@ def main(
             raise
         refuse(message or explain(error, config_name))
     except KeyboardInterrupt:
-        console.print("interrupted; the same command resumes", highlight=False)
+        console.print(f"interrupted; {interrupted}", highlight=False, soft_wrap=True)
         sys.exit(130)
 
 

@@ -33,6 +33,7 @@ from stablernn.training.trained import find_runs
 from stablernn.utils.console import configure_logging, log
 from stablernn.utils.errors import StableRNNError
 from stablernn.utils.files import read_json, replacing, write_json
+from stablernn.utils.wording import counted
 
 EXPERIMENTS = {"lease": "table1_lease", "smoke": "table1_lease_smoke"}
 _ARCHIVE_EVERY = 15.0
@@ -191,7 +192,7 @@ def table(options: Options) -> None:
             archiver.join()
             certify_new()
     count = archive(options)
-    log.info(f"{count} records in {options.out / 'records.tar.gz'}")
+    log.info(f"{counted(count, 'record')} in {options.out / 'records.tar.gz'}")
     if not count:
         raise StableRNNError("no run came to its end: give it more time with --deadline, or see the errors above")
 

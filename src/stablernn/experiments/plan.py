@@ -47,8 +47,7 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> float:
     if looked_into:
         after = sum(part.seconds for part in analyses)
         known = f"about {_duration(after)}" if after else "which takes a time that is not known"
-        what = "1 analysis" if looked_into == 1 else f"{looked_into:,} analyses"
-        console.print(f"Then {what} of the runs, {known}", highlight=False)
+        console.print(f"Then {counted(looked_into, 'analysis')} of the runs, {known}", highlight=False)
         if unknown := dict.fromkeys(part.title for part in analyses if part.unknown):
             console.print(f"  not in this time, as it is not known: {', '.join(unknown)}", highlight=False)
         seconds += after

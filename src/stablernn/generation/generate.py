@@ -33,8 +33,8 @@ class Generated:
 
     Attributes:
         prompt: ids (T,) or frames (T, E).
-        recurrent: of the recurrent model; where the model has no cells, its own.
-        feedforward: of the same weights that see the last k inputs; None: the model has no cells.
+        recurrent: of the recurrent model; None: the model is feed-forward by construction.
+        feedforward: of the model that sees the last k inputs; None: it has no cells to truncate, and sees all inputs.
         k: inputs.
         reason: why this k.
         certified: nats that truncation to k changes any log-probability at most, on any input; infinite: not proven.
@@ -43,7 +43,7 @@ class Generated:
     """
 
     prompt: Tensor
-    recurrent: Continuation
+    recurrent: Continuation | None
     feedforward: Continuation | None = None
     k: int | None = None
     reason: str = ""
@@ -54,7 +54,7 @@ class Generated:
     @property
     def differ(self) -> int | None:
         """The first item in which they differ, from 0; None: they are the same."""
-        if self.feedforward is None:
+        if self.recurrent is None or self.feedforward is None:
             return None
         unequal = (self.recurrent.items != self.feedforward.items).reshape(len(self.recurrent.items), -1).any(1)
         return int(unequal.nonzero()[0]) if bool(unequal.any()) else None
@@ -99,7 +99,8 @@ def generate(
     if not isinstance(model.backbone, CellStack):
         if k is not None:
             raise ConfigurationError(f"k={k}: {type(model.backbone).__name__} has no cells to truncate: leave k out")
-        return Generated(begins[:, 0], go_on(model.double(), _of(model, begins), length, decoding))
+        own, sees = go_on(model.double(), _of(model, begins), length, decoding), model.backbone.receptive_field
+        return Generated(begins[:, 0], own) if sees is None else Generated(begins[:, 0], None, own, sees)
     reason = "as asked for"
     if k is None and isinstance(model.backbone, FeedForward):
         k, reason = model.backbone.k, "it was trained as a feed-forward model of so many inputs"

@@ -44,18 +44,17 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _named(generated: Generated) -> dict[str, Continuation]:
-    if generated.feedforward is None:
-        return {"the model": generated.recurrent}
-    return {"recurrent": generated.recurrent, f"feed-forward, k = {generated.k}": generated.feedforward}
+    both = {"recurrent": generated.recurrent, f"feed-forward, k = {generated.k}": generated.feedforward}
+    return {name: one for name, one in both.items() if one is not None}
 
 
 def summary(generated: Generated, metric: Metric) -> Iterator[str]:
     """How probable each is, where they differ first, and what is proven of that; a line each, however long."""
-    count = counted(len(generated.recurrent.items), metric.one)
+    count = ""
     for name, one in _named(generated).items():
-        total = float(one.log_probabilities.sum())
+        total, count = float(one.log_probabilities.sum()), counted(len(one.items), metric.one)
         yield f"{name}: {count} of log-probability {total:.2f}, {total / len(one.items):.3f} nats a {metric.one}"
-    if generated.feedforward is None:
+    if generated.recurrent is None or generated.feedforward is None:
         return
     differ = generated.differ
     if differ is None:
@@ -73,6 +72,7 @@ def summary(generated: Generated, metric: Metric) -> Iterator[str]:
 
 
 def _proof(generated: Generated, metric: Metric, count: str) -> str:
+    assert generated.recurrent is not None
     if generated.proven is None:
         return "proven: nothing of a beam search, which weighs whole sequences; decoding=greedy and sample have a proof"
     if generated.proven == len(generated.recurrent.items):
@@ -91,6 +91,7 @@ def _first(generated: Generated) -> str:
     at = generated.proven
     assert at is not None
     assert generated.bounds is not None
+    assert generated.recurrent is not None
     assert generated.recurrent.margins is not None
     bound, margin = float(generated.bounds[at]), float(generated.recurrent.margins[at])
     if math.isinf(bound):
@@ -120,4 +121,5 @@ def write_music(generated: Generated, title: str, folder: Path) -> list[Path]:
 
 
 def _files(generated: Generated) -> dict[str, Continuation]:
-    return dict(zip(("recurrent", "feedforward"), _named(generated).values(), strict=False))
+    both = {"recurrent": generated.recurrent, "feedforward": generated.feedforward}
+    return {name: one for name, one in both.items() if one is not None}

@@ -17,6 +17,7 @@ from stablernn.models.backbone import CellStack
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.state import State, map_state
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.wording import counted
 
 States = tuple[State, ...]
 
@@ -99,7 +100,8 @@ class FeedForward(CellStack):
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1:] != state.shape[1:]:
             raise ConfigurationError(
-                f"inputs must be (time, batch, ...): they have {x.shape[1]} streams, and the state has {state.shape[1]}"
+                f"inputs must be (time, batch, ...): they have {counted(x.shape[1], 'stream')}, and the state has "
+                f"{state.shape[1]}"
             )
         inputs = torch.cat([state, x])
         if len(self.cells) == 1:

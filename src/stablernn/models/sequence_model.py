@@ -15,6 +15,7 @@ from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.tasks.base import Interface
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
+from stablernn.utils.wording import counted
 
 INITIAL_RANGE = 0.1
 _OF_VECTORS: Mapping[str, Callable[[int, int], Head]] = {"bernoulli": Bernoulli, "real": Regression}
@@ -101,7 +102,8 @@ class SequenceModel(nn.Module):
         before = state if x.dim() > 2 else state[..., 0]
         if x.shape[1:] != before.shape[1:]:
             raise ConfigurationError(
-                f"inputs must be (time, batch, ...): they have {x.shape[1]} streams, and the state has {state.shape[1]}"
+                f"inputs must be (time, batch, ...): they have {counted(x.shape[1], 'stream')}, and the state has "
+                f"{state.shape[1]}"
             )
         return torch.cat([before, x])
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from stablernn.tasks.published import PUBLISHED
-from stablernn.tasks.splits import SPLITS, check_lengths
+from stablernn.tasks.splits import SPLITS, check_lengths, check_splits
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.names import is_name
 
@@ -32,6 +32,7 @@ class Made:
             raise ConfigurationError(f"dataset.name={name} is for {PUBLISHED[name].title} alone: choose another name")
         if seed < 0:
             raise ConfigurationError(f"dataset.seed={seed} must be a whole number >= 0")
+        check_splits("dataset.sequences", sequences)
         for split in SPLITS:
             count = sequences.get(split)
             if type(count) is not int or count < 1:

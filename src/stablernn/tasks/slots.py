@@ -25,7 +25,7 @@ import numpy as np
 
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.tasks.sequences import Sequences, SequenceTask
-from stablernn.tasks.splits import SPLITS
+from stablernn.tasks.splits import SPLITS, check_splits
 from stablernn.tasks.stored import StoredSequences
 from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError, DataError
@@ -85,6 +85,7 @@ class SlotFilling(StoredSequences):
         max_tokens: Mapping[str, int | None] | None = None,
         fingerprint: str | None = None,
     ) -> None:
+        check_splits("dataset.file_names", file_names)
         named = {split: file for split, file in file_names.items() if file is not None}
         if not {"train", "test"} <= named.keys() <= set(SPLITS):
             raise ConfigurationError(f"dataset.file_names={dict(file_names)} must name a file for train and for test")

@@ -32,11 +32,18 @@ def check_lengths(max_tokens: Mapping[str, int | None], needed: bool = False) ->
     Raises:
         ConfigurationError: names the split.
     """
+    check_splits("dataset.max_tokens", max_tokens)
     for split in SPLITS:
         count = max_tokens.get(split)
         if (count is None and needed) or (count is not None and (type(count) is not int or count < 1)):
             rest = "" if needed else ", or null for all of the split"
-            raise ConfigurationError(f"dataset.max_tokens.{split}={count} must be a whole number of words >= 1{rest}")
+            raise ConfigurationError(f"dataset.max_tokens.{split}={count} must be a whole number >= 1{rest}")
+
+
+def check_splits(option: str, values: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where an option of the splits has an entry for none of them."""
+    if other := [name for name in values if name not in SPLITS]:
+        raise ConfigurationError(f"{option}.{other[0]} is not an option: choose of {', '.join(SPLITS)}")
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,8 @@ class Split:
         length = min(most, len(self) // number)
         if length < least:
             raise ConfigurationError(
-                f"analysis.streams={number}: stretches of {least} inputs need {number * least:,} of them, and the "
-                f"split has {len(self):,}: fewer streams, or a smaller lead or longest"
+                f"analysis.streams={number}: stretches of {counted(least, 'input')} need {number * least:,} of them, "
+                f"and the split has {len(self):,}: fewer streams, or a smaller lead or longest"
             )
         return self._stretches(np.arange(length)[:, None] + length * np.arange(number))
 

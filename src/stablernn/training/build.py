@@ -14,6 +14,7 @@ from stablernn.tasks.splits import Corpus, Task
 from stablernn.utils.console import warn_once
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.machine import memory
+from stablernn.utils.wording import counted
 
 
 def pick_device(name: str) -> torch.device:
@@ -43,7 +44,7 @@ def check_memory(config: DictConfig, interface: Interface) -> None:
     if have is not None and needed > have:
         raise ConfigurationError(
             f"model.hidden_size={config.model.hidden_size}, model.embedding_size={size} and "
-            f"{interface.outputs.size:,} outputs needs {'more than ' if needed == 2**63 else ''}"
+            f"{counted(interface.outputs.size, 'output')} needs {'more than ' if needed == 2**63 else ''}"
             f"{needed / 2**30:,.0f} GiB for weights and gradients, and this machine has {have / 2**30:,.0f} GiB: "
             "choose a smaller model"
         )
@@ -69,9 +70,10 @@ def _check_field(config: DictConfig, model: SequenceModel) -> None:
     """Refuse a network without cells that is called feed-forward of k inputs, and sees another number of them."""
     k, field = config.truncation.k, model.backbone.receptive_field
     if config.model.get("backbone") is not None and config.approximation.name == "feedforward" and field != k:
+        sees = counted(field or "all earlier", "input")
         raise ConfigurationError(
-            f"truncation.k={k}: an output of model={config.model.name} sees {field or 'all earlier'} inputs: its "
-            "receptive_field must be its option k"
+            f"truncation.k={k}: an output of model={config.model.name} sees {sees}: its receptive_field must be its "
+            "option k"
         )
 
 

@@ -27,6 +27,7 @@ from stablernn.training.untrusted import check_classes
 from stablernn.utils.console import display, log, open_bar
 from stablernn.utils.errors import DataError
 from stablernn.utils.files import refuse_links, remove_leftovers, write_text, writing
+from stablernn.utils.wording import counted
 
 
 def run(config: DictConfig, shared: Interruption | None = None, beside: int = 1) -> Record:
@@ -146,7 +147,9 @@ def _check_context(name: str, config: DictConfig, task: Task) -> None:
     if config.approximation.name == "feedforward":
         longest, of = max((longest, of), *((len(task.splits[split]), split) for split in ("valid", "test")))
     if k > longest:
-        log.warning(f"{name}: truncation.k={k} is more than the {longest:,} words of {of}: the same as k = {longest}")
+        log.warning(
+            f"{name}: truncation.k={k} is more than the {counted(longest, 'word')} of {of}: the same as k = {longest}"
+        )
 
 
 def describe(config: DictConfig) -> str:

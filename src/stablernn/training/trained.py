@@ -1,6 +1,7 @@
 """Finished runs as analyses read them: the configuration, the corpus, and the model at chosen weights."""
 
 import inspect
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +189,8 @@ def whole_split(dataset: DictConfig, corpus: Task, name: str) -> Split:
 def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) -> list[Trained]:
     """The finished runs below ``runs`` whose id begins with ``pattern`` or matches it as a shell pattern.
 
+    A folder of a run, wherever it is, is that run.
+
     Where there are several, one that is damaged, or holds a link, is named and left out.
 
     Raises:
@@ -195,7 +198,10 @@ def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) 
         StorageError: the only one holds a link.
     """
     folders = [path.parent for path in sorted(runs.glob(f"*/{RECORD_FILE}"))]
-    chosen = [folder for folder in folders if folder.name.startswith(pattern) or folder.match(pattern)]
+    if os.path.isfile(os.path.join(pattern, RECORD_FILE)):
+        chosen = [Path(pattern)]
+    else:
+        chosen = [folder for folder in folders if folder.name.startswith(pattern) or folder.match(pattern)]
     if not chosen:
         known = "\n".join(f"  {folder.name}" for folder in folders) or f"  none: {command('train')} trains one"
         raise RecordError(f"run={pattern}: no finished run below {runs} has this id; there are\n{known}")
@@ -221,7 +227,7 @@ def find_run(options: DictConfig, device: torch.device) -> Trained:
         RecordError: see ``find_runs``.
     """
     if OmegaConf.is_missing(options, "run"):
-        raise ConfigurationError("run is not set: name a finished run, as in run=wikitext2-lstm-stable")
+        raise ConfigurationError("run is not set: name a finished run or its folder, as in run=wikitext2-lstm-stable")
     found = find_runs(options.run, Path(options.runs), options.data, device)
     if len(found) > 1:
         ids = "".join(f"\n  {trained.record.id}" for trained in found)

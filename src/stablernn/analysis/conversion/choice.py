@@ -76,8 +76,9 @@ def choose(
     Raises:
         ConfigurationError: there is no such k; says what is known and what would help.
     """
+    check_context(model, k)
     if isinstance(model.backbone, FeedForward | FeedForwardNetwork):
-        return _own(model.backbone, split, k)
+        return _own(model.backbone, split)
     certificate = certify(model)
     proven = certificate.context(epsilon) if k is None else None
     examined: dict[int, float] = {}
@@ -114,13 +115,18 @@ def choose(
     )
 
 
-def _own(backbone: FeedForward | FeedForwardNetwork, split: Split | Sequences, k: int | None) -> Choice:
-    inputs = counted(backbone.k, "input")
-    if k not in (None, backbone.k):
+def check_context(model: SequenceModel, k: int | None) -> None:
+    """Raises ConfigurationError where a model that is feed-forward already is to see another number of inputs."""
+    backbone = model.backbone
+    if isinstance(backbone, FeedForward | FeedForwardNetwork) and k not in (None, backbone.k):
         raise ConfigurationError(
-            f"k={k}: the run was trained as a feed-forward model of {inputs}; leave k=null to keep that"
+            f"k={k}: the run was trained as a feed-forward model of {counted(backbone.k, 'input')}; leave k=null to "
+            "keep that"
         )
-    reason = f"it was trained as a feed-forward model of {inputs} and is exported as it is"
+
+
+def _own(backbone: FeedForward | FeedForwardNetwork, split: Split | Sequences) -> Choice:
+    reason = f"it was trained as a feed-forward model of {counted(backbone.k, 'input')} and is exported as it is"
     return Choice(backbone.k, OWN, reason, None, 0.0, None, Gap(0.0, 0.0), len(split), {})
 
 
@@ -155,7 +161,7 @@ def _search(model: SequenceModel, split: Split | Sequences, epsilon: float, k_ma
     if abs(examined[k_max]) > epsilon:
         raise ConfigurationError(
             f"k_max={k_max}: so much context changes the mean log-probability by {examined[k_max]:.2g} nats on "
-            f"{len(split):,} items, more than epsilon={epsilon:g}: choose a larger k_max or epsilon"
+            f"{counted(len(split), 'item')}, more than epsilon={epsilon:g}: choose a larger k_max or epsilon"
         )
     fails = max((k for k, gap in examined.items() if abs(gap) > epsilon), default=0)
     holds = min(k for k in examined if k > fails)

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stablernn.analysis.certificate_on_text import proven_on_text
-from stablernn.analysis.conversion.choice import GUARANTEES, choose
+from stablernn.analysis.conversion.card import CARD, card
+from stablernn.analysis.conversion.choice import GUARANTEES, check_context, choose
 from stablernn.analysis.conversion.converted import (
     DESCRIPTION,
     VOCABULARY,
@@ -29,7 +30,7 @@ from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.sequence_model import SequenceModel
-from stablernn.records.record import DIVERGED
+from stablernn.records.record import DIVERGED, Record
 from stablernn.tasks.base import Interface
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import SPLITS, Split
@@ -109,6 +110,7 @@ class Conversion:
                 else f"run={record.id} was trained with head=adaptive, and the converted formats hold one full "
                 "softmax: train it with head=full"
             )
+        check_context(model, self.k)
         split = trained.corpus.splits[self.split].first(self.tokens)
         interface = Interface.of_record(record.data)
         formats = choose_formats(self.formats)
@@ -132,9 +134,11 @@ class Conversion:
             "choice": choice.as_dict() | {"split": self.split},
         }
         vocabulary = getattr(trained.corpus, "vocabulary", None)
-        texts = {VOCABULARY: vocabulary.read_text(encoding="utf-8")} if vocabulary else {}
-        written = write_converted(folder, model, interface, split, values, formats, self.seconds, bar, texts)
-        return folder, written
+        words = vocabulary.read_text(encoding="utf-8") if vocabulary else None
+        about = _about(record)
+        return folder, write_converted(
+            folder, model, interface, split, values, formats, self.seconds, bar, about, vocabulary=words
+        )
 
     def _announce(self, model: SequenceModel, split: Split | Sequences, metric: Metric) -> None:
         """Say what is done, and how long it takes to look at the lengths and to time the forms."""
@@ -158,7 +162,8 @@ def write_converted(
     formats: Sequence[str],
     seconds: float,
     bar: Bar,
-    texts: Mapping[str, str] | None = None,
+    about: str,
+    vocabulary: str | None = None,
 ) -> dict[str, Any]:
     """Write a folder with the feed-forward model of ``values["k"]`` inputs, whole or not at all.
 
@@ -171,7 +176,8 @@ def write_converted(
         formats: to write.
         seconds: the forms are timed for so long.
         bar: of 3 + len(formats) steps, one of them done.
-        texts: further files by name.
+        about: what the model was made of, for the model card.
+        vocabulary: a line for each id.
 
     Returns:
         The description.
@@ -184,8 +190,8 @@ def write_converted(
     with replacing_folder(folder) as new:
         save_weights(new, model, values["run"])
         write_programs(network_of(copy.deepcopy(model).cpu(), k), interface, new, formats)
-        for name, text in (texts or {}).items():
-            write_text(new / name, text)
+        if vocabulary is not None:
+            write_text(new / VOCABULARY, vocabulary)
         describe(new, values)
         bar.update(2, "reading what was written")
         ours = load_converted(new)
@@ -209,6 +215,7 @@ def write_converted(
             seconds,
         )
         bar.close()
+        write_text(new / CARD, card(values, interface, about, vocabulary is not None))
         values["hardware"] = {
             "device": device_name(model.device),
             "processor": processor(),
@@ -216,6 +223,13 @@ def write_converted(
         }
         runtimes = {package: metadata.version(package) for name in formats for package in _PACKAGES[name]}
         return describe(new, values | {"versions": versions() | runtimes, "commit": commit()})
+
+
+def _about(record: Record) -> str:
+    """The run of a converted model, for its card."""
+    metric, test = record.metric, record.metrics.get("test") or {}
+    score = f", {metric.name} on test {test['value']:.{metric.places}f}" if "value" in test else ""
+    return f"The run `{record.id}` of stablernn, trained on {record.data['name']}{score}."
 
 
 def check_free(folder: Path, option: str = "out") -> None:

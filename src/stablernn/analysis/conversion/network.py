@@ -51,11 +51,11 @@ class Network(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.inputs, nn.Embedding):
             if x.dim() != 2:
-                raise ConfigurationError(f"ids must be (time, batch), got {x.dim()} axes")
+                raise ConfigurationError(f"ids must be (time, batch), and got {tuple(x.shape)}")
             # ONNX counts negative ids from the end of the table. Beyond its end every runtime refuses.
             x = torch.where(x < 0, self.inputs.num_embeddings, x)
         elif x.dim() != 3:
-            raise ConfigurationError(f"frames must be (time, batch, entries), got {x.dim()} axes")
+            raise ConfigurationError(f"frames must be (time, batch, entries), and got {tuple(x.shape)}")
         else:
             # A frame outside the box, NaN too, asks for row 1 of a table of one row, which every runtime refuses.
             outside = ~((x >= self.inputs.low) & (x <= self.inputs.high)).all(-1)

@@ -69,6 +69,10 @@ class AdaptiveSoftmax(Head):
         self.register_buffer("begins", torch.tensor(bounds), persistent=False)
 
     @property
+    def outputs(self) -> int:
+        return self.types
+
+    @property
     def precision(self) -> Precision:  # type: ignore[override]
         return self.first.precision
 

@@ -57,6 +57,11 @@ class Head(nn.Module, ABC):
                 the features.
         """
 
+    @property
+    def outputs(self) -> int:
+        """V; here the rows of ``weight``."""
+        return len(self.weight)  # type: ignore[arg-type]
+
     def arrange(self, frequencies: Tensor) -> None:
         """Take notice of how often each type comes, (V,); asked of a head that ``needs_frequencies`` alone."""
         raise NotImplementedError

@@ -22,6 +22,10 @@ class Features(Head):
         super().__init__()
         self.hidden_size = hidden_size
 
+    @property
+    def outputs(self) -> int:
+        return self.hidden_size
+
     def initialise(self, bound: float) -> None:
         """There are no weights."""
 

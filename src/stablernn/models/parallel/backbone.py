@@ -12,6 +12,7 @@ from stablernn.models.parallel.residuals import Contracting
 from stablernn.models.parallel.solver import Effort, Solver
 from stablernn.models.recurrent import Recurrent
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.wording import counted
 
 
 class ParallelInTime(Recurrent):
@@ -47,7 +48,9 @@ class ParallelInTime(Recurrent):
         if iteration not in ITERATIONS:
             raise ConfigurationError(f"iteration={iteration} does not exist: choose {' or '.join(ITERATIONS)}")
         if proofs is not None and len(proofs) != len(cells):
-            raise ConfigurationError(f"{len(proofs)} proofs for {len(cells)} cells: give one, or None, for each cell")
+            raise ConfigurationError(
+                f"{counted(len(proofs), 'proof')} for {counted(len(cells), 'cell')}: give one, or None, for each cell"
+            )
         self.solver = Solver(ITERATIONS[iteration], chunk, tolerance, max_iterations)
         self.proofs = list(proofs) if proofs is not None else [None] * len(cells)
         self.efforts: list[Effort] = []

@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from stablernn.models.backbone import Backbone
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.wording import counted
 
 
 class FeedForwardNetwork(Backbone):
@@ -37,7 +38,8 @@ class FeedForwardNetwork(Backbone):
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1:] != state.shape[1:]:
             raise ConfigurationError(
-                f"inputs must be (time, batch, ...): they have {x.shape[1]} streams, and the state has {state.shape[1]}"
+                f"inputs must be (time, batch, ...): they have {counted(x.shape[1], 'stream')}, and the state has "
+                f"{state.shape[1]}"
             )
         inputs = torch.cat([state, x])
         return self.whole(inputs)[len(state) :], inputs[max(0, len(inputs) - self.k + 1) :]

@@ -52,11 +52,11 @@ def _why(data: Slice, held: Sequence[Series]) -> str:
     if ks := [series.enough.k for series in own if series.enough]:
         return (
             f"why: {len(ks)} of {counted(len(own), 'recurrent model')} lose less than the margin of "
-            f"{data.metric.margin:g} {data.metric.scale_unit} once they forget all but the last {max(ks)} "
-            f"{data.metric.items}"
+            f"{data.metric.margin:g} {data.metric.scale_unit} once they forget all but the last "
+            f"{counted(max(ks), data.metric.one)}"
         )
     if more := [series.points[-1].k for series in own if series.verdict == "loss"]:
-        return f"why not: the recurrent models make use of more than the last {max(more)} {data.metric.items}"
+        return f"why not: the recurrent models make use of more than the last {counted(max(more), data.metric.one)}"
     return "why is not known: of no recurrent model is it decided what it loses when it forgets"
 
 

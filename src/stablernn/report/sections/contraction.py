@@ -81,8 +81,8 @@ def contraction_curves(analyses: Analyses) -> list[Figure | None]:
     closer, longest = len(trained) - trained.count(None), analyses[0][1]["options"]["longest"]
     figure = drawing.figure(
         "contraction",
-        f"{closer} of {counted(len(trained), 'trained model')} bring any two states closer in {longest} "
-        f"{analyses[0][0].metric.items}",
+        f"{closer} of {counted(len(trained), 'trained model')} bring any two states closer in "
+        f"{counted(longest, analyses[0][0].metric.one)}",
         "λ_r, the largest growth in r inputs of the distance of two states that gradient ascent found. Below "
         "the line at 1 the states approach each other.",
         Axis(f"r ({analyses[0][0].metric.items})", ticks=WORDS.ticks),

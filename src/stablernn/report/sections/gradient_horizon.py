@@ -150,10 +150,10 @@ def gradient_figures(analyses: Analyses) -> list[Figure]:
                 drawing.line(title, curves[moment.label], seen, (record.id,))
     ends = [moments(*analysis)[-1].values["mean"] for analysis in analyses]
     left = sorted(values[-1] / values[0] for values in ends)
-    items = analyses[0][0].metric.items
+    items, back = analyses[0][0].metric.items, counted(farthest, analyses[0][0].metric.one)
     figure = drawing.figure(
         "gradient_horizon",
-        f"{farthest} {items} back, {span([short(value) for value in left])} of the gradient is left",
+        f"{back} back, {span([short(value) for value in left])} of the gradient is left",
         "Mean norm of the gradient of the loss at t + i by the input at t, from before training (dark) to its end, of "
         "the seeds together, in a band from the least.",
         Axis(f"i ({items})", logarithmic=False, most=farthest),

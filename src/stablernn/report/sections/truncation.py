@@ -150,8 +150,8 @@ def truncation_curves(analyses: Analyses) -> Figure | None:
     reached = [k for k in contexts if k is not None]
     return drawing.figure(
         "truncation",
-        f"{len(reached)} of {counted(len(contexts), 'model')} score the same by the last {max(reached, default=0)} "
-        f"{metric.items} as by all of them",
+        f"{len(reached)} of {counted(len(contexts), 'model')} score the same by the last "
+        f"{counted(max(reached, default=0), metric.one)} as by all of them",
         f"The same weights, seeing the last k {metric.items} alone; dots at the right: the recurrent model, which sees "
         f"all. The same: within {EPSILON:g} nats from there on. Band: 95 % interval of the change, over other text; "
         "of several seeds, their mean from the least to the largest.",
