@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from test_report import record
 
-from stablernn.report.sections.context import context_figure, context_table, drawn, sentences
+from stablernn.report.sections.context import context_figure, context_table, drawn
+from stablernn.report.sections.context_answer import headline, sentences
 from stablernn.report.sections.context_series import BUILT, COUNTED, TRAINED, TRUNCATED, series_of
+from stablernn.report.sections.sweep import pairs
+from stablernn.report.sections.synthetic import chance, synthetic_table, verdict
 from stablernn.report.slices import Slice
 
 KS = (1, 2, 4, 8, 16)
@@ -121,7 +124,7 @@ def test_with_few_seeds_the_change_is_shown_and_nothing_is_decided():
     (shown,) = series.shown
     assert shown.k == 4
     assert series.says(shown).startswith("undecided (1 of")
-    assert "of 1 other nothing can be said yet" in sentences(data, [series])[0]
+    assert "truncated after training, of 1 model nothing can be said yet" in sentences(data, [series])[0]
 
 
 def test_models_worse_than_the_control_decide_nothing():
@@ -138,13 +141,56 @@ def test_the_sentences_say_when_why_and_what_it_is_worth():
     data = task(RECURRENT, peers)
     every = series_of(data, [(run, curve(FALLING)) for run in RECURRENT])
     when, why, worth = sentences(data, every)
-    assert "without a loss, truncated after training: LSTM unstable (k = 4)" in when
-    assert "with a loss at the largest k: TCN" in when
-    assert "1 of 1 recurrent model lose less than the margin of 0.1 nats" in why
-    assert "once they forget all but the last 4 frames" in why
-    assert "(network on the last frame), LSTM unstable, truncated after training has 100 % at k = 16" in worth
+    assert "truncated after training, 1 of 1 model from k = 4 on;" in when
+    assert "feed-forward by construction, none of 1 model up to k = 9, 1 with a loss of 0.20 nats" in when
+    assert "by 4 of the 10 seeds" in when
+    assert "1 of 1 recurrent model themselves use no more" in why
+    assert "when they see the last 4 frames alone" in why
+    assert headline(data, every) == "1 of 1 recurrent model need no more than the last 4 frames"
+    assert "(network on the last frame), 85 % is left truncated after training (LSTM unstable, k = 4)" in worth
+    assert "50 % is left feed-forward by construction (TCN, k = 9)" in worth
     lost = series_of(data, [(run, curve((0.9, 0.9, 0.9, 0.5, 0.5))) for run in RECURRENT])
     assert "make use of more than the last 16 frames" in sentences(data, lost)[1]
+    assert headline(data, lost) == "The recurrent models make use of more than the last 16 frames"
+
+
+@pytest.mark.parametrize("count", [2, 14])
+def test_the_sentences_stay_short_however_many_models_there_are(count):
+    names = [f"m{n}" for n in range(count)]
+    many = [run for name in names for run in seeds(8.2, model=name)]
+    data = task(many)
+    assert len(sentences(data, series_of(data, [(run, curve(FALLING)) for run in many]))[0]) < 160
+
+
+def test_gradients_and_counts_are_reasons():
+    data = task(RECURRENT)
+    every = series_of(data, [(run, curve(FALLING)) for run in RECURRENT])
+    backs = (7, 3, None, 9)
+    gradients = [
+        (run, {"stages": {"best": {"fallen": back}}, "options": {"horizon": 40}})
+        for run, back in zip(RECURRENT, backs, strict=True)
+    ]
+    why = sentences(data, every, gradients)[1]
+    assert "down to a thousandth 3 to 9 frames back (in 3 of 4 runs; in the others farther than 40)" in why
+    text = [
+        replace(run, data=run.data | {"tokens": {"test": 245569}}) for run in (record(200.0), record(210.0, seed=1))
+    ]
+    words = Slice("paper", "wikitext2", "f", tuple(text))
+    assert "still gain by more context" in sentences(words, series_of(words, [(text[0], curve(FALLING))]))[1]
+
+
+def test_of_networks_trained_at_several_k_the_least_without_a_loss_counts_and_worse_ones_do_not_hide_it():
+    peers = [
+        run
+        for k, loss in ((4, 8.5), (10, 8.21), (25, 8.22), (57, 8.7))
+        for run in seeds(loss, model="tcn", approximation="feedforward", truncation__k=k)
+    ]
+    (series,) = series_of(task(RECURRENT, peers), [])
+    assert series.enough.k == 10
+    assert series.verdict == "no loss"
+    worse = [run for run in peers if run.config["truncation"]["k"] in (4, 57)]
+    (series,) = series_of(task(RECURRENT, worse), [])
+    assert (series.enough, series.verdict) == (None, "loss")
 
 
 def test_n_gram_models_come_from_the_control_of_the_text():
@@ -163,31 +209,78 @@ def test_n_gram_models_come_from_the_control_of_the_text():
     assert all(point["x"] > 0 for panel in figure.panels for point in panel.points)  # the unigram has no context
 
 
-def test_a_figure_has_one_of_each_kind_before_others_and_at_most_six():
+def test_a_figure_has_recurrent_models_and_networks_without_recurrence_side_by_side_and_at_most_six_of_each():
+    names = {"tcn": 8.3, "gated_conv": 8.4, "wavenet": 8.5, "transformer": 8.45, "m1": 8.51, "m2": 8.52, "m3": 8.58}
     peers = [
         run
-        for name, loss in (("tcn", 8.3), ("gated_conv", 8.4), ("wavenet", 8.5), ("transformer", 8.45), ("mine", 8.58))
+        for name, loss in names.items()
         for run in seeds(loss, model=name, approximation="feedforward", truncation__k=25)
     ]
-    many = [run for name in ("rnn", "gru") for run in seeds(8.25, model=name)]
+    stable = seeds(8.3, stability="stable")
+    others = [run for name in ("rnn", "gru") for run in seeds(8.25, model=name)]
     cut = seeds(8.54, approximation="feedforward", truncation__k=5)
-    data = task(RECURRENT, many, cut, peers)
-    analyses = [(run, curve(FALLING)) for run in (*RECURRENT, *many)]
-    every = series_of(data, analyses)
-    assert len(every) == 9
-    shown = drawn(every)
-    assert len(shown) == 6
-    assert [series.how for series in shown].count(TRUNCATED) == 1
-    assert [series.how for series in shown].count(TRAINED) == 1
-    assert "mine" not in {series.model for series in shown}  # the worst of seven kinds
+    data = task(RECURRENT, stable, others, cut, peers)
+    every = series_of(data, [(run, curve(FALLING)) for run in (*RECURRENT, *stable, *others)])
+    left, right = drawn(every, built=False), drawn(every, built=True)
+    assert [(series.how, series.short) for series in left] == [
+        (TRUNCATED, "LSTM unstable"),
+        (TRUNCATED, "LSTM stable"),
+        (TRAINED, "LSTM unstable"),
+    ]
+    assert len(right) == 6
+    assert "m3" not in {series.model for series in right}, "the worst"
     figure = context_figure(data, every)
-    assert len(figure.curves) == 6
-    assert len({curve.colour for curve in figure.curves}) == 6
+    assert [panel.title for panel in figure.panels] == ["Recurrent", "Feed-forward by construction"]
+    colours = {curve.label: curve.colour for curve in figure.curves}
+    assert colours["LSTM unstable, cut to k"] == colours["LSTM unstable, trained at k"]
+    assert len(set(colours.values())) == len(colours) - 1
+    levels = {level.name: level for level in figure.levels}
+    assert levels["LSTM unstable, recurrent"].value == pytest.approx(8.2)
+    assert levels["LSTM stable, recurrent"].colour == colours["LSTM stable, cut to k"]
+    assert levels["control: network on the last frame"].value == pytest.approx(8.60)
     assert "3 more in the table" in figure.caption
-    assert figure.level == pytest.approx(8.2)
     table = context_table(data, every)
-    assert {"LSTM", "TCN", "gated convolution", "WaveNet", "Transformer", "mine"} <= {line[0] for line in table.lines}
+    assert {"LSTM", "TCN", "gated convolution", "WaveNet", "Transformer", "m3"} <= {line[0] for line in table.lines}
     assert len(table.runs) == len(table.rows)
+
+
+def test_the_best_recurrent_model_is_a_rule_where_it_is_none_of_the_curves():
+    peers = seeds(8.3, model="tcn", approximation="feedforward", truncation__k=25)
+    data = task(RECURRENT, peers)
+    (level, control) = context_figure(data, series_of(data, [])).levels
+    assert (level.name, control.name) == ("LSTM unstable, recurrent (best)", "control: network on the last frame")
+
+
+def test_models_that_the_control_beats_have_a_line_each_at_the_end():
+    poor = seeds(8.9)
+    cut = [run for k in (5, 10, 20) for run in seeds(9 + k / 100, approximation="feedforward", truncation__k=k)]
+    data = task(poor, cut)
+    every = series_of(data, [])
+    lines = context_table(data, every).lines
+    assert len(lines) == 1
+    assert lines[0][3] == "5–20"
+    assert lines[0][6] == "9.05–9.20"
+    good = seeds(8.3, model="tcn", approximation="feedforward", truncation__k=25)
+    data = task(poor, cut, good, seeds(8.2, model="gru"))
+    assert [line[0] for line in context_table(data, series_of(data, [])).lines] == ["TCN", "LSTM"]
+
+
+def test_no_two_lines_are_labelled_alike():
+    poor, other = seeds(8.3, truncation__k=35), seeds(8.2, truncation__k=10)
+    cut = seeds(8.25, approximation="feedforward", truncation__k=5)
+    data = task(poor, other, cut)
+    table = context_table(data, series_of(data, [(run, curve(FALLING)) for run in poor]))
+    at = [table.heads.index(head) for head in ("model", "constraint", "context", "k", "against")]
+    assert len({tuple(line[n] for n in at) for line in table.lines}) == len(table.lines)
+    assert {line[at[-1]] for line in table.lines} == {"the same [k=35]", "the same [k=10]"}
+
+
+def test_one_quantity_has_one_number_here_and_in_the_sweep():
+    cut = seeds(8.3, 3, approximation="feedforward", truncation__k=5)
+    data = task(seeds(8.2, 5, spread=0.05, truncation__k=5), cut)
+    (series,) = series_of(data, [])
+    (pair,) = pairs(data)
+    assert pair.change == pytest.approx(series.points[0].loss.mean)
 
 
 def test_scores_that_a_curve_does_not_have_are_not_drawn_as_if_it_had():
@@ -196,3 +289,49 @@ def test_scores_that_a_curve_does_not_have_are_not_drawn_as_if_it_had():
         run.metrics["test"]["tally"] = [9, 10, 10]
     data = Slice("cpu", "atis", "f", tuple(slots))
     assert series_of(data, [(run, curve(FALLING)) for run in slots]) == []
+
+
+def made(target, scores, options, **changes):
+    """Runs on a synthetic task."""
+    out = []
+    for seed, score in enumerate(scores):
+        run = music(score, seed, **changes)
+        run.data |= {"name": "adding", "metric": "MSE", "controls": {"the best constant": 0.1666}}
+        run.config["dataset"] = {"_target_": f"stablernn.tasks.{target}", **options}
+        out.append(run)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ((0.001, 0.008), "solved"),
+        ((0.001, 0.009), "solved in 1 of 2"),
+        ((0.162, 0.2), "at chance"),
+        ((0.16, 0.1), "better than chance"),
+        ((0.001, 0.17), "solved in 1 of 2, at chance in 1 of 2"),
+        ((0.001, math.nan), "solved in 1 of 2"),
+        ((math.nan,), "diverged"),
+    ],
+)
+def test_a_synthetic_task_is_solved_or_at_chance_by_the_rule(losses, expected):
+    assert verdict(losses, 1 / 6, 0.005) == expected
+
+
+def test_synthetic_tasks_have_a_table_of_their_own_with_exact_controls():
+    adding = {"form": "anywhere", "length": 200}
+    runs = [
+        *made("adding.Adding", (0.0001, 0.0002), adding, experiment="peers_adding"),
+        *made("adding.Adding", (0.0003,), adding, model="tcn", approximation="feedforward", truncation__k=3061),
+        *made("adding.Adding", (0.164, 0.166), adding, stability="stable"),
+    ]
+    data = Slice("cpu", "adding", "f", tuple(runs))
+    assert data.synthetic
+    table = synthetic_table([data])
+    shown = [dict(zip(table.heads, line, strict=True)) for line in table.lines]
+    assert [line["verdict"] for line in shown] == ["solved", "solved", "at chance"]
+    assert [line["sees"] for line in shown] == ["all", "3,061", "all"]
+    assert shown[0]["task"] == "adding problem T = 200 (cpu)"
+    assert chance(data) == pytest.approx(1 / 6)
+    copy = made("copy_memory.CopyMemory", (0.1,), {"form": "markers", "blanks": 200, "digits": 10})
+    assert chance(Slice("cpu", "copy_memory", "f", tuple(copy))) == pytest.approx(10 * math.log(8) / 220)

@@ -17,7 +17,7 @@ from stablernn.analysis.conversion.scoring import log_probabilities
 from stablernn.models.dropout import Dropout
 from stablernn.models.peers.gated_conv import GatedConv
 from stablernn.models.peers.tcn import TCN
-from stablernn.models.peers.transformer import Transformer, rotate
+from stablernn.models.peers.transformer import Transformer, attend_at_once, attend_in_blocks, rotate
 from stablernn.models.peers.wavenet import WaveNet
 from stablernn.models.sequence_model import build_model
 from stablernn.report.sections.convert import conversion_table
@@ -182,6 +182,31 @@ def test_attention_is_pytorchs_encoder_layer_behind_a_mask_of_the_window(layers)
     x = torch.randn(time, 2, D)
     unseen = torch.ones(time, time, dtype=torch.bool).triu(1) | torch.ones(time, time, dtype=torch.bool).tril(-window)
     assert_close(outputs(ours, x), reference(x, mask=unseen), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", [1, 3, 4])
+def test_attention_in_blocks_is_that_of_all_pairs_and_so_is_its_gradient(window):
+    for time in range(1, 4 * window + 2):
+        parts = [torch.randn(2, 2, time, 6, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+        weights = torch.randn(2, 2, time, 6, dtype=torch.float64)
+        there, here = (attend(*parts, window) for attend in (attend_at_once, attend_in_blocks))
+        assert_close(here, there)
+        gradients = [torch.autograd.grad((y * weights).sum(), parts) for y in (here, there)]
+        assert_close(*gradients)
+
+
+def test_a_long_sequence_needs_no_score_of_every_pair(monkeypatch):
+    network, sizes = build("transformer"), []
+    plain = nn.functional.scaled_dot_product_attention
+
+    def counting(queries, keys, values, attn_mask):
+        sizes.append(attn_mask.numel())
+        return plain(queries, keys, values, attn_mask=attn_mask)
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", counting)
+    outputs(network, torch.randn(400, 1, E, dtype=torch.float64))
+    assert sizes
+    assert max(sizes) <= 2 * 4 * (400 + 4)
 
 
 def test_rotary_positions_turn_pairs_and_enter_scores_as_differences():

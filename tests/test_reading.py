@@ -8,7 +8,7 @@ from test_report import certified, curve, only_section, record
 from stablernn.report.claims.groups import alike
 from stablernn.report.curves import coloured
 from stablernn.report.draw import printed, scaled
-from stablernn.report.figure import Axis, Curve, Drawing
+from stablernn.report.figure import Axis, Curve, Drawing, Level
 from stablernn.report.labels import constraint_name, describe, describe_constraint
 from stablernn.report.load import load_analyses
 from stablernn.report.names import CONSTRAINTS, MEANINGS, own_constraints
@@ -172,7 +172,7 @@ def test_an_index_stands_below_the_line():
 def test_a_rule_is_labelled_like_a_point():
     drawing = Drawing()
     drawing.line("p", Curve("a", "ink"), [(1, 0.4), (9, 0.8)], ("one",))
-    figure = drawing.figure("n", "t", "c", Axis("x"), Axis("y"), level=1)
+    figure = drawing.figure("n", "t", "c", Axis("x"), Axis("y"), levels=[Level(1)])
     assert figure is not None
     assert 1 in printed(figure)["concat"][0]["layer"][0]["encoding"]["y"]["axis"]["values"]
 

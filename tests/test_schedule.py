@@ -97,3 +97,14 @@ def test_the_learning_rate_falls_without_a_gain_or_from_an_epoch_on(start, gains
     for epoch, gained in enumerate(gains, 1):
         now.update = epoch * EPOCH
         assert schedule.lr_is_lowered(now, gained) == (not gained if start is None else epoch >= start)
+
+
+@given(updates=st.integers(1, 3 * EPOCH))
+def test_the_learning_rate_rises_by_equal_steps_and_is_not_lowered_before_it_is_there(updates):
+    schedule, now = Schedule(options(epochs=5, warm_up=updates), EPOCH, TOKENS), Counters()
+    shares = []
+    for now.update in range(5 * EPOCH):
+        shares.append(schedule.warm_up_share(now))
+        assert schedule.lr_is_lowered(now, gained=False) == (now.update >= updates)
+    assert shares == [(n + 1) / updates for n in range(updates)] + [None] * (5 * EPOCH - updates)
+    assert shares[updates - 1] == 1

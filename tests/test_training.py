@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from stablernn.benchmarks.plain import PlainModel, plain_step
 from stablernn.config.compose import compose
-from stablernn.config.identity import run_id
+from stablernn.config.identity import result_options, run_id
 from stablernn.records.record import BLOCKS_FILE, read_record
 from stablernn.tasks.splits import Split
 from stablernn.tasks.windows import Windows
@@ -273,6 +273,15 @@ def test_nothing_of_this_machine_is_in_a_record(small, tmp_path):
     assert str(ROOT) not in (folder(config) / "record.json").read_text()
 
 
+def test_a_warm_up_ends_at_the_learning_rate_and_is_part_of_what_a_run_is(small):
+    config = small("optimizer=adam", "training.warm_up=4", "training.evaluate_every=1", "training.max_updates=6")
+    record = run(config)
+    rates = [row["lr"] for row in record.history if "valid" in row]
+    assert rates[:4] == [config.optimizer.lr * share for share in (0.25, 0.5, 0.75, 1.0)]
+    assert record.config["training"]["warm_up"] == 4
+    assert "warm_up" not in result_options(small())["training"], "runs from before there was one have their ids"
+
+
 class Stop(Exception):
     pass
 
@@ -283,7 +292,7 @@ class Stop(Exception):
     [
         ["model=rnn", "stability=stable"],
         ["model=lstm", "stability=stable"],
-        ["model=lstm", "stability=stable", "optimizer=adam"],
+        ["model=lstm", "stability=stable", "optimizer=adam", "training.warm_up=6"],
         ["model=lstm", "stability=lstm_coupled", "stability.constraint.every=3"],
     ],
     ids=lambda choices: "-".join(choice.split("=")[1] for choice in choices),

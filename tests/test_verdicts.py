@@ -282,7 +282,7 @@ BOTH_WAYS = {
     "one seed": (
         {0: 103.0},
         "undecided",
-        "undecided with 1 of 3 seeds (feed-forward against recurrent +2.08 %, k = 5)",
+        "undecided with 1 of 3 seeds (feed-forward against recurrent +1.98 %, k = 5)",
     ),
     "diverged": ({0: None, 1: 101.1, 2: 101.0}, "undecided", "1 of 6 runs diverged"),
 }

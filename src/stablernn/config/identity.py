@@ -39,6 +39,7 @@ _NOT_IDENTITY_IF_NULL = (
     "training.max_tokens",
     "training.snapshot_every",
     "training.anneal_from",
+    "training.warm_up",
     "model.backbone",
 )  # as if the option did not exist
 

@@ -64,6 +64,7 @@ class Training:
     keep_every: int | None = None
     pause_after: int | None = None
     anneal_from: int | None = None
+    warm_up: int | None = None
     deadline: float | None = None
     certify: bool = True
     graphs: bool = True

@@ -38,6 +38,7 @@ _AT_LEAST_ONE = (
     "training.keep_every",
     "training.pause_after",
     "training.anneal_from",
+    "training.warm_up",
     "threads",
 )
 _RANGES = (

@@ -5,7 +5,7 @@ from typing import Any
 
 from stablernn.examination.examination import Examination
 from stablernn.report.drawing import chart, examination_page, export
-from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
 from stablernn.utils.files import write_text
 
 _ROUNDING = 3e-8  # of float32: what is below is not drawn
@@ -78,7 +78,7 @@ def _changes(e: Examination) -> Figure | None:
         f"Beside ε = {e.epsilon:g}; proven bounds where they are within reach.",
         _inputs(e),
         Axis(f"change, {what}", powers=True),
-        level=e.epsilon,
+        levels=[Level(e.epsilon)],
     )
 
 

@@ -24,7 +24,7 @@ _ON = {
 
 def leading_of(evidence: Evidence, verdicts: Verdicts) -> dict[str, list[Judgement]]:
     """By claim the judgements that the page shows first: of whole data at a larger profile, where there are any."""
-    small = {data.caption for data in (*evidence.slices, *evidence.tasks) if minor(data)}
+    small = {data.caption for data in evidence.analysed if minor(data)}
     large = {claim.name: [one for one in made if one.where not in small] for claim, made in verdicts}
     return {claim.name: large[claim.name] or made[:1] for claim, made in verdicts}
 

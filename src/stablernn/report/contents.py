@@ -17,6 +17,7 @@ _SECTIONS = (
     "truncation",
     "ngram",
     "context",
+    "synthetic",
     "sweep",
     "weight_distance",
     "gradient_horizon",

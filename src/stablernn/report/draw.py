@@ -130,7 +130,7 @@ def _round_numbers(low: float, high: float, count: int) -> list[float]:
 
 
 def _panel(figure: Figure, panel: Panel, size: tuple[int, int]) -> alt.LayerChart:
-    """Bands, lines, bars, dots, the rule, and at the end of each curve its name; all panels have the same limits."""
+    """Bands, lines, bars, dots, rules, and at the end of each curve its name; all panels have the same limits."""
     width, height = size
     curves = figure.curves_of(panel)
     colours = [COLOURS[curve.colour][0] for curve in curves]
@@ -155,9 +155,9 @@ def _panel(figure: Figure, panel: Panel, size: tuple[int, int]) -> alt.LayerChar
     if any("dot" in point for point in panel.points):
         dots = base.transform_filter("datum.dot").mark_point(size=18, strokeWidth=1.5, opacity=1, clip=True)
         layers.append(dots.encode(fill=alt.Fill("curve:N", **by_curve(fills))))
-    if figure.level is not None:
-        rule = alt.Chart(alt.Data(values=[{"y": figure.level}])).mark_rule(strokeWidth=0.8, color="#222222")
-        layers.append(rule.encode(y="y:Q"))
+    for level in figure.levels:
+        style = {"strokeWidth": 0.8, "color": COLOURS[level.colour][0], "strokeDash": list(level.dash)}
+        layers.append(alt.Chart(alt.Data(values=[{"y": level.value}])).mark_rule(**style).encode(y="y:Q"))
     for name, shade, place in _labels(figure, panel, height):
         text = {"text": _marked(name), "color": shade, "fontSize": 10, "align": "left", "baseline": "middle"}
         layers.append(alt.Chart(alt.Data(values=[{}])).mark_text(x=width + 5, y=place, **text))
@@ -176,8 +176,7 @@ def _labels(figure: Figure, panel: Panel, height: int) -> list[tuple[str, str, f
     points = sorted(panel.points, key=lambda point: point["x"], reverse=panel.x.reverse)
     last = {point["curve"]: point["y"] for point in points}
     ends = [(place(last[curve.label]), curve.label, COLOURS[curve.colour][0]) for curve in figure.curves_of(panel)]
-    if figure.level is not None and figure.level_name:
-        ends.append((place(figure.level), figure.level_name, COLOURS["ink"][0]))
+    ends += [(place(level.value), level.name, COLOURS[level.colour][0]) for level in figure.levels if level.name]
     ends.sort()
     return [(*end[1:], at) for end, at in zip(ends, apart([end[0] for end in ends], height), strict=True)]
 
@@ -230,7 +229,7 @@ def printed(figure: Figure) -> dict[str, Any]:
     title = alt.TitleParams(_marked(figure.title), fontWeight="bold", subtitleColor="#666666", offset=10, **where)
     charts = (_panel(figure, panel, _SIZE) for panel in figure.panels)
     chart = alt.concat(*charts, columns=_COLUMNS, spacing=16, title=title)
-    return styled(chart.resolve_scale(color="independent", strokeDash="independent"))
+    return styled(chart.resolve_scale(color="independent", strokeDash="independent", fill="independent"))
 
 
 def styled(chart: alt.TopLevelMixin) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Evidence:
         trials: trials of the search of hyperparameters, which are in no other slice.
         winners: the winners of the search under each constraint.
         tasks: of the table of the study's tasks: those that are no text, and the best profile of each published text.
+        synthetic: tasks that were made to ask for memory.
     """
 
     runs: Runs
@@ -50,13 +51,14 @@ class Evidence:
     trials: list[Slice] = field(default_factory=list)
     winners: list[Slice] = field(default_factory=list)
     tasks: list[Slice] = field(default_factory=list)
+    synthetic: list[Slice] = field(default_factory=list)
     _analyses: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def analysed(self) -> list[Slice]:
         """The records of every task, by data and profile."""
         texts = {data.text for data in self.slices}
-        return [*self.slices, *(data for data in self.tasks if data.text not in texts)]
+        return [*self.slices, *(data for data in (*self.tasks, *self.synthetic) if data.text not in texts)]
 
     def analyses(self, name: str) -> Analyses:
         """Every run that an analysis was made of, with its result."""
@@ -87,7 +89,8 @@ def gather(source: Path, results: Path) -> Evidence:
         return texts(records_of(runs, *(() if source.name in STUDIES else names)))
 
     study = of("perplexity", "tasks")
-    others = list(slices(record for record in records if record.metric is not PERPLEXITY))
+    no_texts = list(slices(record for record in records if record.metric is not PERPLEXITY))
+    others = [data for data in no_texts if not data.synthetic]
     lengths = load_measurements((results / "bench").glob("sequences-*.json"), bench_check("sequences"))
     return Evidence(
         runs,
@@ -99,4 +102,5 @@ def gather(source: Path, results: Path) -> Evidence:
         texts(load_trials(source)),
         texts(records_of(runs, "table1", strict=True)),
         [*others, *(data for data in leading(study) if data.data in PUBLISHED)] if others else [],
+        [data for data in no_texts if data.synthetic],
     )

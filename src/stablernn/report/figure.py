@@ -49,6 +49,16 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A horizontal rule in each panel, its name beside it, in a colour of the palette."""
+
+    value: float
+    name: str = ""
+    colour: str = "ink"
+    dash: tuple[int, ...] = (1, 0)
+
+
+@dataclass(frozen=True)
 class Panel:
     """Points ``{curve, line, x, y, runs}`` in one pair of axes.
 
@@ -72,8 +82,7 @@ class Figure:
         caption: how to read it.
         curves: of all panels.
         panels: none is empty.
-        level: a horizontal rule in each panel, and
-        level_name: what is written beside it.
+        levels: rules, in each panel.
         place: text and profile, as the end of its files' names.
         where: the same for readers.
     """
@@ -83,8 +92,7 @@ class Figure:
     caption: str
     curves: tuple[Curve, ...]
     panels: tuple[Panel, ...]
-    level: float | None = None
-    level_name: str = ""
+    levels: tuple[Level, ...] = ()
     place: str = ""
     where: str = ""
 
@@ -105,10 +113,10 @@ class Figure:
 
     @property
     def ys(self) -> list[float]:
-        """What an axis has to show: all points, the ends of their bars and bands, and the rule."""
+        """What an axis has to show: all points, the ends of their bars and bands, and the rules."""
         points, ends = [point for panel in self.panels for point in panel.points], ("y", "low", "high", "least", "most")
         values = [point[end] for point in points for end in ends if end in point]
-        return [value for value in (*values, self.level) if value is not None and self.panels[0].y.shows(value)]
+        return [value for value in (*values, *(level.value for level in self.levels)) if self.panels[0].y.shows(value)]
 
     def curves_of(self, panel: Panel) -> list[Curve]:
         there = {point["curve"] for point in panel.points}
@@ -163,9 +171,8 @@ class Drawing:
         caption: str,
         x: Axis,
         y: Axis,
-        level: float | None = None,
+        levels: Sequence[Level] = (),
         cut: float | None = None,
-        level_name: str = "",
     ) -> Figure | None:
         """All of it as a figure; None where there is nothing that its axes can show.
 
@@ -190,7 +197,7 @@ class Drawing:
             panels = [replace(panel, y=replace(y, most=most)) for panel in panels]
         if left:
             caption += f" Not drawn in every panel: {', '.join(left)}."
-        return Figure(name, title, caption, curves, tuple(panels), level, level_name)
+        return Figure(name, title, caption, curves, tuple(panels), tuple(levels))
 
 
 def over_lines(points: list[dict[str, Any]], geometric: bool) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ class Group:
 def runs_of(evidence: Evidence) -> list[Group]:
     """All that any number may lead to, by text and profile, or by kind of measurement."""
     groups: dict[str, dict[str, Source]] = {}
-    for data in (*evidence.slices, *evidence.tasks, *evidence.trials):
+    for data in (*evidence.slices, *evidence.tasks, *evidence.synthetic, *evidence.trials):
         groups.setdefault(data.caption, {}).update({record.id: _run(record) for record in data.records})
     runs = {title: list(group.values()) for title, group in groups.items()}
     runs["Speed"] = [_measurement(name, measured) for name, measured in evidence.lengths.items()]

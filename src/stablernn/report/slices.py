@@ -103,6 +103,11 @@ class Slice:
         return self.records[0].config["dataset"].get("max_tokens") or {}
 
     @property
+    def synthetic(self) -> bool:
+        """Whether the task is one that was made to ask for memory, and none of the study's."""
+        return str(self.records[0].config["dataset"].get("_target_", "")).endswith((".Adding", ".CopyMemory"))
+
+    @property
     def protocol(self) -> bool:
         """Whether this is the study's protocol: the published numbers are of the whole published text at it alone."""
         return self.data == "wikitext2" and self.profile == "paper" and self.whole and not self.by_counts

@@ -117,6 +117,13 @@ class Comparison:
         return float(distribution.sf(self.mean / error)) if error else float(self.mean <= 0)
 
     @property
+    def p_no_loss(self) -> float:
+        """Chance of a mean as small as this one or smaller where the loss is as large as the margin."""
+        error, distribution = self._spread()
+        distance = self.mean - self.margin
+        return float(distribution.cdf(distance / error)) if error else float(distance >= 0)
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Both one-sided ends."""
         return self.mean - self.half(), self.mean + self.half()
@@ -163,9 +170,8 @@ class Comparison:
 
 
 def difference(base: pd.DataFrame, other: pd.DataFrame) -> float | None:
-    """Of the means over the seeds that finished in both, on the natural scale, positive where ``other`` is worse."""
-    pairs = other.merge(base, on="seed", suffixes=("_other", "_base"))
-    return float((pairs.natural_other - pairs.natural_base).mean()) if len(pairs) else None
+    """Of the means over all seeds of each, on the natural scale, positive where ``other`` is worse."""
+    return float(other.natural.mean() - base.natural.mean()) if len(base) and len(other) else None
 
 
 def percent(nats: float | None) -> float | None:

@@ -63,6 +63,7 @@ class Trainer:
         self.batches = task.batches("train", options.batch_size, window, self.device)
         self.schedule = Schedule(options, len(self.batches), self.batches.items)
         self.total_updates = self.schedule.total_updates
+        self.rates = [group["lr"] for group in optimizer.param_groups]
         self.counters = Counters()
         self.state = model.initial_state(options.batch_size)
         generator = generator or own_generator(self.device)
@@ -124,6 +125,9 @@ class Trainer:
     def step(self) -> None:
         """One update on the next batch."""
         now = self.counters
+        if (share := self.schedule.warm_up_share(now)) is not None:
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * share
         batch = self.batches.batch(now.update)
         if batch.reset:
             self.state = self.model.initial_state(batch.x.shape[1])

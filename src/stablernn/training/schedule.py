@@ -102,11 +102,18 @@ class Schedule:
     def lr_is_lowered(self, now: Counters, gained: bool) -> bool:
         """After an evaluation: whether the learning rate is divided.
 
-        By default where there was no gain. With ``anneal_from`` after every evaluation from that epoch on: a short
-        schedule ends before a plateau would have been noticed.
+        Not in the warm-up. By default where there was no gain. With ``anneal_from`` after every evaluation from that
+        epoch on: a short schedule ends before a plateau would have been noticed.
         """
+        if now.update < (self.options.warm_up or 0):
+            return False
         start = self.options.anneal_from
         return not gained if start is None else now.update >= start * self._epoch
+
+    def warm_up_share(self, now: Counters) -> float | None:
+        """What the learning rate of the next update is of the one that is asked for; None after the warm-up."""
+        updates = self.options.warm_up or 0
+        return (now.update + 1) / updates if now.update < updates else None
 
     def row_is_due(self, now: Counters) -> bool:
         return now.update % self.options.log_every == 0

@@ -9,7 +9,7 @@ from stablernn.utils.errors import ConfigurationError
 
 
 class WindowedAttention(nn.Module):
-    """Position t attends to t - w + 1 .. t; (S, B, D) -> (S, B, D).
+    """Position t attends to t - w + 1 .. t; (S, B, D) -> (S, B, D), with 2 w scores a position.
 
     Rotary positions (Su et al., arXiv 2104.09864) enter as differences alone, so that it does not matter where a
     sequence begins.
@@ -29,12 +29,38 @@ class WindowedAttention(nn.Module):
         positions = torch.arange(x.shape[0], device=x.device)
         queries, keys, values = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 1, 3, 0, 4)
         angles = positions[:, None] * self.frequencies
-        distance = positions[:, None] - positions
-        seen = (distance >= 0) & (distance < self.window)
-        mixed = nn.functional.scaled_dot_product_attention(
-            rotate(queries, angles), rotate(keys, angles), values, attn_mask=seen
-        )
+        # Blocks depend on the remainder of S by w, which no exported program can be dynamic in.
+        whole = torch.compiler.is_exporting() or x.shape[0] <= 2 * self.window
+        attend = attend_at_once if whole else attend_in_blocks
+        mixed = attend(rotate(queries, angles), rotate(keys, angles), values, self.window)
         return self.out(mixed.permute(2, 0, 1, 3).flatten(2))
+
+
+def attend_at_once(queries: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
+    """Each of (B, H, S, P); the scores of all pairs of positions, S^2 of them."""
+    positions = torch.arange(queries.shape[2], device=queries.device)
+    distance = positions[:, None] - positions
+    seen = (distance >= 0) & (distance < window)
+    return nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=seen)
+
+
+def attend_in_blocks(queries: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
+    """The same with 2 S w scores: positions in a block of w see nothing before the block that precedes theirs."""
+    steps, blocks = queries.shape[2], queries.shape[2] // window + 1
+
+    def in_blocks(x: Tensor, before: int) -> Tensor:
+        """(B, H, S, P) -> (B, H, N, before + w, P), a block and what is before it, behind zeros."""
+        padded = nn.functional.pad(x, (0, 0, before, blocks * window - steps))
+        return padded.unfold(2, before + window, window).transpose(-1, -2)
+
+    inside = torch.arange(2 * window, device=queries.device)
+    distance = inside[window:, None] - inside
+    seen = ((distance >= 0) & (distance < window)).repeat(blocks, 1, 1)
+    seen[0, :, :window] = False
+    mixed = nn.functional.scaled_dot_product_attention(
+        in_blocks(queries, 0), in_blocks(keys, window), in_blocks(values, window), attn_mask=seen
+    )
+    return mixed.flatten(2, 3)[:, :, :steps]
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:

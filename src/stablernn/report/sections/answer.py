@@ -4,7 +4,7 @@ from collections import Counter
 
 from stablernn.report.curves import WORDS, coloured, mean_over_seeds, model_name
 from stablernn.report.evidence import Evidence
-from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
 from stablernn.report.frame import select
 from stablernn.report.load import Analyses, setting
 from stablernn.report.replicates import Replicates
@@ -48,8 +48,7 @@ def answer_figure(data: Slice, analyses: Analyses) -> Figure | None:
         + " Bands: 95 % intervals of the change against the recurrent model, where they are known.",
         Axis(WORDS.title.replace("words", of_loss.items), ticks=WORDS.ticks),
         Axis(f"{split(analyses)} {of_loss.name}"),
-        level=bar[1] if bar else None,
-        level_name="control",
+        levels=[Level(bar[1], "control")] if bar else [],
     )
 
 

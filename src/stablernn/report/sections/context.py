@@ -1,16 +1,19 @@
 """Score against context k of all models that see k inputs, beside the recurrent models which see all."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from stablernn.report.curves import DASHES, DOTTED, WORDS, mean_over_seeds
 from stablernn.report.evidence import Evidence
-from stablernn.report.figure import MOST, Axis, Curve, Drawing, Figure
-from stablernn.report.load import setting
+from stablernn.report.figure import MOST, Axis, Curve, Drawing, Figure, Level
+from stablernn.report.frame import distinguish, frame
+from stablernn.report.load import Analyses
 from stablernn.report.names import MODEL_NAMES, STABILITIES
 from stablernn.report.palette import OTHERS
 from stablernn.report.replicates import Replicates
 from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.sections.context_answer import headline, sentences
 from stablernn.report.sections.context_series import (
     BUILT,
     COUNTED,
@@ -23,116 +26,112 @@ from stablernn.report.sections.context_series import (
     series_of,
 )
 from stablernn.report.sections.truncation import changed
-from stablernn.report.slices import TITLES, Slice, gradient_note
+from stablernn.report.slices import Slice, gradient_note
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import sentence
-from stablernn.utils.wording import counted
 
 _MATCHED = 0.1  # parameters
+_ORDER = (TRUNCATED, TRAINED, BUILT, COUNTED)
 
 
-# ---- what is said
+# ---- table
 
 
-def sentences(data: Slice, every: Sequence[Series]) -> list[str]:
-    """When, why, and what context is worth: three sentences, without a full stop."""
-    held = [series for series in every if series.how != COUNTED]
-    when = f"when, on {TITLES.get(data.data, data.data)}: without a loss, {_with_k(held) or 'none so far'}"
-    for verdict, words in (("loss", "with a loss at the largest k"), ("undecided", "undecided")):
-        if there := [series.name for series in held if series.verdict == verdict]:
-            when += f"; {words}: {', '.join(there)}"
-    if silent := sum(not series.verdict for series in held):
-        when += f"; of {counted(silent, 'other')} nothing can be said yet"
-    return [when, _why(data, held), _worth(data, held)]
-
-
-def _why(data: Slice, held: Sequence[Series]) -> str:
-    """By what the recurrent models themselves make of the inputs beyond."""
-    own = [series for series in held if series.how == TRUNCATED and series.verdict]
-    if ks := [series.enough.k for series in own if series.enough]:
-        return (
-            f"why: {len(ks)} of {counted(len(own), 'recurrent model')} lose less than the margin of "
-            f"{data.metric.margin:g} {data.metric.scale_unit} once they forget all but the last "
-            f"{counted(max(ks), data.metric.one)}"
-        )
-    if more := [series.points[-1].k for series in own if series.verdict == "loss"]:
-        return f"why not: the recurrent models make use of more than the last {counted(max(more), data.metric.one)}"
-    return "why is not known: of no recurrent model is it decided what it loses when it forgets"
-
-
-def _with_k(held: Iterable[Series]) -> str:
-    by_how: dict[str, list[str]] = {}
-    for series in held:
-        if series.enough:
-            by_how.setdefault(series.how, []).append(f"{series.short} (k = {series.enough.k})")
-    return "; ".join(f"{how}: {', '.join(names)}" for how, names in by_how.items())
-
-
-def _worth(data: Slice, held: Sequence[Series]) -> str:
-    """What the best model of few inputs gains of what the best recurrent one does, both over the control."""
-    if data.best_control is None:
-        return "what context is worth is not known, as there is no control"
-    (control, bar), cost = data.best_control, data.metric.cost
-    whole = cost(bar) - cost(float(best_recurrent(held).finished.test.mean()))
-    if whole <= 0:
-        return f"no recurrent model beats the control ({control}), so what context is worth is not known"
-    series = min(held, key=lambda series: cost(series.best.mean))
-    share = (cost(bar) - cost(series.best.mean)) / whole
-    return (
-        f"of what the best recurrent model gains over the control ({control}), {series.name} has {100 * share:.0f} % "
-        f"at k = {series.best.k}"
-    )
-
-
-# ---- table and figure
-
-
-def context_table(data: Slice, every: Sequence[Series]) -> Table:
-    """A line for each recurrent model that others are held against, and for each series at the k that matter."""
-    entries: list[list[Entry]] = []
-    runs: list[tuple[str, ...]] = []
-    bases = {series.base.ids: series for series in every if series.how != COUNTED}
-    for base in (series.base for series in bases.values()):
-        model, constraint, _ = names_of(base, dict(zip(data.runs.id, data.runs.name, strict=True)))
-        score = [base.first.model.get("parameters"), None, base.mean, len(base.finished)]
-        entries.append([MODEL_NAMES.get(model, model), constraint, "recurrent", "all", *score, None, None])
-        runs.append(base.ids)
-    for series in every:
-        model = MODEL_NAMES.get(series.model, series.model)
-        for point in series.shown:
-            change = point.change if point.loss is None else point.loss.mean
-            loss = Value(change, point.loss.half() if point.loss else None)
-            entries.append(
-                [
-                    *(model, series.constraint or None, series.how, point.k),
-                    *(point.parameters, _matched(point, series.base), point.score, point.seeds or None),
-                    *(loss, series.says(point)),
-                ]
-            )
-            runs.append(tuple(dict.fromkeys((*series.base.ids, *(point.score.runs or ())))))
+def context_table(data: Slice, every: Sequence[Series], gradients: Analyses = ()) -> Table:
+    """A line for each series at the k that matter, by kind; at the end a line for each that the control beats."""
+    in_order = sorted(every, key=lambda series: (series.shortfall is not None, _ORDER.index(series.how)))
+    bases = _names_of_bases(data, every)
+    lines = [
+        (series, points)
+        for series in in_order
+        for points in ([series.shown] if series.shortfall else [[point] for point in series.shown])
+    ]
     metric = data.metric
     columns = [
         *(text("model"), text("constraint"), text("context")),
         key("k", unit=metric.items),
-        Column("parameters", ",d", drop=1),
+        Column("parameters", ",d", drop=2),
         Column("matched"),
         Column(metric.name, f".{metric.places}f"),
         Column("seeds"),
+        text("against", drop=1),
+        Column("recurrent", f".{metric.places}f", f"{metric.name} of the recurrent model"),
         Column("loss", "+.3f", spread="to the ends of the one-sided 95 % intervals", unit=metric.scale_unit),
-        Column("verdict"),
+        text("verdict"),
     ]
     notes = [
-        *sentences(data, every),
-        f"test {metric.title}, mean ± standard deviation; loss: against the recurrent model of the same name and "
-        "constraint, or else the best one, over all seeds of each, ± what leads to the ends of the one-sided 95 % "
-        f"intervals; by the rule of decision (margin {metric.margin:g} {metric.scale_unit})",
-        f"matched: parameters within {_MATCHED:.0%} of that recurrent model’s, or how many times as many",
+        *sentences(data, every, gradients),
+        f"test {metric.title}, mean ± standard deviation",
+        "against: the recurrent model of the same name and constraint, or else the best one, its score (seeds); loss: "
+        f"difference over all seeds of each, ± what leads to the ends of the one-sided 95 % intervals; by the rule of "
+        f"decision (margin {metric.margin:g} {metric.scale_unit})",
+        f"matched: parameters within {100 * _MATCHED:g} % of that recurrent model’s, or how many times as many",
         "truncated after training: at the k from which on there is no loss (where seeds decide nothing: none above the "
         "margin is measured), or else at the largest; the loss is the change of the same weights",
+        *["models that the control beats, or whose recurrent model it beats: a line each, the least to the largest"]
+        * any(len(points) > 1 for _, points in lines),
         *gradient_note(data.records),
         data.devices,
     ]
+    entries = [_entries(series, points, bases) for series, points in lines]
+    runs = [_runs(series, points) for series, points in lines]
     return Table(f"Score against context on {data.caption}", columns, entries, notes, runs=runs)
+
+
+def _entries(series: Series, points: Sequence[Point], bases: dict[tuple[str, ...], str]) -> list[Entry]:
+    """A line of one point, or of several from the least to the largest."""
+    model = MODEL_NAMES.get(series.model, series.model)
+    matched = dict.fromkeys(filter(None, (_matched(point, series.base) for point in points)))
+    first, counts = points[0], series.how == COUNTED
+    line: list[Entry] = [
+        *(model, series.constraint or None, series.how, Value(first.k, to=points[-1].k)),
+        _span([point.parameters for point in points]),
+        ", ".join(matched) or None,
+        first.score if len(points) == 1 else _span([point.mean for point in points]),
+        _span([point.seeds or None for point in points]),
+    ]
+    if counts:
+        return [*line, None, None, None, series.says(first)]
+    base, loss = series.base, first.loss if len(points) == 1 else None
+    own = base.runs.model.iloc[0] == series.model and series.how != BUILT
+    named = bases[base.ids]
+    against = "the same" + named[len(_plain_name(named)) :] if own else named
+    changes = [point.change if point.loss is None else point.loss.mean for point in points]
+    return [
+        *line,
+        against,
+        replace(base.mean, seeds=len(base.finished)),
+        Value(loss.mean, loss.half()) if loss else _span(changes),
+        series.says(first),
+    ]
+
+
+def _runs(series: Series, points: Sequence[Point]) -> tuple[str, ...]:
+    own = [run for point in points for run in point.score.runs or ()]
+    return tuple(dict.fromkeys([*own, *(() if series.how == COUNTED else series.base.ids)]))
+
+
+def _span(values: Sequence[int | float | None]) -> Value | None:
+    known = [value for value in values if value is not None]
+    return Value(min(known), to=max(known)) if known else None
+
+
+def _names_of_bases(data: Slice, every: Sequence[Series]) -> dict[tuple[str, ...], str]:
+    """Of the recurrent models that series are held against, with the settings in which two of a name differ."""
+    bases = {series.base.first.id: series.base for series in every if series.how != COUNTED}
+    if not bases:
+        return {}
+    firsts, names = frame(base.first for base in bases.values()), dict(zip(data.runs.id, data.runs.name, strict=True))
+    made = {}
+    for name, note in zip(firsts.id, distinguish(firsts, "settings", ["model", "constraint"]), strict=True):
+        model, constraint, _ = names_of(bases[name], names)
+        note = ", ".join(dict.fromkeys(re.sub(r"[\w.]*\.(\w+)=", r"\1=", note).split(", "))) if note else ""
+        made[bases[name].ids] = f"{MODEL_NAMES.get(model, model)} {constraint}" + (f" [{note}]" if note else "")
+    return made
+
+
+def _plain_name(named: str) -> str:
+    return named.partition(" [")[0]
 
 
 def _matched(point: Point, base: Replicates) -> str | None:
@@ -143,73 +142,91 @@ def _matched(point: Point, base: Replicates) -> str | None:
     return "yes" if abs(ratio - 1) <= _MATCHED else f"{ratio:.2g} times"
 
 
-def drawn(every: Sequence[Series], most: int = MOST) -> list[Series]:
-    """The series of the figure: the best of each kind, then those of the study's constraints, then the best others."""
-    shown: list[Series] = []
-    for level in (0, -1):
-        seen = {series.kinds[level] for series in shown}
-        for series in every:
-            if series.kinds[level] not in seen:
-                seen.add(series.kinds[level])
-                shown.append(series)
-    return [*shown, *(series for series in every if series not in shown)][:most]
+# ---- figure
+
+
+def drawn(every: Sequence[Series], built: bool) -> list[Series]:
+    """The series of a panel, ``MOST`` at most: n-gram models, and the best ones of each kind.
+
+    Of recurrent models those under the study's constraints, else the best one; or else the networks that are
+    feed-forward by construction, ``built``, one of each name.
+    """
+    shown: dict[tuple[str, str], Series] = {}
+    for series in every:
+        if series.how != COUNTED and built == (series.how == BUILT):
+            own = series.model if built else series.stability if series.stability in STABILITIES else ""
+            shown.setdefault((series.how, own), series)
+    studied = {how for how, own in shown if own}
+    chosen = [series for (how, own), series in shown.items() if own or how not in studied]
+    counts = [series for series in every if series.how == COUNTED]
+    return [*counts, *chosen][:MOST] if chosen else []
 
 
 def context_figure(data: Slice, every: Sequence[Series]) -> Figure | None:
-    """Score against k, and the best recurrent model as a rule."""
-    drawing, metric, shown = Drawing(), data.metric, drawn(every)
-    panel, free = TITLES.get(data.data, data.data), [*OTHERS]
-    colours: dict[str, str] = {}
-    for series in shown:
-        own = series.stability if series.stability in STABILITIES and series.how != BUILT else ""
-        colours[series.name] = own if own and own not in colours.values() else free.pop(0)
-    for series in shown:
-        dash = {TRAINED: DASHES["feedforward"], COUNTED: DOTTED}.get(series.how, (1, 0))
-        curve = Curve(series.label, "ink" if series.how == COUNTED else colours[series.name], dash)
-        for record, result in series.analyses:
-            test = record.metrics["test"]["value"]
-            changes = zip(result["k"], result["log_perplexity"], strict=True)
-            drawing.line(panel, curve, ((k, changed(metric, test, nats)) for k, nats in changes), (record.id,))
-        if series.how == COUNTED:
-            drawing.line(panel, curve, ((point.k, point.mean) for point in series.points), ())
-        for point in series.points if not series.analyses else ():
-            if point.cell is not None:
-                mean_over_seeds(drawing, panel, curve, point.k, point.cell)
-    held = [series for series in every if series.how != COUNTED]
-    best = best_recurrent(held)
-    model = str(setting(best.first, "model.name"))
-    enough = [series for series in held if series.enough]
-    left = len(every) - len(shown)
+    """Score against k, recurrent models and networks without recurrence side by side, and rules for what sees all."""
+    drawing, metric, held = Drawing(), data.metric, [series for series in every if series.how != COUNTED]
+    panels = {"Recurrent": drawn(every, built=False), "Feed-forward by construction": drawn(every, built=True)}
+    free, colours = [*OTHERS], {}
+    levels: dict[tuple | str, Level] = {}
+    for panel, shown in panels.items():
+        for series in shown:
+            kind = series.model, series.constraint, series.how == BUILT
+            if kind not in colours:
+                own = series.stability if series.stability in STABILITIES and series.how != BUILT else ""
+                own = "ink" if series.how == COUNTED else own
+                colours[kind] = own if own not in ("", *colours.values()) else free.pop(0)
+            dash = {TRAINED: DASHES["feedforward"], COUNTED: DOTTED}.get(series.how, (1, 0))
+            _draw(drawing, panel, Curve(series.label, colours[kind], dash), series)
+            if series.how in (TRUNCATED, TRAINED):
+                levels.setdefault(kind, Level(_score(series.base), f"{series.short}, recurrent", colours[kind]))
+    best, names = best_recurrent(held), _names_of_bases(data, every)
+    if _score(best) not in [level.value for level in levels.values()]:
+        levels["best"] = Level(_score(best), f"{_plain_name(names[best.ids])}, recurrent (best)")
+    if not data.control and data.best_control:
+        levels["control"] = Level(data.best_control[1], f"control: {data.best_control[0]}", dash=DOTTED)
+    left = len(every) - len({series.label for shown in panels.values() for series in shown})
     return drawing.figure(
         "context",
-        f"{len(enough)} of {counted(len(held), 'model')} are within the margin by k {metric.items}{_by_few(enough)}",
+        headline(data, every),
         f"{data.caption}: test {metric.title} by the last k {metric.items} alone. Lines: recurrent models truncated "
-        "after training; dots: trained with k, mean and standard deviation over seeds; dotted: n-gram models. Rule: "
-        f"the best recurrent model ({MODEL_NAMES.get(model, model)})."
-        + (f" The best of each kind, at most {MOST}; {left} more in the table." if left else ""),
+        "after training, from the least to the largest of the seeds; hollow dots: trained with k, and filled ones: "
+        "feed-forward by construction, mean and standard deviation over seeds. Rules: the recurrent models, which see "
+        f"all. Dotted: {'n-gram models' if data.control else 'the control'}."
+        + (f" {left} more in the table." if left else ""),
         Axis(WORDS.title.replace("words", metric.items), ticks=WORDS.ticks),
         Axis(f"test {metric.name}"),
-        level=float(best.finished.test.mean()),
-        level_name="best recurrent",
+        levels=list(levels.values()),
     )
 
 
-def _by_few(enough: Sequence[Series]) -> str:
-    """That the rule of decision asks for more seeds, where it does."""
-    few = [series for series in enough if series.enough and series.enough.seeds < series.required]
-    if not few:
-        return ""
-    least = min(series.enough.seeds for series in few if series.enough)
-    return f", {len(few)} of them by few seeds ({least} of {few[0].required})"
+def _score(cell: Replicates) -> float:
+    return float(cell.finished.test.mean())
+
+
+def _draw(drawing: Drawing, panel: str, curve: Curve, series: Series) -> None:
+    """A line a seed where one was truncated, a line of scores of counts, or a dot a k."""
+    metric = series.data.metric
+    for record, result in series.analyses:
+        test = record.metrics["test"]["value"]
+        changes = zip(result["k"], result["log_perplexity"], strict=True)
+        drawing.line(panel, curve, ((k, changed(metric, test, nats)) for k, nats in changes), (record.id,))
+    if series.how == COUNTED:
+        drawing.line(panel, curve, ((point.k, point.mean) for point in series.points), ())
+    for point in series.points if not series.analyses else ():
+        if point.cell is not None:
+            mean_over_seeds(drawing, panel, curve, point.k, point.cell)
 
 
 def _blocks(evidence: Evidence) -> list[Block]:
     made = []
     for data in evidence.analysed:
-        every = series_of(data, evidence.of(data, "truncation"))
+        analyses = evidence.of(data, "truncation")
+        # Without a curve there is one network of one size, which sees all of the sequence.
+        every = [] if data.synthetic and not analyses else series_of(data, analyses)
         if any(series.how != COUNTED for series in every):
-            here = of_slice(data, [context_figure(data, every)], context_table(data, every))
-            made.append(replace(here, introduction=" ".join(map(sentence, sentences(data, every)))))
+            gradients = evidence.of(data, "gradient_horizon")
+            here = of_slice(data, [context_figure(data, every)], context_table(data, every, gradients))
+            made.append(replace(here, introduction=" ".join(map(sentence, sentences(data, every, gradients)))))
     return made
 
 

@@ -3,8 +3,12 @@
 A series is a kind of model at several k: a recurrent model truncated after training, one trained truncated, a network
 that is feed-forward by construction (by its record: whatever is trained feed-forward under a name that no recurrent
 model has), or n-gram models. Each is held by the rule of decision against the recurrent model of its name and
-constraint, or else against the best one. From k on there is no loss where none is at k or at any larger k examined: the
-tests go down from the largest k and end at the first that fails, so that no correction for their number is needed.
+constraint, or else against the best one.
+
+Of a model that is truncated there is no loss from k on where none is at k or at any larger k examined: the tests go
+down from the largest k and end at the first that fails, so that no correction for their number is needed. What is
+trained with k is another model at each k, so the least k without a loss counts, by tests corrected for their number
+(Holm).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +26,15 @@ from stablernn.report.names import MODEL_NAMES, STABILITIES
 from stablernn.report.replicates import Replicates
 from stablernn.report.sections.truncation import changed, has_errors
 from stablernn.report.slices import Slice
-from stablernn.report.statistics import FEWEST_SEEDS, Comparison, compare, format_seeds, seeds_required
+from stablernn.report.statistics import (
+    FEWEST_SEEDS,
+    LEVEL,
+    Comparison,
+    compare,
+    format_seeds,
+    holm,
+    seeds_required,
+)
 from stablernn.report.table import Value
 from stablernn.report.text import typeset
 
@@ -111,7 +123,12 @@ class Series:
 
     @property
     def enough(self) -> Point | None:
-        """The least k from which on there is no loss; None: there is none, or too few seeds."""
+        """The least k without a loss, of a truncated model also at any larger one; None: none, or too few seeds."""
+        if self.how in (TRAINED, BUILT):
+            decided = [(point, point.loss.p_no_loss) for point in self.points if point.loss is not None]
+            adjusted = holm([chance for _, chance in decided])
+            fine = [point for (point, _), chance in zip(decided, adjusted, strict=True) if chance < 1 - LEVEL]
+            return None if self.shortfall else next(iter(fine), None)
         least = None
         for point in reversed(self.points):
             if point.loss is None or point.loss.verdict not in _FINE:
@@ -121,11 +138,14 @@ class Series:
 
     @property
     def verdict(self) -> str:
-        """``no loss``, ``loss`` or ``undecided`` at the largest k; empty: nothing can be said."""
-        loss = self.points[-1].loss
-        if self.shortfall or loss is None:
+        """``no loss``, ``loss`` (of a truncated model at the largest k, else at each), ``undecided``, or empty."""
+        losses = [point.loss for point in self.points if point.loss is not None]
+        if self.shortfall or not losses or (self.how == TRUNCATED and self.points[-1].loss is None):
             return ""
-        return "no loss" if loss.verdict in _FINE else loss.verdict
+        if self.enough:
+            return "no loss"
+        decisive = losses[-1:] if self.how == TRUNCATED else losses
+        return "loss" if all(loss.verdict == "loss" for loss in decisive) else "undecided"
 
     def says(self, point: Point) -> str:
         """The verdict at a point, in words."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from stablernn.report.curves import WORDS, coloured
-from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
 from stablernn.report.labels import over_seeds
 from stablernn.report.load import Analyses
 from stablernn.report.section import Section, of_analysis
@@ -87,7 +87,7 @@ def contraction_curves(analyses: Analyses) -> list[Figure | None]:
         "the line at 1 the states approach each other.",
         Axis(f"r ({analyses[0][0].metric.items})", ticks=WORDS.ticks),
         Axis("λᵣ", powers=True),
-        level=1,
+        levels=[Level(1)],
     )
     return [figure]
 

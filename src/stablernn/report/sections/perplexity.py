@@ -66,8 +66,7 @@ class _Line:
         yield self.cell.mean
         yield Value(finished, of=self.seeds if finished < self.seeds else None)
         comparison = self.task.comparison
-        paired = None if self.name == "unstable" else difference(self.unstable.finished, self.cell.finished)
-        loss = comparison.mean if comparison else paired
+        loss = None if self.name == "unstable" else difference(self.unstable.finished, self.cell.finished)
         yield Value(loss, comparison and comparison.half(), runs=both)
         yield Value(percent(loss), runs=both)
         yield (comparison and self.task.verdict) or None
@@ -143,8 +142,8 @@ def perplexity_table(data: Slice) -> Table:
 
 def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
     notes = [
-        "mean ± standard deviation over seeds; loss, %: against the unstable model of the line’s kind, "
-        "where there is no interval over the seeds that both have",
+        "mean ± standard deviation over seeds; loss, %: against the unstable model of the line’s kind, over all "
+        "seeds of each",
         f"{RULE}, margin {data.metric.margin:g} nats; none with fewer than {counted(FEWEST_SEEDS, 'seed')}"
         if any(line.task.comparison for line in lines)
         else "",

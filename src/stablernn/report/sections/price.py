@@ -137,7 +137,7 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
     runs = pd.concat([price.cell.runs for price in compared])
     notes = [
         f"test: {metric.name}, mean ± standard deviation (seeds); {'± %' if relative else 'loss'}: against the "
-        f"unstable model, over the seeds of both; λ: certified rate of contraction ({UNPROVEN}), and k: the largest of "
+        f"unstable model, over all seeds of each; λ: certified rate of contraction ({UNPROVEN}), and k: the largest of "
         "the seeds",
         _worth(gains, "" if relative else metric.scale_unit) if gains else "",
         f"k({epsilon}): {metric.items} of context that provably change no log-probability by more than {epsilon} nats",
@@ -169,8 +169,8 @@ def _worth(gains: Sequence[float], unit: str) -> str:
     ends = min(gains), max(gains)
     written = [f"{gain:+.3f} {unit}" if unit else f"{100 * math.expm1(gain):+.1f} %" for gain in ends]
     return (
-        "W = 0: against the model without recurrent matrices (gated linear) under the same limit, over the seeds of "
-        f"both; recurrence lowers the loss in {sum(gain < 0 for gain in gains)} of {counted(len(gains), 'condition')} "
+        "W = 0: against the model without recurrent matrices (gated linear) under the same limit, over all seeds of "
+        f"each; recurrence lowers the loss in {sum(gain < 0 for gain in gains)} of {counted(len(gains), 'condition')} "
         f"({span(written)})"
     )
 

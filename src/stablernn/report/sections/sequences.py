@@ -6,7 +6,7 @@ from typing import Any
 
 from stablernn.report.curves import model_name
 from stablernn.report.evidence import Evidence
-from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
 from stablernn.report.names import rank
 from stablernn.report.palette import shades
 from stablernn.report.section import Block, Section, block
@@ -142,7 +142,7 @@ def speed_curves(file: str, measured: Mapping[str, Any]) -> Figure | None:
         "Feed-forward against recurrent, whole models with their softmax; above the line at 1 feed-forward is faster.",
         Axis("steps of the sequence"),
         Axis("times as fast as recurrent"),
-        level=1,
+        levels=[Level(1)],
     )
 
 

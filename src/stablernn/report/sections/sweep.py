@@ -129,8 +129,7 @@ def sweep_table(data: Slice) -> Table | None:
     trained = "trained on whole sequences" if sequences else "backpropagation through k steps, state carried on"
     notes = [
         f"test {data.metric.name}, mean ± standard deviation (seeds); unstable, stable: recurrent, {trained}",
-        f"feed-f.: feed-forward, exactly k {items} a position; ± {unit}: against recurrent, over the seeds that both "
-        "have",
+        f"feed-f.: feed-forward, exactly k {items} a position; ± {unit}: against recurrent, over all seeds of each",
         *["every run sees the same words, so a small k makes more updates: compare along a line, not down a column"]
         * (not sequences),
         *[data.control_note] * bool(data.control),

@@ -1,0 +1,104 @@
+"""Tasks made to ask for memory: is each solved, or is the model at chance?"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stablernn.report.evidence import Evidence
+from stablernn.report.frame import groups, select
+from stablernn.report.labels import constraint_name
+from stablernn.report.load import setting
+from stablernn.report.names import MODEL_NAMES, STABILITIES
+from stablernn.report.replicates import Replicates
+from stablernn.report.section import Block, Section
+from stablernn.report.slices import TITLES, Slice
+from stablernn.report.table import Column, Entry, Table, Value, text
+
+SOLVED = 20  # times less than chance
+
+
+def chance(data: Slice) -> float:
+    """The exact loss of a model that knows nothing of what it has read."""
+    dataset = data.records[0].config["dataset"]
+    if "blanks" in dataset:
+        return dataset["digits"] * math.log(8) / (dataset["blanks"] + 2 * dataset["digits"])
+    return 1 / 24 if dataset["form"] == "hochreiter" else 1 / 6
+
+
+def verdict(losses: Sequence[float], bar: float, margin: float) -> str:
+    """``solved`` or ``at chance`` where all seeds are, else in how many; the loss of one that diverged is NaN."""
+    kinds = ["solved" if loss <= bar / SOLVED else "at chance" if loss >= bar - margin else "" for loss in losses]
+    for kind in ("solved", "at chance"):
+        if losses and kinds.count(kind) == len(losses):
+            return kind
+    counts = [f"{kind} in {kinds.count(kind)} of {len(losses)}" for kind in ("solved", "at chance") if kind in kinds]
+    return ", ".join(counts) or ("diverged" if all(map(math.isnan, losses)) else "better than chance")
+
+
+def synthetic_table(tasks: Sequence[Slice]) -> Table:
+    """A line for each task and model, the best of a task first."""
+    entries: list[list[Entry]] = []
+    runs = []
+    for data in tasks:
+        for cell in _cells(data):
+            entries.append(_entries(data, cell))
+            runs.append(cell.ids)
+    margins = ", ".join(dict.fromkeys(f"{data.metric.name} {data.metric.margin:g}" for data in tasks))
+    notes = [
+        "sees: inputs that an output sees; all: recurrent; test: cross-entropy in nats a position (copy memory), mean "
+        "squared error (adding problem), mean ± standard deviation over seeds",
+        "control: exactly, of a model that knows nothing of what it has read: n ln 8 / (T + 2 n) for n digits and T "
+        "blanks, as 10 ln 8 / (T + 20); 1/6, the variance of the sum of two numbers in [0, 1] (1/24 in the form of "
+        "Hochreiter & Schmidhuber)",
+        f"solved: at most 1/{SOLVED} of the control in every seed; at chance: in no seed better than the control by "
+        f"more than the margin of the task ({margins})",
+    ]
+    columns = [
+        *(text("task"), text("model"), text("constraint")),
+        Column("parameters", ",d", drop=1),
+        Column("sees", ",d", unit="inputs"),
+        Column("test", ".4f"),
+        Column("seeds"),
+        Column("control", ".4f"),
+        text("verdict"),
+    ]
+    return Table("Synthetic tasks", columns, entries, notes, runs=runs)
+
+
+def _cells(data: Slice) -> list[Replicates]:
+    """Of each model, constraint and k the runs that differ in the seed alone; of several settings each."""
+    runs = select(data.runs, ~data.runs.experiment.str.startswith("search"))
+    cells = [Replicates(cell) for _, cell in groups(runs, ["cell"])] if len(runs) else []
+    return sorted(cells, key=lambda cell: data.metric.cost(cell.finished.test.mean()) if cell.values else math.inf)
+
+
+def _entries(data: Slice, cell: Replicates) -> list[Entry]:
+    record, dataset = cell.first, cell.first.config["dataset"]
+    name, model = str(cell.runs.name.iloc[0]), str(setting(record, "model.name"))
+    note = cell.runs.note.iloc[0]
+    bar = chance(data)
+    return [
+        f"{TITLES.get(data.data, data.data)} T = {dataset.get('blanks', dataset.get('length'))} ({data.profile})",
+        MODEL_NAMES.get(model, model) + (f" ({note})" if note else ""),
+        name if name in STABILITIES else constraint_name(record, name),
+        record.model.get("parameters"),
+        "all" if cell.runs.approximation.iloc[0] == "recurrent" else int(cell.runs.k.iloc[0]),
+        replace(cell.mean, runs=None, diverged=cell.diverged),
+        len(cell.finished),
+        Value(bar),
+        verdict([*cell.values, *[math.nan] * cell.diverged], bar, data.metric.margin),
+    ]
+
+
+def _blocks(evidence: Evidence) -> list[Block]:
+    return [Block("Synthetic tasks", [], [synthetic_table(evidence.synthetic)])] if evidence.synthetic else []
+
+
+SECTION = Section(
+    "synthetic",
+    "Synthetic tasks",
+    "Copy memory and the adding problem, which ask for memory over hundreds of inputs.",
+    _blocks,
+    "synthetic",
+    ("C4",),
+)
