@@ -237,10 +237,12 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER)
     found: list[list[Contraction]] = []
     for number, (cell, inputs) in enumerate(_seen(model)):
         if number and not model.cells[number - 1].bounded:
-            inputs = _states_below(proofs[-1])
-            if inputs is None:
+            below = _states_below(proofs[-1])
+            if below is None:
                 proofs.append(CellProofs([Contraction("none", math.inf, _UNBOUNDED)], {}))
+                found.append([])
                 continue
+            inputs = below
         rate = (cell_stack(model.backbone).dropout.p if number else model.input_dropout) if dropout else 0.0
         try:
             proofs.append(prove(cell, inputs, rate))

@@ -36,9 +36,10 @@ def headline(data: Slice, every: Sequence[Series]) -> str:
     items = data.metric.items
     own = [series for series in held if series.how == TRUNCATED and series.verdict]
     if ks := [series.enough.k for series in own if series.enough]:
-        return f"{len(ks)} of {counted(len(own), 'recurrent model')} need no more than the last {max(ks)} {items}"
+        most = counted(max(ks), data.metric.one)
+        return f"{len(ks)} of {counted(len(own), 'recurrent model')} need no more than the last {most}"
     if more := _beyond(own):
-        return f"The recurrent models make use of more than the last {more} {items}"
+        return f"The recurrent models make use of more than the last {counted(more, data.metric.one)}"
     if all(series.shortfall for series in held):
         return "The models are worse than the control, so they say nothing about context"
     return f"How many {items} the models need is not decided"
@@ -103,12 +104,13 @@ def _by_truncation(data: Slice, held: Sequence[Series]) -> str:
     metric = data.metric
     own = [series for series in held if series.how == TRUNCATED and series.verdict]
     if ks := [series.enough.k for series in own if series.enough]:
+        most = counted(max(ks), metric.one)
         return (
             f"{len(ks)} of {counted(len(own), 'recurrent model')} themselves use no more, as they lose less than the "
-            f"margin of {metric.margin:g} {metric.scale_unit} when they see the last {max(ks)} {metric.items} alone"
+            f"margin of {metric.margin:g} {metric.scale_unit} when they see the last {most} alone"
         )
     if more := _beyond(own):
-        return f"the recurrent models themselves make use of more than the last {more} {metric.items}"
+        return f"the recurrent models themselves make use of more than the last {counted(more, metric.one)}"
     return "of no recurrent model is it decided what it loses when it forgets"
 
 
