@@ -432,5 +432,5 @@ def test_analyze_names_the_analysis_that_was_asked_for_and_says_where_it_has_no_
     assert "ngram of 4 runs: " in said.stderr
     assert "truncation of" not in said.stderr
     assert said.stderr.count("left out: ") == 4
-    assert said.stderr.endswith("analysis=ngram: no result for any of 4 runs (see above): name others by run=\n")
+    assert said.stderr.endswith("analysis=ngram: 4 runs without a result (see above): name others by run=\n")
     assert said.returncode == 2

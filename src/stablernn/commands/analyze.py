@@ -36,7 +36,7 @@ def analyze(options: DictConfig) -> None:
         results = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
     if not results:
         raise ConfigurationError(
-            f"analysis={name}: no result for any of {counted(len(runs), 'run')} (see above): name others by run="
+            f"analysis={name}: {counted(len(runs), 'run')} without a result (see above): name others by run="
         )
     for text, of_text in by_text(results):  # numbers of several texts are not to be compared
         console.print(f"on {text}", highlight=False)
@@ -50,12 +50,14 @@ def analyze(options: DictConfig) -> None:
 
 def _announce(name: str, analysis: Analysis, runs: Sequence[Trained], fresh: bool) -> None:
     """Say how long it takes, as far as there is anything to compute; what cannot be computed is refused before."""
-    to_do = [trained for trained in runs if fresh or is_missing(analysis, trained)]
+    to_do = []
+    for trained in runs:
+        if fresh or is_missing(analysis, trained):
+            with suppress(NotApplicableError, RecordError):  # said run by run
+                check_applies(analysis, trained)
+                to_do.append(trained)
     if not to_do:
         return
-    for trained in to_do:
-        with suppress(NotApplicableError, RecordError):  # said run by run
-            check_applies(analysis, trained)
     seconds_of_each = analysis_seconds([(analysis, trained) for trained in to_do])
     known = [seconds for seconds in seconds_of_each if seconds is not None]
     text = f"about {duration(sum(known))} (measured on this machine)" if known else "how long it takes is not known"

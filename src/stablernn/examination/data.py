@@ -80,8 +80,8 @@ def read(
             data = np.fromiter(_ids(path, words, None if most is None else most + 1, level), dtype=np.int64)
     if data is not None and not isinstance(data, np.ndarray | Tensor | Sequence):
         raise ConfigurationError(
-            f"data: a {type(data).__name__} is read neither as a text nor as numbers: give a file, ids (N,), frames "
-            "(N, E) or a list of such"
+            f"data is of the type {type(data).__name__}, read neither as a text nor as numbers: give a file, ids (N,), "
+            "frames (N, E) or a list of such"
         )
     if data is None or (getattr(data, "ndim", 1) and len(data) == 0):
         raise ConfigurationError(f"data={name} holds nothing: give a text, ids (N,), frames (N, E) or a list of such")

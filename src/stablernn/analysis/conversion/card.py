@@ -24,7 +24,7 @@ def card(values: Mapping[str, Any], interface: Interface, about: str, has_vocabu
     """
     own = values["choice"]["how"] == OWN
     k = f"k = {counted(values['k'], 'input')}"
-    made = "It was trained as it is" if own else "It has the weights of a recurrent one"
+    made = "It was trained feed-forward" if own else "It has the weights of a recurrent one"
     parts = [
         f"# {values['run']} without recurrence",
         f"A feed-forward network that sees the last {k}. {made}. It keeps no state: a stream can be scored in pieces\n"
