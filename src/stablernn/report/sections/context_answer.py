@@ -78,6 +78,8 @@ def _of_kind(data: Slice, how: str, held: Sequence[Series]) -> str:
         text += _beside_unstable(held, decided)
     if open_ := sum(series.verdict == "undecided" for series in decided):
         text += f", {open_} undecided"
+    if silent := len(there) - len(decided):
+        text += f", of {silent} more nothing can be said yet"
     return text
 
 
