@@ -108,6 +108,17 @@ def test_a_network_without_recurrence_is_held_against_the_best_recurrent_model_b
     assert lines["25"][table.heads.index("verdict")].startswith("gain")
 
 
+def test_networks_without_a_constraint_are_also_held_against_the_best_recurrent_model_without_one():
+    stable = seeds(8.0, stability="stable")
+    peers = seeds(8.2, model="tcn", approximation="feedforward", truncation__k=9)
+    peers += seeds(9.9, model="wavenet", approximation="feedforward", truncation__k=8)  # worse than the control
+    data = task(RECURRENT, stable, peers)
+    every = series_of(data, [(run, curve(FALLING)) for run in RECURRENT])
+    when = sentences(data, every)[0]
+    assert "none of 1 model up to k = 9, 1 with a loss of 0.20 nats; against the best recurrent model without" in when
+    assert "a constraint (LSTM), 1 of 1, of 1 more nothing can be said yet" in when
+
+
 def test_trials_and_runs_that_did_not_finish_are_no_models_of_the_task():
     broken = replace(music(9.9, 7), status="diverged")
     data = task(RECURRENT, seeds(7.0, experiment="search_jsb"), [broken])

@@ -148,14 +148,15 @@ def _matched(point: Point, base: Replicates) -> str | None:
 def drawn(every: Sequence[Series], built: bool) -> list[Series]:
     """The series of a panel, ``MOST`` at most: n-gram models, and the best ones of each kind.
 
-    Of recurrent models those under the study's constraints, else the best one; or else the networks that are
-    feed-forward by construction, ``built``, one of each name.
+    Of recurrent models those under the study's constraints, of the same cell where there are such, else the best one;
+    or else the networks that are feed-forward by construction, ``built``, one of each name.
     """
+    here = [series for series in every if series.how != COUNTED and built == (series.how == BUILT)]
+    cell = next((series.model for series in here if series.stability in STABILITIES), "")
     shown: dict[tuple[str, str], Series] = {}
-    for series in every:
-        if series.how != COUNTED and built == (series.how == BUILT):
-            own = series.model if built else series.stability if series.stability in STABILITIES else ""
-            shown.setdefault((series.how, own), series)
+    for series in sorted(here, key=lambda series: not built and series.model != cell):
+        own = series.model if built else series.stability if series.stability in STABILITIES else ""
+        shown.setdefault((series.how, own), series)
     studied = {how for how, own in shown if own}
     chosen = [series for (how, own), series in shown.items() if own or how not in studied]
     counts = [series for series in every if series.how == COUNTED]

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from stablernn.report.control import shortfall
 from stablernn.report.load import Analyses
+from stablernn.report.names import MODEL_NAMES
 from stablernn.report.sections.context_series import (
     BUILT,
     COUNTED,
@@ -73,9 +75,29 @@ def _of_kind(data: Slice, how: str, held: Sequence[Series]) -> str:
     if losses:
         ends = span([f"{value:.{2 if data.metric.margin >= 0.01 else 3}f}" for value in (min(losses), max(losses))])
         text += f", {len(losses)} with a loss of {ends} {data.metric.scale_unit}"
+    if how == BUILT:
+        text += _beside_unstable(held, decided)
     if open_ := sum(series.verdict == "undecided" for series in decided):
         text += f", {open_} undecided"
+    if silent := len(there) - len(decided):
+        text += f", of {silent} more nothing can be said yet"
     return text
+
+
+def _beside_unstable(held: Sequence[Series], built: Sequence[Series]) -> str:
+    """Of networks without a constraint, against the best recurrent model without one; empty if that is the best."""
+    free = [series for series in held if series.base.runs.stability.iloc[0] == "unstable"]
+    if not free or best_recurrent(free).ids == best_recurrent(held).ids:
+        return ""
+    base = best_recurrent(free)
+    if shortfall(held[0].data, base.ids):
+        return ""
+    against = [series.against(base) for series in built if series.stability == "unstable"]
+    number, model = sum(series.enough is not None for series in against), str(base.runs.model.iloc[0])
+    return (
+        f"; against the best recurrent model without a constraint ({MODEL_NAMES.get(model, model)}), "
+        f"{number or 'none'} of {len(against)}"
+    )
 
 
 def _least_loss(series: Series) -> float:

@@ -147,6 +147,11 @@ class Series:
         decisive = losses[-1:] if self.how == TRUNCATED else losses
         return "loss" if all(loss.verdict == "loss" for loss in decisive) else "undecided"
 
+    def against(self, base: Replicates) -> "Series":
+        """What is trained with k held against another recurrent model."""
+        points = [_point(point.k, point.cell, base, self.required) for point in self.points if point.cell is not None]
+        return replace(self, base=base, points=points)
+
     def says(self, point: Point) -> str:
         """The verdict at a point, in words."""
         if self.how == COUNTED:

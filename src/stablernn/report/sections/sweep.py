@@ -92,6 +92,8 @@ def pairs(data: Slice) -> list[Pair]:
             pair.cells[row.approximation] = cell
             if whole and (row.name, name) in recurrent:
                 pair.cells["recurrent"] = recurrent[row.name, name]
+    trained = {name for name, *_ in recurrent}  # what is feed-forward by construction has no other side
+    made = {kind: pair for kind, pair in made.items() if pair.model in trained}
     models, constraints = (list(dict.fromkeys(kind[at] for kind in made)) for at in (0, 1))
     return sorted(
         made.values(), key=lambda pair: (models.index(pair.model), constraints.index(pair.constraint), pair.k)
