@@ -1,5 +1,6 @@
 """What the page says of every run, and of every file of measurements."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,8 @@ from stablernn.report.evidence import Evidence
 from stablernn.report.frame import settings_of
 from stablernn.report.text import short
 from stablernn.utils.wording import counted
+
+_SEED = re.compile(r"-s\d+(-[0-9a-f]+|\.json)$")  # at the end of a name
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,25 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """Sources that differ in the seed alone, by their names, and once what they share beyond their group."""
+
+    name: str
+    shared: dict[str, str]
+    sources: list[Source]
+
+
+@dataclass(frozen=True)
 class Group:
-    """Sources, and what several of them share once."""
+    """Cells, and once what all of their sources share."""
 
     title: str
     shared: dict[str, str]
-    sources: list[Source]
+    cells: list[Cell]
+
+    @property
+    def sources(self) -> list[Source]:
+        return [source for cell in self.cells for source in cell.sources]
 
 
 def runs_of(evidence: Evidence) -> list[Group]:
@@ -41,10 +57,18 @@ def runs_of(evidence: Evidence) -> list[Group]:
 
 
 def _group(title: str, sources: list[Source]) -> Group:
+    shared, sources = _apart(sources)
+    cells: dict[str, list[Source]] = {}
+    for source in sources:
+        cells.setdefault(_SEED.sub("", source.id), []).append(source)
+    return Group(title, shared, [Cell(name, *_apart(cell)) for name, cell in cells.items()])
+
+
+def _apart(sources: list[Source]) -> tuple[dict[str, str], list[Source]]:
+    """What all of several sources share, and the sources without it."""
     every = [source.facts for source in sources[1:]]
     shared = {k: v for k, v in sources[0].facts.items() if every and all(facts.get(k) == v for facts in every)}
-    own = [replace(one, facts={k: v for k, v in one.facts.items() if k not in shared}) for one in sources]
-    return Group(title, shared, own)
+    return shared, [replace(one, facts={k: v for k, v in one.facts.items() if k not in shared}) for one in sources]
 
 
 def _run(record: Record) -> Source:

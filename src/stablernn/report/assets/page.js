@@ -2,7 +2,7 @@
 (() => {
   const dialog = document.getElementById("shown");
 
-  // Every number and every figure leads to its runs, each with what all of its group share.
+  // Every number and every figure leads to its runs, each with what its seeds and its group share.
   function show(numbers) {
     const runs = numbers.map((number) => document.getElementById(`r${number}`)).filter(Boolean);
     dialog.querySelector("h2").textContent = runs.length === 1 ? "The run behind this" : `The ${runs.length} runs behind this`;
@@ -10,7 +10,9 @@
       const copy = run.cloneNode(true);
       copy.removeAttribute("id");
       copy.open = runs.length === 1;
-      copy.append(...[...run.parentNode.querySelectorAll(":scope > dl")].map((part) => part.cloneNode(true)));
+      for (let node = run.parentElement; node.matches(".cell, .runs"); node = node.parentElement) {
+        copy.append(...[...node.querySelectorAll(":scope > dl")].map((part) => part.cloneNode(true)));
+      }
       return copy;
     }));
     dialog.showModal();
