@@ -50,6 +50,7 @@ docs/protocol
 docs/stability
 docs/feed_forward
 docs/peers
+docs/memory
 docs/tour
 docs/glossary
 ```
