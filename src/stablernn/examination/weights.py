@@ -19,6 +19,7 @@ from stablernn.examination.network import check_outputs, from_torch
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.console import log
 from stablernn.utils.errors import CheckpointError, ConfigurationError
+from stablernn.utils.project import command
 
 KINDS: Mapping[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 _GATES = {1: "rnn", 3: "gru", 4: "lstm"}
@@ -240,6 +241,11 @@ def _sorted(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
         raise ConfigurationError(
             f"{path} has several recurrent networks ({', '.join(sorted(by_prefix))}): build the one that is meant in "
             "Python and call stablernn.from_torch"
+        )
+    if not by_prefix:
+        raise ConfigurationError(
+            f"{path} has no weights of an nn.RNN, nn.GRU or nn.LSTM (it has {_listed(tensors)}); a run of this package "
+            f"is read by {command('convert')} run=..."
         )
     ((prefix, layers),) = by_prefix.items()
     if any(name.endswith("_reverse") for name in layers):

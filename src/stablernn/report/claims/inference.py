@@ -86,10 +86,10 @@ def _proven(evidence: Evidence, data: Slice, runs: Analyses) -> tuple[bool, str]
         return min((int(k) for k in found if k is not None and not math.isnan(k)), default=None)
 
     contexts = {run: least(run) for run in {**examined, **recorded}}
-    for record, result in runs:
-        if not result["certified"]["nats"] and contexts[record.id] is None:
-            return False, f"not proven ({result['certified']['reason']})"
     proven, longest = [k for k in contexts.values() if k is not None], results[0]["k"][-1]
+    reasons = [result["certified"]["reason"] for _, result in runs if not result["certified"]["nats"]]
+    if not proven and reasons:
+        return False, f"not proven ({reasons[0]})"
     if not proven:
         return False, f"proven only for more than {longest}"
     every, seeds = len(proven) == len(contexts), counted(len(contexts), "seed")

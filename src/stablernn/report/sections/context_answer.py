@@ -39,7 +39,7 @@ def headline(data: Slice, every: Sequence[Series]) -> str:
     own = [series for series in held if series.how == TRUNCATED and series.verdict]
     if ks := [series.enough.k for series in own if series.enough]:
         most = counted(max(ks), data.metric.one)
-        return f"{len(ks)} of {counted(len(own), 'recurrent model')} need no more than the last {most}"
+        return f"By the last {most} alone {len(ks)} of {counted(len(own), 'recurrent model')} lose less than the margin"
     if more := _beyond(own):
         return f"The recurrent models make use of more than the last {counted(more, data.metric.one)}"
     if all(series.shortfall for series in held):
