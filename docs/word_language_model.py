@@ -3,7 +3,7 @@
     python docs/word_language_model.py FOLDER model.pt
 
 FOLDER holds train, valid and test of WikiText-2 (wiki.train.tokens, ...). The first 250,000 words are gone through
-once, with the settings of that example: some five minutes of one core.
+once, with the settings of that example: some four minutes of one core.
 """
 
 import sys
