@@ -11,7 +11,7 @@ from stablernn.report.sections.context import context_figure, context_table, dra
 from stablernn.report.sections.context_answer import headline, sentences
 from stablernn.report.sections.context_series import BUILT, COUNTED, TRAINED, TRUNCATED, series_of
 from stablernn.report.sections.sweep import pairs
-from stablernn.report.sections.synthetic import chance, synthetic_table, verdict
+from stablernn.report.sections.synthetic import synthetic_table, verdict
 from stablernn.report.slices import Slice
 
 KS = (1, 2, 4, 8, 16)
@@ -115,8 +115,8 @@ def test_networks_without_a_constraint_are_also_held_against_the_best_recurrent_
     data = task(RECURRENT, stable, peers)
     every = series_of(data, [(run, curve(FALLING)) for run in RECURRENT])
     when = sentences(data, every)[0]
-    assert "none of 1 model up to k = 9, 1 with a loss of 0.20 nats; against the best recurrent model without" in when
-    assert "a constraint (LSTM), 1 of 1, of 1 more nothing can be said yet" in when
+    assert "none of 1 model up to k = 9, 1 with a loss of 0.20 nats, of 1 more nothing can be said yet; " in when
+    assert "against the best recurrent model without a constraint (LSTM), 1 of 1" in when
 
 
 def test_trials_and_runs_that_did_not_finish_are_no_models_of_the_task():
@@ -144,7 +144,8 @@ def test_models_worse_than_the_control_decide_nothing():
     (series,) = series_of(data, [(run, curve(FALLING)) for run in poor])
     assert series.enough is None
     assert series.says(series.points[-1]) in ("worse than its control", "not trained far enough")
-    assert "no recurrent model beats the control" in sentences(data, [series])[2]
+    worth = sentences(data, [series])[2]
+    assert "no recurrent model beats the control (network on the last frame) by the margin" in worth
 
 
 def test_the_sentences_say_when_why_and_what_it_is_worth():
@@ -155,13 +156,11 @@ def test_the_sentences_say_when_why_and_what_it_is_worth():
     assert "truncated after training, 1 of 1 model from k = 4 on;" in when
     assert "feed-forward by construction, none of 1 model up to k = 9, 1 with a loss of 0.20 nats" in when
     assert "by 4 of the 10 seeds" in when
-    assert "1 of 1 recurrent model themselves use no more" in why
-    assert "when they see the last 4 frames alone" in why
+    assert why == "why: no gradients were measured, and there are no counts"
     assert headline(data, every) == "By the last 4 frames alone 1 of 1 recurrent model lose less than the margin"
     assert "(network on the last frame), 85 % is left truncated after training (LSTM unstable, k = 4)" in worth
     assert "50 % is left feed-forward by construction (TCN, k = 9)" in worth
     lost = series_of(data, [(run, curve((0.9, 0.9, 0.9, 0.5, 0.5))) for run in RECURRENT])
-    assert "make use of more than the last 16 frames" in sentences(data, lost)[1]
     assert headline(data, lost) == "The recurrent models make use of more than the last 16 frames"
 
 
@@ -330,7 +329,7 @@ def test_a_synthetic_task_is_solved_or_at_chance_by_the_rule(losses, expected):
 
 
 def test_synthetic_tasks_have_a_table_of_their_own_with_exact_controls():
-    adding = {"form": "anywhere", "length": 200}
+    adding = {"form": "anywhere", "length": 200, "seed": 1805}
     runs = [
         *made("adding.Adding", (0.0001, 0.0002), adding, experiment="peers_adding"),
         *made("adding.Adding", (0.0003,), adding, model="tcn", approximation="feedforward", truncation__k=3061),
@@ -343,6 +342,5 @@ def test_synthetic_tasks_have_a_table_of_their_own_with_exact_controls():
     assert [line["verdict"] for line in shown] == ["solved", "solved", "at chance"]
     assert [line["sees"] for line in shown] == ["all", "3,061", "all"]
     assert shown[0]["task"] == "adding problem T = 200 (cpu)"
-    assert chance(data) == pytest.approx(1 / 6)
-    copy = made("copy_memory.CopyMemory", (0.1,), {"form": "markers", "blanks": 200, "digits": 10})
-    assert chance(Slice("cpu", "copy_memory", "f", tuple(copy))) == pytest.approx(10 * math.log(8) / 220)
+    assert {line["control"] for line in shown} == {"0.1666"}, "that of the records"
+    assert not replace(data, records=tuple(made("music.PianoRolls", (8.4,), {}))).synthetic

@@ -18,7 +18,7 @@ from stablernn.tasks import music, slots
 from stablernn.tasks.embedded import CONTROL
 from stablernn.tasks.published import PUBLISHED as CORPORA
 from stablernn.tasks.published import TEXT
-from stablernn.utils.metrics import Metric
+from stablernn.utils.metrics import PERPLEXITY, Metric
 from stablernn.utils.wording import counted
 
 PROFILES = ("paper", "lease", "cpu", "quick", "smoke")
@@ -34,7 +34,7 @@ TITLES = {name: corpus.title for name, corpus in CORPORA.items()} | {
     "atis": "ATIS slots",
     "copy_memory": "copy memory",
     "adding": "adding problem",
-    "adding_100": "adding problem, T = 100",
+    "adding_100": "adding problem",
     "selectivity": "selectivity",
 }
 
@@ -104,8 +104,8 @@ class Slice:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the task is one that was made to ask for memory, and none of the study's."""
-        return str(self.records[0].config["dataset"].get("_target_", "")).endswith((".Adding", ".CopyMemory"))
+        """Whether the sequences were made from a seed, to ask for memory: none of the study's tasks."""
+        return self.metric is not PERPLEXITY and "seed" in self.records[0].config["dataset"]
 
     @property
     def protocol(self) -> bool:

@@ -40,7 +40,7 @@ class Cell(nn.Module, ABC):
 
     GATES: ClassVar[tuple[str, ...]]
     state_type: ClassVar[type[State]]
-    bounded: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
     activation: ClassVar[Activation | None] = None
     torch_layer: ClassVar[Callable[..., nn.RNNBase] | None] = None
 

@@ -32,7 +32,6 @@ class InputGatedCell(ElementwiseCell):
     """
 
     state_type = RNNState
-    bounded = False
 
     @abstractmethod
     def mixture(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:

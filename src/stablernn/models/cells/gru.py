@@ -46,6 +46,7 @@ class GRUCell(Cell):
 
     GATES = ("r", "z", "n")
     state_type = RNNState
+    bounded = True
     torch_layer = nn.GRU
 
     @property

@@ -25,7 +25,6 @@ class IndRNNCell(ElementwiseCell):
 
     GATES = ("",)
     state_type = RNNState
-    bounded = False
 
     def __init__(self, input_size: int, hidden_size: int, low: float = 0.0, high: float = 1.0) -> None:
         if low > high:

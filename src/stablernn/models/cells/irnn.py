@@ -31,7 +31,6 @@ class IRNNCell(Cell):
 
     GATES = ("",)
     state_type = RNNState
-    bounded = False
 
     def __init__(self, input_size: int, hidden_size: int, initial: str = "identity", scale: float = 1.0) -> None:
         if initial not in ("identity", "np"):

@@ -20,6 +20,7 @@ class LSTMCell(Cell):
 
     GATES = ("i", "f", "z", "o")
     state_type = LSTMState
+    bounded = True
     activation = LongShortTerm()
     torch_layer = nn.LSTM
 

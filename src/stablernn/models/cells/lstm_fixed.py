@@ -33,6 +33,7 @@ class FixedForgetLSTMCell(Cell):
 
     GATES = ("i", "z", "o")
     state_type = LSTMState
+    bounded = True
 
     def __init__(self, input_size: int, hidden_size: int, forget: float = 1.0) -> None:
         if not 0 < forget <= 1:

@@ -18,7 +18,6 @@ class OrthogonalCell(Cell):
 
     GATES = ("",)
     state_type = RNNState
-    bounded = False
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         d = self.hidden_size

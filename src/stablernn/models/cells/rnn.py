@@ -15,6 +15,7 @@ class RNNCell(Cell):
 
     GATES = ("",)
     state_type = RNNState
+    bounded = True
     activation = Tanh()
     torch_layer = nn.RNN
 

@@ -75,13 +75,11 @@ def _of_kind(data: Slice, how: str, held: Sequence[Series]) -> str:
     if losses:
         ends = span([f"{value:.{2 if data.metric.margin >= 0.01 else 3}f}" for value in (min(losses), max(losses))])
         text += f", {len(losses)} with a loss of {ends} {data.metric.scale_unit}"
-    if how == BUILT:
-        text += _beside_unstable(held, decided)
     if open_ := sum(series.verdict == "undecided" for series in decided):
         text += f", {open_} undecided"
     if silent := len(there) - len(decided):
         text += f", of {silent} more nothing can be said yet"
-    return text
+    return text + (_beside_unstable(held, decided) if how == BUILT else "")
 
 
 def _beside_unstable(held: Sequence[Series], built: Sequence[Series]) -> str:
@@ -94,9 +92,10 @@ def _beside_unstable(held: Sequence[Series], built: Sequence[Series]) -> str:
         return ""
     against = [series.against(base) for series in built if series.stability == "unstable"]
     number, model = sum(series.enough is not None for series in against), str(base.runs.model.iloc[0])
+    lost = sum(series.verdict == "loss" for series in against)
     return (
         f"; against the best recurrent model without a constraint ({MODEL_NAMES.get(model, model)}), "
-        f"{number or 'none'} of {len(against)}"
+        f"{number or 'none'} of {len(against)}" + (f" ({lost} with a loss)" if lost else "")
     )
 
 
@@ -117,23 +116,9 @@ def _beyond(own: Sequence[Series]) -> int | None:
 
 
 def _why(data: Slice, held: Sequence[Series], gradients: Analyses) -> str:
-    """What the recurrent models themselves, their gradients and counts make of the inputs farther back."""
-    reasons = [_by_truncation(data, held), _by_gradients(data, held, gradients), _by_counts(data)]
-    return f"why: {'; '.join(filter(None, reasons))}"
-
-
-def _by_truncation(data: Slice, held: Sequence[Series]) -> str:
-    metric = data.metric
-    own = [series for series in held if series.how == TRUNCATED and series.verdict]
-    if ks := [series.enough.k for series in own if series.enough]:
-        most = counted(max(ks), metric.one)
-        return (
-            f"{len(ks)} of {counted(len(own), 'recurrent model')} themselves use no more, as they lose less than the "
-            f"margin of {metric.margin:g} {metric.scale_unit} when they see the last {most} alone"
-        )
-    if more := _beyond(own):
-        return f"the recurrent models themselves make use of more than the last {counted(more, metric.one)}"
-    return "of no recurrent model is it decided what it loses when it forgets"
+    """What gradients and counts make of the inputs farther back."""
+    reasons = [_by_gradients(data, held, gradients), _by_counts(data)]
+    return f"why: {'; '.join(filter(None, reasons)) or 'no gradients were measured, and there are no counts'}"
 
 
 def _by_gradients(data: Slice, held: Sequence[Series], gradients: Analyses) -> str:
@@ -157,8 +142,7 @@ def _by_counts(data: Slice) -> str:
     if len(data.control) < 2:
         return ""
     (before, worse), (order, better) = sorted(data.control.items())[-2:]
-    metric = data.metric
-    gain = math.log(worse / better) if metric is PERPLEXITY else metric.cost(worse - better)
+    metric, gain = data.metric, _gain(data, worse, better)
     flat = "no longer gain" if gain < metric.margin else "still gain"
     return (
         f"n-gram models {flat} by more context ({gain:+.3f} {metric.scale_unit} from k = {before - 1} to {order - 1}, "
@@ -166,14 +150,20 @@ def _by_counts(data: Slice) -> str:
     )
 
 
+def _gain(data: Slice, worse: float, better: float) -> float:
+    """On the natural scale of the task."""
+    return math.log(worse / better) if data.metric is PERPLEXITY else data.metric.cost(worse) - data.metric.cost(better)
+
+
 def _worth(data: Slice, held: Sequence[Series]) -> str:
     """What the best model of each kind gains of what the best recurrent one does, both over the control."""
     if data.best_control is None:
         return "what context is worth is not known, as there is no control"
     (control, bar), cost = data.best_control, data.metric.cost
-    whole = cost(bar) - cost(float(best_recurrent(held).finished.test.mean()))
-    if whole <= 0:
-        return f"no recurrent model beats the control ({control}), so what context is worth is not known"
+    reached = float(best_recurrent(held).finished.test.mean())
+    whole = cost(bar) - cost(reached)
+    if _gain(data, bar, reached) < data.metric.margin:
+        return f"no recurrent model beats the control ({control}) by the margin, so what context is worth is not known"
     shares = []
     for how, name in KINDS.items():
         if there := [series for series in held if series.how == how]:

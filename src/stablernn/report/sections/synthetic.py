@@ -17,14 +17,6 @@ from stablernn.report.table import Column, Entry, Table, Value, text
 SOLVED = 20  # times less than chance
 
 
-def chance(data: Slice) -> float:
-    """The exact loss of a model that knows nothing of what it has read."""
-    dataset = data.records[0].config["dataset"]
-    if "blanks" in dataset:
-        return dataset["digits"] * math.log(8) / (dataset["blanks"] + 2 * dataset["digits"])
-    return 1 / 24 if dataset["form"] == "hochreiter" else 1 / 6
-
-
 def verdict(losses: Sequence[float], bar: float, margin: float) -> str:
     """``solved`` or ``at chance`` where all seeds are, else in how many; the loss of one that diverged is NaN."""
     kinds = ["solved" if loss <= bar / SOLVED else "at chance" if loss >= bar - margin else "" for loss in losses]
@@ -45,11 +37,10 @@ def synthetic_table(tasks: Sequence[Slice]) -> Table:
             runs.append(cell.ids)
     margins = ", ".join(dict.fromkeys(f"{data.metric.name} {data.metric.margin:g}" for data in tasks))
     notes = [
-        "sees: inputs that an output sees; all: recurrent; test: cross-entropy in nats a position (copy memory), mean "
-        "squared error (adding problem), mean ± standard deviation over seeds",
-        "control: exactly, of a model that knows nothing of what it has read: n ln 8 / (T + 2 n) for n digits and T "
-        "blanks, as 10 ln 8 / (T + 20); 1/6, the variance of the sum of two numbers in [0, 1] (1/24 in the form of "
-        "Hochreiter & Schmidhuber)",
+        "sees: inputs that an output sees; all: recurrent; test: cross-entropy in nats a position (adding problem: "
+        "mean squared error), mean ± standard deviation over seeds",
+        "control: exactly, of a model that knows nothing of what it has read: 10 ln 8 / (T + 20) for ten digits and T "
+        "blanks; for the adding problem the variance of the test sums, 1/6 in the mean",
         f"solved: at most 1/{SOLVED} of the control in every seed; at chance: in no seed better than the control by "
         f"more than the margin of the task ({margins})",
     ]
@@ -76,9 +67,10 @@ def _entries(data: Slice, cell: Replicates) -> list[Entry]:
     record, dataset = cell.first, cell.first.config["dataset"]
     name, model = str(cell.runs.name.iloc[0]), str(setting(record, "model.name"))
     note = cell.runs.note.iloc[0]
-    bar = chance(data)
+    bar = data.best_control[1] if data.best_control else math.nan
+    length = dataset.get("blanks", dataset.get("length"))
     return [
-        f"{TITLES.get(data.data, data.data)} T = {dataset.get('blanks', dataset.get('length'))} ({data.profile})",
+        f"{TITLES.get(data.data, data.data)}{f' T = {length}' if length else ''} ({data.profile})",
         MODEL_NAMES.get(model, model) + (f" ({note})" if note else ""),
         name if name in STABILITIES else constraint_name(record, name),
         record.model.get("parameters"),

@@ -17,6 +17,13 @@ from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.errors import ConfigurationError
 
 
+def checked_limit(limit: float) -> float:
+    """A λ that a constraint imposes; raises ConfigurationError unless it lies in (0, 1)."""
+    if not 0 < limit < 1:
+        raise ConfigurationError(f"stability.constraint.limit={limit} must lie in (0, 1)")
+    return limit
+
+
 def spectral_norm(matrix: Tensor) -> float:
     """‖W‖_2, the largest singular value, in float64; infinite where W is not finite."""
     if not bool(matrix.isfinite().all()):

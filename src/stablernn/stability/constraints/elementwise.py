@@ -9,7 +9,7 @@ from stablernn.models.cells.base import Cell
 from stablernn.models.cells.indrnn import IndRNNCell
 from stablernn.models.cells.min_gru import MinGRUCell
 from stablernn.models.cells.min_lstm import MinLSTMCell
-from stablernn.stability.constraints.base import Constraint
+from stablernn.stability.constraints.base import Constraint, checked_limit
 from stablernn.stability.constraints.forget_caps import cap_forget_gates
 from stablernn.utils.errors import ConfigurationError
 
@@ -26,9 +26,7 @@ class IndRNNRange(Constraint):
     cell_type = IndRNNCell
 
     def __init__(self, limit: float = 0.999) -> None:
-        if not 0 < limit < 1:
-            raise ConfigurationError(f"stability.constraint.limit={limit} must lie in (0, 1)")
-        self.limit = self.rate = limit
+        self.limit = self.rate = checked_limit(limit)
 
     @torch.no_grad()
     def project(self, cell: Cell, inputs: Tensor | None) -> None:

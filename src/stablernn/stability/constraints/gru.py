@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.gru import GRUCell
-from stablernn.stability.constraints.base import Constraint
+from stablernn.stability.constraints.base import Constraint, checked_limit
 from stablernn.stability.constraints.forget_caps import cap_forget_gates
 from stablernn.stability.constraints.small_gain import project_rows
 from stablernn.utils.errors import ConfigurationError
@@ -42,14 +42,12 @@ class GRURowwise(Constraint):
     cell_type = GRUCell
 
     def __init__(self, limit: float = 0.999, update: float | None = None, every: int = 10) -> None:
-        if not 0 < limit < 1:
-            raise ConfigurationError(f"stability.constraint.limit={limit} must lie in (0, 1)")
+        self.limit = self.rate = checked_limit(limit)
         self.update = max(1 - 4 * (1 - limit), limit / 2) if update is None else update
         if not 0 < self.update < limit:
             raise ConfigurationError(f"stability.constraint.update={update} must lie in (0, limit={limit})")
         if every < 1:
             raise ConfigurationError(f"stability.constraint.every={every} must be a whole number >= 1")
-        self.limit = self.rate = limit
         self.every = every
 
     def shrink(self, cell: GRUCell) -> None:

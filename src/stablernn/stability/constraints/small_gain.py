@@ -33,7 +33,7 @@ from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.lstm import LSTMCell
-from stablernn.stability.constraints.base import Constraint
+from stablernn.stability.constraints.base import Constraint, checked_limit
 from stablernn.stability.constraints.forget_caps import cap_forget_gates
 from stablernn.stability.constraints.spectral import clip_singular_values
 from stablernn.stability.proofs.gates import GateBounds, coupled, open_gates
@@ -72,8 +72,7 @@ class LSTMLoopGain(Constraint):
     def __init__(
         self, limit: float = 0.99, forget_low: float = 0.7, forget_high: float | None = None, every: int = 10
     ) -> None:
-        if not 0 < limit < 1:
-            raise ConfigurationError(f"stability.constraint.limit={limit} must lie in (0, 1)")
+        self.limit = self.rate = checked_limit(limit)
         high = limit**2 if forget_high is None else forget_high
         if not 0 < high < limit:
             raise ConfigurationError(f"stability.constraint.forget_high={high} must lie in (0, limit={limit})")
@@ -82,7 +81,6 @@ class LSTMLoopGain(Constraint):
             raise ConfigurationError(f"stability.constraint.forget_low={low} must lie in (0, forget_high={high}]")
         if every < 1:
             raise ConfigurationError(f"stability.constraint.every={every} must be a whole number >= 1")
-        self.limit = self.rate = limit
         self.forget_low = low
         self.forget_high = high
         self.every = every

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.rnn import RNNCell
-from stablernn.stability.constraints.base import Constraint, two_norm
-from stablernn.utils.errors import ConfigurationError
+from stablernn.stability.constraints.base import Constraint, checked_limit, two_norm
 
 # Weights are float32, and float32 knows singular values to some 1e-6. So they are put this little inside the limit. It
 # is squared where they are put and not where they are tested: what was projected passes the test with as much to spare
@@ -49,9 +48,7 @@ class SpectralNormBall(Constraint):
     cell_type = RNNCell
 
     def __init__(self, limit: float = 0.999) -> None:
-        if not 0 < limit < 1:
-            raise ConfigurationError(f"stability.constraint.limit={limit} must lie in (0, 1)")
-        self.limit = self.rate = limit
+        self.limit = self.rate = checked_limit(limit)
 
     @torch.no_grad()
     def project(self, cell: Cell, inputs: Tensor | None) -> None:

@@ -78,14 +78,17 @@ def input_reach(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dty
     return Reach(low + bias, high + bias)
 
 
-def term_sizes(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """A bound of the sum of the absolute terms of each row of U x + b, (G,)."""
+def term_sizes(
+    cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dtype = torch.float64, one_bias: bool = False
+) -> Tensor:
+    """A bound of the sum of the absolute terms of each row of U x + b, (G,); ``one_bias``: both parts of b as one."""
     if isinstance(inputs, Tensor):
         largest = float(inputs.detach().to(dtype).abs().max())
     else:
         largest = max(map(abs, inputs)) if inputs else 1.0
-    first, second = (bias.detach().to(dtype).abs() for bias in cell.input_biases())
-    return cell.weight_ih.detach().to(dtype).abs().sum(1) * largest / (1 - dropout) + (first + second)
+    first, second = (bias.detach().to(dtype) for bias in cell.input_biases())
+    biases = (first + second).abs() if one_bias else first.abs() + second.abs()
+    return cell.weight_ih.detach().to(dtype).abs().sum(1) * largest / (1 - dropout) + biases
 
 
 def word_chunks(cell: Cell, inputs: Tensor) -> tuple[Tensor, ...]:

@@ -79,9 +79,7 @@ def prove_lstm(cell: LSTMCell, inputs: Seen, dropout: float) -> CellProofs:
             candidates.append(Contraction(gain.name, rate, "", norm, up(float(norm(box))), input_gain))
         if len(candidates) == count:
             candidates.append(Contraction(gains[0].name, math.inf, "the weights of its norm overflow"))
-    first, second = (bias.detach().double() for bias in cell.input_biases())
-    terms = term_sizes(cell, inputs, dropout) - first.abs() - second.abs() + (first + second).abs()
-    candidates.append(_incremental(recurrent, terms, bounds, drive))
+    candidates.append(_incremental(recurrent, term_sizes(cell, inputs, dropout, one_bias=True), bounds, drive))
     rests_on = {
         "f_∞": longest,
         "median f_j": float(bounds.f.median()),
