@@ -757,6 +757,20 @@ def test_no_pair_of_states_contracts_slower_than_by_the_incremental_stability_of
     withstand(cell, inputs, proven, [proof])
 
 
+def test_two_biases_that_cancel_leave_the_incremental_stability_of_an_lstm_as_it_is():
+    torch.manual_seed(0)
+    cell, words = LSTMCell(2, 3), torch.zeros(1, 2)
+    cell.weight_hh.data.mul_(0.1)
+    rates = []
+    for added in (0.0, 3.0):
+        with torch.no_grad():
+            cell.bias_ih.fill_(added)
+            cell.bias_hh.fill_(-added)
+        rates += [one.rate for one in prove(cell, words, 0.0).candidates if one.name == "2-norm, δISS"]
+    assert rates[0] == pytest.approx(rates[1], rel=1e-12)
+    assert rates[0] < 1
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=seeds, size=st.integers(1, 6), scale=st.floats(0.0, 0.6))
 def test_the_incremental_stability_of_an_lstm_is_proven_exactly_where_the_published_condition_holds(seed, size, scale):

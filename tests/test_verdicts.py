@@ -497,3 +497,20 @@ def test_speed_that_is_won_in_some_cases_alone_is_so_in_part(tmp_path):
     (judgement,) = CLAIM["C8"].judge(gather(tmp_path, tmp_path))
     assert "faster in 1 of 2 cases" in judgement.verdict
     assert judgement.label == "in part on one machine"
+
+
+@pytest.mark.parametrize(
+    ("certified", "perplexity", "beside"), [(True, 92.0, True), (False, 92.0, False), (True, 99.0, False)]
+)
+def test_a_certified_condition_that_costs_nothing_stands_beside_the_study_s(judged, certified, perplexity, beside):
+    entries = cells(NEAR, [96.0, 97.1, 98.2], 0.001)
+    other = [
+        record(perplexity, stability="lstm_cascade", seed=n, stability__constraint={"limit": 0.9}) for n in range(3)
+    ]
+    other = [replace(entry, id=f"cascade-s{n}") for n, entry in enumerate(other)]
+    for entry in other:
+        entry.certificate = {"certified": certified, "rate": 0.9 if certified else None, "reason": "open"}
+    (judgement,) = judged("C1", [*entries, *[in_blocks(entry, 0.001) for entry in other]])
+    assert judgement.label == "not supported"
+    assert judgement.otherwise is beside
+    assert ("cascade" in judgement.verdict) is beside
