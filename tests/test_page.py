@@ -320,7 +320,9 @@ def test_the_first_screen_holds_question_answer_table_and_figure(browser, size):
 def test_a_link_opens_what_it_leads_to(opened):
     link = opened.find_element("css selector", ".answer a")
     link.click()
-    assert opened.execute_script("return document.getElementById('C1').open")
+    support = pytest.importorskip("selenium.webdriver.support.wait")
+    # The browser reports the click before it has handled the new address.
+    support.WebDriverWait(opened, 10).until(lambda page: page.execute_script("return document.getElementById('C1').open"))
 
 
 def test_a_number_leads_to_its_runs_with_what_they_share(opened):
