@@ -322,7 +322,9 @@ def test_a_link_opens_what_it_leads_to(opened):
     link.click()
     support = pytest.importorskip("selenium.webdriver.support.wait")
     # The browser reports the click before it has handled the new address.
-    support.WebDriverWait(opened, 10).until(lambda page: page.execute_script("return document.getElementById('C1').open"))
+    support.WebDriverWait(opened, 10).until(
+        lambda page: page.execute_script("return document.getElementById('C1').open")
+    )
 
 
 def test_a_number_leads_to_its_runs_with_what_they_share(opened):
