@@ -235,8 +235,11 @@ def test_an_examination_of_features_has_no_score_and_bounds_their_change():
         whole, cut = rnn(frames[:, None])[0][-1], rnn(frames[-found.proven :, None])[0][-1]
     assert float((whole - cut).abs().max()) <= found.epsilon
     anything = stablernn.examine(stablernn.from_torch(None, rnn), 100 * frames, k_max=8, seconds=0.0)
-    assert "any real entries" in str(anything)
+    assert "3 entries of any real numbers" in str(anything)
     assert anything.certificate.rate >= found.certificate.rate
+    gated = stablernn.examine(stablernn.from_torch(None, nn.LSTM(3, 4)), frames, k_max=8, seconds=0.0)
+    assert "a forget gate reaches 1" in str(gated)
+    assert "frames may have any entries: give their bounds" in " ".join(str(gated).split())
 
 
 def test_switches_are_examined_and_their_frames_outside_the_box_are_refused_in_every_form(tmp_path):
@@ -490,8 +493,28 @@ def test_words_are_numbered_as_word_language_model_numbers_them(tmp_path):
 def test_a_file_and_flags_are_overrides():
     given = ["model.pt", "--data", "a=b.txt", "--k=3", "epsilon=0.1", "--help", "-m"]
     expected = ["weights=model.pt", "data=a=b.txt", "k=3", "epsilon=0.1", "--help", "-m"]
-    assert as_overrides(given, "weights", ("data", "k")) == expected
-    assert as_overrides(given, "", ()) == given
+    flags = {"data": False, "k": False, "pickle": True}
+    assert as_overrides(given, "weights", flags) == expected
+    assert as_overrides(given, "", {}) == given
+    assert as_overrides(["--pickle", "model.pt"], "weights", flags) == ["pickle=true", "weights=model.pt"]
+    assert as_overrides(["--pickle", "False"], "weights", flags) == ["pickle=False"]
+    for valueless in (["--data"], ["--data", "--k", "3"], ["--data", ""], ["--data="]):
+        with pytest.raises(ConfigurationError, match="has no value: write --data VALUE"):
+            as_overrides(valueless, "weights", flags)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("weights.pt", "--vocabluary", "x"), "--vocabluary is not a flag; did you mean --vocabulary?"),
+        (("mine",), "weights=mine is a run of this package, whose network is known: python scripts/convert.py mine"),
+        (("bounds=0,1",), "bounds=0,1 gives several values: a list is written bounds=[0,1]"),
+    ],
+)
+def test_what_is_written_wrong_is_one_line_that_says_what_is_right(given, said, tmp_path):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "record.json").write_text("{}")
+    assert said in one_line(script("examine", *given, cwd=tmp_path))
 
 
 def test_the_command_shows_a_screen_and_writes_what_is_asked_for(trained, tmp_path):
@@ -810,6 +833,7 @@ def test_a_decoder_that_cannot_predict_the_data_is_refused_with_what_it_can(text
     of_frames = {"bounds": (0, 9), "outputs": "bernoulli"}
     refused = {
         "decoder: it has 9 outputs, and the data have the id 12": (parts(outputs=9), {}, text),
+        "decoder: it has 14 outputs, and the embedding has 13 rows": (parts(outputs=14), {}, text),
         "decoder: it has 13 outputs, each a number .* is an id: give": (parts(), {"outputs": "bernoulli"}, text),
         "categorical: one of 3 outputs comes, and .* is a frame of 3 entries: say outputs=bernoulli": (
             (None, nn.LSTM(3, 4), nn.Linear(4, 3)),

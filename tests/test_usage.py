@@ -377,7 +377,7 @@ def test_what_is_said_after_an_interruption_is_what_the_command_does(name, monke
 
 def test_flags_with_a_value_are_not_taken_for_a_run():
     given = ["--config-dir", "groups", "mine", "-c", "job", "allow=mine"]
-    assert as_overrides(given, "run", ()) == ["--config-dir", "groups", "run=mine", "-c", "job", "allow=mine"]
+    assert as_overrides(given, "run", {}) == ["--config-dir", "groups", "run=mine", "-c", "job", "allow=mine"]
 
 
 @pytest.mark.parametrize("name", ["adding", "copy_memory", "embedded"])

@@ -14,12 +14,16 @@ from stablernn.examination.examine import check_sizes
 from stablernn.examination.examine import examine as examine_model
 from stablernn.examination.network import interface_of
 from stablernn.examination.weights import load_network
+from stablernn.records.record import RECORD_FILE
 from stablernn.utils.console import console, display
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.escaping import terminal
+from stablernn.utils.project import command
 
 
 def examine(options: DictConfig) -> None:
+    if not OmegaConf.is_missing(options, "weights"):
+        _check_no_run(Path(options.weights))
     for name, what in (
         ("weights", "weights=model.pt, or model.pt alone"),
         ("data", "data=text.txt, or --data text.txt"),
@@ -43,12 +47,20 @@ def examine(options: DictConfig) -> None:
         model, options.data, vocabulary=vocabulary, name=weights.stem, progress=options.progress, **sizes
     )
     print("\n".join(map(terminal, str(examination).splitlines())))
-    if options.save:
-        console.print(f"written: {examination.save(options.save)}", highlight=False, soft_wrap=True)
+    written = [examination.save(options.save)] if options.save else []
     if options.export:
         with display(options.progress):
-            folder = examination.export(options.export, options.k, formats)
-        console.print(f"written: {folder}", highlight=False, soft_wrap=True)
+            written.append(examination.export(options.export, options.k, formats))
+    for path in written:
+        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+
+
+def _check_no_run(path: Path) -> None:
+    if any((folder / RECORD_FILE).is_file() for folder in (path, Path("runs") / path)):
+        raise ConfigurationError(
+            f"weights={path} is a run of this package, whose network is known: {command('convert')} {path} looks for "
+            f"its k and converts it, and {command('analyze')} {path} examines it"
+        )
 
 
 def _check_files(options: DictConfig, vocabulary: Sequence[str]) -> None:

@@ -1,12 +1,13 @@
 """Every command by its name, for scripts/ and for ``stablernn``."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
-from itertools import islice
 
 from stablernn import __version__
+from stablernn.utils.errors import ConfigurationError
 
 # What Ctrl-C leaves of a command.
 _RESUMES = "the same command resumes"
@@ -37,11 +38,11 @@ class Command:
     flags: bool = False
     interrupted: str = _AGAIN
 
-    def flag_names(self) -> list[str]:
-        """What may be written ``--option value``."""
+    def flag_names(self) -> dict[str, bool]:
+        """What may be written ``--option value``, and whether ``--option`` alone turns it on."""
         from stablernn.config.options import OPTIONS
 
-        return [each.name for each in fields(OPTIONS[self.config])] if self.flags else []
+        return {each.name: each.type is bool for each in fields(OPTIONS[self.config])} if self.flags else {}
 
 
 COMMANDS = {
@@ -118,24 +119,41 @@ def start(name: str) -> None:
 
     command = COMMANDS[name]
     options = command.flag_names()
-    sys.argv[1:] = as_overrides(sys.argv[1:], command.first, options)
-    named = [argument for argument in sys.argv[1:] if command.first and argument.startswith(f"{command.first}=")]
-    if len(named) > 1:  # of several Hydra would take the last and say nothing
-        refuse(f"{command.first} is given {len(named)} times ({' '.join(named):.120}): give one")
+    try:
+        sys.argv[1:] = as_overrides(sys.argv[1:], command.first, options)
+    except ConfigurationError as error:
+        refuse(str(error))
     module, _, function = command.task.partition(":")
-    main(getattr(import_module(module), function), command.config, command.text, options, command.interrupted)
+    task = getattr(import_module(module), function)
+    main(task, command.config, command.text, options, command.interrupted, command.first)
 
 
-def as_overrides(arguments: Sequence[str], first: str, flags: Collection[str]) -> list[str]:
-    """``file --flag value`` as ``first=file flag=value``; everything else as it is."""
-    waiting, found = iter(arguments), []
-    for argument in waiting:
+def as_overrides(arguments: Sequence[str], first: str, flags: Mapping[str, bool]) -> list[str]:
+    """``file --flag value`` as ``first=file flag=value``; everything else as it is.
+
+    Args:
+        arguments: of the command line.
+        first: the option of an argument without a name.
+        flags: the options that may be written so, and whether they are switches: ``--flag`` alone is ``flag=true``.
+
+    Raises:
+        ConfigurationError: a flag that needs a value has none.
+    """
+    waiting, found = deque(arguments), []
+    while waiting:
+        argument = waiting.popleft()
         name, equals, value = argument.removeprefix("--").partition("=")
         name = name.replace("-", "_")
         if argument.startswith("--") and name in flags:
-            found.append(f"{name}={value if equals else next(waiting, '')}")
+            if not equals and flags[name]:
+                value = waiting.popleft() if waiting and waiting[0].lower() in ("true", "false") else "true"
+            elif not equals and waiting and not waiting[0].startswith("--"):
+                value = waiting.popleft()
+            if not value:
+                raise ConfigurationError(f"{argument} has no value: write --{name} VALUE, or leave it out")
+            found.append(f"{name}={value}")
         elif argument in _WITH_VALUE:
-            found += [argument, *islice(waiting, 1)]
+            found += [argument, *(waiting.popleft() for _ in range(min(1, len(waiting))))]
         elif first and not equals and not argument.startswith("-"):
             found.append(f"{first}={argument}")
         else:

@@ -213,6 +213,11 @@ def explain(error: Exception, config_name: str) -> str:
         reason = str(error.__cause__).splitlines()[0]
         wanted = next((words for ending, words in _WANTED.items() if re.search(ending, reason)), None)
         return f"{merged.group(1)} must be {wanted}" if wanted else f"{merged.group(1)}: {reason}"
+    several = re.search(r"Ambiguous value for argument '([^=']+)=([^']*)'", text)
+    if several:
+        name, values = several.groups()
+        sweep = "to train one run for each add -m, and " if config_name == "train" else ""
+        return f"{name}={values} gives several values: {sweep}a list is written {name}=[{values}]"
     if isinstance(error, OverrideParseException):
         return f"cannot read the override {error.override!r}: write option=value"
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())

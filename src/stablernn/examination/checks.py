@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from stablernn.examination.network import is_unbounded
+from stablernn.models.heads.base import Head
 from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.features import Features
+from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.heads.vector import VectorHead
 from stablernn.models.sequence_model import Frames, SequenceModel
 from stablernn.tasks.sequences import Sequences
@@ -84,8 +86,14 @@ def _items(sizes: Iterable[tuple[int, ...]]) -> str:
     return f"a frame of {counted(size[0], 'entry')}" if size else "an id"
 
 
-def check_ids(parts: Sequence[np.ndarray], types: int) -> None:
-    """Raises ConfigurationError where an embedding of so many rows has none for an id."""
+def check_ids(parts: Sequence[np.ndarray], types: int, head: Head) -> None:
+    """Raises ConfigurationError where an embedding of so many rows has none for an id, or for what is predicted."""
+    if isinstance(head, FullSoftmax) and head.outputs > types:
+        raise ConfigurationError(
+            f"decoder: it has {counted(head.outputs, 'output')}, and the embedding has {counted(types, 'row')}, so it "
+            "predicts something else than the next id: give the decoder that does, or give no decoder (decoder=none), "
+            "and the features are examined"
+        )
     for part in parts:
         if part.dtype.kind not in "iu" or part.min() < 0 or part.max() >= types:
             raise ConfigurationError(

@@ -96,7 +96,7 @@ def read(
             f"shape {other[0]}"
         )
     if wanted == 1:
-        check_ids(parts, _types(model))
+        check_ids(parts, _types(model), model.objective)
         split = Split(parts[0]) if len(parts) == 1 else Sequences(*_next(parts))
     else:
         check_frames(parts, model)

@@ -13,7 +13,7 @@ from stablernn.analysis.truncation_curve import Gap
 from stablernn.examination.api import curve
 from stablernn.examination.examination import ANY_TEXT, Examination
 from stablernn.examination.network import interface_of
-from stablernn.utils.console import open_bar
+from stablernn.utils.console import log, open_bar
 
 _SECONDS = 1.0
 
@@ -23,6 +23,8 @@ def export(examination: Examination, folder: Path, k: int, formats: Sequence[str
     formats = choose_formats(formats)
     check_free(folder)
     e, interface = examination, interface_of(examination.model)
+    if not e.has_learnt:
+        log.warning("the network has learnt nothing that context could serve, and is exported all the same")
     at = curve(e.model, e.split, [k]).truncated[k]
     choice = _choice(e, k, at.gap)
     values: dict[str, Any] = {

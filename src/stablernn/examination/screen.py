@@ -118,8 +118,8 @@ def _network(e: Examination) -> str:
     model, inputs, cells = e.model, e.model.inputs, list(e.model.cells)
     text = f"{kind_of(model)}, {counted(len(cells), 'layer')} of {counted(cells[0].hidden_size, 'unit')}, "
     if isinstance(inputs, Frames):
-        where = "any real entries" if is_unbounded(model) else f"entries in [{inputs.low:g}, {inputs.high:g}]"
-        text += f"frames of {inputs.embedding_dim} {where}, "
+        where = "of any real numbers" if is_unbounded(model) else f"in [{inputs.low:g}, {inputs.high:g}]"
+        text += f"frames of {counted(inputs.embedding_dim, 'entry')} {where}, "
     else:
         tied = getattr(model.objective, "weight", None) is inputs.weight
         text += f"{inputs.num_embeddings:,} ids{' (tied)' if tied else ''}, "
@@ -132,7 +132,8 @@ def _unit(e: Examination) -> str:
 
 def _for_all(e: Examination) -> str:
     if not e.certificate.holds:
-        return f"nothing: {e.certificate.summary()['reason']}"
+        bounds = "; frames may have any entries: give their bounds, if there are some" if is_unbounded(e.model) else ""
+        return f"nothing: {e.certificate.summary()['reason']}{bounds}"
     rate = f"λ = {e.certificate.rate:.6g}"
     return f"k = {e.proven:,} ({rate})" if e.proven is not None else f"k above ten million ({rate})"
 
@@ -189,7 +190,7 @@ def _lyapunov(e: Examination) -> str:
 def _expansion(e: Examination) -> str:
     largest = e.dynamics.get("largest")
     if largest is None:
-        return "not measured: the data are one sequence"
+        return "not measured: it compares two sequences, and the data have one of that length"
     first, last = e.dynamics["contracts_from"], len(largest)
     end = f"λ_{last} {'=' if largest[-1] > LEAST_GROWTH else '<='} {largest[-1]:.2g}"
     return f"below 1 from r = {first} on; {end}" if first is not None else f"not below 1 up to r = {last}: {end}"

@@ -45,11 +45,13 @@ def main(
     text: Sequence[str] = (),
     flags: Collection[str] = (),
     interrupted: str = "the same command begins again",
+    first: str = "",
 ) -> None:
     """Compose ``config_name`` from the command line and run ``task`` on it, once or (-m) for a sweep.
 
     The values of the options ``text`` are taken as they are: Hydra's grammar (commas, brackets) does not apply. The
-    options ``flags`` may be written ``--option value`` too. After Ctrl-C ``interrupted`` is said.
+    options ``flags`` may be written ``--option value`` too. After Ctrl-C ``interrupted`` is said. The option ``first``
+    may be given once.
 
     Exit code 2 for anything that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a bug. In a sweep a run that
     fails says so at once, and the others go on; one that another process is at work on is waited for at the end.
@@ -57,6 +59,9 @@ def main(
     parser = get_args_parser()
     parser.error = partial(_refuse_flag, parser, config_name, flags)  # type: ignore[method-assign]
     given = _sorted_out(sys.argv[1:], parser)
+    named = [argument for argument in given.overrides if first and argument.startswith(f"{first}=")]
+    if len(named) > 1:  # of several Hydra would take the last and say nothing
+        refuse(f"{first} is given {len(named)} times ({' '.join(named):.120}): give one")
     if given.experimental_rerun is not None:
         refuse("--experimental-rerun executes what is in the file that it is given: give the overrides instead")
     # Hydra prints its own digest of an exception and exits with 1; this makes it hand the exception on.

@@ -49,7 +49,8 @@ def conversion_table(description: dict[str, Any]) -> Table:
         )
     threads = ", ".join(f"{_FORMS[name]} {count}" for name, count in speed.get("threads", {}).items())
     notes = [
-        f"{choice['how'].replace('_', ' ')}: {choice['reason']}; gaps on {choice['tokens']:,} {split}",
+        f"{choice['how'].replace('_', ' ')}: {choice['reason']}"
+        + (f"; gaps on {choice['tokens']:,} {split}" if choice["how"] != "own" else ""),
         f"speed: all log-probabilities of one stream of {speed['tokens']:,} {metric.items}, in pieces of "
         f"{speed['piece']:,}; medians of {counted(speed['rounds'], 'alternating round')}, each form on the number of "
         f"threads that serves it best ({threads or hardware['threads']}); {hardware['device']}, exported forms on "
