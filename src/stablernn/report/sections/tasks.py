@@ -203,7 +203,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
     notes = [
         f"task: with its profile; test: mean ± standard deviation over seeds ({margins})",
         RULE,
-        "loss to W = 0, to W = 0: the same against the model without recurrent matrices, the control of every "
+        "loss to W = 0, and its verdict: the same against the model without recurrent matrices, the control of every "
         "condition; where the certified model gains, recurrence adds something that the certificate leaves; –: no such "
         "model was trained the same way",
         "seeds: of as many as the rule of decision asks for, where there are fewer",
@@ -225,7 +225,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         Column("loss", "+.3f", spread="to the ends of the one-sided 95 % intervals"),
         Column("verdict"),
         Column("loss to W = 0", "+.3f", spread="to the ends of the one-sided 95 % intervals", drop=4),
-        Column("to W = 0", drop=4),
+        Column("verdict to W = 0", drop=4),
     ]
     return Table("The study’s tasks", columns, entries, notes, runs=runs)
 
