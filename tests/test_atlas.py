@@ -103,7 +103,7 @@ def test_a_step_is_its_equations_and_a_sequence_is_its_steps(make):
     cell = random_cell(make)
     w = {name: parameter.detach().numpy() for name, parameter in cell.named_parameters()}
     x = torch.randn(40, 1, 3, dtype=torch.float64)
-    state = map_state(lambda part: part + torch.rand(1, 5).double(), cell.zeros(1))
+    state = map_state(lambda part: part + torch.rand_like(part), cell.zeros(1))
     h, c = state.h[0].numpy(), state[-1][0].numpy()
     y, final = cell.sequence(x, state)
     for t in range(len(x)):
@@ -132,7 +132,7 @@ def test_a_split_window_gives_what_the_whole_gives(make, view):
 def test_gradients_are_those_of_finite_differences(make):
     cell = random_cell(make, units=3)
     x = torch.randn(18, 1, 3, dtype=torch.float64, requires_grad=True)
-    initial = tuple(torch.rand(1, 3).double().requires_grad_() for _ in cell.zeros(1))
+    initial = tuple(torch.rand_like(part).requires_grad_() for part in cell.zeros(1))
     names, weights = zip(*cell.named_parameters(), strict=True)
 
     def outputs(x, *rest):

@@ -52,7 +52,10 @@ def stack_of(cell: CellFactory, stack: Callable[[Sequence[Cell], float], CellSta
 
     def build(input_size: int, hidden_size: int, num_layers: int, dropout: float) -> CellStack:
         sizes = [input_size] + [hidden_size] * num_layers
-        return stack([cell(*pair) for pair in itertools.pairwise(sizes)], dropout)
+        cells = [cell(*pair) for pair in itertools.pairwise(sizes)]
+        for layer, one in enumerate(cells):
+            one.place(layer)
+        return stack(cells, dropout)
 
     return build
 

@@ -32,7 +32,8 @@ class Cell(nn.Module, ABC):
 
     Attributes:
         GATES: names of the blocks of rows, in their order; of a cell with one block it may be empty.
-        state_type: a named tuple of (..., D) tensors whose first is h, the output.
+        state_type: a named tuple of (..., D) tensors whose first is h, the output; a cell whose other parts have other
+            sizes says so in ``zeros``.
         bounded: whether |h_j| <= 1 in every state that is reached from zero, whatever the weights and the inputs.
         activation: the elementwise part of ``step``, with its gradient, for ``truncated``; None: autograd's.
         torch_layer: the layer of PyTorch that computes the same from the same parameters; None: there is none.
@@ -80,6 +81,9 @@ class Cell(nn.Module, ABC):
         """The initial state h_0 = 0, tensors of shape (*axes, D)."""
         zeros = self.weight_ih.new_zeros(*axes, self.hidden_size)
         return self.state_type(*(zeros for _ in self.state_type._fields))
+
+    def place(self, layer: int) -> None:
+        """Learn which layer of a stack this is, from 0, before anything is computed; most cells need not know."""
 
     def recurrent_blocks(self) -> Mapping[str, Tensor]:
         """The hidden-to-hidden matrices (D, D) by name, as views that can be written to; some cells have none."""

@@ -14,6 +14,7 @@ from stablernn.models.cells.base import Cell
 from stablernn.models.cells.irnn import IRNNCell
 from stablernn.models.cells.orthogonal import OrthogonalCell
 from stablernn.models.cells.state import RNNState
+from stablernn.models.cells.unitary import UnitaryCell
 from stablernn.stability.constraints.base import spectral_norm
 from stablernn.stability.constraints.spectral import balance
 from stablernn.stability.proofs.gates import UNDERFLOW, Seen, input_reach, term_sizes
@@ -41,6 +42,13 @@ def prove_orthogonal(cell: OrthogonalCell, inputs: Seen, dropout: float) -> Cell
         return CellProofs([Contraction("2-norm", float("inf"), reason)], {"max b": highest})
     reach = widened(input_reach(cell, inputs, dropout), term_sizes(cell, inputs, dropout))
     return _proofs(cell, cell.weight_hh, torch.maximum(reach.high, -reach.low))
+
+
+@prove.register
+def prove_unitary(cell: UnitaryCell, inputs: Seen, dropout: float) -> CellProofs:
+    """None: where modReLU passes them, W and modReLU leave differences of states as long as they are."""
+    reason = "W is unitary and leaves every difference of states as long as it is"
+    return CellProofs([Contraction("2-norm", 1.0, reason)], {"max b": float(cell.threshold.detach().max())})
 
 
 def _proofs(cell: Cell, weight: Tensor, driven: Tensor) -> CellProofs:

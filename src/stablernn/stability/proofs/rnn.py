@@ -9,7 +9,7 @@ from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import RNNState
 from stablernn.stability.constraints.base import spectral_norm
 from stablernn.stability.constraints.spectral import balance
-from stablernn.stability.proofs.gates import UNDERFLOW, Seen, input_reach, tanh_slope, term_sizes
+from stablernn.stability.proofs.gates import UNDERFLOW, Reach, Seen, input_reach, tanh_slope, term_sizes
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm, up, widened
 from stablernn.stability.proofs.prove import prove
 from stablernn.stability.proofs.quadratic import best_weights, full_norms
@@ -24,12 +24,7 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
     """h' = tanh(W h + U x + b): |δh'| <= diag(s) |W δh|, s_j the steepest slope that unit j can reach (at most 1)."""
     weight = cell.weight_hh.detach().double()
     reach = widened(input_reach(cell, inputs, dropout), term_sizes(cell, inputs, dropout))
-    hidden = weight.new_ones(cell.hidden_size)
-    for _ in range(_ROUNDS):
-        spread = weight.abs() @ hidden
-        hidden = torch.tanh(torch.maximum(reach.high + spread, spread - reach.low)) * (1 + OUTWARD)
-    low, high = reach.low - spread, reach.high + spread
-    slopes = (tanh_slope(torch.zeros_like(low).clamp(low, high)) * (1 + OUTWARD)).clamp_min(UNDERFLOW)
+    hidden, slopes = squashed(reach, weight.abs())
     scaled = slopes[:, None] * weight
     drive = slopes[:, None] * cell.weight_ih.detach().double().abs()
 
@@ -40,10 +35,10 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
         return Contraction(name, rate, "", norm, radius, lambda change: norm.over(RNNState(drive @ change.double())))
 
     plain = StateNorm(2, RNNState(torch.ones_like(hidden)))
-    rate = _norm(scaled)
+    rate = norm_of(scaled)
     candidates = [contraction("2-norm", rate, plain, f"‖W‖_2 = {rate:.4g} is not below 1")]
     for weights in (balance(scaled), balance(weight)):
-        rate = _norm(weights[:, None] * scaled / weights)
+        rate = norm_of(weights[:, None] * scaled / weights)
         candidates.append(
             contraction(
                 "weighted 2-norm",
@@ -66,7 +61,7 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
 
     def sharper() -> list[Contraction]:
         found: list[tuple[str, float, StateNorm]] = [
-            ("best weighted 2-norm", _norm(weights[:, None] * scaled / weights), StateNorm(2, RNNState(weights)))
+            ("best weighted 2-norm", norm_of(weights[:, None] * scaled / weights), StateNorm(2, RNNState(weights)))
             for weights in best_weights(scaled)
         ]
         found += [("quadratic norm", rate, norm) for rate, norm in full_norms(scaled)]
@@ -78,6 +73,21 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
     return CellProofs(candidates, bounds, RNNState(hidden), sharper)
 
 
-def _norm(matrix: Tensor) -> float:
+def squashed(reach: Reach, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds of |h_j| and of the slope of tanh in h' = tanh(a + p) with |a| <= weight |h|: (D,) each.
+
+    Args:
+        reach: of p, the input product.
+        weight: nonnegative, (D, D).
+    """
+    hidden = weight.new_ones(len(weight))
+    for _ in range(_ROUNDS):
+        spread = weight @ hidden
+        hidden = torch.tanh(torch.maximum(reach.high + spread, spread - reach.low)) * (1 + OUTWARD)
+    low, high = reach.low - spread, reach.high + spread
+    return hidden, (tanh_slope(torch.zeros_like(low).clamp(low, high)) * (1 + OUTWARD)).clamp_min(UNDERFLOW)
+
+
+def norm_of(matrix: Tensor) -> float:
     """‖·‖_2 rounded outward; float64 may round the squares of a tiny one to zero."""
     return up(max(spectral_norm(matrix), _LEAST_NORM)) if bool(matrix.any()) else 0.0
