@@ -48,6 +48,7 @@ docs/extending
 docs/results
 docs/protocol
 docs/stability
+docs/recurrence_from_scratch
 docs/feed_forward
 docs/peers
 docs/memory

@@ -1,4 +1,4 @@
-"""Documents: their links lead somewhere, their commands are taken, the notebook runs, the site builds and is whole."""
+"""Documents: their links lead somewhere, their commands are taken, notebooks run, the site builds and is whole."""
 
 import json
 import re
@@ -18,14 +18,14 @@ from stablernn.examination import examine as examine_module
 from stablernn.experiments.grids import without_sweeps
 from stablernn.experiments.sweep import jobs_of
 
-NOTEBOOK = ROOT / "docs" / "examine_an_lstm.ipynb"
+NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "results" / "NOTES.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:href|src)=\"([^\"]+)\"")
 
 
-def cells(kind: str) -> list[str]:
-    found = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+def cells(notebook: Path, kind: str) -> list[str]:
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return ["".join(cell["source"]) for cell in found if cell["cell_type"] == kind]
 
 
@@ -36,9 +36,9 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("path", [*DOCUMENTS, NOTEBOOK], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, *NOTEBOOKS], ids=lambda path: path.name)
 def test_what_a_document_links_to_is_there(path):
-    text = TEXTS.get(path) or "\n".join(cells("markdown"))
+    text = TEXTS.get(path) or "\n".join(cells(path, "markdown"))
     links = [urlsplit(link or other) for link, other in LINK.findall(text)]
     for link in links:
         if link.scheme:
@@ -83,15 +83,19 @@ def test_documents_write_the_command_in_one_way_and_name_targets_that_make_has()
     assert {"".join(groups) for groups in used} - targets == set()
 
 
-def test_the_notebook_has_no_outputs_and_its_code_runs_on_a_little_text(capsys, monkeypatch):
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_has_no_outputs(notebook):
     """The site runs it at full length and shows what comes out: an output here would be of another machine and day."""
-    found = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in found)
+
+
+def test_the_code_of_the_notebook_of_an_examination_runs_on_a_little_text(capsys, monkeypatch):
     smaller = {"3000": "300", "range(150)": "range(60)", "k_max=32": "k_max=12", "seconds=1": "seconds=0.01"}
     for name, value in {"_STEPS": 2, "_LONGEST": 16, "_LONGEST_PROVEN": 16, "_ALONG": 50, "_ENDS": 16}.items():
         monkeypatch.setattr(examine_module, name, value)
     names: dict = {}
-    for code in cells("code"):
+    for code in cells(ROOT / "docs" / "examine_an_lstm.ipynb", "code"):
         for full, small in smaller.items():
             code = code.replace(full, small)
         exec(code, names)
@@ -125,7 +129,8 @@ def test_the_site_builds_without_a_warning_and_is_whole_without_a_network(tmp_pa
     done = subprocess.run([*build, str(site)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     pages = {path.resolve(): Page(path) for path in site.rglob("*.html")}
-    assert {"index.html", "results.html", "NOTES.html", "examine_an_lstm.html"} <= {path.name for path in pages}
+    assert {"index.html", "results.html", "NOTES.html"} <= {path.name for path in pages}
+    assert {f"{notebook.stem}.html" for notebook in NOTEBOOKS} <= {path.name for path in pages}
     for path, page in pages.items():
         assert not [link for link in page.loaded if urlsplit(link).netloc], "asks a server"
         for link in map(urlsplit, (*page.links, *page.loaded)):

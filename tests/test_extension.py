@@ -319,6 +319,7 @@ def test_a_backbone_without_cells(here, tmp_path):
         "contraction",
         "recurrence",
         "gradient_horizon",
+        "truncated_gradient",
     ):
         chosen = make(compose.compose("analyze", [f"analysis={analysis}"]).analysis)
         with pytest.raises(NotApplicableError, match="model=causal has no recurrent cells"):

@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,65 @@ def test_a_beam_that_lost_the_greedy_sequence_is_no_less_probable():
     greedy, beam = (go_on(model, start, 4, decoding) for decoding in (Decoding(), Decoding("beam", beam=2)))
     assert greedy.items.tolist()[0] == 1
     assert float(beam.log_probabilities.sum()) >= float(greedy.log_probabilities.sum())
+
+
+def test_a_wide_beam_finds_the_best_of_all_texts_that_end_whatever_their_lengths():
+    """Against all texts of at most four words that end at the word 0 or are cut; narrow beams come close from below."""
+    found_items = set()
+    for seed in (0, 3, 5, 6, 10):
+        model, prompt = model_of("words"), torch.tensor([[1], [2]])
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            model.objective.weight.normal_(0, 4)
+            model.objective.bias[:4] = 0
+            model.objective.bias[4:] = -1e9  # four words, so that there are few texts
+        every = [
+            torch.tensor(items)
+            for length in range(1, 5)
+            for items in itertools.product(range(4), repeat=length)
+            if 0 not in items[:-1] and (items[-1] == 0 or length == 4)
+        ]
+        nats = [scored(model, prompt, items) for items in every]
+        for alpha in (0.0, 0.7, 1.0):
+            wide = Decoding("beam", beam=81, end=0, normalisation=alpha)
+            found = go_on(model, prompt, 4, wide)
+            scores = [wide.score(each) for each in nats]
+            best = max(scores)
+            assert wide.score(found.log_probabilities) == pytest.approx(best, abs=1e-9)
+            assert torch.equal(found.items, every[scores.index(best)])
+            assert_close(found.log_probabilities, scored(model, prompt, found.items), rtol=0, atol=1e-9)
+            found_items.add((seed, *found.items.tolist()))
+            for beam in (1, 2, 3):
+                narrow = go_on(model, prompt, 4, Decoding("beam", beam=beam, end=0, normalisation=alpha))
+                assert wide.score(narrow.log_probabilities) <= best + 1e-9
+                assert wide.score(narrow.log_probabilities) >= wide.score(
+                    go_on(model, prompt, 4, Decoding(end=0)).log_probabilities
+                )
+    assert {len(items) - 1 for items in found_items} == {1, 2, 4}
+    assert len(found_items) > 5, "for some the normalisation decides"
+
+
+@pytest.mark.parametrize("decoding", [Decoding(), SAMPLE, Decoding("beam")], ids=lambda decoding: decoding.name)
+def test_nothing_follows_the_end_and_until_then_all_is_as_without_one(decoding):
+    model, prompt = model_of("words"), prompt_of("words")
+    with torch.no_grad():
+        model.objective.weight.mul_(0.5)
+    free = go_on(model, prompt, LENGTH, decoding).items.tolist()
+    for end in sorted(set(free)):
+        found = go_on(model, prompt, LENGTH, replace(decoding, end=end)).items.tolist()
+        assert end not in found[:-1]
+        if decoding.name != "beam":
+            assert found == free[: free.index(end) + 1]
+    never = next(number for number in range(TYPES) if number not in free)
+    if decoding.name != "beam":
+        assert go_on(model, prompt, LENGTH, replace(decoding, end=never)).items.tolist() == free
+
+
+def test_a_beam_of_one_is_greedy_with_an_end_too():
+    model, prompt = model_of("words"), prompt_of("words")
+    for end in range(TYPES):
+        greedy, beam = (go_on(model, prompt, LENGTH, Decoding(name, beam=1, end=end)) for name in ("greedy", "beam"))
+        assert torch.equal(greedy.items, beam.items)
 
 
 def test_the_best_frames_are_those_of_all_frames_in_order():
@@ -279,11 +339,31 @@ def test_a_mistake_in_generate_names_its_option(options, message):
         ({"temperature": 0.0}, "temperature=0.0 must be a positive number; .* decoding=greedy"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"seed": -1}, "seed=-1"),
+        ({"normalisation": -0.1}, "normalisation=-0.1"),
     ],
 )
 def test_a_mistake_in_decoding_names_its_option(options, message):
     with pytest.raises(ConfigurationError, match=message):
         Decoding(**options)
+
+
+def test_an_end_is_a_word_of_the_task_and_the_two_models_may_end_at_different_places(tmp_path):
+    corpus = corpus_of(tmp_path)
+    run = trained_on(corpus, Interface.of_words(5))
+    for end, number in (("<eos>", 0), ("cat", 2)):
+        found = generate(run, SAMPLE, 40, "the cat", k=1, end=end)
+        for side in (found.recurrent, found.feedforward):
+            assert number not in side.items[:-1].tolist()
+            assert len(side.items) == 40 or int(side.items[-1]) == number
+        assert (len(found.recurrent.items) if found.differ is None else found.differ) >= found.proven
+        assert list(summary(found, PERPLEXITY))
+    for end in ("dog", "the cat", ""):
+        with pytest.raises(ConfigurationError, match=f"end='{end}' must be one word of mine, or <eos>"):
+            generate(run, SAMPLE, 5, "the", k=1, end=end)
+    with pytest.raises(ConfigurationError, match=r"normalisation=0\.5 .* end=WORD"):
+        generate(run, Decoding("beam", normalisation=0.5), 5, "the", k=1)
+    with pytest.raises(ConfigurationError, match="end='C': music has no frame that ends it"):
+        generate(trained_on(rolls(Music, MUSIC, NATS_A_FRAME), MUSIC), SAMPLE, 5, k=1, end="C")
 
 
 def test_without_a_k_the_one_of_the_conversion_is_taken():

@@ -15,9 +15,10 @@ from stablernn.utils.escaping import terminal
 
 
 def generate(options: DictConfig) -> None:
-    decoding = Decoding(options.decoding, options.beam, options.temperature, options.seed)
+    chosen = {name: options[name] for name in ("beam", "temperature", "seed", "normalisation")}
+    decoding = Decoding(options.decoding, **chosen)
     trained = find_run(options, pick_device(options.device))
-    sizes = {name: options[name] for name in ("length", "prompt", "k", "epsilon", "k_max")}
+    sizes = {name: options[name] for name in ("length", "prompt", "k", "epsilon", "k_max", "end")}
     generated = generate_from(trained, decoding, **sizes)
     task, record = trained.corpus, trained.record
     if isinstance(task, Corpus):

@@ -128,10 +128,12 @@ class Generate:
     run: str = MISSING
     decoding: str = MISSING
     beam: int = MISSING
+    normalisation: float = MISSING
     temperature: float = MISSING
     seed: int = MISSING
     length: int = MISSING
     prompt: str | None = None
+    end: str | None = None
     k: int | None = None
     epsilon: float = MISSING
     k_max: int = MISSING

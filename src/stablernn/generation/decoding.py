@@ -30,12 +30,17 @@ class Decoding:
         beam: sequences that are kept.
         temperature: T; draws from p^(1/T), normalised.
         seed: of the noise.
+        end: the id after which nothing follows; None: there is none, and all sequences are of one length.
+        normalisation: α; of a beam the sequence with the highest log-probability / lengthᵅ is taken. 0: the most
+            probable one, which favours short ones; 1: the highest mean of an item.
     """
 
     name: str = GREEDY
     beam: int = 5
     temperature: float = 1.0
     seed: int = 0
+    end: int | None = None
+    normalisation: float = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in (GREEDY, SAMPLE, BEAM):
@@ -48,6 +53,12 @@ class Decoding:
             )
         if not 0 <= self.seed < 2**63:
             raise ConfigurationError(f"seed={self.seed} must be a whole number from 0 to 2^63 - 1")
+        if not 0 <= self.normalisation < math.inf:
+            raise ConfigurationError(f"normalisation={self.normalisation} must be a number >= 0")
+
+    def score(self, nats: Tensor) -> float:
+        """By which sequences are compared, of the log-probabilities (N,) of the items of one."""
+        return float(nats.sum()) / len(nats) ** self.normalisation
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Continuation:
     """What a model went on with.
 
     Attributes:
-        items: ids (N,) or frames (N, E).
+        items: ids (N,) or frames (N, E), the one that ends it included.
         log_probabilities: (N,), nats, of each item after those before it.
         margins: (N,), nats by which an item's score, noise included, is above that of the second best; None of a beam,
             which chooses whole sequences.
@@ -137,15 +148,15 @@ def go_on(model: SequenceModel, prompt: Tensor, length: int, decoding: Decoding)
     Args:
         model: reads what it predicts; of any backbone, in evaluation mode; it reads an item at a time.
         prompt: ids (T, 1) or frames (T, 1, E), T >= 1, from the initial state.
-        length: N, items to go on with.
-        decoding: how each is chosen. A beam search continues as greedy does where that is more probable in the end.
+        length: items to go on with, fewer where one ends it.
+        decoding: how each is chosen. A beam search continues as greedy does where that has the higher score in the end.
     """
     outputs: Any = _Switches if isinstance(model.objective, Bernoulli) else _Categories
     one_by_one = _step_by_step(model, outputs, prompt, length, decoding)
     if decoding.name != BEAM:
         return one_by_one
-    found = _searched(model, outputs, prompt, length, decoding.beam)
-    return max(found, one_by_one, key=lambda continuation: float(continuation.log_probabilities.sum()))
+    found = _searched(model, outputs, prompt, length, decoding)
+    return max(found, one_by_one, key=lambda continuation: decoding.score(continuation.log_probabilities))
 
 
 def _step_by_step(model: SequenceModel, outputs: Any, prompt: Tensor, length: int, decoding: Decoding) -> Continuation:
@@ -161,21 +172,36 @@ def _step_by_step(model: SequenceModel, outputs: Any, prompt: Tensor, length: in
         chosen.append(x[0, 0])
         nats.append(outputs.log_probability(scores, items[:, 0])[0])
         margins.append(values[0, 0] - values[0, 1] if values.shape[1] > 1 else torch.full_like(values[0, 0], math.inf))
+        if decoding.end is not None and int(x[0, 0]) == decoding.end:
+            break
     return Continuation(torch.stack(chosen), torch.stack(nats), torch.stack(margins))
 
 
-def _searched(model: SequenceModel, outputs: Any, prompt: Tensor, length: int, beam: int) -> Continuation:
-    """The most probable sequence among the ``beam`` that are kept at each step, each a stream of the model."""
+def _searched(model: SequenceModel, outputs: Any, prompt: Tensor, length: int, decoding: Decoding) -> Continuation:
+    """The sequence with the highest score among the ``beam`` most probable that are kept at each step, and those that
+    ended when they were among them. Each that goes on is a stream of the model.
+    """
+    beam, end = decoding.beam, decoding.end
     x, state = prompt, model.initial_state(1)
     nats, items = prompt.new_zeros(0, 1, dtype=model.dtype), prompt[:0]
+    ended: list[Continuation] = []
     for _ in range(length):
         features, state = model(x, state)
-        following, values = outputs.best(outputs.scores(model, features[-1]), beam)
-        totals = (nats.sum(0)[:, None] + values).flatten()
-        places = totals.topk(min(beam, len(totals))).indices
-        parents = places // values.shape[1]
-        state = select_streams(state, parents)
-        x = following.flatten(0, 1)[places][None]
-        items = torch.cat([items[:, parents], x])
-        nats = torch.cat([nats[:, parents], values.flatten()[places][None]])
-    return Continuation(items[:, 0], nats[:, 0], None)
+        following, values = outputs.best(outputs.scores(model, features[-1]), beam + (end is not None))
+        order = (nats.sum(0)[:, None] + values).flatten().argsort(descending=True, stable=True)
+        parents = order // values.shape[1]
+        written = torch.cat([items[:, parents], following.flatten(0, 1)[order][None]])
+        scored = torch.cat([nats[:, parents], values.flatten()[order][None]])
+        ends = torch.zeros_like(order, dtype=torch.bool) if end is None else written[-1] == end
+        ended += [Continuation(written[:, n], scored[:, n], None) for n in ends[:beam].nonzero()[:, 0]]
+        places = (~ends).nonzero()[:beam, 0]
+        if not len(places):
+            return max(ended, key=lambda one: decoding.score(one.log_probabilities))
+        state = select_streams(state, parents[places])
+        items, nats, x = written[:, places], scored[:, places], written[-1:, places]
+        # A sequence only gets less probable, so that this is the best score that one of them may still have.
+        most = float(nats.sum(0).max()) / length**decoding.normalisation
+        if any(decoding.score(one.log_probabilities) >= most for one in ended):
+            break
+    unfinished = Continuation(items[:, 0], nats[:, 0], None)
+    return max([*ended, unfinished], key=lambda one: decoding.score(one.log_probabilities))

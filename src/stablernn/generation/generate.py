@@ -2,7 +2,7 @@
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stablernn.analysis.conversion.choice import choose
 from stablernn.examination.api import certify_on, truncate
-from stablernn.generation.decoding import Continuation, Decoding, go_on
+from stablernn.generation.decoding import BEAM, Continuation, Decoding, go_on
 from stablernn.models.backbone import CellStack
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.heads.softmax import FullSoftmax
@@ -19,7 +19,7 @@ from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import certify
 from stablernn.tasks.base import Generative
 from stablernn.tasks.sequences import Sequences
-from stablernn.tasks.splits import Split
+from stablernn.tasks.splits import EOS, Corpus, Split
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
 
@@ -56,7 +56,8 @@ class Generated:
         """The first item in which they differ, from 0; None: they are the same."""
         if self.recurrent is None or self.feedforward is None:
             return None
-        unequal = (self.recurrent.items != self.feedforward.items).reshape(len(self.recurrent.items), -1).any(1)
+        shorter = min(len(self.recurrent.items), len(self.feedforward.items))  # one of them may have ended
+        unequal = (self.recurrent.items[:shorter] != self.feedforward.items[:shorter]).reshape(shorter, -1).any(1)
         return int(unequal.nonzero()[0]) if bool(unequal.any()) else None
 
 
@@ -68,6 +69,7 @@ def generate(
     k: int | None = None,
     epsilon: float = 0.01,
     k_max: int = 64,
+    end: str | None = None,
 ) -> Generated:
     """Let the best weights of a run go on.
 
@@ -78,6 +80,8 @@ def generate(
         prompt: what they follow, as the task reads it.
         k: inputs that the feed-forward model sees; None: those with which it replaces the recurrent one within
             ``epsilon`` nats an item, proven, else measured, up to ``k_max``.
+        end: the word or character after which nothing follows, in the place of ``decoding.end``; the end of a line as
+            it is written in a prompt.
 
     Raises:
         ConfigurationError: nothing can be generated from this task, or an option has no meaning for it.
@@ -95,6 +99,13 @@ def generate(
             "predict: name a run on words, characters or music"
         )
     begins = task.prompt(prompt).to(trained.device)
+    if end is not None:
+        decoding = replace(decoding, end=_one_id(task, end))
+    if decoding.normalisation and (decoding.end is None or decoding.name != BEAM):
+        raise ConfigurationError(
+            f"normalisation={decoding.normalisation} compares texts of different lengths: it needs decoding={BEAM} and "
+            "end=WORD, after which nothing follows"
+        )
     model = trained.model("best")
     if not isinstance(model.backbone, CellStack):
         if k is not None:
@@ -131,7 +142,7 @@ def beside(
     bounds = torch.full_like(recurrent.log_probabilities, certified)
     try:
         text = torch.cat([prompt[:, 0], recurrent.items]).cpu().numpy()
-        on_text = certify_on(model, _as_split(text), k_max=k).bounds[-1, -length:]
+        on_text = certify_on(model, _as_split(text), k_max=k).bounds[-1, -len(bounds) :]
         bounds = bounds.minimum(on_text.to(bounds))
     except NotApplicableError:
         pass
@@ -143,6 +154,20 @@ def beside(
         sure = recurrent.margins > moved + _ROUNDING
         proven = int(sure.cumprod(0).sum())
     return Generated(prompt[:, 0], recurrent, feedforward, k, reason, certified, bounds, proven)
+
+
+def _one_id(task: Generative, end: str) -> int:
+    """Of a word or character; raises ConfigurationError where ``end`` is none."""
+    if not isinstance(task, Corpus):
+        raise ConfigurationError(f"end={end!r:.60}: music has no frame that ends it: leave end out")
+    try:
+        _, *ids = task.prompt("\n" if end == EOS else end)[:, 0].tolist()  # every prompt begins with <eos>
+    except ConfigurationError:
+        ids = []
+    if len(ids) != 1:
+        unit = "character" if task.separator == "" else "word"
+        raise ConfigurationError(f"end={end!r:.60} must be one {unit} of {task.name}, or {EOS}, the end of a line")
+    return ids[0]
 
 
 def _of(model: SequenceModel, prompt: Tensor) -> Tensor:

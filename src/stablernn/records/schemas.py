@@ -121,6 +121,7 @@ _MOMENT = {
     "slope, error": _AVERAGES,
     "geometric, median, low, high?": ["number?"],
 }
+_SHARES = ["amount", 1]
 _CONTEXTS = {"0.01": "count?", "*": "count?"}
 _ON_TEXT = {key: {"mean, p99, max": "number?", "shorter": "number"} for key in ("0.01", "*")}
 _ANALYSES: Mapping[str, Any] = {
@@ -181,6 +182,10 @@ _ANALYSES: Mapping[str, Any] = {
         "largest": ["number"],
         "state": {"mean, p99, largest": ["number"]},
         "error?": {"blocks": "count", "length": "size", "log_perplexity": ["number?"]},
+    },
+    "truncated_gradient": {
+        "options": {"horizon": "size", "streams": "count", "split": "=train valid test"},
+        "stages": {"initial, best, last": {"cut": _SHARES, "bound": (_SHARES, None), "feedforward": {"*": "amount"}}},
     },
     "weight_distance": {
         "options": {"reference": "size"},
@@ -337,6 +342,9 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
         elif name == "gradient_horizon":
             moments = (*values["stages"].values(), *values.get("during", ()))
             _check_reach([moment["mean"] for moment in moments], values["options"]["horizon"] + 1)
+        elif name == "truncated_gradient":
+            stages, reach = values["stages"].values(), values["options"]["horizon"] + 1
+            _check_reach([stage[part] for stage in stages for part in ("cut", "bound") if stage[part]], reach)
         elif name == "certificate":
             lengths = {str(length) for length in values["options"]["lengths"]}
             at = {str(values["measured_at"])} - {"None"}

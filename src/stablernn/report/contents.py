@@ -21,6 +21,7 @@ _SECTIONS = (
     "sweep",
     "weight_distance",
     "gradient_horizon",
+    "truncated_gradient",
     "contraction",
     "linear_systems",
     "sequences",

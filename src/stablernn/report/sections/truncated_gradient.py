@@ -1,0 +1,123 @@
+"""What backpropagation through time loses when it stops after k inputs."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from stablernn.report.curves import DASHES, DOTTED
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.labels import over_seeds
+from stablernn.report.load import Analyses
+from stablernn.report.section import Section, of_analysis
+from stablernn.report.sections.contraction import STAGE_NAMES
+from stablernn.report.sections.gradient_horizon import panels
+from stablernn.report.table import Column, Entry, Table, key, text
+from stablernn.report.text import short
+from stablernn.utils.wording import counted
+
+SHOWN = (1, 5, 10, 35)
+SMALL = 0.01  # of the full gradient
+_LEAST = 1e-12  # smaller values are not drawn
+
+_CURVES = {
+    "cut": Curve("gradient cut after k inputs", "stable"),
+    "feedforward": Curve("feed-forward model of k inputs", "unstable", DASHES["feedforward"]),
+    "bound": Curve("bound of the cut", "ink", DOTTED),
+}
+
+
+def truncated_gradient_table(analyses: Analyses) -> Table:
+    """A line for each model before training and at its best evaluation, means over its seeds."""
+    options, metric = analyses[0][1]["options"], analyses[0][0].metric
+    cuts = [k for k in SHOWN if k <= options["horizon"]]
+    forwards = [k for k in SHOWN if all(str(k) in _of(result, "best")["feedforward"] for _, result in analyses)]
+    columns = [
+        *(text("model"), text("stability"), text("weights"), key("seeds")),
+        *(Column(f"cut k={k}", short) for k in cuts),
+        Column("1 % at k =", unit=metric.items),
+        Column("bound: 1 % at k =", unit=metric.items),
+        *(Column(f"feed-forward k={k}", short) for k in forwards),
+    ]
+    entries: list[list[Entry]] = []
+    runs = []
+    for model, stability, group in over_seeds(analyses):
+        for stage in ("initial", "best"):
+            seen = [_of(result, stage) for _, result in group]
+            reached = [_first(values["cut"]) for values in seen]
+            proven = [_first(values["bound"]) if values["bound"] else None for values in seen]
+            none = all(values["bound"] is None for values in seen)
+            entries.append(
+                [
+                    *(model, stability, STAGE_NAMES[stage], len(seen)),
+                    *(fmean(values["cut"][k] for values in seen) for k in cuts),
+                    _farthest(reached, options["horizon"]),
+                    None if none else _farthest(proven, options["horizon"]),
+                    *(fmean(values["feedforward"][str(k)] for values in seen) for k in forwards),
+                ]
+            )
+            runs.append(tuple(record.id for record, _ in group))
+    notes = [
+        f"distance from the full gradient ({counted(options['horizon'], metric.one)} back) by all weights of the "
+        f"cells, as a share of its norm; of a mini-batch of {counted(options['streams'], 'position')} of "
+        f"{options['split']}, mean over seeds",
+        "cut: backpropagation stops after k inputs, with the true state; feed-forward: the state, too, is that of the "
+        "last k inputs alone",
+        "1 %: the least k from which on the cut gradient is within a hundredth of the full one, and from which on that "
+        "is proven by λ; the farthest of the seeds; –: nothing is proven of the cell",
+    ]
+    return Table("Truncated gradients", columns, entries, notes, runs=runs)
+
+
+def _of(result: dict[str, Any], stage: str) -> dict[str, Any]:
+    return result["stages"][stage]
+
+
+def _first(shares: Sequence[float]) -> int | None:
+    """The least k from which on all are small; None: the last is not."""
+    above = [k for k, share in enumerate(shares) if share > SMALL]
+    k = above[-1] + 1 if above else 0
+    return k if k < len(shares) else None
+
+
+def _farthest(distances: Sequence[int | None], horizon: int) -> int | str:
+    known = [k for k in distances if k is not None]
+    return max(known) if len(known) == len(distances) else f"> {horizon}"
+
+
+def truncated_gradient_figures(analyses: Analyses) -> list[Figure | None]:
+    """The bias at the best evaluation against k, a panel for each model and constraint."""
+    drawing = Drawing()
+    drawing.announce(_CURVES.values())
+    for title, group in panels(analyses).items():
+        for record, result in group:
+            values = _of(result, "best")
+            lines = {
+                "cut": list(enumerate(values["cut"])),
+                "feedforward": sorted((int(k), share) for k, share in values["feedforward"].items()),
+                "bound": list(enumerate(values["bound"] or ())),
+            }
+            for name, points in lines.items():
+                shown = [(k, share) for k, share in points if k and share > _LEAST]
+                drawing.line(title, _CURVES[name], shown, (record.id,))
+    metric = analyses[0][0].metric
+    reached = [_first(_of(result, "best")["cut"]) for _, result in analyses]
+    within = sum(k is not None and k <= SHOWN[-1] for k in reached)
+    figure = drawing.figure(
+        "truncated_gradient",
+        f"{counted(SHOWN[-1], metric.one)} back, the gradient of {within} of "
+        f"{counted(len(reached), 'trained model')} is within 1 % of the full one",
+        "Distance of truncated gradients from the full one, as a share of its norm, at the best evaluation; of several "
+        "seeds the mean, in a band from the least.",
+        Axis(f"k ({metric.items})", logarithmic=False),
+        Axis("share of the full gradient", powers=True),
+    )
+    return [figure]
+
+
+SECTION = Section(
+    "backpropagation",
+    "Backpropagation through time, cut short",
+    "How far the gradient of training is off when it stops after k inputs.",
+    of_analysis("truncated_gradient", truncated_gradient_table, truncated_gradient_figures),
+    "truncated_gradient",
+)
