@@ -3,12 +3,29 @@
 Numbers stay numbers until a formatter (``formats``, ``latex``, the page) writes them.
 """
 
+import math
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 NOTHING = "–"
+_SCORE = re.compile(r"(,?)\.([1-9])f")
+_MOST_DECIMALS = 7  # of float32 little is left beyond
+
+
+def decimals(format: str | Callable[[Any], str], spread: float | None) -> str | Callable[[Any], str]:
+    """The format of a number by its spread: the one rule for all tables.
+
+    A score has its column's decimals, and more where its spread would read 0 and is not: as many as show its first
+    digit. A difference, which has a sign, has those of its column: its resolution is that of the margin. So have
+    numbers of other kinds.
+    """
+    scores = _SCORE.fullmatch(format) if isinstance(format, str) else None
+    if scores is None or not spread or not math.isfinite(spread) or float(f"{spread:{format}}".replace(",", "")):
+        return format
+    return f"{scores[1]}.{min(math.ceil(-math.log10(spread)), _MOST_DECIMALS)}f"
 
 
 @dataclass(frozen=True)
@@ -90,7 +107,7 @@ class Value:
 
     def parts(self, column: Column) -> dict[str, str]:
         """What the value says, as written, by kind."""
-        column = replace(column, format=self.format) if self.format else column
+        column = replace(column, format=decimals(self.format or column.format, self.spread))
         parts = {"value": column.write(self.value)}
         if self.to is not None and (to := column.write(self.to)) != parts["value"]:
             parts["value"] += f"–{to}"

@@ -11,7 +11,7 @@ from stablernn.report.formats import comma_separated, markdown, rich_table
 from stablernn.report.latex import latex
 from stablernn.report.load import load_linear_systems
 from stablernn.report.prose import fill_in
-from stablernn.report.section import Chapter, chapter
+from stablernn.report.section import Block, Chapter, chapter
 from stablernn.report.sections.linear_systems import SECTION as LINEAR
 from stablernn.report.sections.linear_systems import linear_tables
 from stablernn.report.sections.perplexity import perplexity_table
@@ -19,6 +19,7 @@ from stablernn.report.sections.study import study_table
 from stablernn.report.slices import leading
 from stablernn.utils.console import console
 from stablernn.utils.errors import ConfigurationError, RecordError
+from stablernn.utils.escaping import markdown_text
 from stablernn.utils.files import write_text
 
 _BEGIN, _END = "<!-- answer: written by make report -->", "<!-- end of the answer -->"
@@ -72,10 +73,17 @@ def _write_tables(chapter: Chapter, results: Path) -> list[Path]:
     texts = {f"{table.stem}.csv": comma_separated(table) for table in tables}
     texts |= {f"{table.stem}.tex": latex(table) for table in tables}
     if chapter.section.document and tables:
-        texts[f"{chapter.section.document}.md"] = "\n".join(map(markdown, tables))
+        blocks = [block for block in chapter.blocks if block.tables]
+        texts[f"{chapter.section.document}.md"] = "\n".join(map(_markdown, blocks))
     for name, text in texts.items():
         write_text(results / "tables" / name, text)
     return [results / "tables" / name for name in texts]
+
+
+def _markdown(block: Block) -> str:
+    """The tables of a block, below its heading and introduction where it has one."""
+    heading = f"## {markdown_text(block.title)}\n\n{markdown_text(block.introduction)}\n"
+    return "\n".join([*([heading] if block.introduction else []), *map(markdown, block.tables)])
 
 
 def _draw(chapter: Chapter, results: Path) -> list[Path]:

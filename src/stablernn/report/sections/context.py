@@ -8,7 +8,6 @@ from stablernn.report.curves import DASHES, DOTTED, WORDS, mean_over_seeds
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import MOST, Axis, Curve, Drawing, Figure, Level
 from stablernn.report.frame import distinguish, frame
-from stablernn.report.load import Analyses
 from stablernn.report.names import MODEL_NAMES, STABILITIES
 from stablernn.report.palette import OTHERS
 from stablernn.report.replicates import Replicates
@@ -37,8 +36,12 @@ _ORDER = (TRUNCATED, TRAINED, BUILT, COUNTED)
 # ---- table
 
 
-def context_table(data: Slice, every: Sequence[Series], gradients: Analyses = ()) -> Table:
-    """A line for each series at the k that matter, by kind; at the end a line for each that the control beats."""
+def context_table(data: Slice, every: Sequence[Series]) -> Table:
+    """A line for each series at the k that matter, by kind; at the end a line for each that the control beats.
+
+    Of a model that is truncated after training, k is the least from which on there is no loss (where seeds decide
+    nothing: no change above the margin), or else the largest.
+    """
     in_order = sorted(every, key=lambda series: (series.shortfall is not None, _ORDER.index(series.how)))
     bases = _names_of_bases(data, every)
     lines = [
@@ -60,16 +63,11 @@ def context_table(data: Slice, every: Sequence[Series], gradients: Analyses = ()
         text("verdict"),
     ]
     notes = [
-        *sentences(data, every, gradients),
-        f"test {metric.title}, mean ± standard deviation",
-        "against: the recurrent model of the same name and constraint, or else the best one, its score (seeds); loss: "
-        f"difference over all seeds of each, ± what leads to the ends of the one-sided 95 % intervals; by the rule of "
-        f"decision (margin {metric.margin:g} {metric.scale_unit})",
-        f"matched: parameters within {100 * _MATCHED:g} % of that recurrent model’s, or how many times as many",
-        "truncated after training: at the k from which on there is no loss (where seeds decide nothing: none above the "
-        "margin is measured), or else at the largest; the loss is the change of the same weights",
-        *["models that the control beats, or whose recurrent model it beats: a line each, the least to the largest"]
-        * any(len(points) > 1 for _, points in lines),
+        f"test {metric.title}, mean ± standard deviation over seeds",
+        "against: the recurrent model of the same name and constraint, or else the best one on validation; loss: ± to "
+        f"the ends of the one-sided 95 % intervals, margin {metric.margin:g} {metric.scale_unit}",
+        f"matched: parameters within {100 * _MATCHED:g} % of that model’s, or how many times as many",
+        "how each k is chosen: docs/peers.md",
         *gradient_note(data.records),
         data.devices,
     ]
@@ -189,10 +187,9 @@ def context_figure(data: Slice, every: Sequence[Series]) -> Figure | None:
     return drawing.figure(
         "context",
         headline(data, every),
-        f"{data.caption}: test {metric.title} by the last k {metric.items} alone. Lines: recurrent models truncated "
-        "after training, from the least to the largest of the seeds; hollow dots: trained with k, and filled ones: "
-        "feed-forward by construction, mean and standard deviation over seeds. Rules: the recurrent models, which see "
-        f"all. Dotted: {'n-gram models' if data.control else 'the control'}."
+        f"{data.caption}: test {metric.title} by the last k {metric.items} alone. Lines: truncated after training, "
+        "from the least to the largest of the seeds. Dots: trained with k (hollow), feed-forward by construction "
+        f"(filled), mean and deviation. Rules: recurrent. Dotted: {'n-gram models' if data.control else 'the control'}."
         + (f" {left} more in the table." if left else ""),
         Axis(WORDS.title.replace("words", metric.items), ticks=WORDS.ticks),
         Axis(f"test {metric.name}"),
@@ -226,7 +223,7 @@ def _blocks(evidence: Evidence) -> list[Block]:
         every = [] if data.synthetic and not analyses else series_of(data, analyses)
         if any(series.how != COUNTED for series in every):
             gradients = evidence.of(data, "gradient_horizon")
-            here = of_slice(data, [context_figure(data, every)], context_table(data, every, gradients))
+            here = of_slice(data, [context_figure(data, every)], context_table(data, every))
             made.append(replace(here, introduction=" ".join(map(sentence, sentences(data, every, gradients)))))
     return made
 

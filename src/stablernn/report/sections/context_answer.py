@@ -156,19 +156,21 @@ def _gain(data: Slice, worse: float, better: float) -> float:
 
 
 def _worth(data: Slice, held: Sequence[Series]) -> str:
-    """What the best model of each kind gains of what the best recurrent one does, both over the control."""
+    """What the best model of each kind gains of what the best recurrent one does, both over the control.
+
+    Best on validation; the gains are test scores on the natural scale, so of log-perplexity.
+    """
     if data.best_control is None:
         return "what context is worth is not known, as there is no control"
-    (control, bar), cost = data.best_control, data.metric.cost
-    reached = float(best_recurrent(held).finished.test.mean())
-    whole = cost(bar) - cost(reached)
-    if _gain(data, bar, reached) < data.metric.margin:
+    control, bar = data.best_control
+    whole = _gain(data, bar, float(best_recurrent(held).finished.test.mean()))
+    if whole < data.metric.margin:
         return f"no recurrent model beats the control ({control}) by the margin, so what context is worth is not known"
     shares = []
     for how, name in KINDS.items():
         if there := [series for series in held if series.how == how]:
-            best = min(there, key=lambda series: cost(series.best.mean))
+            best = min(there, key=lambda series: series.validated)
             point = best.enough or best.best
-            share = f"{100 * (cost(bar) - cost(point.mean)) / whole:.0f} %"
+            share = f"{100 * _gain(data, bar, point.mean) / whole:.0f} %"
             shares.append(f"{share} is left {name} ({best.short}, k = {point.k})")
     return f"of what the best recurrent model gains over the control ({control}), {', '.join(shares)}"

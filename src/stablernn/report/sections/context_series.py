@@ -3,7 +3,7 @@
 A series is a kind of model at several k: a recurrent model truncated after training, one trained truncated, a network
 that is feed-forward by construction (by its record: whatever is trained feed-forward under a name that no recurrent
 model has), or n-gram models. Each is held by the rule of decision against the recurrent model of its name and
-constraint, or else against the best one.
+constraint, or else against the best one on validation.
 
 Of a model that is truncated there is no loss from k on where none is at k or at any larger k examined: the tests go
 down from the largest k and end at the first that fails, so that no correction for their number is needed. What is
@@ -11,6 +11,7 @@ trained with k is another model at each k, so the least k without a loss counts,
 (Holm).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -108,7 +109,18 @@ class Series:
 
     @property
     def best(self) -> Point:
-        return min(self.points, key=lambda point: self.data.metric.cost(point.mean))
+        """By validation; of a truncated model, where nothing is chosen, the largest k; of counts by test."""
+        if self.how == TRUNCATED:
+            return self.points[-1]
+        return min(self.points, key=lambda point: self._cost(point))
+
+    @property
+    def validated(self) -> float:
+        """As ``validated``, of the best point, or of the model that was truncated."""
+        return validated(self.data, self.best.cell or self.base)
+
+    def _cost(self, point: Point) -> float:
+        return self.data.metric.cost(point.mean) if point.cell is None else validated(self.data, point.cell)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -188,7 +200,7 @@ def series_of(data: Slice, analyses: Analyses) -> list[Series]:
     if not recurrent:
         return []
     required = seeds_required(runs)
-    best = min(recurrent.values(), key=lambda cell: data.metric.cost(float(cell.finished.test.mean())))
+    best = min(recurrent.values(), key=lambda cell: validated(data, cell))
     made = [*_truncated(data, runs, analyses, required), *_trained(data, runs, recurrent, best, required)]
     if data.control:
         points = [Point(order - 1, Value(value)) for order, value in sorted(data.control.items())]
@@ -197,12 +209,12 @@ def series_of(data: Slice, analyses: Analyses) -> list[Series]:
 
 
 def _best_cells(data: Slice, runs: pd.DataFrame, kind: list[str]) -> dict[tuple, Replicates]:
-    """Of each kind the runs that differ in the seed alone and have the best mean."""
+    """Of each kind the runs that differ in the seed alone and have the best mean on validation."""
     made: dict[tuple, Replicates] = {}
-    for of_kind, cell in groups(runs, [*kind, "cell"]):
-        known = made.get(of_kind[:-1])
-        if known is None or data.metric.cost(cell.test.mean()) < data.metric.cost(known.finished.test.mean()):
-            made[of_kind[:-1]] = Replicates(cell)
+    for of_kind, runs_of_cell in groups(runs, [*kind, "cell"]):
+        cell, known = Replicates(runs_of_cell), made.get(of_kind[:-1])
+        if known is None or validated(data, cell) < validated(data, known):
+            made[of_kind[:-1]] = cell
     return made
 
 
@@ -270,7 +282,15 @@ def _point(k: int, cell: Replicates, base: Replicates, required: int) -> Point:
     return Point(k, cell.mean, min(len(cell.finished), len(base.finished)), loss, change, cell, parameters)
 
 
+def validated(data: Slice, cell: Replicates) -> float:
+    """The mean validation score, the smaller the better, by which models are chosen; infinite where there is none.
+
+    A choice by test scores would favour what is compared with the model that is chosen.
+    """
+    mean = float(cell.finished.valid.mean())
+    return math.inf if math.isnan(mean) else data.metric.cost(mean)
+
+
 def best_recurrent(held: Sequence[Series]) -> Replicates:
-    """Of those that series are held against."""
-    cost = held[0].data.metric.cost
-    return min((series.base for series in held), key=lambda cell: cost(float(cell.finished.test.mean())))
+    """Of those that series are held against, by validation."""
+    return min((series.base for series in held), key=lambda cell: validated(held[0].data, cell))

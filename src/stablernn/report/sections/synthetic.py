@@ -37,17 +37,15 @@ def synthetic_table(tasks: Sequence[Slice]) -> Table:
             runs.append(cell.ids)
     margins = ", ".join(dict.fromkeys(f"{data.metric.name} {data.metric.margin:g}" for data in tasks))
     notes = [
-        "sees: inputs that an output sees; all: recurrent; test: cross-entropy in nats a position (adding problem: "
-        "mean squared error), mean ± standard deviation over seeds",
-        "control: exactly, of a model that knows nothing of what it has read: 10 ln 8 / (T + 20) for ten digits and T "
-        "blanks; for the adding problem the variance of the test sums, 1/6 in the mean",
-        f"solved: at most 1/{SOLVED} of the control in every seed; at chance: in no seed better than the control by "
-        f"more than the margin of the task ({margins})",
+        "test: cross-entropy in nats a position (adding problem: mean squared error), mean ± standard deviation",
+        "control: of a model that knows nothing of what it has read, exactly (docs/tasks.md)",
+        f"solved: at most 1/{SOLVED} of the control in every seed; at chance: in no seed better than it by more than "
+        f"the margin ({margins})",
     ]
     columns = [
         *(text("task"), text("model"), text("constraint")),
         Column("parameters", ",d", drop=1),
-        Column("sees", ",d", unit="inputs"),
+        Column("sees", ",d", unit="inputs that an output sees; all: recurrent"),
         Column("test", ".4f"),
         Column("seeds"),
         Column("control", ".4f"),
