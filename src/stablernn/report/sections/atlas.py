@@ -33,7 +33,7 @@ def atlas_table(every: Sequence[Mapped]) -> Table:
         Column("test", ".4f", spread="half of the 95 % interval"),
         Column("seeds"),
         text("verdict"),
-        *(Column(head, f"{head}: {k}", drop=drop) for head, drop in (("proven before", 5), ("proven", 1))),
+        *(Column(head, ",d", f"{head}: {k}", drop=drop) for head, drop in (("proven before", 5), ("proven", 1))),
         *(Column(f"horizon {when}", drop=3 if when != "after" else 0) for when in ("before", "during", "after")),
         Column("λ_r < 1 from r =", drop=4),
         Column("Lyapunov", "+.3f", drop=2),
@@ -55,9 +55,9 @@ def atlas_table(every: Sequence[Mapped]) -> Table:
         "squared error) of the whole model’s; of several seeds, the one that remembers farthest",
         "tokens/s: of training, on one core of the machine of each run",
     ]
-    return Table(
-        "Atlas of memory", columns, [_entries(one) for one in every], [*sentences(every), *notes], _reasons(every)
-    )
+    entries, said = [_entries(one) for one in every], sentences(every)
+    runs = [one.cell.ids for one in every]
+    return Table("Atlas of memory", columns, entries, [*said, *notes], _reasons(every), runs)
 
 
 def _entries(one: Mapped) -> list[Entry]:

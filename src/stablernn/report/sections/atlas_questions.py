@@ -179,28 +179,27 @@ def selectivity_without_gates(every: Sequence[Mapped]) -> str:
 
 
 def orthogonal_without_constraint(every: Sequence[Mapped]) -> str:
-    """By the singular values of the best weights of the orthogonal RNN trained without its constraint."""
+    """By the singular values of the best weights of the orthogonal RNN trained without its constraint, if it trains."""
     parts, survives = [], []
     for task, here in _tasks(every).items():
-        free = _find(here, "orthogonal")
-        values = (
-            [r["singular_values"]["best"] for r in free.of("certificate") if "singular_values" in r] if free else []
-        )
-        ends = [end for one in values for pair in one.values() for end in pair]
-        if free is None or not ends:
+        free, held = (_find(here, "orthogonal", stability) for stability in ("unstable", "orthogonal_polar"))
+        if free is None:
             continue
-        survives.append(max(abs(end - 1) for end in ends) <= DRIFT)
-        held = _find(here, "orthogonal", "orthogonal_polar")
-        scores = [f"{one.cell.mean.value:.4f}" for one in (free, held) if one and one.cell.values]
-        beside = f", test {scores[0]} without and {scores[1]} with it" if len(scores) == 2 else ""
-        parts.append(f"{min(ends):.2f} to {max(ends):.2f} on {task}{beside}")
+        values = [result["singular_values"]["best"] for result in free.of("certificate") if "singular_values" in result]
+        ends = [end for one in values for pair in one.values() for end in pair]
+        if not ends and not free.cell.diverged:
+            continue
+        survives.append(not free.cell.diverged and max(abs(end - 1) for end in ends) <= DRIFT)
+        gone = f"{free.cell.diverged} of {len(free.cell.ids)} diverged" * bool(free.cell.diverged)
+        found = f"its singular values are {min(ends):.2f} to {max(ends):.2f}" if ends else ""
+        scored = {"without": free, "with": held}
+        scores = [f"{one.cell.mean.value:.4f} {how}" for how, one in scored.items() if one and one.cell.values]
+        beside = f", test {listed(scores)} it" if held and scores else ""
+        parts.append(f"{listed([*filter(None, (gone, found))])} on {task}{beside}")
     if not parts:
         return ""
     answer = "Yes" if all(survives) else "In part" if any(survives) else "No"
-    return (
-        "Does an orthogonal matrix survive training without its constraint? "
-        f"{answer}: its singular values are then {'; '.join(parts)}"
-    )
+    return f"Does an orthogonal matrix survive training without its constraint? {answer}: {'; '.join(parts)}"
 
 
 def feed_forward_on_music(every: Sequence[Mapped]) -> str:
