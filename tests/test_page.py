@@ -169,7 +169,6 @@ def test_every_record_is_on_the_page_with_what_it_was_made_of(path, text):
     _, of_a_cell, cell = before.rpartition('<details class="cell">')
     said = [before.split("</dl>")[0], cell.split("</dl>")[0] if of_a_cell else "", after.split("</details>")[0]]
     for fact in (
-        "seed",
         "a processor, threads 2",
         "abc",
         "1 s",

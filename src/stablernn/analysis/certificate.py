@@ -4,10 +4,13 @@ import copy
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import torch
+
 from stablernn.analysis.estimate import Subject
 from stablernn.analysis.runner import check_split
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_cost import CurveCost
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import SHARPER, by_norm, certify, finite, summarise
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import ConfigurationError
@@ -57,16 +60,19 @@ class CertificateAnalysis:
         proofs = seconds_of(lambda: certify(model, sharper=self.sharper), subject.device)
         cost = CurveCost.measured(copy.deepcopy(model).double(), split)
         rows = len(split) * len({*self.lengths, self.k_max})
-        return proofs + cost.seconds(len(split), max(*self.lengths, self.k_max), rows)
+        return 2 * proofs + cost.seconds(len(split), max(*self.lengths, self.k_max), rows)
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
-        model = trained.model("best")
+        """``certificate`` and what is measured of the best weights; the rest also of the initial ones."""
+        model, initial = trained.model("best"), trained.model("initial")
         certificate = certify(model, sharper=self.sharper)
         k = certificate.context(self.epsilon)
         at = min(k or self.k_max, self.k_max)
         gaps = measure_gaps(model, trained.corpus.splits[self.split].first(self.tokens), [*self.lengths, at])
         return {
             "certificate": summarise(model, certificate, self.sharper),
+            "initial": summarise(initial, sharper=self.sharper),
+            "singular_values": {"initial": singular_values(initial), "best": singular_values(model)},
             "by_norm": {
                 name: {"rate": finite(alone.rate), "certified": alone.holds, "k": alone.context(self.epsilon)}
                 for name, alone in by_norm(model, certificate).items()
@@ -76,3 +82,12 @@ class CertificateAnalysis:
             "measured": {str(length): asdict(gap) for length, gap in gaps.items()},
             "certified": {str(length): certificate.gap(length) if certificate.bounds_loss else None for length in gaps},
         }
+
+
+def singular_values(model: SequenceModel) -> dict[str, list[float]]:
+    """The least and the largest singular value of the recurrent matrices of each name, over all layers, in float64."""
+    found: dict[str, list[float]] = {}
+    for cell in model.cells:
+        for name, block in cell.recurrent_blocks().items():
+            found.setdefault(name, []).extend(torch.linalg.svdvals(block.detach().double()).tolist())
+    return {name: [min(values), max(values)] for name, values in found.items()}

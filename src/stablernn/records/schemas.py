@@ -124,6 +124,7 @@ _MOMENT = {
 _SHARES = ["amount", 1]
 _CONTEXTS = {"0.01": "count?", "*": "count?"}
 _ON_TEXT = {key: {"mean, p99, max": "number?", "shorter": "number"} for key in ("0.01", "*")}
+_PROVEN = {"certified": "flag", "reason?": "text", "norm?": "text", "context?": {"*": "count?"}}
 _ANALYSES: Mapping[str, Any] = {
     "certificate": {
         "options": {
@@ -133,7 +134,9 @@ _ANALYSES: Mapping[str, Any] = {
             "split": "=train valid test",
             "k_max": "size",
         },
-        "certificate": {"certified": "flag", "reason?": "text", "norm?": "text", "context?": {"*": "count?"}},
+        "certificate": _PROVEN,
+        "initial?": _PROVEN,
+        "singular_values?": {"initial, best": {"*": ["number", 2]}},
         "certified": {"*": "number?"},
         "measured": {"*": {"largest": "number"}},
         "measured_at, k": "count?",

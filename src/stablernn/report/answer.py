@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import NOTHING_LEARNT, Claim, Judgement, Outcome
 from stablernn.report.section import minor
+from stablernn.report.text import listed
 
 Verdicts = Sequence[tuple[Claim, list[Judgement]]]
 # Of each sentence: a claim, and what is said of the tasks on which it holds.
@@ -48,17 +49,13 @@ def _where(judgements: Iterable[Judgement]) -> str:
     if not outcomes:
         return "(not measured yet)"
     subjects = {outcome: [s for s, one in outcomes.items() if one is outcome] for outcome in Outcome}
-    holds = f"on {_listed(subjects[Outcome.HOLDS])}" if subjects[Outcome.HOLDS] else "on no task so far"
+    holds = f"on {listed(subjects[Outcome.HOLDS])}" if subjects[Outcome.HOLDS] else "on no task so far"
     return ", ".join(
-        [holds, *(f"{on} {_listed(subjects[outcome])}" for outcome, on in _ON.items() if subjects[outcome])]
+        [holds, *(f"{on} {listed(subjects[outcome])}" for outcome, on in _ON.items() if subjects[outcome])]
     )
 
 
 def _beside(judgements: Iterable[Judgement]) -> str:
     """The tasks on which what stands beside the claim reaches what the claim does not."""
     reached = [one.subject for one in judgements if one.otherwise and one.outcome is not Outcome.HOLDS]
-    return f"; under other certified conditions on {_listed(list(dict.fromkeys(reached)))} too" if reached else ""
-
-
-def _listed(subjects: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(subjects[:-1]), subjects[-1])))
+    return f"; under other certified conditions on {listed(list(dict.fromkeys(reached)))} too" if reached else ""

@@ -18,6 +18,7 @@ _SECTIONS = (
     "ngram",
     "context",
     "synthetic",
+    "atlas",
     "sweep",
     "weight_distance",
     "gradient_horizon",

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stablernn.records.record import Record
 from stablernn.records.schemas import bench_check
 from stablernn.report.load import (
+    ATLAS,
     LINEAR_SYSTEMS,
     STUDIES,
     Analyses,
@@ -40,6 +42,7 @@ class Evidence:
         winners: the winners of the search under each constraint.
         tasks: of the table of the study's tasks: those that are no text, and the best profile of each published text.
         synthetic: tasks that were made to ask for memory.
+        atlas: cells with long memory on all of their tasks; these runs are in no other slice.
     """
 
     runs: Runs
@@ -52,6 +55,7 @@ class Evidence:
     winners: list[Slice] = field(default_factory=list)
     tasks: list[Slice] = field(default_factory=list)
     synthetic: list[Slice] = field(default_factory=list)
+    atlas: list[Slice] = field(default_factory=list)
     _analyses: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
@@ -75,8 +79,11 @@ class Evidence:
 def gather(source: Path, results: Path) -> Evidence:
     """Read the records below ``source`` and the measurements in ``results/bench``."""
     runs = read_folder(source)
-    records = records_of(runs)
-    if unsealed := sum(not record.sealed for record in records):
+    every = records_of(runs)
+    mapped = [(record, path) for record, path in runs if _of_atlas(record, path)]
+    rest = [(record, path) for record, path in runs if not _of_atlas(record, path)]
+    records = records_of(rest)
+    if unsealed := sum(not record.sealed for record in every):
         log.warning(
             f"{counted(unsealed, 'record')} below {source} of an earlier version, without a checksum: damage to the "
             "numbers in them would not be noticed"
@@ -86,7 +93,7 @@ def gather(source: Path, results: Path) -> Evidence:
         return list(slices(record for record in records if record.metric is PERPLEXITY))
 
     def of(*names):
-        return texts(records_of(runs, *(() if source.name in STUDIES else names)))
+        return texts(records_of(rest, *(() if source.name in STUDIES else names)))
 
     study = of("perplexity", "tasks")
     no_texts = list(slices(record for record in records if record.metric is not PERPLEXITY))
@@ -100,7 +107,13 @@ def gather(source: Path, results: Path) -> Evidence:
         {name: measured for name, measured in lengths.items() if measured["cases"]},
         load_linear_systems(source / LINEAR_SYSTEMS),
         texts(load_trials(source)),
-        texts(records_of(runs, "table1", strict=True)),
+        texts(records_of(rest, "table1", strict=True)),
         [*others, *(data for data in leading(study) if data.data in PUBLISHED)] if others else [],
         [data for data in no_texts if data.synthetic],
+        list(slices(records_of(mapped))),
     )
+
+
+def _of_atlas(record: Record, path: Path) -> bool:
+    """Whether a run is of the atlas: by its place, or in a folder of runs by its experiment."""
+    return path.parent.name == ATLAS or record.experiment.startswith(f"{ATLAS}_")

@@ -156,7 +156,7 @@ class Drawing:
             self.line(panel, curve, points, runs)
 
     def point(self, panel: str, curve: Curve, x: float, y: float, runs: Sequence[str], **more: Any) -> None:
-        """One point of a curve whose points have runs of their own, seen as a dot."""
+        """A point of a curve whose points have runs of their own, seen as a dot; with its own ``line`` not joined."""
         self._add(panel, curve, curve.label, x, y, runs, {"dot": True, **more})
 
     def _add(self, panel: str, curve: Curve, line: str, x: float, y: float, runs: Sequence[str], more: dict) -> None:

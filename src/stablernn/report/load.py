@@ -13,7 +13,8 @@ from stablernn.utils.errors import DamagedFileError, RecordError
 from stablernn.utils.files import read_json
 from stablernn.utils.names import is_name
 
-STUDIES = ("tasks", "perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance")
+ATLAS = "atlas"  # the study of cells with long memory, and the beginning of the names of its experiments
+STUDIES = ("tasks", "perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance", ATLAS)
 LINEAR_SYSTEMS = "linear_systems"  # the folder of descents on linear systems, and the name of their tables
 TRIAL_FILE = "trial.json"  # a published record of a trial of a search; no other report takes it for a result
 Runs = Sequence[tuple[Record, Path]]  # records, each with its folder

@@ -31,8 +31,11 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     judged, groups = verdicts(evidence), runs_of(evidence)
     leading = leading_of(evidence, judged)
     every = [block for chapter in chapters for block in chapter.blocks]
-    numbers = {source.id: n for n, source in enumerate(source for group in groups for source in group.sources)}
-    environment.filters["numbered"] = lambda runs: [numbers[run] for run in runs or () if run in numbers]
+    sources = enumerate(source for group in groups for source in group.sources)
+    numbers = {run: n for n, source in sources for run in source.behind}
+    environment.filters["numbered"] = lambda runs: [
+        *dict.fromkeys(numbers[run] for run in runs or () if run in numbers)
+    ]
     return environment.get_template("page.html").render(
         title="Do recurrent models need to be recurrent?",
         sentences=answer(leading),

@@ -1,26 +1,37 @@
 """What the page says of every run, and of every file of measurements."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from stablernn.records.record import Record
 from stablernn.report.evidence import Evidence
 from stablernn.report.frame import settings_of
+from stablernn.report.load import setting
+from stablernn.report.sections.synthetic import cells_of
+from stablernn.report.slices import leading
 from stablernn.report.text import short
 from stablernn.utils.wording import counted
 
+# The id of a run says these.
+_IN_THE_ID = {"model.name", "stability", "approximation.name", "truncation.k"}
 _SEED = re.compile(r"-s\d+(-[0-9a-f]+|\.json)$")  # at the end of a name
 
 
 @dataclass(frozen=True)
 class Source:
-    """Name, a word on it, and its facts, for a run with its configuration."""
+    """Name, a word on it, and its facts, for a run with its configuration; ``runs``: ids, where it is several."""
 
     id: str
     summary: str
     facts: dict[str, str]
+    runs: tuple[str, ...] = ()
+
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """What numbers lead here by."""
+        return self.runs or (self.id,)
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,8 @@ def runs_of(evidence: Evidence) -> list[Group]:
     for data in (*evidence.slices, *evidence.tasks, *evidence.synthetic, *evidence.trials):
         groups.setdefault(data.caption, {}).update({record.id: _run(record) for record in data.records})
     runs = {title: list(group.values()) for title, group in groups.items()}
+    for data in leading(evidence.atlas):
+        runs[f"Atlas: {data.caption}"] = [_of_seeds(cell.runs.record) for cell in cells_of(data)]
     runs["Speed"] = [_measurement(name, measured) for name, measured in evidence.lengths.items()]
     runs["Linear systems"] = [_linear(name, result) for name, result in evidence.linear.items()]
     return [_group(title, group) for title, group in runs.items() if group]
@@ -71,12 +84,26 @@ def _apart(sources: list[Source]) -> tuple[dict[str, str], list[Source]]:
     return shared, [replace(one, facts={k: v for k, v in one.facts.items() if k not in shared}) for one in sources]
 
 
+def _of_seeds(records: Iterable[Record]) -> Source:
+    """Runs that differ in the seed alone as one source: there are many, and a page has its limit."""
+    every = [_run(record) for record in records]
+    if len(every) == 1:
+        return every[0]
+    shared, _ = _apart(every)
+    shared.pop("trained", None)
+    seeds = {f"seed {setting(record, 'seed')}": one for record, one in zip(records, every, strict=True)}
+    facts = {seed: f"{one.id.rpartition('-')[2]}, {one.summary}, {one.facts['trained']}" for seed, one in seeds.items()}
+    return Source(
+        _SEED.sub("", every[0].id), counted(len(every), "seed"), shared | facts, tuple(one.id for one in every)
+    )
+
+
 def _run(record: Record) -> Source:
     test = record.metrics.get("test", {}).get("value")
     epochs, updates = short(record.progress["epochs"]), record.progress["updates"]
     scores = {split: score.get("value") for split, score in record.metrics.items() if isinstance(score, dict)}
     shown = {split: f"{value:.2f}" for split, value in scores.items() if value is not None}
-    config = {name: record.config[name] for name in ("seed", "profile", "dataset", "stability")}
+    config = {name: record.config[name] for name in ("profile", "dataset", "stability")}
     settings = settings_of(record) | {name: config[name]["name"] for name in ("profile", "dataset", "stability")}
     settings |= {f"stability.constraint.{name}": value for name, value in config["stability"]["constraint"].items()}
     return Source(
@@ -84,12 +111,11 @@ def _run(record: Record) -> Source:
         record.status if test is None else f"test {record.metric.name} {test:.{record.metric.places}f}",
         {
             "status": record.status,
-            "seed": str(config["seed"]),
             "trained": f"{counted(epochs, 'epoch')}, {counted(updates, 'update')}, {record.speed['seconds']:,.0f} s",
             "hardware": _listed(record.hardware),
             "commit": record.commit,
             "versions": _listed(record.versions),
-            "finished": record.finished_at,
+            "finished": record.finished_at[:16],
             "text": f"{record.data['name']}, fingerprint {record.data['fingerprint']}",
             "items": _listed(record.data["tokens"]),
             record.metric.name: _listed(shown),
@@ -99,8 +125,12 @@ def _run(record: Record) -> Source:
 
 
 def _said_by_a_name(key: str, value: Any) -> bool:
-    """Whether model or constraint, by their names, say as much: of this package's classes; others are worth naming."""
-    return key.endswith("._partial_") or (key.endswith("._target_") and str(value).startswith("stablernn."))
+    """Whether the id says it, or a name does: of this package's classes; others are worth naming."""
+    return (
+        key in _IN_THE_ID
+        or key.endswith("._partial_")
+        or (key.endswith("._target_") and str(value).startswith("stablernn."))
+    )
 
 
 def _listed(values: Mapping[str, Any]) -> str:

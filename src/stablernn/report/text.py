@@ -30,6 +30,11 @@ def span(values: Sequence[str]) -> str:
     return " to ".join(dict.fromkeys((values[0], values[-1])))
 
 
+def listed(names: Sequence[str]) -> str:
+    """a, b and c; nothing of none."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def sentence(text: str) -> str:
     text = typeset(text)
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""

@@ -42,7 +42,7 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         MissingPackageError: what draws is not installed; the tables are written.
     """
     evidence = gather(source, results)
-    if not (evidence.slices or evidence.tasks or evidence.synthetic or evidence.linear):
+    if not (evidence.slices or evidence.tasks or evidence.synthetic or evidence.atlas or evidence.linear):
         raise RecordError(
             f"no run records below {source}: run `make reproduce` first, or name a folder with records=..."
         )

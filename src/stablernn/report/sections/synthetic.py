@@ -32,7 +32,7 @@ def synthetic_table(tasks: Sequence[Slice]) -> Table:
     entries: list[list[Entry]] = []
     runs = []
     for data in tasks:
-        for cell in _cells(data):
+        for cell in cells_of(data):
             entries.append(_entries(data, cell))
             runs.append(cell.ids)
     margins = ", ".join(dict.fromkeys(f"{data.metric.name} {data.metric.margin:g}" for data in tasks))
@@ -54,21 +54,27 @@ def synthetic_table(tasks: Sequence[Slice]) -> Table:
     return Table("Synthetic tasks", columns, entries, notes, runs=runs)
 
 
-def _cells(data: Slice) -> list[Replicates]:
+def cells_of(data: Slice) -> list[Replicates]:
     """Of each model, constraint and k the runs that differ in the seed alone; of several settings each."""
     runs = select(data.runs, ~data.runs.experiment.str.startswith("search"))
     cells = [Replicates(cell) for _, cell in groups(runs, ["cell"])] if len(runs) else []
     return sorted(cells, key=lambda cell: data.metric.cost(cell.finished.test.mean()) if cell.values else math.inf)
 
 
+def task_name(data: Slice) -> str:
+    """As tables have it, with T."""
+    dataset = data.records[0].config["dataset"]
+    length = dataset.get("blanks", dataset.get("length"))
+    return f"{TITLES.get(data.data, data.data)}{f' T = {length}' if length else ''}"
+
+
 def _entries(data: Slice, cell: Replicates) -> list[Entry]:
-    record, dataset = cell.first, cell.first.config["dataset"]
+    record = cell.first
     name, model = str(cell.runs.name.iloc[0]), str(setting(record, "model.name"))
     note = cell.runs.note.iloc[0]
     bar = data.best_control[1] if data.best_control else math.nan
-    length = dataset.get("blanks", dataset.get("length"))
     return [
-        f"{TITLES.get(data.data, data.data)}{f' T = {length}' if length else ''} ({data.profile})",
+        f"{task_name(data)} ({data.profile})",
         MODEL_NAMES.get(model, model) + (f" ({note})" if note else ""),
         name if name in STABILITIES else constraint_name(record, name),
         record.model.get("parameters"),

@@ -92,9 +92,13 @@ def _at(result: dict[str, Any], k: int) -> float:
 
 def _largest(context: Callable[[dict[str, Any]], int | None], results: Sequence[dict[str, Any]]) -> int | str:
     """The context that the most demanding of several runs needs, or that it is beyond what was looked at."""
-    contexts = [context(result) for result in results]
-    known = [k for k in contexts if k is not None]
-    return max(known) if len(known) == len(contexts) else f"> {max(result['k'][-1] for result in results)}"
+    return farthest([context(result) for result in results], max(result["k"][-1] for result in results))
+
+
+def farthest(values: Sequence[int | None], most: int) -> int | str:
+    """The largest of several seeds; or that one, None, is beyond all that was looked at."""
+    known = [value for value in values if value is not None]
+    return max(known) if len(known) == len(values) else f"> {most}"
 
 
 def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:

@@ -1,0 +1,181 @@
+"""The atlas of memory: what each mechanism solves, what is proven of it, and how far it remembers."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+from stablernn.report.evidence import Evidence
+from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
+from stablernn.report.frame import EPSILON
+from stablernn.report.palette import OTHERS
+from stablernn.report.section import Block, Section, minor
+from stablernn.report.sections.atlas_questions import PLAIN, Mapped, family, mapped, sentences
+from stablernn.report.sections.gradient_horizon import moments
+from stablernn.report.sections.synthetic import SOLVED
+from stablernn.report.sections.truncation import farthest, measured_context
+from stablernn.report.slices import leading
+from stablernn.report.statistics import half_width
+from stablernn.report.table import Column, Entry, Table, Value, text
+from stablernn.report.text import sentence
+
+_FAMILIES = {PLAIN: "ink"}  # others get a colour each, in the order of the tables
+
+_LEAST = 1e-6  # of the control: smaller shares are drawn there
+
+
+def atlas_table(every: Sequence[Mapped]) -> Table:
+    """A line for each task and mechanism, the best of a task first."""
+    k = f"k({EPSILON})"
+    columns = [
+        *(text("task"), text("mechanism"), text("constraint")),
+        Column("parameters", ",d", drop=6),
+        Column("test", ".4f", spread="half of the 95 % interval"),
+        Column("seeds"),
+        text("verdict"),
+        *(Column(head, ",d", f"{head}: {k}", drop=drop) for head, drop in (("proven before", 5), ("proven", 1))),
+        *(Column(f"horizon {when}", drop=3 if when != "after" else 0) for when in ("before", "during", "after")),
+        Column("λ_r < 1 from r =", drop=4),
+        Column("Lyapunov", "+.3f", drop=2),
+        Column(k, unit="inputs"),
+        Column("tokens/s", ",.0f", drop=7),
+    ]
+    notes = [
+        "test: cross-entropy in nats a position, NLL in nats a frame (music) or mean squared error (adding problem), "
+        "mean over seeds ± half of the 95 % t interval",
+        f"verdict: solved, at most 1/{SOLVED} of the exact control in every seed; at chance (on music at the control), "
+        "in no seed better than the control, on music a memoryless network, by more than the task’s margin",
+        f"proven: {k} of the certificate, before training and of the best weights; stable: a rate below 1, where no "
+        "change of the loss follows from it; no: nothing is proven",
+        "horizon: from there on the mean gradient of the loss by the input is at most a thousandth of that at the last "
+        "input, before, during and after training; ‘>’ a number: beyond all that was looked at",
+        "λ_r < 1 from r: from there on no two states were found that come apart in r inputs; Lyapunov: the largest "
+        "exponent along the data, nats an input; both of the best weights",
+        f"{k}: from there on the truncated model’s loss is measured to stay within {EPSILON} nats (adding problem: of "
+        "squared error) of the whole model’s; of several seeds, the one that remembers farthest",
+        "tokens/s: of training, on one core of the machine of each run",
+    ]
+    entries, said = [_entries(one) for one in every], sentences(every)
+    runs = [one.cell.ids for one in every]
+    return Table("Atlas of memory", columns, entries, [*said, *notes], _reasons(every), runs)
+
+
+def _entries(one: Mapped) -> list[Entry]:
+    cell, values = one.cell, one.cell.values
+    score = Value(fmean(values), half_width(values) if len(values) > 1 else None, diverged=cell.diverged, runs=cell.ids)
+    measured: list[Entry] = [
+        _proven([result["initial"] for result in one.of("certificate") if "initial" in result]),
+        _proven(
+            [result["certificate"] for result in one.of("certificate")] or [r.certificate for r in cell.runs.record]
+        ),
+        *(horizon(one, when) for when in ("before", "during", "after")),
+        _contracts(one),
+        _mean([result["stages"]["best"]["lyapunov"] for result in one.of("contraction")]),
+        one.context,
+        _mean([rate for run in cell.runs.record if (rate := run.speed.get("train_tokens_per_second")) is not None]),
+    ]
+    # Only the score leads to the runs: a link a number would be most of the page's letters.
+    return [
+        *(one.task, one.name, one.constraint),
+        _alone(cell.first.model.get("parameters")),
+        score if values else replace(cell.mean, runs=cell.ids),
+        _alone(len(values)),
+        one.verdict,
+        *map(_alone, measured),
+    ]
+
+
+def _alone(entry: Entry) -> Value:
+    return replace(entry, runs=()) if isinstance(entry, Value) else Value(entry, runs=())
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _proven(certificates: Sequence[dict[str, Any]]) -> int | str | None:
+    """The k of the seed that needs most; whether it is stable at all; None where nobody asked."""
+    known = [one for one in certificates if one.get("certified") is not None]
+    if not known:
+        return None
+    if not all(one["certified"] for one in known):
+        return "no"
+    contexts = [one.get("context", {}).get(EPSILON) for one in known]
+    return "stable" if None in contexts else max(contexts)
+
+
+def _reasons(every: Sequence[Mapped]) -> list[str]:
+    """Why nothing is proven of the trained weights of a mechanism, once for all of its tasks, by the first of them."""
+    found: dict[str, str] = {}
+    for one in every:
+        for record in one.cell.runs.record:
+            if record.certificate.get("certified") is False:
+                found.setdefault(f"{one.name}, {one.constraint}", record.certificate["reason"])
+    return [f"{name}: nothing is proven, as {reason}" for name, reason in found.items()]
+
+
+def horizon(one: Mapped, when: str) -> int | str | None:
+    """From which i on the mean gradient is a thousandth, of the seed where it reaches farthest."""
+    fallen, most = [], 0
+    for record, result in one.analyses.get("gradient_horizon", ()):
+        most = max(most, result["options"]["horizon"])
+        seen = moments(record, result)
+        chosen = {"before": seen[:1], "during": seen[1:-1], "after": [moment for moment in seen if moment.best]}[when]
+        fallen += [moment.values["fallen"] for moment in chosen]
+    return farthest(fallen, most) if fallen else None
+
+
+def _contracts(one: Mapped) -> int | str | None:
+    results = one.of("contraction")
+    if not results:
+        return None
+    return farthest(
+        [r["stages"]["best"]["contracts_from"] for r in results], max(r["options"]["longest"] for r in results)
+    )
+
+
+def atlas_figure(every: Sequence[Mapped]) -> Figure | None:
+    """The score of synthetic tasks relative to the control against the context that the trained model uses."""
+    drawing = Drawing()
+    families = dict.fromkeys(family(one.model) for one in every)
+    free = iter(OTHERS)
+    curves = {name: Curve(name, _FAMILIES.get(name) or next(free)) for name in families}
+    drawn = 0
+    for one in every:
+        contexts = [measured_context(result) or result["k"][-1] for result in one.of("truncation")]
+        if one.data.synthetic and contexts and one.cell.values:
+            share = fmean(one.cell.values) / one.bar
+            place = max(contexts), max(share, _LEAST)
+            drawing.point(one.task, curves[family(one.model)], *place, one.cell.ids, line=one.label)
+            drawn += share <= 1 / SOLVED
+    return drawing.figure(
+        "atlas",
+        f"{drawn} of {sum(one.data.synthetic for one in every)} pairs of a mechanism and a synthetic task are solved",
+        f"A dot is a mechanism: its mean score as a share of the exact control, against k({EPSILON}), the inputs after "
+        "which the trained model is feed-forward. Below the dotted line a task counts as solved.",
+        Axis(f"k({EPSILON}) (inputs)"),
+        Axis("score / control", powers=True),
+        levels=[Level(1 / SOLVED, dash=(2, 3))],
+    )
+
+
+def _blocks(evidence: Evidence) -> list[Block]:
+    tasks = sorted(leading(evidence.atlas), key=lambda data: not data.synthetic)  # music last
+    every = [one for data in tasks for one in mapped(data, evidence)]
+    if not every:
+        return []
+    figure = atlas_figure(every)
+    words = " ".join(map(sentence, sentences(every)))
+    small = all(map(minor, tasks))
+    return [Block("Mechanisms of memory", [figure] if figure else [], [atlas_table(every)], words, small)]
+
+
+SECTION = Section(
+    "atlas",
+    "Atlas of memory",
+    "Mechanisms that promise long memory: what each solves, what is proven of it, how far it remembers.",
+    _blocks,
+    "atlas",
+    ("C4", "C5", "C6"),
+    ("atlas",),
+)

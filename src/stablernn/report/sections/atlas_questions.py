@@ -1,0 +1,219 @@
+"""What the atlas says of its questions, by rules that were fixed before the runs."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from stablernn.report.evidence import Evidence
+from stablernn.report.labels import constraint_name
+from stablernn.report.load import Analyses, setting
+from stablernn.report.names import MODEL_NAMES, STABILITIES
+from stablernn.report.replicates import Replicates
+from stablernn.report.sections.synthetic import cells_of, task_name, verdict
+from stablernn.report.sections.truncation import farthest, measured_context
+from stablernn.report.slices import Slice
+from stablernn.report.statistics import compare
+from stablernn.report.text import listed
+
+PLAIN, GATES, INPUT_GATES = "no mechanism", "gates", "gates of the input alone"
+INITIAL, SCALES, OTHER = "initial W and its constraint", "time scales", "others"
+_FAMILIES = {
+    PLAIN: ("rnn",),
+    GATES: ("lstm", "lstm_fixed", "gru"),
+    INPUT_GATES: ("min_gru", "min_lstm", "qrnn", "sru"),
+    INITIAL: ("irnn", "np_rnn", "rin", "orthogonal", "unitary", "indrnn"),
+    SCALES: ("clockwork", "statistical", "scrn", "fru", "narx", "dilated"),
+}
+TENS = 100  # inputs: what is feed-forward after fewer is so after tens of them
+DRIFT = 0.1  # from 1, of the singular values of a matrix that counts as orthogonal
+_ANALYSES = ("certificate", "gradient_horizon", "contraction", "truncation")
+
+
+def family(model: str) -> str:
+    """The kind of mechanism; of a cell that nobody listed ``OTHER``."""
+    return next((name for name, models in _FAMILIES.items() if model in models), OTHER)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """One mechanism on one task: the runs that differ in the seed alone, and their analyses by name."""
+
+    data: Slice
+    cell: Replicates
+    analyses: dict[str, Analyses]
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """The results of an analysis."""
+        return [result for _, result in self.analyses.get(name, ())]
+
+    @property
+    def model(self) -> str:
+        return str(setting(self.cell.first, "model.name"))
+
+    @property
+    def stability(self) -> str:
+        return str(setting(self.cell.first, "stability.name"))
+
+    @property
+    def task(self) -> str:
+        return task_name(self.data)
+
+    @property
+    def name(self) -> str:
+        note = self.cell.runs.note.iloc[0]
+        return MODEL_NAMES.get(self.model, self.model) + (f" ({note})" if note else "")
+
+    @property
+    def constraint(self) -> str:
+        name = str(self.cell.runs.name.iloc[0])
+        return name if name in STABILITIES else constraint_name(self.cell.first, name)
+
+    @property
+    def label(self) -> str:
+        """Mechanism, and constraint where it has one."""
+        return self.name if self.stability == "unstable" else f"{self.name}, {self.constraint}"
+
+    @property
+    def bar(self) -> float:
+        """The control's score."""
+        return self.data.best_control[1] if self.data.best_control else math.nan
+
+    @cached_property
+    def verdict(self) -> str:
+        """By the rule of synthetic tasks; music has no chance level but a memoryless control."""
+        losses = [*self.cell.values, *[math.nan] * self.cell.diverged]
+        words = verdict(losses, self.bar, self.data.metric.margin)
+        return words if self.data.synthetic else words.replace("chance", "the control")
+
+    @property
+    def solved(self) -> bool:
+        return self.verdict == "solved"
+
+    @property
+    def context(self) -> int | str | None:
+        """k(0.01) as measured, of the seed that needs most."""
+        results = self.of("truncation")
+        if not results:
+            return None
+        return farthest([measured_context(result) for result in results], max(result["k"][-1] for result in results))
+
+
+def mapped(data: Slice, evidence: Evidence) -> list[Mapped]:
+    """The mechanisms on a task, the best first."""
+    found = {name: evidence.of(data, name) for name in _ANALYSES}
+
+    def of(ids: tuple[str, ...]) -> dict[str, Analyses]:
+        return {name: [entry for entry in every if entry[0].id in ids] for name, every in found.items()}
+
+    return [Mapped(data, cell, of(cell.ids)) for cell in cells_of(data)]
+
+
+def sentences(every: Sequence[Mapped]) -> list[str]:
+    """One for each question to which there are records."""
+    rules: Sequence[Callable[[Sequence[Mapped]], str]] = (
+        gate_or_memory,
+        selectivity_without_gates,
+        orthogonal_without_constraint,
+        feed_forward_on_music,
+    )
+    return [words for rule in rules if (words := rule(every))]
+
+
+def _tasks(every: Sequence[Mapped]) -> dict[str, list[Mapped]]:
+    tasks: dict[str, list[Mapped]] = {}
+    for one in every:
+        tasks.setdefault(one.task, []).append(one)
+    return tasks
+
+
+def _find(here: Sequence[Mapped], model: str, stability: str = "unstable") -> Mapped | None:
+    return next((one for one in here if (one.model, one.stability) == (model, stability)), None)
+
+
+def gate_or_memory(every: Sequence[Mapped]) -> str:
+    """Whether the LSTM with f = 1 does what the LSTM does: solves a task, or loses nothing by the rule of decision."""
+    said: dict[str, list[str]] = {}
+    for task, here in _tasks(every).items():
+        whole = _find(here, "lstm")
+        fixed = _find(
+            [one for one in here if one.cell.first.config["model"].get("cell", {}).get("forget") == 1], "lstm_fixed"
+        )
+        if whole and fixed:
+            said.setdefault(_gate_or_memory(whole, fixed), []).append(task)
+    parts = "; ".join(f"{words} on {listed(tasks)}" for words, tasks in said.items())
+    return f"The forget gate or the memory? By the LSTM with f = 1 beside the LSTM, {parts}" if parts else ""
+
+
+def _gate_or_memory(whole: Mapped, fixed: Mapped) -> str:
+    enough, needed, neither = "the memory alone is enough", "the gate is needed", "neither solves it"
+    if whole.data.synthetic:
+        if whole.solved == fixed.solved:
+            return enough if whole.solved else neither
+        return needed if whole.solved else "the gate is in the way"
+    comparison = compare(whole.cell.finished, fixed.cell.finished)
+    if comparison is None:
+        return "there are too few seeds"
+    return {"no loss": enough, "gain": enough, "loss": needed}.get(comparison.verdict, "it is undecided")
+
+
+def selectivity_without_gates(every: Sequence[Mapped]) -> str:
+    """By the mechanisms that solve selectivity in every seed."""
+    here = [one for one in every if one.data.data == "selectivity"]
+    gated = [one for one in here if family(one.model) in (GATES, INPUT_GATES)]
+    free = [one for one in here if one not in gated]
+    if not gated or not free:
+        return ""
+    with_gates, without = ([one.label for one in some if one.solved] for some in (gated, free))
+    beside = f"with gates {listed(with_gates) or 'none'} {'do' if len(with_gates) > 1 else 'does'}"
+    if without:
+        return (
+            f"Does selectivity need gates? No: {listed(without)} solve{'s' * (len(without) == 1)} it without; {beside}"
+        )
+    if not with_gates:
+        return f"Does selectivity need gates? Not known: none of {len(here)} mechanisms solves it"
+    return (
+        f"Does selectivity need gates? Of these mechanisms yes: none of {len(free)} without gates solves it; {beside}"
+    )
+
+
+def orthogonal_without_constraint(every: Sequence[Mapped]) -> str:
+    """By the singular values of the best weights of the orthogonal RNN trained without its constraint, if it trains."""
+    parts, survives = [], []
+    for task, here in _tasks(every).items():
+        free, held = (_find(here, "orthogonal", stability) for stability in ("unstable", "orthogonal_polar"))
+        if free is None:
+            continue
+        values = [result["singular_values"]["best"] for result in free.of("certificate") if "singular_values" in result]
+        ends = [end for one in values for pair in one.values() for end in pair]
+        if not ends and not free.cell.diverged:
+            continue
+        survives.append(not free.cell.diverged and max(abs(end - 1) for end in ends) <= DRIFT)
+        gone = f"{free.cell.diverged} of {len(free.cell.ids)} diverged" * bool(free.cell.diverged)
+        found = f"its singular values are {min(ends):.2f} to {max(ends):.2f}" if ends else ""
+        scored = {"without": free, "with": held}
+        scores = [f"{one.cell.mean.value:.4f} {how}" for how, one in scored.items() if one and one.cell.values]
+        beside = f", test {listed(scores)} it" if held and scores else ""
+        parts.append(f"{listed([*filter(None, (gone, found))])} on {task}{beside}")
+    if not parts:
+        return ""
+    answer = "Yes" if all(survives) else "In part" if any(survives) else "No"
+    return f"Does an orthogonal matrix survive training without its constraint? {answer}: {'; '.join(parts)}"
+
+
+def feed_forward_on_music(every: Sequence[Mapped]) -> str:
+    """Whether the mechanisms score the same by their last inputs, fewer than ``TENS``, on music."""
+    said = []
+    for task, here in _tasks([one for one in every if not one.data.synthetic]).items():
+        known = [(one, one.context) for one in here if family(one.model) != PLAIN and one.context is not None]
+        if not known:
+            continue
+        within = {one.label: k for one, k in known if isinstance(k, int) and k < TENS}
+        beyond = [f"{one.label} ({k})" for one, k in known if one.label not in within]
+        ends = f", by the last {min(within.values())} to {max(within.values())} inputs" if within else ""
+        rest = f"; not {listed(beyond)}" if beyond else ""
+        said.append(f"{len(within)} of {len(known)} on {task}{ends}{rest}")
+    if not said:
+        return ""
+    return f"Feed-forward after tens of inputs, within 0.01 nats, are of the cells with long memory {'; '.join(said)}"

@@ -1,0 +1,208 @@
+"""The atlas as a study and as a chapter: its plan, its table and what it says of its questions."""
+
+from dataclasses import replace
+from fnmatch import fnmatch
+
+import pytest
+import torch
+from conftest import ROOT
+from test_context import music
+from test_report import curve
+from test_verdicts import contracting, horizon
+
+from stablernn.analysis.certificate import singular_values
+from stablernn.config.compose import compose
+from stablernn.config.identity import run_id
+from stablernn.experiments.reproduce import studies_of
+from stablernn.models.cells.orthogonal import OrthogonalCell
+from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import build_language_model
+from stablernn.report.evidence import gather
+from stablernn.report.formats import comma_separated
+from stablernn.report.sections.atlas import SECTION, atlas_figure, atlas_table
+from stablernn.report.sections.atlas_questions import OTHER, family, mapped, sentences
+from stablernn.report.slices import leading
+from stablernn.report.write import write_report
+from stablernn.utils.files import write_json
+
+SOLVED, CHANCE = 0.001, 0.17
+TASKS = {
+    "adding_100": "adding.Adding",
+    "copy_memory": "copy_memory.CopyMemory",
+    "selectivity": "selectivity.Selectivity",
+}
+
+
+def runs(data, model, scores, **changes):
+    """A run a seed, on a synthetic task or on chorales."""
+    made = []
+    for seed, score in enumerate(scores):
+        run = music(score, seed, experiment="atlas_test", model=model, profile="cpu", **changes)
+        run = replace(run, id=f"{data}-{model}-{changes.get('stability', 'unstable')}-recurrent-k35-s{seed}-abc{seed}")
+        if data in TASKS:
+            run.data |= {"name": data, "metric": "MSE", "controls": {"a constant": 1 / 6}}
+            run.config["dataset"] = {"_target_": f"stablernn.tasks.{TASKS[data]}", "name": data, "seed": 1}
+        else:
+            run.config["dataset"]["name"] = data
+        if model == "lstm_fixed":
+            run.config["model"]["cell"] = {"forget": 1.0}
+        run.certificate |= {"certified": False, "reason": "W is too large"}
+        made.append(run)
+    return made
+
+
+def singular(least, most):
+    reason = {"certified": False, "reason": "W is too large"}
+    measured = {"2": {"largest": 0.1}}
+    options = {"lengths": [2], "epsilon": 0.01, "tokens": 9, "split": "valid", "k_max": 4}
+    proven = {"certified": True, "context": {"0.01": 12}, "rate": 0.5, "radius": 1.0, "decoder": 1.0}
+    values = {"initial": {"W": [1.0, 1.0]}, "best": {"W": [least, most]}}
+    result = {"options": options, "certificate": reason, "initial": proven, "singular_values": values}
+    return result | {"certified": {"2": None}, "measured": measured, "measured_at": None, "k": None}
+
+
+@pytest.fixture
+def atlas(tmp_path):
+    """Writes runs, each with its analyses, and maps them."""
+
+    def write(*entries, **analyses):
+        for entry in (one for some in entries for one in some):
+            folder = tmp_path / "records" / "cpu" / "atlas" / entry.id
+            entry.write(folder)
+            for name, result in analyses.items():
+                write_json(folder / f"{name}.json", result | {"run": entry.id})
+        evidence = gather(tmp_path / "records", tmp_path)
+        return [one for data in leading(evidence.atlas) for one in mapped(data, evidence)]
+
+    return write
+
+
+def said(every):
+    return " ".join(sentences(every))
+
+
+@pytest.mark.parametrize(
+    ("whole", "fixed", "words"),
+    [
+        (SOLVED, SOLVED, "the memory alone is enough on adding problem"),
+        (SOLVED, CHANCE, "the gate is needed on adding problem"),
+        (CHANCE, SOLVED, "the gate is in the way on adding problem"),
+        (CHANCE, CHANCE, "neither solves it on adding problem"),
+    ],
+)
+def test_the_gate_is_needed_where_the_lstm_solves_what_it_does_not_with_f_1(atlas, whole, fixed, words):
+    every = atlas(runs("adding_100", "lstm", [whole] * 3), runs("adding_100", "lstm_fixed", [fixed] * 3))
+    assert words in said(every)
+    assert [one.solved for one in every].count(True) == (whole == SOLVED) + (fixed == SOLVED)
+    assert said([one for one in every if one.model == "lstm"]) == "", "one alone answers nothing"
+
+
+@pytest.mark.parametrize(("fixed", "words"), [(8.21, "the memory alone is enough"), (8.6, "the gate is needed")])
+def test_on_music_the_rule_of_decision_tells_gate_from_memory(atlas, fixed, words):
+    every = atlas(
+        runs("jsb", "lstm", (8.19, 8.2, 8.21)), runs("jsb", "lstm_fixed", (fixed - 0.01, fixed, fixed + 0.01))
+    )
+    assert f"{words} on JSB chorales" in said(every)
+    verdicts = {one.model: one.verdict for one in every}
+    assert verdicts["lstm"] == "better than the control"
+    assert (verdicts["lstm_fixed"] == "at the control") == (fixed > 8.5)
+
+
+@pytest.mark.parametrize(
+    ("gated", "free", "words"),
+    [
+        (SOLVED, CHANCE, "Of these mechanisms yes: none of 1 without gates solves it; with gates LSTM does"),
+        (SOLVED, SOLVED, "No: IndRNN solves it without; with gates LSTM does"),
+        (CHANCE, CHANCE, "Not known: none of 2"),
+    ],
+)
+def test_selectivity_needs_gates_where_nothing_without_solves_it(atlas, gated, free, words):
+    every = atlas(runs("selectivity", "lstm", [gated] * 3), runs("selectivity", "indrnn", [free] * 3))
+    assert words in said(every)
+
+
+def test_a_task_that_one_seed_does_not_solve_is_not_solved(atlas):
+    (one,) = atlas(runs("selectivity", "indrnn", (SOLVED, SOLVED, CHANCE)))
+    assert not one.solved
+    assert one.verdict == "solved in 2 of 3, at chance in 1 of 3"
+
+
+@pytest.mark.parametrize(("ends", "answer"), [((0.95, 1.05), "Yes"), ((0.5, 1.0), "No"), ((1.0, 1.2), "No")])
+def test_a_matrix_is_orthogonal_while_all_its_singular_values_are_near_1(atlas, ends, answer):
+    every = atlas(runs("copy_memory", "orthogonal", [0.02] * 3), certificate=singular(*ends))
+    assert f"{answer}: its singular values are {ends[0]:.2f} to {ends[1]:.2f} on copy memory" in said(every)
+
+
+def test_a_matrix_whose_training_diverged_did_not_survive(atlas):
+    gone = [replace(run, status="diverged", metrics={}, blocks=None) for run in runs("copy_memory", "orthogonal", [0.02] * 3)]
+    every = atlas(gone, runs("copy_memory", "orthogonal", [SOLVED] * 3, stability="orthogonal_polar"))
+    assert "without its constraint? No: 3 of 3 diverged on copy memory, test 0.0010 with it" in said(every)
+    assert "diverged" in atlas_table(every).lines[1]
+
+
+def test_feed_forward_on_music_is_what_scores_the_same_by_fewer_than_a_hundred_inputs(atlas):
+    short, long = curve([9.0, 8.5, 8.3, 8.3]), curve([9.0, 8.9, 8.8, 8.3])
+    atlas(runs("jsb", "rnn", [8.3] * 3), runs("jsb", "lstm", [8.3] * 3), truncation=short)
+    long["log_perplexity"] = [0.5] * 4  # beyond what was looked at
+    every = atlas(runs("jsb", "indrnn", [8.3] * 3), truncation=long)
+    assert "1 of 2 on JSB chorales, by the last 3 to 3 inputs; not IndRNN (> 4)" in said(every)
+
+
+def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas, tmp_path):
+    analyses = {
+        "certificate": singular(0.5, 1.5),
+        "gradient_horizon": horizon(-0.1, 0.01, None),
+        "contraction": contracting(-0.1, 0.01, 2),
+        "truncation": curve([9.0, 8.5, 8.3, 8.3]),
+    }
+    every = atlas(
+        *(
+            runs(data, model, [SOLVED, 0.002, SOLVED])
+            for data in TASKS
+            for model in ("rnn", "lstm", "orthogonal", "mine")
+        ),
+        runs("jsb", "lstm", (8.3, 8.31, 8.32)),
+        **analyses,
+    )
+    assert family("mine") == OTHER
+    table = atlas_table(every)
+    assert len(table.rows) == 4 * len(TASKS) + 1
+    line = dict(zip(table.heads, table.lines[0], strict=True))
+    assert line["verdict"] == "solved"
+    assert (line["proven before"], line["proven"]) == ("12", "no")
+    assert (line["horizon after"], line["λ_r < 1 from r ="], line["k(0.01)"]) == ("> 100", "2", "3")
+    assert "abc0" in comma_separated(table), "the runs behind a score"
+    evidence = gather(tmp_path / "records", tmp_path)
+    assert [evidence.slices, evidence.tasks, evidence.synthetic, evidence.analysed] == [[]] * 4
+    figure = atlas_figure(every)
+    assert figure is not None
+    assert {panel.title.split(" T")[0] for panel in figure.panels} == {"adding problem", "copy memory", "selectivity"}
+    assert len(figure.curves) <= 6
+    *_, path = write_report(tmp_path / "records", tmp_path, None)
+    text = path.read_text(encoding="utf-8")
+    chapter = text.split(f'id="{SECTION.anchor}"')[1].split('<details class="chapter"')[0]
+    assert "Does an orthogonal matrix survive training without its constraint? No" in chapter
+    linked = set(chapter.split('data-runs="')[1].split('"')[0].split())
+    assert all(f'id="r{number}"' in text for number in linked)
+    assert text.count('<details class="run"') == len(every), "one entry for the seeds of a mechanism on a task"
+    assert len(chapter) < 3000 * len(every)
+
+
+def test_every_run_of_the_atlas_is_looked_into_by_each_diagnostic_once(tmp_path):
+    where = [f"{name}={tmp_path / name}" for name in ("runs", "results", "winners")]
+    options = compose("reproduce/plan", ["study=atlas", *where])
+    (study,) = studies_of(options, "smoke")
+    assert [part.data for part in study.parts] == ["adding_100", "copy_memory", "selectivity", "jsb"]
+    names = [run_id(config) for part in study.parts for config in part.configs]
+    for analysis in ("certificate", "gradient_horizon", "contraction", "truncation"):
+        patterns = [entry.run for entry in options.analyses.atlas if entry.analysis == analysis]
+        assert [sum(fnmatch(name, pattern) for pattern in patterns) for name in names] == [1] * len(names)
+    files = {entry.sweep[0].partition("=")[2] for entry in options.plans.atlas.cpu}
+    assert files == {path.stem for path in (ROOT / "conf" / "experiment").glob("atlas_*.yaml")} - {"atlas_smoke"}
+
+
+def test_singular_values_are_the_ends_over_all_layers():
+    model = build_language_model(7, OrthogonalCell, Recurrent, 5, 5, 2)
+    with torch.no_grad():
+        model.cells[1].weight_hh.mul_(0.5)
+    assert singular_values(model)["W"] == pytest.approx([0.5, 1.0])
