@@ -148,6 +148,16 @@ def test_a_truncated_state_is_the_one_that_is_reached_from_zero(make):
 
 
 @pytest.mark.parametrize("make", CELLS)
+def test_one_position_of_a_state_stands_for_all(make):
+    cell = random_cell(make, units=UNITS)
+    projected = cell.project_inputs(torch.randn(7, 2, 3, dtype=torch.float64))
+    for part, expected in zip(
+        cell.step(projected, cell.zeros(1, 1)), cell.step(projected, cell.zeros(7, 2)), strict=True
+    ):
+        assert_close(part, expected)
+
+
+@pytest.mark.parametrize("make", CELLS)
 def test_gradients_are_those_of_finite_differences(make):
     atlas.test_gradients_are_those_of_finite_differences(partial(_of_four_units, make))
 

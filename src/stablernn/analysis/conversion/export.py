@@ -61,7 +61,12 @@ def write_programs(network: Network, interface: Interface, folder: Path, formats
             torch.export.save(program, folder / FILES[EXPORT])
         if ONNX in formats:
             names: dict[str, Any] = {"input_names": [input_name(interface)], "output_names": [OUTPUT]}
-            exported = torch.onnx.export(program, (x,), dynamo=True, dynamic_shapes=axes, verbose=False, **names)
+            try:
+                exported = torch.onnx.export(program, (x,), dynamo=True, dynamic_shapes=axes, verbose=False, **names)
+            except torch.onnx.OnnxExporterError as error:
+                raise ConfigurationError(
+                    "formats: onnx lacks an operation of this network: nothing was written; choose formats=[export]"
+                ) from error
             assert exported is not None
             exported.model.graph.doc_string = order(interface)
             weights = sum(value.numel() * value.element_size() for value in network.parameters())

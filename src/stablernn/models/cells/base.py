@@ -75,7 +75,10 @@ class Cell(nn.Module, ABC):
 
     @abstractmethod
     def step(self, projected: Tensor, state) -> State:
-        """φ(state, x), given ``projected = project_inputs(x)`` (..., G) and a state of (..., D)."""
+        """φ(state, x), given ``projected = project_inputs(x)`` (..., G) and a state of (..., D).
+
+        One position of a state may stand for all; every part of the result has the axes of ``projected``.
+        """
 
     def zeros(self, *axes: int) -> State:
         """The initial state h_0 = 0, tensors of shape (*axes, D)."""

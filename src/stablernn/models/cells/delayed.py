@@ -49,7 +49,7 @@ class DelayedCell(Cell):
         d = self.hidden_size
         before = torch.cat(state, dim=-1)
         h = self.combine(projected, [before[..., (delay - 1) * d : delay * d] for delay in self.delays])
-        return DelayedState(h, before[..., : (self.delays[-1] - 1) * d])
+        return DelayedState(h, before[..., : (self.delays[-1] - 1) * d].expand(*h.shape[:-1], -1))
 
     def sequence(self, x: Tensor, state: DelayedState) -> tuple[Tensor, DelayedState]:
         """The steps without a copy of the past at each of them."""

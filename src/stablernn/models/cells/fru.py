@@ -115,4 +115,4 @@ class FRUCell(Cell):
         t = (state.t + 1).remainder(self.length)
         basis = torch.cos(2 * math.pi / self.length * self.frequencies * t + self.phases) / self.length
         u = state.u + (basis[..., None] * s[..., None, :]).flatten(-2)
-        return FRUState(torch.relu(linear(u, self.weight_h, self.bias_h)), u, t)
+        return FRUState(torch.relu(linear(u, self.weight_h, self.bias_h)), u, t.expand(*u.shape[:-1], 1))
