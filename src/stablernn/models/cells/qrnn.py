@@ -73,8 +73,9 @@ class QRNNCell(ElementwiseCell):
         gates, x = projected.split([3 * self.hidden_size, self.input_size], dim=-1)
         z, f, o = (gates + state.seen @ self.weight_sh.T).chunk(3, dim=-1)
         c = torch.lerp(torch.tanh(z), state.c, torch.sigmoid(f))
-        latest = x.expand(*state.seen.shape[:-1], self.input_size)
-        seen = torch.cat([latest, state.seen], dim=-1)[..., : state.seen.shape[-1]]
+        axes = c.shape[:-1]  # a state may stand for many streams, or an input for many states
+        seen = torch.cat([part.expand(*axes, part.shape[-1]) for part in (x, state.seen)], dim=-1)
+        seen = seen[..., : state.seen.shape[-1]]
         return QRNNState(torch.sigmoid(o) * c, c, seen)
 
     def sequence(self, x: Tensor, state: QRNNState) -> tuple[Tensor, QRNNState]:

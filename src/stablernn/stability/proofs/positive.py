@@ -13,8 +13,10 @@ from torch import Tensor
 
 from stablernn.models.cells.state import State
 from stablernn.stability.proofs.gates import UNDERFLOW, Reach, Seen, product_reach, product_terms
-from stablernn.stability.proofs.norms import Contraction, StateNorm, up, widened
+from stablernn.stability.proofs.norms import OUTWARD, Contraction, StateNorm, up, widened
 from stablernn.stability.proofs.rates import least_rate, perron, rates, spectral_radius
+
+_LOWERINGS = 30
 
 
 def contractions(
@@ -53,13 +55,31 @@ def contractions(
         result.append(Contraction(name, rate, "", norm, norm.over(box), input_gain))
 
     for rate in rates(least):
-        right, left = perron(scaled, rate), perron(scaled.T, rate)
+        right, left = _least_weights(scaled, rate), _least_weights(scaled.T, rate)
         if right is None or left is None:
             continue
         add("weighted 2-norm", rate, 2, (left / right).sqrt() / units)
         if blocks is None:
             add("weighted ∞-norm", rate, math.inf, 1 / (units * right))
     return result
+
+
+def _least_weights(matrix: Tensor, rate: float) -> Tensor | None:
+    """Weights w >= 1 with matrix w <= rate w, not far above the least such ones: small weights make a small radius.
+
+    From any such w, the larger of 1 and what each row needs, given the others, is one that is nowhere larger.
+    """
+    weights = perron(matrix, rate)
+    if weights is None:
+        return None
+    outward = matrix * (1 + 2 * OUTWARD)
+    room = rate - outward.diagonal()
+    others = outward - outward.diag().diag()
+    lower = weights
+    for _ in range(_LOWERINGS):
+        lower = (others @ lower / room).clamp_min(1)
+    sound = bool((room > 0).all()) and bool((matrix @ lower * (1 + OUTWARD) <= rate * lower).all())
+    return lower if sound else weights
 
 
 def reach_of(weight: Tensor, bias: Tensor | None, inputs: Seen, dropout: float) -> Reach:
