@@ -104,7 +104,7 @@ def truncation_curve(
         x, lead = inputs(first, piece.stop), piece.start - first
         whole, before = backbone(x[lead:], before)
         scorer.begin(whole[:, 0], _ids(split.targets[piece.start : piece.stop], device))
-        for number, (_, states) in enumerate(truncations(cells, x, wanted)):
+        for number, (_, states) in enumerate(truncations(cells, x, wanted, time=first)):
             scorer.add(number, states[-1].h[lead:, 0])
             on_position(done + len(piece) * (number + 1) // len(wanted))
         reached = piece.stop

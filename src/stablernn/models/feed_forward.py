@@ -23,7 +23,11 @@ States = tuple[State, ...]
 
 
 def truncations(
-    cells: Sequence[Cell], x: Tensor, lengths: Iterable[int], between: Callable[[Tensor], Tensor] = lambda x: x
+    cells: Sequence[Cell],
+    x: Tensor,
+    lengths: Iterable[int],
+    between: Callable[[Tensor], Tensor] = lambda x: x,
+    time: int = 0,
 ) -> Iterator[tuple[int, States]]:
     """h_t^(k) of every layer of a stack of cells at every position of x, for several k in one pass.
 
@@ -32,6 +36,7 @@ def truncations(
         x: inputs, (N, B, E); nothing precedes position 0, so position t < k sees its t + 1 inputs.
         lengths: the k: numbers of inputs that a position sees, itself included.
         between: applied to what one layer hands to the next (dropout).
+        time: of position 0 in its sequence, for cells that depend on it.
 
     Yields:
         k in ascending order, and one state a layer, tensors of shape (N, B, D).
@@ -52,7 +57,7 @@ def truncations(
             for depth, last in enumerate(states)
         )
 
-    states = layer(0, tuple(cell.zeros(positions, batch) for cell in cells))
+    states = layer(0, tuple(cell.starts(time, positions, batch) for cell in cells))
     finished: list[States] = []  # position j - 1 has all its inputs after layer j
     reached = 1
     for k in sorted(set(lengths)):
@@ -71,6 +76,16 @@ def truncated_states(
     return states
 
 
+def check_timeless(cells: Iterable[Cell]) -> None:
+    """Raises ConfigurationError if a cell depends on the time: k inputs do not make a feed-forward model of it."""
+    for cell in cells:
+        if cell.timed:
+            raise ConfigurationError(
+                f"a {type(cell).__name__} depends on the time since the start of the sequence, which its last k inputs "
+                "do not tell, so it has no feed-forward model: choose approximation=recurrent or another model="
+            )
+
+
 def _slice(states: States, positions: slice) -> States:
     return tuple(map_state(lambda part: part[positions], state) for state in states)
 
@@ -87,6 +102,7 @@ class FeedForward(CellStack):
         super().__init__(cells, dropout)
         if k < 1:
             raise ConfigurationError(f"truncation.k={k}: the feed-forward model needs at least 1 input")
+        check_timeless(cells)
         self.k = k
         self.recompute = recompute
 

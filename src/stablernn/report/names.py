@@ -22,6 +22,11 @@ MODEL_NAMES = {
     "lstm_fixed": "LSTM, f fixed",
     "min_gru": "minGRU",
     "min_lstm": "minLSTM",
+    "sru": "SRU",
+    "qrnn": "QRNN",
+    "statistical": "statistical RU",
+    "scrn": "SCRN",
+    "clockwork": "clockwork RNN",
     "irnn": "IRNN",
     "np_rnn": "np-RNN",
     "rin": "RIN",
@@ -59,6 +64,7 @@ CONSTRAINTS = {
     "lstm_cascade": "cascade",
     "indrnn_long": "u ≤ 2^(1/T)",
     "orthogonal_polar": "W orthogonal",
+    "clockwork_blocks": "‖W_ii‖₂ ≤ λ",
 }
 # What a reader has to know of this project's own.
 MEANINGS = {

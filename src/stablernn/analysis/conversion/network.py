@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.state import State, map_state
+from stablernn.models.feed_forward import check_timeless
 from stablernn.models.peers.base import FeedForwardNetwork
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.errors import ConfigurationError
@@ -68,6 +69,7 @@ class Unrolled(Network):
 
     def __init__(self, model: SequenceModel, k: int) -> None:
         super().__init__(model, k)
+        check_timeless(model.cells)
         self.cells = nn.ModuleList(model.cells)
 
     def features(self, inputs: Tensor) -> Tensor:

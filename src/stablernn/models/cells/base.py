@@ -35,6 +35,7 @@ class Cell(nn.Module, ABC):
         state_type: a named tuple of (..., D) tensors whose first is h, the output; a cell whose other parts have other
             sizes says so in ``zeros``.
         bounded: whether |h_j| <= 1 in every state that is reached from zero, whatever the weights and the inputs.
+        timed: whether the step depends on the time since the start of the sequence, a part of the state, as well.
         activation: the elementwise part of ``step``, with its gradient, for ``truncated``; None: autograd's.
         torch_layer: the layer of PyTorch that computes the same from the same parameters; None: there is none.
     """
@@ -42,6 +43,7 @@ class Cell(nn.Module, ABC):
     GATES: ClassVar[tuple[str, ...]]
     state_type: ClassVar[type[State]]
     bounded: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
     activation: ClassVar[Activation | None] = None
     torch_layer: ClassVar[Callable[..., nn.RNNBase] | None] = None
 
@@ -87,6 +89,10 @@ class Cell(nn.Module, ABC):
 
     def place(self, layer: int) -> None:
         """Learn which layer of a stack this is, from 0, before anything is computed; most cells need not know."""
+
+    def starts(self, time: int, positions: int, batch: int) -> State:
+        """h = 0 before each of ``positions`` inputs in a row, the first of which comes at ``time``: of (N, B, D)."""
+        return self.zeros(positions, batch)
 
     def recurrent_blocks(self) -> Mapping[str, Tensor]:
         """The hidden-to-hidden matrices (D, D) by name, as views that can be written to; some cells have none."""

@@ -34,8 +34,8 @@ class FRUCell(Cell):
     authors' code matrices and θ / 2π are normal with deviation 0.1, cut off at 0.2, biases are 0, and t is counted
     modulo T. There a frequency 0 among others adds nothing up; here, as in the paper, it does.
 
-    The step depends on the position, so the state has a clock, and zero is its start: a truncated model starts its
-    clock with its first input, as if the sequence began there.
+    The step depends on the time: as of the clockwork network, the truncation of this cell can be measured along a
+    sequence, and is no network of its own.
 
     Args:
         input_size, hidden_size: E, D.
@@ -50,6 +50,7 @@ class FRUCell(Cell):
 
     GATES = ("",)
     state_type = FRUState
+    timed = True
     frequencies: Tensor
     phases: nn.Parameter  # θ
     weight_g: nn.Parameter
@@ -101,6 +102,11 @@ class FRUCell(Cell):
     def zeros(self, *axes: int) -> FRUState:
         new = self.weight_ih.new_zeros
         return FRUState(new(*axes, self.hidden_size), new(*axes, self.count * self.statistics), new(*axes, 1))
+
+    def starts(self, time: int, positions: int, batch: int) -> FRUState:
+        zeros = self.zeros(positions, batch)
+        times = torch.arange(time, time + positions, device=zeros.h.device) % self.length
+        return zeros._replace(t=times.to(zeros.t)[:, None, None].expand(positions, batch, 1))
 
     def recurrent_blocks(self) -> Mapping[str, Tensor]:
         return {"W_g": self.weight_g}

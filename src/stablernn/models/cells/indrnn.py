@@ -13,7 +13,7 @@ class IndRNNCell(ElementwiseCell):
 
     Over T steps a gradient is multiplied by u_j^T at most, so |u_j| <= 2^(1/T) keeps it below 2; |u_j| < 1 makes the
     cell contractive. u is drawn uniformly from [low, high]; the paper has [0, 2^(1/T)], and a low end near 1 where the
-    last output alone counts. U and b are drawn as PyTorch draws them.
+    last output alone counts. U is drawn as PyTorch draws it, and b = 0, as in the authors' code.
 
     Args:
         input_size, hidden_size: E, D.
@@ -37,6 +37,7 @@ class IndRNNCell(ElementwiseCell):
 
     def initialise(self) -> None:
         super().initialise()
+        nn.init.zeros_(self.bias_ih)
         nn.init.uniform_(self.weight_hh, *self.range)
 
     def step(self, projected: Tensor, state: RNNState) -> RNNState:

@@ -33,7 +33,11 @@ def cap_forget_gates(cell: Cell, inputs: Tensor | None, caps: Tensor, gate: str 
     margin = 1e-5 * (1 + torch.stack(biases).abs().sum(0))
     for bias in biases:
         bias -= torch.where(excess > margin, excess / len(biases), 0.0)
-    room = (allowed - torch.stack(biases).sum(0)) * _INSIDE
+    keep_within(inputs, drive, (allowed - torch.stack(biases).sum(0)) * _INSIDE)
+
+
+def keep_within(inputs: Tensor | None, drive: Tensor, room: Tensor) -> None:
+    """See to it that U x <= room (D,) for every input, in place: words (V, E) give way; without any, U (D, E) does."""
     if inputs is None:
         sums = drive.abs().sum(1)
         drive.mul_(torch.where(sums > room, room * _INSIDE / sums, 1.0)[:, None])

@@ -58,9 +58,13 @@ def input_reach(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dty
             others by 1 / (1 - p); the worst mask of a row keeps the entries that push it one way.
         dtype: of the computation.
     """
-    weight = cell.weight_ih.detach().to(dtype)
     first, second = (bias.detach().to(dtype) for bias in cell.input_biases())
-    bias = first + second
+    return product_reach(cell.weight_ih, first + second, inputs, dropout)
+
+
+def product_reach(weight: Tensor, bias: Tensor, inputs: Seen, dropout: float = 0.0) -> Reach:
+    """``input_reach`` of any U (G, E) and b (G,), in the precision of b."""
+    weight, bias = weight.detach().to(bias.dtype), bias.detach()
     if inputs is None:
         inputs = Box(-1.0, 1.0)
     if isinstance(inputs, Box):
@@ -71,8 +75,8 @@ def input_reach(cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dty
         return Reach(bias + low * above + high * below, bias + high * above + low * below)
     low = weight.new_full((len(weight),), float("inf"))
     high = -low
-    for chunk in word_chunks(cell, inputs):
-        below, above = preactivations(weight, chunk.to(dtype), dropout)
+    for chunk in _chunks(len(weight), inputs):
+        below, above = preactivations(weight, chunk.to(bias.dtype), dropout)
         torch.minimum(low, below.amin(0), out=low)
         torch.maximum(high, above.amax(0), out=high)
     return Reach(low + bias, high + bias)
@@ -82,18 +86,27 @@ def term_sizes(
     cell: Cell, inputs: Seen, dropout: float = 0.0, dtype: torch.dtype = torch.float64, one_bias: bool = False
 ) -> Tensor:
     """A bound of the sum of the absolute terms of each row of U x + b, (G,); ``one_bias``: both parts of b as one."""
-    if isinstance(inputs, Tensor):
-        largest = float(inputs.detach().to(dtype).abs().max())
-    else:
-        largest = max(map(abs, inputs)) if inputs else 1.0
     first, second = (bias.detach().to(dtype) for bias in cell.input_biases())
     biases = (first + second).abs() if one_bias else first.abs() + second.abs()
-    return cell.weight_ih.detach().to(dtype).abs().sum(1) * largest / (1 - dropout) + biases
+    return product_terms(cell.weight_ih, biases, inputs, dropout)
+
+
+def product_terms(weight: Tensor, biases: Tensor, inputs: Seen, dropout: float = 0.0) -> Tensor:
+    """``term_sizes`` of any U (G, E), with |b| (G,), in the precision of b."""
+    if isinstance(inputs, Tensor):
+        largest = float(inputs.detach().to(biases.dtype).abs().max())
+    else:
+        largest = max(map(abs, inputs)) if inputs else 1.0
+    return weight.detach().to(biases.dtype).abs().sum(1) * largest / (1 - dropout) + biases
 
 
 def word_chunks(cell: Cell, inputs: Tensor) -> tuple[Tensor, ...]:
     """The inputs in pieces whose pre-activations fit into memory."""
-    return inputs.detach().split(max(1, _ENTRIES_A_CHUNK // len(cell.weight_ih)))
+    return _chunks(len(cell.weight_ih), inputs)
+
+
+def _chunks(rows: int, inputs: Tensor) -> tuple[Tensor, ...]:
+    return inputs.detach().split(max(1, _ENTRIES_A_CHUNK // rows))
 
 
 def preactivations(weight: Tensor, words: Tensor, dropout: float) -> Reach:
