@@ -134,7 +134,10 @@ def test_a_matrix_is_orthogonal_while_all_its_singular_values_are_near_1(atlas, 
 
 
 def test_a_matrix_whose_training_diverged_did_not_survive(atlas):
-    gone = [replace(run, status="diverged", metrics={}, blocks=None) for run in runs("copy_memory", "orthogonal", [0.02] * 3)]
+    gone = [
+        replace(run, status="diverged", metrics={}, blocks=None)
+        for run in runs("copy_memory", "orthogonal", [0.02] * 3)
+    ]
     every = atlas(gone, runs("copy_memory", "orthogonal", [SOLVED] * 3, stability="orthogonal_polar"))
     assert "without its constraint? No: 3 of 3 diverged on copy memory, test 0.0010 with it" in said(every)
     assert "diverged" in atlas_table(every).lines[1]
