@@ -70,7 +70,10 @@ def test_a_run_was_scored_at_its_best_validation_and_annealed_where_there_was_no
         for row, after in pairwise(rows):
             gained = cost(row["valid"]) < reached
             reached = min(reached, cost(row["valid"]))
-            lr = lr if gained else lr / record["config"]["training"]["annealing"]
+            training = record["config"]["training"]
+            start = training.get("anneal_from")
+            lowered = not gained if start is None else row["epoch"] >= start
+            lr = lr / training["annealing"] if lowered else lr
             assert after["lr"] == pytest.approx(lr, rel=EPSILON), folder.name
 
 

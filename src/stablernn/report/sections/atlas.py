@@ -62,7 +62,10 @@ def atlas_table(every: Sequence[Mapped]) -> Table:
 
 def _entries(one: Mapped) -> list[Entry]:
     cell, values = one.cell, one.cell.values
-    score = Value(fmean(values), half_width(values) if len(values) > 1 else None, diverged=cell.diverged, runs=cell.ids)
+    score = cell.mean
+    if values:
+        spread = half_width(values) if len(values) > 1 else None
+        score = Value(fmean(values), spread, diverged=cell.diverged, runs=cell.ids)
     measured: list[Entry] = [
         _proven([result["initial"] for result in one.of("certificate") if "initial" in result]),
         _proven(
@@ -78,7 +81,7 @@ def _entries(one: Mapped) -> list[Entry]:
     return [
         *(one.task, one.name, one.constraint),
         _alone(cell.first.model.get("parameters")),
-        score if values else replace(cell.mean, runs=cell.ids),
+        score,
         _alone(len(values)),
         one.verdict,
         *map(_alone, measured),
@@ -135,7 +138,7 @@ def _contracts(one: Mapped) -> int | str | None:
 
 
 def atlas_figure(every: Sequence[Mapped]) -> Figure | None:
-    """The score of synthetic tasks relative to the control against the context that the trained model uses."""
+    """The score on synthetic tasks relative to the control against the context that the trained model uses."""
     drawing = Drawing()
     families = dict.fromkeys(family(one.model) for one in every)
     free = iter(OTHERS)
