@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from test_report import record
 
+from stablernn.report.section import Block
 from stablernn.report.sections.context import context_figure, context_table, drawn
 from stablernn.report.sections.context_answer import headline, sentences
 from stablernn.report.sections.context_series import BUILT, COUNTED, TRAINED, TRUNCATED, series_of
@@ -14,6 +15,7 @@ from stablernn.report.sections.sweep import pairs
 from stablernn.report.sections.synthetic import synthetic_table, verdict
 from stablernn.report.slices import Slice
 from stablernn.report.table import Column, Value
+from stablernn.report.write import markdown_of
 from stablernn.tasks.published import PUBLISHED
 from stablernn.utils.metrics import METRICS
 
@@ -236,6 +238,16 @@ def test_words_and_characters_have_all_kinds_on_one_axis_and_sentences_in_their_
     assert seen == {0: {*KS, 12} | orders, 1: {25} | orders}
     assert {panel.y.title for panel in figure.panels} == {f"test {metric}"}
     assert len(context_table(data, every).rows) == 4
+
+
+def test_the_sentences_stand_above_their_table_and_not_below_it_again():
+    data = task(RECURRENT, seeds(8.4, model="tcn", approximation="feedforward", truncation__k=9))
+    every = series_of(data, [])
+    said = " ".join(sentences(data, every))
+    written = markdown_of(Block(data.caption, [], [context_table(data, every)], introduction=said))
+    assert written.startswith(f"## {data.caption}\n\n{said}\n\n**Score against context")
+    assert written.count("there is no loss") == 1
+    assert len(written.splitlines()[-1]) < 600, "notes stay short"
 
 
 def test_the_recurrent_model_to_beat_is_the_best_on_validation_whatever_test_says():

@@ -22,10 +22,11 @@ from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.constraints.base import Unconstrained, project
 from stablernn.stability.constraints.lstm import LSTMStated
+from stablernn.tasks.base import Interface
 from stablernn.tasks.splits import Split
-from stablernn.training.build import build_for
+from stablernn.training.build import build, build_for
 from stablernn.training.evaluate import Scorer
-from stablernn.training.graph import can_capture, make_step
+from stablernn.training.graph import GraphedStep, can_capture, make_step
 from stablernn.training.run import run
 from stablernn.training.step import Step
 from stablernn.training.streams import own_stream, wait
@@ -81,6 +82,20 @@ def test_twenty_updates_are_those_of_a_cpu_in_float32(cell, backbone, tied, gpu)
     data = words(20)
     expected = losses_of(Step(here, Unconstrained(), sgd(here), 0.25), here, data)
     step = make_step(there, Unconstrained(), sgd(there), 0.25)
+    assert_close(losses_of(step, there, data), expected, rtol=1e-4, atol=0)
+    step.release()
+
+
+@pytest.mark.parametrize("model", ["gated_conv", "tcn", "wavenet", "transformer"])
+def test_twenty_updates_of_a_feedforward_network_by_adam_are_those_of_a_cpu(model, gpu):
+    sizes = ["model.hidden_size=16", "model.embedding_size=16", "model.dropout=0", "precision=float32", "device=cpu"]
+    here, _ = build(compose("train", [f"model={model}", *sizes]), Interface.of_words(TYPES))
+    there = copy.deepcopy(here).to(gpu)
+    adam = partial(torch.optim.Adam, lr=1e-3)
+    data = words(20)
+    expected = losses_of(Step(here, Unconstrained(), adam(here.parameters()), 0.25), here, data)
+    step = make_step(there, Unconstrained(), adam(there.parameters()), 0.25)
+    assert isinstance(step, GraphedStep)
     assert_close(losses_of(step, there, data), expected, rtol=1e-4, atol=0)
     step.release()
 

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from stablernn.analysis.conversion.convert import Conversion
 from stablernn.analysis.conversion.converted import load_converted
@@ -206,7 +208,29 @@ def test_a_long_sequence_needs_no_score_of_every_pair(monkeypatch):
     monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", counting)
     outputs(network, torch.randn(400, 1, E, dtype=torch.float64))
     assert sizes
-    assert max(sizes) <= 2 * 4 * (400 + 4)
+    assert max(sizes) <= 2 * 4 * (400 + 2 * 4)
+
+
+class Largest(TorchDispatchMode):
+    """The most entries that any operation makes."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        made = [part.numel() for part in tree_leaves(result) if isinstance(part, torch.Tensor)]
+        self.entries = max([self.entries, *made])
+        return result
+
+
+def test_an_exported_transformer_needs_no_score_of_every_pair(tmp_path):
+    interface = Interface.of_words(11)
+    model = build_model(interface, lambda size, *_: build("transformer", size).float(), E, D).eval()
+    write_programs(network_of(model, model.backbone.receptive_field), interface, tmp_path, ["export"])
+    program, steps = read_program(tmp_path, "export"), 1000
+    with torch.no_grad(), Largest() as largest:
+        program(torch.randint(11, (steps, 1)))
+    assert largest.entries <= 4 * D * (steps + 20)
 
 
 def test_rotary_positions_turn_pairs_and_enter_scores_as_differences():
@@ -324,7 +348,7 @@ def test_it_is_exported_as_it_is_and_every_form_agrees_at_any_time_and_batch(nam
     network = network_of(copy.deepcopy(model), model.backbone.receptive_field)
     write_programs(network, interface, tmp_path, ["export", "onnx"])
     forms = [network, read_program(tmp_path, "export"), read_program(tmp_path, "onnx")]
-    for shape in ((1, 1), (1, 3), (network.k, 2), (3 * network.k, 1)):
+    for shape in ((1, 1), (1, 3), (network.k, 2), (3 * network.k, 1), (4 * network.k + 2, 2)):
         words = torch.randint(11, shape)
         with torch.no_grad():
             for form in forms:

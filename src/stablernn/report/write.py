@@ -74,13 +74,13 @@ def _write_tables(chapter: Chapter, results: Path) -> list[Path]:
     texts |= {f"{table.stem}.tex": latex(table) for table in tables}
     if chapter.section.document and tables:
         blocks = [block for block in chapter.blocks if block.tables]
-        texts[f"{chapter.section.document}.md"] = "\n".join(map(_markdown, blocks))
+        texts[f"{chapter.section.document}.md"] = "\n".join(map(markdown_of, blocks))
     for name, text in texts.items():
         write_text(results / "tables" / name, text)
     return [results / "tables" / name for name in texts]
 
 
-def _markdown(block: Block) -> str:
+def markdown_of(block: Block) -> str:
     """The tables of a block, below its heading and introduction where it has one."""
     heading = f"## {markdown_text(block.title)}\n\n{markdown_text(block.introduction)}\n"
     return "\n".join([*([heading] if block.introduction else []), *map(markdown, block.tables)])

@@ -28,6 +28,7 @@ from stablernn.models.sequence_model import SequenceModel, build_language_model
 from stablernn.models.state import rebuild, tensors
 from stablernn.stability.constraints.base import Constraint
 from stablernn.stability.constraints.lstm import LSTMStated
+from stablernn.training.adam import is_plain_adam
 from stablernn.training.step import Step, is_plain_sgd
 from stablernn.training.streams import own_stream
 from stablernn.utils.console import log
@@ -66,18 +67,19 @@ def trial(name: str) -> None:
     generator = torch.Generator(device)
     record = recorder(device, generator) if device.type == "cuda" else lambda work: work
     with own_stream(device):
-        model = build_language_model(64, LSTMCell, Recurrent, 16, 16, dropout=0.1).to(device)
-        draw_from(model, generator)
-        model.objective.precision = choose_precision("auto", device)
-        step = GraphedStep(model, LSTMStated(), torch.optim.SGD(model.parameters(), lr=1.0), 0.25, record=record)
-        x = torch.zeros(8, 4, dtype=torch.int64, device=device)
-        state = model.initial_state(4)
-        for _ in range(5):
-            state = step(x, x, state)
-        nats, updates = step.collect()
-        if updates != 5:
-            raise RuntimeError(f"finite were {updates} of 5 updates, and the loss came to {nats}")
-        step.release()
+        for optimizer in (torch.optim.SGD, torch.optim.Adam):
+            model = build_language_model(64, LSTMCell, Recurrent, 16, 16, dropout=0.1).to(device)
+            draw_from(model, generator)
+            model.objective.precision = choose_precision("auto", device)
+            step = GraphedStep(model, LSTMStated(), optimizer(model.parameters(), lr=0.1), 0.25, record=record)
+            x = torch.zeros(8, 4, dtype=torch.int64, device=device)
+            state = model.initial_state(4)
+            for _ in range(5):
+                state = step(x, x, state)
+            nats, updates = step.collect()
+            if updates != 5:
+                raise RuntimeError(f"finite were {updates} of 5 updates, and the loss came to {nats}")
+            step.release()
 
 
 def recorder(device: torch.device, generator: torch.Generator | None = None) -> Record:
@@ -210,7 +212,7 @@ class GraphedStep(Step):
     def __post_init__(self) -> None:
         self.waits = False
         super().__post_init__()
-        assert self.plain_sgd, "another optimizer's step cannot be captured"
+        assert can_be_captured(self.optimizer), "another optimizer's step cannot be captured"
         self._descend = WindowLaunch(self.descend, self.record)
         captured = not self.constraint.synchronizes
         self._project = OneLaunch(super().project_cells, self.record if captured else lambda work: work)
@@ -233,6 +235,11 @@ class GraphedStep(Step):
             self._project.release()
 
 
+def can_be_captured(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its update waits for no number."""
+    return is_plain_sgd(optimizer) or is_plain_adam(optimizer)
+
+
 def make_step(
     model: SequenceModel,
     constraint: Constraint,
@@ -242,9 +249,9 @@ def make_step(
     generator: torch.Generator | None = None,
     graphs: bool = True,
 ) -> Step:
-    """The fastest step for the model's device: on one GPU with plain SGD one that is captured in graphs."""
+    """The fastest step for the model's device: on one GPU with plain SGD or Adam one that is captured in graphs."""
     device = model.device
-    fits = device.type == "cuda" and is_plain_sgd(optimizer) and model.objective.fixed_shapes
+    fits = device.type == "cuda" and can_be_captured(optimizer) and model.objective.fixed_shapes
     if graphs and fits and can_capture(device):
         return GraphedStep(
             model, constraint, optimizer, clip, accumulate=accumulate, record=recorder(device, generator)

@@ -13,6 +13,7 @@ from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import detach, join_streams, split_streams
 from stablernn.stability.constraints.base import Constraint, Unconstrained, project
 from stablernn.tasks.base import count_items
+from stablernn.training.adam import FusedAdam, is_plain_adam
 
 _CLIP_EPSILON = 1e-6  # that of torch.nn.utils.clip_grad_norm_
 
@@ -26,7 +27,7 @@ class Step:
     any after it.
 
     Where looking at a number costs nothing (``waits``), the embedding's gradient stays sparse: the rows of the window's
-    words. Elsewhere plain SGD never reads one: the sums stay on the device until ``collect`` asks for them.
+    words. Elsewhere plain SGD and Adam never read one: the sums stay on the device until ``collect`` asks for them.
 
     Args:
         model, constraint, optimizer: trained, projected on, taken the learning rate from.
@@ -49,6 +50,7 @@ class Step:
         self.plain_sgd = is_plain_sgd(self.optimizer)
         if self.waits is None:
             self.waits = self.device.type == "cpu"
+        self.adam = None if self.waits or not is_plain_adam(self.optimizer) else FusedAdam(self.optimizer)
         embedding = self.model.inputs
         if isinstance(embedding, nn.Embedding):
             embedding.sparse = self.plain_sgd and self.waits
@@ -173,6 +175,8 @@ class Step:
             if rows is not None:
                 ids, gradient = rows
                 self.model.embedding.weight.index_add_(0, ids, (gradient * -rate).masked_fill_(~self.finite, 0.0))
+        elif self.adam is not None:
+            self.adam(self.lr, factor, self.finite)
         elif not self.finite:
             return
         elif self.plain_sgd:

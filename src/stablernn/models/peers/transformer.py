@@ -29,9 +29,9 @@ class WindowedAttention(nn.Module):
         positions = torch.arange(x.shape[0], device=x.device)
         queries, keys, values = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 1, 3, 0, 4)
         angles = positions[:, None] * self.frequencies
-        # Blocks depend on the remainder of S by w, which no exported program can be dynamic in.
-        whole = torch.compiler.is_exporting() or x.shape[0] <= 2 * self.window
-        attend = attend_at_once if whole else attend_in_blocks
+        # An exported program serves every S, so it has no choice between the two.
+        short = not torch.compiler.is_exporting() and x.shape[0] <= 2 * self.window
+        attend = attend_at_once if short else attend_in_blocks
         mixed = attend(rotate(queries, angles), rotate(keys, angles), values, self.window)
         return self.out(mixed.permute(2, 0, 1, 3).flatten(2))
 
@@ -45,22 +45,26 @@ def attend_at_once(queries: Tensor, keys: Tensor, values: Tensor, window: int) -
 
 
 def attend_in_blocks(queries: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
-    """The same with 2 S w scores: positions in a block of w see nothing before the block that precedes theirs."""
-    steps, blocks = queries.shape[2], queries.shape[2] // window + 1
+    """The same with 2 S w scores: positions in a block of w see nothing before the block that precedes theirs.
 
-    def in_blocks(x: Tensor, before: int) -> Tensor:
-        """(B, H, S, P) -> (B, H, N, before + w, P), a block and what is before it, behind zeros."""
-        padded = nn.functional.pad(x, (0, 0, before, blocks * window - steps))
-        return padded.unfold(2, before + window, window).transpose(-1, -2)
+    Blocks are made by indices: no size has to be a multiple of another, so that an exported program serves every S.
+    """
+    steps = queries.shape[2]
+    blocks = steps // window + 2  # one more than needed: a program is exported for one block or for several
+    within = torch.arange(-window, window, device=queries.device)
+    positions = torch.arange(blocks, device=queries.device)[:, None] * window + within  # (N, 2 w)
+    distance = within[window:, None] - within
+    seen = (distance >= 0) & (distance < window) & (positions >= 0)[:, None]
 
-    inside = torch.arange(2 * window, device=queries.device)
-    distance = inside[window:, None] - inside
-    seen = ((distance >= 0) & (distance < window)).repeat(blocks, 1, 1)
-    seen[0, :, :window] = False
+    def in_blocks(x: Tensor, positions: Tensor) -> Tensor:
+        """(B, H, S, P) -> (B H, N, ..., P); what lies outside is repeated from the ends, and is not seen."""
+        return x.flatten(0, 1)[:, positions.clamp(0, steps - 1)]
+
     mixed = nn.functional.scaled_dot_product_attention(
-        in_blocks(queries, 0), in_blocks(keys, window), in_blocks(values, window), attn_mask=seen
+        in_blocks(queries, positions[:, window:]), in_blocks(keys, positions), in_blocks(values, positions), seen
     )
-    return mixed.flatten(2, 3)[:, :, :steps]
+    every = torch.arange(steps, device=queries.device)
+    return mixed[:, every // window, every % window].unflatten(0, queries.shape[:2])
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
