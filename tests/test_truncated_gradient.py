@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.models.state import detach
+from stablernn.report.contents import chapters
+from stablernn.report.evidence import gather
 from stablernn.report.sections.truncated_gradient import truncated_gradient_figures, truncated_gradient_table
 from stablernn.stability.certificates import certify
 from stablernn.training.run import run
@@ -153,6 +156,17 @@ def test_the_analysis_has_a_table_and_a_figure(trained):
     (figure,) = truncated_gradient_figures(found)
     assert len(figure.panels) == 2
     assert all(math.isfinite(point["y"]) for panel in figure.panels for point in panel.points)
+
+
+def test_the_report_has_a_chapter_of_it(trained, tmp_path):
+    for one in trained:
+        one.record.write(tmp_path / "records" / one.record.id)
+    for one, _ in analyse(TruncatedGradient(streams=40, lead=8, horizon=12), trained):
+        shutil.copy(one.folder / "truncated_gradient.json", tmp_path / "records" / one.record.id)
+    made = {each.section.anchor: each.blocks for each in chapters(gather(tmp_path / "records", tmp_path))}
+    (block,) = made["backpropagation"]
+    assert {table.name for table in block.tables} == {"truncated_gradient"}
+    assert len(block.figures) == 1
 
 
 @pytest.mark.parametrize("option", [{"streams": 0}, {"lead": 0}, {"horizon": 1}, {"split": "tst"}, {"lengths": [0]}])

@@ -32,6 +32,7 @@ TITLES = {name: corpus.title for name, corpus in CORPORA.items()} | {
     "musedata": "MuseData",
     "piano_midi": "Piano-midi.de",
     "atis": "ATIS slots",
+    "atis_count": "ATIS, number of slots",
     "copy_memory": "copy memory",
     "adding": "adding problem",
     "adding_100": "adding problem",

@@ -128,6 +128,26 @@ F1 = Metric(
     of_tally=f1,
     larger=True,
 )
+
+
+def share(tally: Sequence[Any]) -> Any:
+    """Per cent, of the numbers (right, all) or of arrays of them."""
+    right, every = tally
+    return 100 * right / np.maximum(every, 1)
+
+
+ACCURACY = Metric(
+    name="accuracy",
+    title="per cent right",
+    item="sentence",
+    items="sentences",
+    loss="NLL",
+    of_mean=lambda mean: mean,
+    margin=1.0,
+    scale_unit="points",
+    of_tally=share,
+    larger=True,
+)
 SQUARED_ERROR = Metric(
     name="MSE",
     title="mean squared error",
@@ -149,7 +169,7 @@ NATS_A_POSITION = Metric(
     margin=0.002,
     places=4,
 )
-_EVERY = (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER, F1, SQUARED_ERROR, NATS_A_POSITION)
+_EVERY = (PERPLEXITY, NATS_A_FRAME, BITS_A_CHARACTER, F1, ACCURACY, SQUARED_ERROR, NATS_A_POSITION)
 METRICS = {metric.name: metric for metric in _EVERY}
 
 
