@@ -118,7 +118,7 @@ class FRUCell(Cell):
         linear = nn.functional.linear
         g = torch.relu(linear(state.u, self.weight_g, self.bias_g))
         s = torch.relu(projected + linear(g, self.weight_hh))
-        t = (state.t + 1).remainder(self.length)
+        t = (state.t.detach() + 1).remainder(self.length)
         basis = torch.cos(2 * math.pi / self.length * self.frequencies * t + self.phases) / self.length
         u = state.u + (basis[..., None] * s[..., None, :]).flatten(-2)
         return FRUState(torch.relu(linear(u, self.weight_h, self.bias_h)), u, t.expand(*u.shape[:-1], 1))
