@@ -15,7 +15,7 @@ from stablernn.report.sections.synthetic import cells_of, task_name, verdict
 from stablernn.report.sections.truncation import farthest, measured_context
 from stablernn.report.slices import Slice
 from stablernn.report.statistics import compare
-from stablernn.report.text import listed
+from stablernn.report.text import listed, span
 
 PLAIN, GATES, INPUT_GATES = "no mechanism", "gates", "gates of the input alone"
 INITIAL, SCALES, OTHER = "initial W and its constraint", "time scales", "others"
@@ -191,7 +191,7 @@ def orthogonal_without_constraint(every: Sequence[Mapped]) -> str:
             continue
         survives.append(not free.cell.diverged and max(abs(end - 1) for end in ends) <= DRIFT)
         gone = f"{free.cell.diverged} of {len(free.cell.ids)} diverged" * bool(free.cell.diverged)
-        found = f"its singular values are {min(ends):.2f} to {max(ends):.2f}" if ends else ""
+        found = f"singular values from {min(ends):.2f} to {max(ends):.2f}" if ends else ""
         scored = {"without": free, "with": held}
         scores = [f"{one.cell.mean.value:.4f} {how}" for how, one in scored.items() if one and one.cell.values]
         beside = f", test {listed(scores)} it" if held and scores else ""
@@ -211,9 +211,9 @@ def feed_forward_on_music(every: Sequence[Mapped]) -> str:
             continue
         within = {one.label: k for one, k in known if isinstance(k, int) and k < TENS}
         beyond = [f"{one.label} ({k})" for one, k in known if one.label not in within]
-        ends = f", by the last {min(within.values())} to {max(within.values())} inputs" if within else ""
+        ends = f", by the last {span([str(k) for k in sorted(within.values())])} inputs" if within else ""
         rest = f"; not {listed(beyond)}" if beyond else ""
         said.append(f"{len(within)} of {len(known)} on {task}{ends}{rest}")
     if not said:
         return ""
-    return f"Feed-forward after tens of inputs, within 0.01 nats, are of the cells with long memory {'; '.join(said)}"
+    return f"Is a cell with long memory still feed-forward after tens of inputs? Within 0.01 nats {'; '.join(said)}"
