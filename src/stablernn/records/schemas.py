@@ -74,7 +74,7 @@ _MOMENT = {
     "slope, error": _AVERAGES,
     "geometric, median, low, high?": ["number?"],
 }
-_SHARES = ["amount", 1]
+_BIAS = {"cut": ["amount", 1], "bound": (["amount", 1], None), "rate": "number?", "feedforward": {"*": "amount"}}
 _CONTEXTS = {"0.01": "count?", "*": "count?"}
 _ON_TEXT = {key: {"mean, p99, max": "number?", "shorter": "number"} for key in ("0.01", "*")}
 _PROVEN = {"certified": "flag", "reason?": "text", "norm?": "text", "context?": {"*": "count?"}}
@@ -141,7 +141,7 @@ _ANALYSES: Mapping[str, Any] = {
     },
     "truncated_gradient": {
         "options": {"horizon": "size", "streams": "count", "split": "=train valid test"},
-        "stages": {"initial, best, last": {"cut": _SHARES, "bound": (_SHARES, None), "feedforward": {"*": "amount"}}},
+        "stages": {"initial, best, last": _BIAS},
     },
     "weight_distance": {
         "options": {"reference": "size"},
