@@ -24,7 +24,7 @@ _FAMILIES = {
     GATES: ("lstm", "lstm_fixed", "gru"),
     INPUT_GATES: ("min_gru", "min_lstm", "qrnn", "sru"),
     INITIAL: ("irnn", "np_rnn", "rin", "orthogonal", "unitary", "indrnn"),
-    SCALES: ("clockwork", "statistical", "scrn", "fru", "narx", "dilated"),
+    SCALES: ("clockwork", "statistical", "scrn", "fru", "narx", "mist", "dilated"),
 }
 TENS = 100  # inputs: what is feed-forward after fewer is so after tens of them
 DRIFT = 0.1  # from 1, of the singular values of a matrix that counts as orthogonal
