@@ -15,7 +15,7 @@ from stablernn.report.formats import comma_separated, markdown
 from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.report.sections.price import price_table
 from stablernn.report.sections.sweep import sweep_table
-from stablernn.report.table import Column, Table, Value, key, text
+from stablernn.report.table import Column, Table, Value, decimals, key, text
 from stablernn.utils.wording import counted
 
 PACKAGE = Path(stablernn.report.__file__).parent
@@ -49,7 +49,7 @@ def test_every_part_of_a_value_is_in_the_table_and_in_a_cell_of_the_csv_file(num
     table = Table("t", [text("a"), Column("b", spec)], [["x", value]], [])
     (_, written), (row,) = table.lines[0], csv.DictReader(io.StringIO(comma_separated(table)))
     assert f"| {written} |" in markdown(table)
-    assert row["b"] == f"{number:{spec}}".replace(",", "")
+    assert row["b"] == f"{number:{decimals(spec, spread)}}".replace(",", "")
     parts = {"b: deviation": spread, "b: seeds": seeds, "b: of": of}
     assert {name for name, part in parts.items() if part is not None} == row.keys() - {"a", "b"}
     assert all(row[name] in written.replace(",", "") for name, part in parts.items() if part is not None)

@@ -23,7 +23,7 @@ from stablernn.utils.escaping import drawn
 from stablernn.utils.files import replacing, write_text
 
 SCALE = 3  # pixels of a PNG for each unit of its SVG: some 300 to the inch at the width of a page
-_COLUMNS, _SIZE, _PAGE_SIZE = 2, (165, 150), (250, 160)  # of panels: in print together some 6.5 inches wide
+_COLUMNS, _SIZE, _PAGE_SIZE = 2, (165, 150), (244, 160)  # of panels: in print together some 6.5 inches wide
 _COLOURS = 128  # of a PNG
 _BAND = 0.18  # opacity
 _LINE = 11  # pixels from one label of a curve to the next
