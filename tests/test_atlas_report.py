@@ -191,6 +191,7 @@ def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas,
     assert len(chapter) < 3000 * len(every)
 
 
+@pytest.mark.slow  # whole plans are composed
 def test_every_run_of_the_atlas_is_looked_into_by_each_diagnostic_once(tmp_path):
     where = [f"{name}={tmp_path / name}" for name in ("runs", "results", "winners")]
     options = compose("reproduce/plan", ["study=atlas", *where])

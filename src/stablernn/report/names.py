@@ -44,14 +44,13 @@ MODEL_NAMES = {
 }
 APPROXIMATION_NAMES = {"recurrent": "recurrent", "feedforward": "feed-forward"}
 STABILITIES = ("unstable", "stable")  # the study's
-# Constraints in the order of tables, with the names that readers know them by.
+# Constraints in the order of tables and of colours, so that a new one is the last, with the names that readers know.
 CONSTRAINTS = {
     "unstable": "unstable",
     "stable": "as stated",
     "rnn_as_coded": "as coded",
     "rnn_spectral": "‖W‖₂ ≤ λ",
     "rnn_diagonal": "‖D W D⁻¹‖₂ ≤ λ",
-    "rnn_singular": "|σ - 1| ≤ m",
     "lstm_as_coded": "as coded",
     "lstm_comparison": "scalar",
     "lstm_rowwise": "row-wise",
@@ -59,12 +58,13 @@ CONSTRAINTS = {
     "lstm_coupled": "coupled",
     "lstm_gated_linear": "gated linear",
     "gru_gated_linear": "gated linear",
-    "gru_singular": "‖W_n‖₂ < 2",
     "lstm_output_gate": "W_o alone",
     "lstm_cascade": "cascade",
     "indrnn_long": "u ≤ 2^(1/T)",
     "orthogonal_polar": "W orthogonal",
     "clockwork_blocks": "‖W_ii‖₂ ≤ λ",
+    "rnn_singular": "|σ - 1| ≤ m",
+    "gru_singular": "‖W_n‖₂ < 2",
 }
 # What a reader has to know of this project's own.
 MEANINGS = {
