@@ -49,6 +49,7 @@ docs/results
 docs/protocol
 docs/stability
 docs/recurrence_from_scratch
+docs/patterns
 docs/feed_forward
 docs/peers
 docs/memory

@@ -59,6 +59,7 @@ def test_an_analysis_counts_the_runs_that_lack_it_and_one_in_two_views_counts_on
         "truncated_gradient",
         "truncation",
         "certificate_on_text",
+        "exposure",
     ],
 )
 def test_every_analysis_of_the_plan_has_an_estimate_before_and_after_training(sweep, name):

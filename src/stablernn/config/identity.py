@@ -88,6 +88,8 @@ def result_options(config: DictConfig) -> dict[str, Any]:
             node = node[parent]
         if option in _NOT_IDENTITY or node.get(last) is None:
             node.pop(last, None)
+    if resolved["training"]["sampling"]["decay"] is None:  # as every run was trained before there was a choice
+        del resolved["training"]["sampling"]
     if resolved["head"] == _FIRST_HEAD:
         del resolved["head"]
     return typing.cast(dict[str, Any], resolved)

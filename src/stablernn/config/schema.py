@@ -47,6 +47,16 @@ class Approximation:
     backbone: dict[str, Any] = MISSING
 
 
+DECAYS = ("linear", "exponential", "inverse_sigmoid")
+
+
+@dataclass
+class Sampling:
+    decay: str | None = None
+    half: int = 1000
+    least: float = 0.0
+
+
 @dataclass
 class Training:
     epochs: int = MISSING
@@ -65,6 +75,7 @@ class Training:
     pause_after: int | None = None
     anneal_from: int | None = None
     warm_up: int | None = None
+    sampling: Sampling = field(default_factory=Sampling)
     deadline: float | None = None
     certify: bool = True
     graphs: bool = True

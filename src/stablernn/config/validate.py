@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stablernn.config.compose import nearest
-from stablernn.config.schema import Config
+from stablernn.config.schema import DECAYS, Config
 from stablernn.config.signatures import fits, hints
 from stablernn.config.targets import find_target, targets
 from stablernn.utils.errors import ConfigurationError
@@ -39,6 +39,7 @@ _AT_LEAST_ONE = (
     "training.pause_after",
     "training.anneal_from",
     "training.warm_up",
+    "training.sampling.half",
     "threads",
 )
 _RANGES = (
@@ -46,6 +47,7 @@ _RANGES = (
     ("seed", 0, 2**63),
     ("training.clip", 1e-12, float("inf")),
     ("training.annealing", 1, float("inf")),
+    ("training.sampling.least", 0, 1),
     ("training.checkpoint_seconds", 0, float("inf")),
 )
 
@@ -96,6 +98,11 @@ def _check(config: DictConfig) -> None:
         value = OmegaConf.select(config, option)
         if not low <= value < high:
             raise ConfigurationError(f"{option}={value} must lie in [{low}, {high})")
+    decay = config.training.sampling.decay
+    if decay is not None and decay not in DECAYS:
+        raise ConfigurationError(
+            f"training.sampling.decay={decay} is unknown: choose {', '.join(DECAYS)}, or null for true inputs"
+        )
     lr = OmegaConf.select(config, "optimizer.lr")
     if not isinstance(lr, int | float) or not 0 < lr < float("inf"):
         raise ConfigurationError(f"optimizer.lr={lr} must be a positive number")

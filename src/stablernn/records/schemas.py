@@ -115,6 +115,10 @@ _ANALYSES: Mapping[str, Any] = {
             }
         },
     },
+    "exposure": {
+        "options": {"prefix, horizon, streams, samples": "size", "split": "=train valid test"},
+        "stages": {"best, last": {"true, own, drawn": ["number", 1]}},
+    },
     "gradient_horizon": {
         "options": {"horizon": "size", "streams": "count", "split": "=train valid test"},
         "stages": {"initial, best, last": {**_MOMENT, "update?": "count"}},
@@ -276,6 +280,11 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
         elif name == "gradient_horizon":
             moments = (*values["stages"].values(), *values.get("during", ()))
             _check_reach([moment["mean"] for moment in moments], values["options"]["horizon"] + 1)
+        elif name == "exposure":
+            stages, reach = values["stages"].values(), values["options"]["horizon"] + 1
+            _check_reach([losses for stage in stages for losses in stage.values()], reach)
+            for stage in stages:
+                check_alike(stage, "true", "own", "drawn")
         elif name == "truncated_gradient":
             stages, reach = values["stages"].values(), values["options"]["horizon"] + 1
             _check_reach([stage[part] for stage in stages for part in ("cut", "bound") if stage[part]], reach)

@@ -23,6 +23,7 @@ _SECTIONS = (
     "weight_distance",
     "gradient_horizon",
     "truncated_gradient",
+    "exposure",
     "contraction",
     "linear_systems",
     "sequences",

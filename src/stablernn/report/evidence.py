@@ -8,6 +8,7 @@ from stablernn.records.record import Record
 from stablernn.records.schemas import bench_check
 from stablernn.report.load import (
     ATLAS,
+    EXPOSURE,
     LINEAR_SYSTEMS,
     STUDIES,
     Analyses,
@@ -81,7 +82,7 @@ def gather(source: Path, results: Path) -> Evidence:
     runs = read_folder(source)
     every = records_of(runs)
     mapped = [(record, path) for record, path in runs if _of_atlas(record, path)]
-    rest = [(record, path) for record, path in runs if not _of_atlas(record, path)]
+    rest = [(record, path) for record, path in runs if not _is_apart(record, path)]
     records = records_of(rest)
     if unsealed := sum(not record.sealed for record in every):
         log.warning(
@@ -112,6 +113,11 @@ def gather(source: Path, results: Path) -> Evidence:
         [data for data in no_texts if data.synthetic],
         list(slices(records_of(mapped))),
     )
+
+
+def _is_apart(record: Record, path: Path) -> bool:
+    """Whether a run stands in the chapter of its own question alone, and not in the tables of the study."""
+    return _of_atlas(record, path) or record.experiment == EXPOSURE
 
 
 def _of_atlas(record: Record, path: Path) -> bool:

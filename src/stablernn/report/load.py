@@ -15,6 +15,7 @@ from stablernn.utils.names import is_name
 
 ATLAS = "atlas"  # the study of cells with long memory, and the beginning of the names of its experiments
 STUDIES = ("tasks", "perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance", ATLAS)
+EXPOSURE = "exposure"  # the analysis of runs on their own outputs, and the experiment that trains them
 LINEAR_SYSTEMS = "linear_systems"  # the folder of descents on linear systems, and the name of their tables
 TRIAL_FILE = "trial.json"  # a published record of a trial of a search; no other report takes it for a result
 Runs = Sequence[tuple[Record, Path]]  # records, each with its folder

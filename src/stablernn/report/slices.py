@@ -34,6 +34,7 @@ TITLES = {name: corpus.title for name, corpus in CORPORA.items()} | {
     "atis": "ATIS slots",
     "atis_count": "ATIS, number of slots",
     "copy_memory": "copy memory",
+    "copy_memory_output": "copy memory, last output read",
     "adding": "adding problem",
     "adding_100": "adding problem",
     "selectivity": "selectivity",

@@ -17,6 +17,7 @@ from stablernn.training.checkpoint_manager import Saves
 from stablernn.training.evaluate import Scorer, valid_streams
 from stablernn.training.graph import make_step
 from stablernn.training.interrupt import Interruption
+from stablernn.training.sampling import mixed_inputs
 from stablernn.training.schedule import Counters, Schedule
 from stablernn.training.streams import wait
 from stablernn.training.tracking import Run
@@ -37,7 +38,8 @@ class Trainer:
         identity: saved with the checkpoint; one that differs is refused on resume.
         tracker: gets the training and validation curves.
         on_update: called with the counters and the last loss (nats a token), for a progress bar.
-        generator: that masks come from; None: one that goes on where PyTorch's stands now.
+        generator: that masks come from, and whose seed is that of drawn inputs; None: one that goes on where PyTorch's
+            stands now.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Trainer:
         self.state = model.initial_state(options.batch_size)
         generator = generator or own_generator(self.device)
         draw_from(model, generator)
+        self.mixed = mixed_inputs(options.sampling, model, task, generator.initial_seed())
         graphs = options.graphs and task.fixed_shapes
         self.update = make_step(model, constraint, optimizer, options.clip, options.accumulate, generator, graphs)
         self.scorer = Scorer(model, graphs, task.metric)
@@ -131,7 +134,8 @@ class Trainer:
         batch = self.batches.batch(now.update)
         if batch.reset:
             self.state = self.model.initial_state(batch.x.shape[1])
-        self.state = self.update(batch.x, batch.y, self.state, batch.mask)
+        x = batch.x if self.mixed is None else self.mixed(batch.x, self.state, now.update)
+        self.state = self.update(x, batch.y, self.state, batch.mask)
         now.update += 1
         self._issued.append(batch.count)
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from stablernn.models.precision import Precision
@@ -35,6 +36,17 @@ class Head(nn.Module, ABC):
     def distribution(self, features: Tensor) -> Tensor:
         """Log-probability in nats of every output: (..., D) -> (..., V)."""
         return self.logits(features).log_softmax(-1)
+
+    def draw(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """One item for each of (..., D), drawn from its distribution: here ids (...).
+
+        argmax_j log p_j + G_j with standard Gumbel noise G is distributed as p.
+
+        Args:
+            generator: of the device of the features.
+        """
+        scores = self.distribution(features)
+        return (scores - torch.empty_like(scores).exponential_(generator=generator).log()).argmax(-1)
 
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         """Loss in nats of each item, in the precision of the features and with gradient: (..., D) -> (...)."""

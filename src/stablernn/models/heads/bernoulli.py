@@ -18,6 +18,11 @@ class Bernoulli(VectorHead):
         """Log-probability in nats that each output is on: (..., D) -> (..., n)."""
         return -nn.functional.softplus(-self.logits(features))  # exported, logsigmoid is log σ, which underflows
 
+    def draw(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Every output on, 1, or off, 0: (..., D) -> (..., n)."""
+        on = self.logits(features).sigmoid()
+        return (torch.rand(on.shape, generator=generator, device=on.device) < on).to(on.dtype)
+
     def sensitivity(self, diameter: Callable[[Tensor], float]) -> float:
         """log σ is 1-Lipschitz, so a frame's log-probability moves by at most Σ_j |V_j δh| <= Σ_j ‖V_j‖ ‖δh‖."""
         rows = self.weight.detach().double()

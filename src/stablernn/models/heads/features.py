@@ -36,6 +36,9 @@ class Features(Head):
         """The features, (..., D): what stands in the place of log-probabilities."""
         return features
 
+    def draw(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        raise NotApplicableError(NO_SCORE)
+
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         raise NotApplicableError(NO_SCORE)
 

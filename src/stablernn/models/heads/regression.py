@@ -25,6 +25,11 @@ class Regression(VectorHead):
         """The predictions, (..., D) -> (..., n): what stands in the place of log-probabilities."""
         return self.logits(features)
 
+    def draw(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Of those normal laws: (..., D) -> (..., n)."""
+        mean = self.logits(features)
+        return mean + torch.empty_like(mean).normal_(std=0.5**0.5, generator=generator)
+
     def sensitivity(self, diameter: Callable[[Tensor], float]) -> float:
         """Of any one prediction: max_j ‖V_j‖. The loss has no such constant."""
         rows = self.weight.detach().double()
