@@ -183,6 +183,7 @@ def test_the_first_weights_are_those_of_the_papers():
         (lambda: StatisticalCell(3, 4, alphas=(0.5, 1.0)), "must be numbers in"),
         (lambda: StatisticalCell(3, 4, alphas=()), "at least one"),
         (lambda: StatisticalCell(3, 4, summary=0), "model.cell.summary=0"),
+        (lambda: StatisticalCell(3, 4, alphas=(0.5, 0.5)), "and different ones"),
         (lambda: SCRNCell(3, 4, context=4), "model.cell.context=4"),
         (lambda: SCRNCell(3, 4, context=1, alpha=1.0), "model.cell.alpha=1.0"),
         (lambda: ClockworkCell(3, 4, periods=(2, 1)), "must be whole numbers that rise"),

@@ -357,6 +357,8 @@ MISTAKES = [
         ["stability=stable", "stability.constraint.input_bound=wide"],
         "input_bound=wide is not of the type that it takes, float",
     ),
+    (["model=narx", "model.cell.delays=2"], "model.cell.delays=2 is not of the type that it takes, Iterable[int]"),
+    (["model=statistical", "model.cell.alphas=[a]"], "is not of the type that it takes, Sequence[float]"),
     (
         ["model=rnn", "stability=stable", "stability.constraint.limit=2"],
         "stability.constraint.limit=2 must lie in (0, 1)",

@@ -508,10 +508,12 @@ def test_a_file_and_flags_are_overrides():
     [
         (("weights.pt", "--vocabluary", "x"), "--vocabluary is not a flag; did you mean --vocabulary?"),
         (("mine",), "weights=mine is a run of this package, whose network is known: python scripts/convert.py mine"),
+        (("weights.pt", "--data", "weights.pt", "--save", "page.pdf"), "save=page.pdf: the page is HTML: name it so"),
         (("bounds=0,1",), "bounds=0,1 gives several values: a list is written bounds=[0,1]"),
     ],
 )
 def test_what_is_written_wrong_is_one_line_that_says_what_is_right(given, said, tmp_path):
+    (tmp_path / "weights.pt").touch()
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "record.json").write_text("{}")
     assert said in one_line(script("examine", *given, cwd=tmp_path))

@@ -69,6 +69,8 @@ def _check_files(options: DictConfig, vocabulary: Sequence[str]) -> None:
     check_vocabulary(vocabulary)
     if options.save and Path(options.save).is_dir():
         raise ConfigurationError(f"save={options.save} is a folder: name a file, as in save=page.html")
+    if options.save and Path(options.save).suffix.lower() not in (".html", ".htm"):
+        raise ConfigurationError(f"save={options.save}: the page is HTML: name it so, as in save=page.html")
     if options.export:
         check_free(Path(options.export), "export")
     for option in ("save", "export"):

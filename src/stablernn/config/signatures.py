@@ -3,11 +3,11 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from stablernn.utils.errors import ConfigurationError
 
@@ -41,6 +41,10 @@ def fits(value: Any, hint: Any) -> bool:
         return value is None
     if _is_generic(hint, Mapping):
         return isinstance(value, Mapping | DictConfig)
+    if _is_generic(hint, Iterable) and not isinstance(value, Mapping | DictConfig):
+        of = [each for each in typing.get_args(hint) if each is not ...]
+        many = isinstance(value, list | tuple | ListConfig)
+        return many and (len(of) != 1 or all(fits(entry, of[0]) for entry in value))
     return True
 
 

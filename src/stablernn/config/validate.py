@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-import types
+import re
 import typing
 
 from omegaconf import DictConfig, OmegaConf
@@ -181,6 +181,10 @@ def check_targets(node: DictConfig, path: str = "") -> None:
                 hint = nearest(name, parameters)
                 raise ConfigurationError(f"{option}.{name} is not an option{hint}: {target.__name__} takes {known}")
             if name in wants and not fits(value, wanted):
-                shown = str(wanted) if isinstance(wanted, types.UnionType) else getattr(wanted, "__name__", wanted)
+                shown = (
+                    re.sub(r"\w+\.", "", str(wanted))
+                    if typing.get_args(wanted)
+                    else getattr(wanted, "__name__", wanted)
+                )
                 written = "null" if value is None else value
                 raise ConfigurationError(f"{option}.{name}={written} is not of the type that it takes, {shown}")

@@ -117,5 +117,5 @@ def check_frames(parts: Sequence[np.ndarray], model: SequenceModel) -> None:
     if not frames.low <= least <= most <= frames.high:
         raise ConfigurationError(
             f"data: entries from {least:g} to {most:g} lie outside bounds=({frames.low:g}, {frames.high:g}): give "
-            "from_torch the bounds that hold"
+            f"the bounds that hold, as in bounds=[{least:g},{most:g}]"
         )

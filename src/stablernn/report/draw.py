@@ -4,6 +4,7 @@ All letters of a print are of one typeface that comes with the renderer, so the 
 lacks most raised and lowered signs; they are set as a compositor would set them, as smaller letters off the line.
 """
 
+import itertools
 import json
 import math
 import re
@@ -268,13 +269,23 @@ def _straight(line: re.Match) -> str:
 
 
 def _thinned(line: str) -> str:
-    """A line without the points that lie too close to the one before them to be seen; its ends stay."""
+    """A line without the points that lie too close to the one before them to be seen; its ends stay.
+
+    Each point is written by its distance from the one before, in tenths of a pixel as all are: it has fewer digits.
+    """
     first, *middle, last = line.split("L")
     kept = [first]
     for point in middle:
         if math.dist(_place(kept[-1]), _place(point)) >= _APART:
             kept.append(point)
-    return "L".join([*kept, last])
+    tenths = [[round(10 * at) for at in _place(point)] for point in (*kept, last)]
+    steps = ([(b - a) / 10 for a, b in zip(*pair, strict=True)] for pair in itertools.pairwise(tenths))
+    return f"{first}l{' '.join(','.join(_short(at) for at in step) for step in steps)}"
+
+
+def _short(number: float) -> str:
+    """0.5 as .5"""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{number:g}")
 
 
 def _place(point: str) -> tuple[float, float]:

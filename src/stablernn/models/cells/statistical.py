@@ -48,8 +48,11 @@ class StatisticalCell(Cell):
         statistics: int | None = None,
         summary: int | None = None,
     ) -> None:
-        if not alphas or not all(0 <= alpha < 1 for alpha in alphas):
-            raise ConfigurationError(f"model.cell.alphas={list(alphas)} must be numbers in [0, 1), at least one")
+        names = {f"{alpha:g}" for alpha in alphas}  # of the blocks: two of one name would be one to a constraint
+        if not alphas or not all(0 <= alpha < 1 for alpha in alphas) or len(names) < len(alphas):
+            raise ConfigurationError(
+                f"model.cell.alphas={list(alphas)} must be numbers in [0, 1), at least one, and different ones"
+            )
         self.alphas = tuple(float(alpha) for alpha in alphas)
         self.statistics = hidden_size if statistics is None else statistics
         self.summary = max(1, 3 * hidden_size // 10) if summary is None else summary

@@ -92,6 +92,11 @@ class Mapped:
         return self.verdict == "solved"
 
     @property
+    def learnt_nothing(self) -> bool:
+        """Whether no seed is better than the control by the margin, so that it decides nothing."""
+        return not any(loss < self.bar - self.data.metric.margin for loss in self.cell.values)
+
+    @property
     def context(self) -> int | str | None:
         """k(0.01) as measured, of the seed that needs most."""
         results = self.of("truncation")
@@ -187,7 +192,7 @@ def orthogonal_without_constraint(every: Sequence[Mapped]) -> str:
             continue
         values = [result["singular_values"]["best"] for result in free.of("certificate") if "singular_values" in result]
         ends = [end for one in values for pair in one.values() for end in pair]
-        if not ends and not free.cell.diverged:
+        if (not ends or free.learnt_nothing) and not free.cell.diverged:
             continue
         survives.append(not free.cell.diverged and max(abs(end - 1) for end in ends) <= DRIFT)
         gone = f"{free.cell.diverged} of {len(free.cell.ids)} diverged" * bool(free.cell.diverged)
@@ -206,13 +211,16 @@ def feed_forward_on_music(every: Sequence[Mapped]) -> str:
     """Whether the mechanisms score the same by their last inputs, fewer than ``TENS``, on music."""
     said = []
     for task, here in _tasks([one for one in every if not one.data.synthetic]).items():
-        known = [(one, one.context) for one in here if family(one.model) != PLAIN and one.context is not None]
+        with_memory = [one for one in here if family(one.model) != PLAIN and one.context is not None]
+        known = [(one, one.context) for one in with_memory if not one.learnt_nothing]
         if not known:
             continue
         within = {one.label: k for one, k in known if isinstance(k, int) and k < TENS}
         beyond = [f"{one.label} ({k})" for one, k in known if one.label not in within]
         ends = f", by the last {span([str(k) for k in sorted(within.values())])} inputs" if within else ""
         rest = f"; not {listed(beyond)}" if beyond else ""
+        if left := len(with_memory) - len(known):
+            rest += f"; {left} more, not better than the control, decide nothing"
         said.append(f"{len(within)} of {len(known)} on {task}{ends}{rest}")
     if not said:
         return ""
