@@ -185,6 +185,7 @@ def test_the_first_weights_are_those_of_the_papers():
         (lambda: StatisticalCell(3, 4, summary=0), "model.cell.summary=0"),
         (lambda: StatisticalCell(3, 4, alphas=(0.5, 0.5)), "and different ones"),
         (lambda: SCRNCell(3, 4, context=4), "model.cell.context=4"),
+        (lambda: SCRNCell(3, 1), "model.hidden_size=1 must be 2 or more"),
         (lambda: SCRNCell(3, 4, context=1, alpha=1.0), "model.cell.alpha=1.0"),
         (lambda: ClockworkCell(3, 4, periods=(2, 1)), "must be whole numbers that rise"),
         (lambda: ClockworkCell(3, 4, periods=(1, 2.5)), "must be whole numbers that rise"),

@@ -75,6 +75,10 @@ def test_a_command_of_a_document_is_one_that_can_be_typed(path):
             compose_all(command.config, [jobs[0], jobs[-1]])
 
 
+def test_the_first_document_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
 def test_documents_write_the_command_in_one_way_and_name_targets_that_make_has():
     text = "\n".join(text for path, text in TEXTS.items() if path.name != "NOTES.md")
     assert set(re.findall(r"scripts/\w+\.py", text)) == {"scripts/gpu_lease.py"}  # which is no command of the package

@@ -415,6 +415,8 @@ def test_the_command_generates_from_a_run_and_a_mistake_is_a_line(tmp_path):
     assert done.stdout.splitlines()[0].startswith("recurrent")
     assert (tmp_path / "texts" / "recurrent.txt").read_text().startswith("3 4")
     assert "k = 3: as asked for" in done.stderr
+    refused = one_line(script("generate", *options, "beam=3", cwd=tmp_path))
+    assert "beam=3 does nothing here: it needs decoding=beam" in refused
     assert "'x,y' is not among the" in one_line(script("generate", *options, "prompt=x,y", cwd=tmp_path))
 
 

@@ -34,6 +34,8 @@ class SCRNCell(Cell):
     state_type = RNNState
 
     def __init__(self, input_size: int, hidden_size: int, context: int | None = None, alpha: float = 0.95) -> None:
+        if hidden_size < 2:
+            raise ConfigurationError(f"model.hidden_size={hidden_size} must be 2 or more: some units are context units")
         context = max(1, hidden_size // 5) if context is None else context
         if not 1 <= context < hidden_size:
             raise ConfigurationError(
