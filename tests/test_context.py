@@ -439,6 +439,7 @@ def test_a_score_has_as_many_digits_as_show_its_spread_and_a_difference_those_of
         ((0.001, 0.008), "solved"),
         ((0.001, 0.009), "solved in 1 of 2"),
         ((0.162, 0.2), "at chance"),
+        ((0.3, 0.2), "worse than chance"),
         ((0.16, 0.1), "better than chance"),
         ((0.001, 0.17), "solved in 1 of 2, at chance in 1 of 2"),
         ((0.001, math.nan), "solved in 1 of 2"),

@@ -76,6 +76,7 @@ PUBLISHED = {
         tokens={"train": 929589, "valid": 73760, "test": 82430},
         lines={"train": 42068, "valid": 3370, "test": 3761},
         texts={"train": "5145926136ee9aef", "valid": "fadf6277290823f8", "test": "c2f8c16a611595d3"},
+        ids=frozenset({"64cdffb8e4dab80d"}),
         control={82430: {1: 639.30, 2: 186.80, 3: 150.88, 5: 143.66}},
     ),
 }

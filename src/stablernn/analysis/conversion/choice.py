@@ -99,7 +99,8 @@ def choose(
         raise ConfigurationError(f"guarantee=on_text: {known}; or choose guarantee=measured")
     else:
         k, examined = _search(model, split, epsilon, k_max)
-        how, reason = MEASURED, f"{k} and every larger k examined stay within {epsilon:g} nats in the mean"
+        how, items = MEASURED, counted(len(split), "item")
+        reason = f"{k} and every larger k examined stay within {epsilon:g} nats in the mean of {items}"
         if guarantee != MEASURED:
             reason += f"; {_unproven(certificate, proven, epsilon, k_max)}"
     return Choice(

@@ -15,24 +15,18 @@ from stablernn.report.slices import TITLES, Slice
 from stablernn.report.table import Column, Entry, Table, Value, text
 
 SOLVED = 20  # times less than chance
-_KINDS = ("solved", "at chance", "worse than chance")
 
 
 def verdict(losses: Sequence[float], bar: float, margin: float) -> str:
-    """What all seeds are, or how many are solved, at chance, worse; the loss of one that diverged is NaN."""
-    kinds = [_kind(loss, bar, margin) for loss in losses]
-    for kind in _KINDS:
+    """What all seeds are, or how many are solved or at chance; the loss of one that diverged is NaN."""
+    if losses and all(loss > bar + margin for loss in losses):
+        return "worse than chance"
+    kinds = ["solved" if loss <= bar / SOLVED else "at chance" if loss >= bar - margin else "" for loss in losses]
+    for kind in ("solved", "at chance"):
         if losses and kinds.count(kind) == len(losses):
             return kind
-    counts = [f"{kind} in {kinds.count(kind)} of {len(losses)}" for kind in _KINDS if kind in kinds]
+    counts = [f"{kind} in {kinds.count(kind)} of {len(losses)}" for kind in ("solved", "at chance") if kind in kinds]
     return ", ".join(counts) or ("diverged" if all(map(math.isnan, losses)) else "better than chance")
-
-
-def _kind(loss: float, bar: float, margin: float) -> str:
-    solved, chance, worse = _KINDS
-    if loss > bar + margin:
-        return worse
-    return solved if loss <= bar / SOLVED else chance if loss >= bar - margin else ""
 
 
 def synthetic_table(tasks: Sequence[Slice]) -> Table:
@@ -47,8 +41,8 @@ def synthetic_table(tasks: Sequence[Slice]) -> Table:
     notes = [
         "test: cross-entropy in nats a position (adding problem: mean squared error), mean ± standard deviation",
         "control: of a model that knows nothing of what it has read, exactly (docs/tasks.md)",
-        f"solved: at most 1/{SOLVED} of the control in every seed; at chance: within the margin of it in every seed "
-        f"({margins}); worse than chance: above it by more",
+        f"solved: at most 1/{SOLVED} of the control in every seed; at chance: in no seed better than it by more than "
+        f"the margin ({margins}); worse than chance: in every seed above it by more",
     ]
     columns = [
         *(text("task"), text("model"), text("constraint")),
