@@ -58,7 +58,7 @@ def examine(options: DictConfig) -> None:
 def _check_no_run(path: Path) -> None:
     if any((folder / RECORD_FILE).is_file() for folder in (path, Path("runs") / path)):
         raise ConfigurationError(
-            f"weights={path} is a run of this package, whose network is known: {command('convert')} {path} looks for "
+            f"weights={path} is a run of this package, whose network is known: {command('convert')} {path} chooses "
             f"its k and converts it, and {command('analyze')} {path} examines it"
         )
 
