@@ -375,6 +375,18 @@ def test_what_is_said_after_an_interruption_is_what_the_command_does(name, monke
     assert capfd.readouterr().err == f"interrupted; {wanted}\n"
 
 
+def test_an_interruption_while_the_command_loads_is_a_line_too(monkeypatch, capfd):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stablernn.commands.start.import_module", interrupted)
+    monkeypatch.setattr(sys, "argv", ["report"])
+    with pytest.raises(SystemExit) as ended:
+        start("report")
+    assert ended.value.code == 130
+    assert capfd.readouterr().err == "interrupted; the same command begins again\n"
+
+
 def test_flags_with_a_value_are_not_taken_for_a_run():
     given = ["--config-dir", "groups", "mine", "-c", "job", "allow=mine"]
     assert as_overrides(given, "run", {}) == ["--config-dir", "groups", "run=mine", "-c", "job", "allow=mine"]

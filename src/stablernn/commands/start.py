@@ -113,7 +113,15 @@ COMMANDS = {
 
 
 def start(name: str) -> None:
-    """Run the command ``name`` on the arguments of this process."""
+    """Run the command ``name`` on the arguments of this process; exit code 130 after Ctrl-C, also while it loads."""
+    try:
+        _start(name)
+    except KeyboardInterrupt:
+        print(f"interrupted; {COMMANDS[name].interrupted}", file=sys.stderr)
+        sys.exit(130)
+
+
+def _start(name: str) -> None:
     from stablernn.experiments.command_line import main  # imports torch, which the list of commands does not need
     from stablernn.utils.console import refuse
 
