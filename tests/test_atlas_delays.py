@@ -238,22 +238,9 @@ ENFORCED = [(NARX, DelayedBall(0.9)), (DILATED, DelayedBall(0.9)), (MIST, MISTRo
     ("make", "constraint"), [*ENFORCED, (RNNCell, RNNSingularBand(0.1)), (GRUCell, GRUSingularValues(0.5))]
 )
 def test_a_constraint_holds_after_a_hundred_updates_and_leaves_what_it_projected(make, constraint):
-    torch.manual_seed(3)
-    model = build_language_model(9, make, Recurrent, 4, 6)
+    model = atlas.trained_under(make, constraint, lr=2.0, length=6)
     (cell,), words = model.cells, model.inputs.weight
-    constraint.check(cell)
-    sgd = torch.optim.SGD(model.parameters(), lr=2.0)
-    x = torch.randint(9, (6, 8))
-    for _ in range(100):
-        sgd.zero_grad()
-        loss, _ = model.loss(x, x.roll(3, 0), model.initial_state(8))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        sgd.step()
-        constraint.project(cell, words.data)
     if constraint.rate is not None:
-        rate = min(candidate.rate for candidate in prove(cell, words.detach(), 0.0).candidates)
-        assert rate <= constraint.rate, "it proves what it enforces"
         assert certify(model).holds
     elif isinstance(constraint, RNNSingularBand):
         singular = torch.linalg.svdvals(cell.weight_hh.detach())

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from stablernn.analysis.estimate import Subject
-from stablernn.analysis.runner import check_split
+from stablernn.analysis.runner import check_least, check_split
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_cost import CurveCost
 from stablernn.models.sequence_model import SequenceModel
@@ -43,11 +43,7 @@ class CertificateAnalysis:
         check_split(self.split)
         if not self.epsilon > 0:
             raise ConfigurationError(f"analysis.epsilon={self.epsilon} must be a positive number of nats")
-        for option in ("tokens", "k_max"):
-            if getattr(self, option) < 1:
-                raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= 1")
-        if self.sharper < 0:
-            raise ConfigurationError(f"analysis.sharper={self.sharper} must be a whole number >= 0")
+        check_least(self, tokens=1, k_max=1, sharper=0)
         object.__setattr__(self, "lengths", tuple(self.lengths))
 
     @property

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from stablernn.analysis.estimate import Subject
-from stablernn.analysis.runner import check_split
+from stablernn.analysis.runner import check_least, check_split
 from stablernn.stability.measured import largest_expansion, lyapunov_exponent
 from stablernn.training.trained import STAGES, Trained
 from stablernn.utils.console import open_bar
@@ -42,9 +42,7 @@ class ContractionAnalysis:
 
     def __post_init__(self) -> None:
         check_split(self.split)
-        for option in ("streams", "lead", "longest", "steps", "words"):
-            if getattr(self, option) < 1:
-                raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= 1")
+        check_least(self, streams=1, lead=1, longest=1, steps=1, words=1)
         if self.streams < 2:
             raise ConfigurationError("analysis.streams must be at least 2: a pair of states comes from two streams")
 

@@ -20,14 +20,14 @@ from typing import Any, ClassVar
 import torch
 
 from stablernn.analysis.estimate import Subject
-from stablernn.analysis.runner import check_split
+from stablernn.analysis.runner import check_least, check_split
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.tasks.base import Generative
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.training.trained import Trained
 from stablernn.utils.console import open_bar
-from stablernn.utils.errors import ConfigurationError, NotApplicableError
+from stablernn.utils.errors import NotApplicableError
 from stablernn.utils.timing import seconds_of
 
 STAGES = ("best", "last")
@@ -97,9 +97,7 @@ class ExposureAnalysis:
 
     def __post_init__(self) -> None:
         check_split(self.split)
-        for option, least in (("prefix", 1), ("horizon", 1), ("streams", 1), ("samples", 1), ("seed", 0)):
-            if getattr(self, option) < least:
-                raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= {least}")
+        check_least(self, prefix=1, horizon=1, streams=1, samples=1, seed=0)
 
     @property
     def options(self) -> dict[str, Any]:

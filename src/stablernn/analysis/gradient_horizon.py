@@ -20,14 +20,13 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.estimate import Subject
-from stablernn.analysis.runner import check_split
+from stablernn.analysis.runner import check_least, check_split
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.measured import Dynamics
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.training.trained import STAGES, Trained
 from stablernn.utils.console import log, open_bar
-from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.timing import seconds_of
 
 FALLEN = 1e-3  # of the norm at i = 0
@@ -152,9 +151,7 @@ class GradientHorizon:
 
     def __post_init__(self) -> None:
         check_split(self.split)
-        for option, least in (("streams", 2 * _GROUPS), ("lead", 1), ("horizon", 2)):
-            if getattr(self, option) < least:
-                raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= {least}")
+        check_least(self, streams=2 * _GROUPS, lead=1, horizon=2)
 
     @property
     def options(self) -> dict[str, Any]:

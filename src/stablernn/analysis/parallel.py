@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from stablernn.analysis.runner import check_split
+from stablernn.analysis.runner import check_least, check_split
 from stablernn.models.backbone import Backbone
 from stablernn.models.parallel.backbone import ParallelInTime
 from stablernn.models.parallel.iterations import ITERATIONS
@@ -47,9 +47,7 @@ class ParallelAnalysis:
 
     def __post_init__(self) -> None:
         check_split(self.split)
-        for option, least in (("tokens", 1), ("chunk", 1), ("max_iterations", 1), ("rounds", 0)):
-            if getattr(self, option) < least:
-                raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= {least}")
+        check_least(self, tokens=1, chunk=1, max_iterations=1, rounds=0)
         if not self.tolerance > 0:
             raise ConfigurationError(f"analysis.tolerance={self.tolerance} must be positive; 1e-5 suits float32")
         object.__setattr__(self, "methods", tuple(self.methods))

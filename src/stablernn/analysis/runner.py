@@ -105,6 +105,13 @@ def check_split(split: str) -> None:
         raise ConfigurationError(f"analysis.split={split} does not exist: choose train, valid or test")
 
 
+def check_least(analysis: object, **least: int) -> None:
+    """Raises ConfigurationError for an option of an analysis that lies below its least value."""
+    for option, value in least.items():
+        if getattr(analysis, option) < value:
+            raise ConfigurationError(f"analysis.{option}={getattr(analysis, option)} must be a whole number >= {value}")
+
+
 def stored(
     path: Path, options: dict[str, Any], check: Callable[[dict[str, Any]], object] | None = None
 ) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from stablernn.analysis.estimate import Subject
-from stablernn.analysis.runner import check_split
+from stablernn.analysis.runner import check_least, check_split
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.lstm_fixed import FixedForgetLSTMCell
@@ -221,9 +221,7 @@ class TruncatedGradient:
 
     def __post_init__(self) -> None:
         check_split(self.split)
-        for option, least in (("streams", 1), ("lead", 1), ("horizon", 2)):
-            if getattr(self, option) < least:
-                raise ConfigurationError(f"analysis.{option}={getattr(self, option)} must be a whole number >= {least}")
+        check_least(self, streams=1, lead=1, horizon=2)
         if not self.lengths or min(self.lengths) < 1:
             raise ConfigurationError(f"analysis.lengths={list(self.lengths)} must be whole numbers >= 1")
 

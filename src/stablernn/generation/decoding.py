@@ -178,8 +178,9 @@ def _step_by_step(model: SequenceModel, outputs: Any, prompt: Tensor, length: in
 
 
 def _searched(model: SequenceModel, outputs: Any, prompt: Tensor, length: int, decoding: Decoding) -> Continuation:
-    """The sequence with the highest score among the ``beam`` most probable that are kept at each step, and those that
-    ended when they were among them. Each that goes on is a stream of the model.
+    """The sequence with the highest score, of those that stay and those that ended.
+
+    At each step the ``beam`` most probable ones stay. Each of these is a stream of the model.
     """
     beam, end = decoding.beam, decoding.end
     x, state = prompt, model.initial_state(1)

@@ -38,8 +38,8 @@ class Trainer:
         identity: saved with the checkpoint; one that differs is refused on resume.
         tracker: gets the training and validation curves.
         on_update: called with the counters and the last loss (nats a token), for a progress bar.
-        generator: that masks come from, and whose seed is that of drawn inputs; None: one that goes on where PyTorch's
-            stands now.
+        generator: that masks come from, and whose seed is that of drawn inputs; None: one with the
+            present state of PyTorch's.
     """
 
     def __init__(
