@@ -149,6 +149,8 @@ def test_feed_forward_on_music_is_what_scores_the_same_by_fewer_than_a_hundred_i
     long["log_perplexity"] = [0.5] * 4  # beyond what was looked at
     every = atlas(runs("jsb", "indrnn", [8.3] * 3), truncation=long)
     assert "1 of 2 on JSB chorales, by the last 3 inputs; not IndRNN (> 4)" in said(every)
+    every = atlas(runs("jsb", "gru", [38.8] * 3), truncation=short)
+    assert "1 of 2 on JSB chorales, by the last 3 inputs; not IndRNN (> 4); 1 more, not better than" in said(every)
 
 
 def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas, tmp_path):

@@ -242,13 +242,15 @@ def test_an_examination_of_features_has_no_score_and_bounds_their_change():
     assert "frames may have any entries: give their bounds" in " ".join(str(gated).split())
 
 
-def test_switches_are_examined_and_their_frames_outside_the_box_are_refused_in_every_form(tmp_path):
+def test_switches_are_examined_and_their_frames_outside_the_box_are_refused_in_every_form(tmp_path, caplog):
     torch.manual_seed(1)
     rnn, decoder = nn.RNN(3, SIZE).double(), nn.Linear(SIZE, 3).double()
     model = stablernn.from_torch(None, rnn, decoder, bounds=(0, 1), outputs="bernoulli")
     frames = torch.randint(2, (150, 3)).float()
     found = stablernn.examine(model, [frames[:80], frames[80:]], k_max=8, seconds=0.0)
+    found = replace(found, chance=0.0)
     folder = found.export(tmp_path / "out", k=2)
+    assert "has learnt nothing that context could serve, and is exported all the same" in caplog.text
     forms = {name: read_program(folder, name) for name in ("export", "onnx")} | {"ours": found.convert(2)}
     x = torch.rand(5, 2, 3)
     for form in forms.values():
