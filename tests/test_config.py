@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 import pytest
@@ -61,6 +62,12 @@ def test_every_choice_composes_and_instantiates(choice, model):
     made = (config.dataset, config.stability.constraint, config.tracking, config.optimizer)
     for node in (*made, config.model.cell or config.model.backbone, config.head.softmax):
         make(node)
+
+
+def test_several_threads_compose_at_once():
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda seed: compose("train", [f"seed={seed}"]), range(32)))
+    assert [config.seed for config in made] == list(range(32))
 
 
 _DONE: set[tuple[str, ...]] = set()  # what a run is made of, as experiments differ more in how much than in what

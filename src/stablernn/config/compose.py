@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from stablernn.utils.errors import ConfigurationError, StableRNNError
 from stablernn.utils.files import writing
 from stablernn.utils.project import CHECKOUT, CONFIG_FOLDER
 
+_ONE_AT_A_TIME = threading.RLock()  # Hydra has one state for all threads
 _composed_from = CONFIG_FOLDER
 _own: Path | None = None  # --config-dir
 
@@ -122,12 +124,13 @@ def compose(config_name: str, overrides: list[str], with_hydra: bool = False) ->
     Raises:
         ConfigurationError: the overrides do not fit.
     """
-    schema.register()
-    GlobalHydra.instance().clear()
     folder, name = locate(config_name)
     try:
-        with hydra.initialize_config_dir(str(folder), version_base="1.3"):
-            return hydra.compose(name, overrides, return_hydra_config=with_hydra)
+        with _ONE_AT_A_TIME:
+            schema.register()
+            GlobalHydra.instance().clear()
+            with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+                return hydra.compose(name, overrides, return_hydra_config=with_hydra)
     except Exception as error:  # Hydra raises whatever it meets on some overrides
         raise ConfigurationError(explain(error, config_name)) from None
 
