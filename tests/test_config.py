@@ -351,6 +351,10 @@ def test_where_the_data_lie_does_not_change_the_id():
 
 MODELS = "|".join(sorted(path.stem for path in (CONFIG_FOLDER / "model").glob("*.yaml")))
 MISTAKES = [
+    (
+        ["model=clockwork", "stability=stable"],
+        "no condition is known as stability=stable of model=clockwork: choose stability=clockwork_blocks, or say what",
+    ),
     (["model=rnnn"], f"model=rnnn does not exist: choose model={MODELS}; did you mean rnn?"),
     (["truncation.kk=3"], "truncation.kk is not an option; did you mean truncation.k?"),
     (["truncation.k=three"], "truncation.k=three must be a whole number"),

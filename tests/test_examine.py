@@ -487,6 +487,9 @@ def test_words_are_numbered_as_word_language_model_numbers_them(tmp_path):
         ConfigurationError, match=r"vocabulary=.*nowhere does not exist: name a list with a word a line"
     ):
         words_of(tmp_path / "valid.txt", tmp_path / "nowhere", 7)
+    (tmp_path / "twice").write_text("a\nb\nc\nd\nb\nf\ng\n")
+    with pytest.raises(ConfigurationError, match=r"twice: 'b' stands in it twice, so it has two ids: give each word"):
+        words_of(tmp_path / "valid.txt", tmp_path / "twice", 7)
 
 
 # ---- the command
@@ -558,6 +561,7 @@ REFUSED_BEFORE = {
     "outputs=real": "outputs=real is unknown: choose categorical, bernoulli",
     "--vocabulary=nowhere": "vocabulary=nowhere does not exist",
     "--save=model.pt/page.html": "nothing can be written in",
+    "--save=/proc/page.html": "nothing can be written in /proc",
     "--save=.": "save=. is a folder: name a file",
     "--export=model.pt": "export=model.pt exists and is no converted model",
     "--k=3": "k=3 is that of an exported network",

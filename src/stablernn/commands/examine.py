@@ -1,8 +1,8 @@
 """Examine a trained network of one's own."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -76,8 +76,11 @@ def _check_files(options: DictConfig, vocabulary: Sequence[str]) -> None:
     for option in ("save", "export"):
         if options[option]:
             above = next(folder for folder in Path(options[option]).absolute().parents if folder.exists())
-            if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-                raise ConfigurationError(f"{option}={options[option]}: nothing can be written in {above}")
+            try:
+                TemporaryFile(dir=above).close()
+            except OSError as error:
+                why = f"nothing can be written in {above} ({error.strerror})"
+                raise ConfigurationError(f"{option}={options[option]}: {why}") from None
     if options.k is not None and options.k < 1:
         raise ConfigurationError(f"k={options.k} must be a whole number >= 1")
     if options.k is not None and not options.export:

@@ -195,9 +195,11 @@ def explain(error: Exception, config_name: str) -> str:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             group, _, choice = str(cause.missing_cfg_file).rpartition("/")
             if group == "stability/stable":
+                own = [name for name in choices("stability") if name.startswith(f"{choice}_")]
+                other = f"stability={'|'.join(own)}" if own else "another stability="
                 return (
-                    f"no condition is known as stability=stable of model={choice}: choose another stability=, or say "
-                    f"what it is in a file stability/stable/{choice}.yaml"
+                    f"no condition is known as stability=stable of model={choice}: choose {other}, or say what it is "
+                    f"in a file stability/stable/{choice}.yaml"
                 )
             options, files = sorted(cause.options or []), choices(group)
             if not set(files) <= set(options):  # of experiment/best/x Hydra lists those of experiment

@@ -1,5 +1,6 @@
 """What a network is examined on: a text by its vocabulary, or ids or frames as they are."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -153,7 +154,7 @@ def words_of(text: Path, vocabulary: Texts | None, types: int, level: str = WORD
         if not paths:
             raise ConfigurationError(f"vocabulary={folder}: it holds no one file each for train, valid and test")
     elif len(paths) == 1:
-        words = _list(paths[0], level)
+        words = _list(paths[0], level, types)
     words = words or _numbered(paths, level)
     if len(words) != types:
         given = ",".join(map(str, paths))
@@ -202,12 +203,19 @@ def _numbered(paths: Iterable[Path], level: str) -> tuple[str, ...]:
     return tuple(_LISTED.get(character, character) for character in every)
 
 
-def _list(path: Path, level: str) -> tuple[str, ...] | None:
+def _list(path: Path, level: str, types: int) -> tuple[str, ...] | None:
     """The lines of a list, each a word or a character; None: it is a text."""
     lines = tuple(line.rstrip("\r\n") for line in _lines(path))
     several = (*_LISTED.values(), EOS, UNKNOWN)
     fits = all(len(line.split()) == 1 if level == WORD else len(line) == 1 or line in several for line in lines)
-    return lines if fits and len(set(lines)) == len(lines) else None
+    if not fits or len(set(lines)) == len(lines):
+        return lines if fits else None
+    if len(lines) == types:  # a list of the right length, and no text
+        twice = Counter(lines).most_common(1)[0][0]
+        raise ConfigurationError(
+            f"vocabulary={path}: {twice!r:.40} stands in it twice, so it has two ids: give each {level} one line"
+        )
+    return None
 
 
 def _ids(path: Path, words: Sequence[str], most: int | None, level: str) -> Iterator[int]:
