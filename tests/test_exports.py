@@ -5,6 +5,7 @@ import io
 import itertools
 import math
 import re
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -319,3 +320,19 @@ def test_a_latex_table_tells_title_notes_and_remarks():
     assert r"$\pm$~\%" in text
     assert "certified rate of contraction" in text.split(r"\end{tabular}")[1]
     assert "because" in latex(plain_table(["a"], [["b"]], ["note"], ["because"]))
+
+
+def test_a_drawing_of_the_page_joins_what_is_alike_and_loses_no_line():
+    figure = truncation_curves(some_runs())
+    assert figure is not None
+    (alone,) = drawings(figure, "c")
+    tree = ElementTree.fromstring(alone)
+    assert not [group for group in tree.iter("g") if not group.attrib]
+    clips = [clip.get("id") for clip in tree.iter("clipPath")]
+    assert set(clips) == set(re.findall(r"url\(#([^)]+)\)", alone))
+    assert len(clips) == len({ElementTree.tostring(clip[0]) for clip in tree.iter("clipPath")})
+    grids = [path.get("d") for path in tree.iter("path") if path.get("stroke") == "var(--grid)"]
+    assert len(grids) == 2  # one path for each direction, of a line for each number
+    assert all(grid.count("M") > 1 for grid in grids if grid is not None)
+    labels = {"".join(text.itertext()) for text in tree.iter("text")}
+    assert {curve.label for curve in figure.curves} <= labels

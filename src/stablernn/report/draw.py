@@ -4,7 +4,6 @@ All letters of a print are of one typeface that comes with the renderer, so the 
 lacks most raised and lowered signs; they are set as a compositor would set them, as smaller letters off the line.
 """
 
-import itertools
 import json
 import math
 import re
@@ -17,6 +16,7 @@ import altair as alt
 import vl_convert
 from PIL import Image
 
+from stablernn.report.compact import compact
 from stablernn.report.figure import Axis, Figure, Panel
 from stablernn.report.palette import COLOURS
 from stablernn.report.text import RAISED, typeset
@@ -28,7 +28,6 @@ _COLUMNS, _SIZE, _PAGE_SIZE = 2, (165, 150), (244, 160)  # of panels: in print t
 _COLOURS = 128  # of a PNG
 _BAND = 0.18  # opacity
 _LINE = 11  # pixels from one label of a curve to the next
-_APART = 1.5  # pixels, between points of a line on the page
 _ROOM = 0.04  # of an axis, around the points: none lies on the edge
 _LABELS = 4  # of an axis, about
 _MOST_STEPS = 5  # labels of several digits side by side
@@ -241,56 +240,8 @@ def styled(chart: alt.TopLevelMixin) -> dict[str, Any]:
 def drawings(figure: Figure, name: str) -> list[str]:
     """A drawing for each panel, for the page: in the colours of its style sheet; ``name``: of what they define."""
     charts = [_panel(figure, panel, _PAGE_SIZE).configure(**_CONFIG) for panel in figure.panels]
-    made = [_small(_off_line_signs(vl_convert.vegalite_to_svg(_visible(chart.to_dict())))) for chart in charts]
+    made = [compact(_off_line_signs(vl_convert.vegalite_to_svg(_visible(chart.to_dict())))) for chart in charts]
     return [re.sub(r"\bclip(\d+)\b", rf"{name}-{n}-\1", svg) for n, svg in enumerate(made)]
-
-
-def _small(svg: str) -> str:
-    """Without what the page says itself, with its colours, and with as many digits as can be seen."""
-    svg = re.sub(r'<path [^>]*(?:d=""|d="M0,0h0v0h0Z"|class="background")[^>]*/>', "", svg)
-    svg = re.sub(r'<rect width="\d+" height="\d+" fill="white"/>', "", svg, count=1)
-    svg = re.sub(r' (?:class|role|aria-[a-z]+|pointer-events|opacity|font-family|font-weight)="(?:1|\D[^"]*)"', "", svg)
-    svg = re.sub(r' xmlns(?::xlink)?="[^"]*"| version="[^"]*"| stroke-width="1"| stroke-miterlimit="10"', "", svg)
-    svg = re.sub(r' (?:d|transform|x2|y2)="[^"]*"', lambda place: re.sub(r"(\.[1-9])\d+|\.0\d+", r"\1", place[0]), svg)
-    svg = re.sub(r'<line transform="translate\(([-\d.,]+)\)" x2="([-\d.]+)" y2="([-\d.]+)"', _straight, svg)
-    svg = re.sub(r"(?<=[ML])[-\d.]+,[-\d.]+(?:L[-\d.]+,[-\d.]+)+", lambda line: _thinned(line[0]), svg)
-    for name, (light, _) in COLOURS.items():
-        svg = svg.replace(f'"{light}"', f'"var(--{name})"')
-    for value, name in {"#888888": "rule", "#E6E6E6": "grid", "white": "paper"}.items():
-        svg = svg.replace(f'"{value}"', f'"var(--{name})"')
-    return svg
-
-
-def _straight(line: re.Match) -> str:
-    """Grid and ticks as paths, which take half of the letters."""
-    place, across, down = line.groups()
-    way = f"v{down}" if across == "0" else f"h{across}" if down == "0" else f"l{across},{down}"
-    return f'<path d="M{place}{way}"'
-
-
-def _thinned(line: str) -> str:
-    """A line without the points that lie too close to the one before them to be seen; its ends stay.
-
-    Each point is written by its distance from the one before, in tenths of a pixel as all are: it has fewer digits.
-    """
-    first, *middle, last = line.split("L")
-    kept = [first]
-    for point in middle:
-        if math.dist(_place(kept[-1]), _place(point)) >= _APART:
-            kept.append(point)
-    tenths = [[round(10 * at) for at in _place(point)] for point in (*kept, last)]
-    steps = ([(b - a) / 10 for a, b in zip(*pair, strict=True)] for pair in itertools.pairwise(tenths))
-    return f"{first}l{' '.join(','.join(_short(at) for at in step) for step in steps)}"
-
-
-def _short(number: float) -> str:
-    """0.5 as .5"""
-    return re.sub(r"^(-?)0\.", r"\1.", f"{number:g}")
-
-
-def _place(point: str) -> tuple[float, float]:
-    x, y = point.split(",")
-    return float(x), float(y)
 
 
 def _visible(node: Any) -> Any:
