@@ -124,6 +124,12 @@ def test_grids_are_the_union_of_their_products_and_arguments_win():
         ["model=lstm", "optimizer.lr=7", f"model.tied={tied}"] for tied in (False, True)
     ]
     assert len(in_grids(GRIDS, ["model=rnn,lstm"])) == 5
+    several = {"both": {"model": "rnn,lstm", "optimizer.lr": "1"}}
+    assert in_grids(several, [], lambda model: {"model.dropout": {"rnn": 0.1, "lstm": 0.3}[model]}) == [
+        ["model.dropout=0.1", "model=rnn", "optimizer.lr=1"],
+        ["model.dropout=0.3", "model=lstm", "optimizer.lr=1"],
+    ]
+    assert in_grids(several, ["model=lstm"]) == [["model=lstm", "optimizer.lr=1"]]
     assert in_grids(
         GRIDS, ["model=rnn", "optimizer.lr=7"], lambda model: {"model.dropout": 0.5, "optimizer.lr": 9}
     ) == [["model.dropout=0.5", "optimizer.lr=7", "model=rnn"]]

@@ -66,12 +66,13 @@ def in_grids(
     others = [argument for argument, override in zip(arguments, parsed, strict=True) if override not in choice]
     chosen = {job[0].partition("=")[2] for job in product([choice[-1].input_line or ""])} if choice else None
     jobs = []
-    for grid in grids.values():
-        if chosen is None or grid["model"] in chosen:
-            options = {**settings(grid["model"]), **grid}
+    each = [(model, grid) for grid in grids.values() for model in str(grid["model"]).split(",")]
+    for model, grid in each:
+        if chosen is None or model in chosen:
+            options = {**settings(model), **grid, "model": model}
             jobs += product([*(f"{key}={value}" for key, value in options.items()), *others])
     if not jobs:
-        models = ", ".join(dict.fromkeys(str(grid["model"]) for grid in grids.values()))
+        models = ", ".join(dict.fromkeys(model for model, _ in each))
         raise ConfigurationError(f"{choice[-1].input_line}: the grids of this experiment are of {models}")
     return jobs
 
