@@ -115,7 +115,7 @@ class SlotFilling(StoredSequences):
             sentences = {split: [_without_digits(s) for s in part] for split, part in sentences.items()}
         splits, words, tags = self._encoded({split: sentences[split] for split in SPLITS})
         interface = Interface(Inputs("finite", words), Outputs("categorical", tags))
-        return SequenceTask(self.name, interface, F1, splits, text=text)
+        return SequenceTask(self.name, interface, F1, splits, text=text, whole=True)
 
     def _encoded(self, by_split: Mapping[str, list[Sentence]]) -> tuple[dict[str, Sequences], int, int]:
         """The sentences in ids, and how many words and tags there are."""
