@@ -16,7 +16,7 @@ from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.stability import certify
-from stablernn.stability.certificates import diameter, summarise
+from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints.base import Unconstrained, project
 from stablernn.stability.constraints.cascade import LSTMCascade
 from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
@@ -30,6 +30,7 @@ from stablernn.stability.constraints.small_gain import (
     LSTMSpectral,
 )
 from stablernn.stability.constraints.spectral import RNNDiagonal, SpectralNormBall
+from stablernn.stability.diameter import diameter
 from stablernn.stability.proofs.gates import GateBounds, coupled
 from stablernn.stability.proofs.rates import MOST_PLACES, levels
 from stablernn.utils.errors import ConfigurationError

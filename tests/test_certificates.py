@@ -21,7 +21,7 @@ from stablernn.models.feed_forward import truncated_states
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.stability import certify
-from stablernn.stability.certificates import by_norm, diameter, summarise
+from stablernn.stability.certificates import by_norm, summarise
 from stablernn.stability.constraints.base import project
 from stablernn.stability.constraints.cascade import LSTMCascade
 from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
@@ -35,6 +35,7 @@ from stablernn.stability.constraints.small_gain import (
     LSTMSpectral,
 )
 from stablernn.stability.constraints.spectral import RNNAsCoded, SpectralNormBall, balance
+from stablernn.stability.diameter import diameter
 from stablernn.stability.proofs.norms import Contraction
 from stablernn.stability.proofs.prove import prove
 from stablernn.stability.proofs.quadratic import QuadraticNorm, best_weights, full_norms

@@ -12,6 +12,7 @@ from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_cost import CurveCost
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import SHARPER, by_norm, certify, finite, summarise
+from stablernn.stability.constraints.base import constrained_cells
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.timing import seconds_of
@@ -38,6 +39,7 @@ class CertificateAnalysis:
     sharper: int = SHARPER
     name: ClassVar[str] = "certificate"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
+    both_directions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_split(self.split)
@@ -83,7 +85,7 @@ class CertificateAnalysis:
 def singular_values(model: SequenceModel) -> dict[str, list[float]]:
     """The least and the largest singular value of the recurrent matrices of each name, over all layers, in float64."""
     found: dict[str, list[float]] = {}
-    for cell in model.cells:
+    for cell, _ in constrained_cells(model):
         for name, block in cell.recurrent_blocks().items():
             found.setdefault(name, []).extend(torch.linalg.svdvals(block.detach().double()).tolist())
     return {name: [min(values), max(values)] for name, values in found.items()}

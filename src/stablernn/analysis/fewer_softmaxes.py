@@ -17,7 +17,7 @@ from torch import Tensor
 from stablernn.analysis.truncation_curve import Sums
 from stablernn.models.heads.base import Head
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.stability.certificates import diameter
+from stablernn.stability.diameter import diameter
 
 _ROWS_A_SWEEP = 4096  # feature vectors that the softmax scores at once
 

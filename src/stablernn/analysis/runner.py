@@ -29,6 +29,8 @@ class Analysis(Protocol):
         name: the result is ``<name>.json`` in the run's folder.
         options: all that changes the result; with others it is computed anew.
         needs: what a run must have: ``cells`` that recur, one running ``text``.
+
+    One that takes a model of both directions too has an attribute ``both_directions`` that is true.
     """
 
     name: str
@@ -85,6 +87,11 @@ def check_applies(analysis: Analysis, trained: Trained) -> None:
         is_exact = "k" in config.model.backbone
         exact = f": it is its own truncation, exact at k = {config.truncation.k}" if is_exact else ""
         raise NotApplicableError(f"not applicable: model={config.model.name} has no recurrent cells{exact}")
+    if config.model.get("directions", 1) == 2 and not getattr(analysis, "both_directions", False):
+        raise NotApplicableError(
+            f"not applicable: model={config.model.name} reads in both directions, and analysis={analysis.name} is of a "
+            "state that is carried forwards"
+        )
     if "text" in analysis.needs:
         trained.text("valid")
     if check := getattr(analysis, "check", None):

@@ -6,7 +6,7 @@ stretch of text side by side; the recurrent states h_t stand beside them.
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from stablernn.analysis.estimate import Subject
 from stablernn.analysis.fewer_softmaxes import FewerSoftmaxes
 from stablernn.analysis.runner import check_split
 from stablernn.analysis.truncation_curve import Gap, Sums, TruncationCurve
+from stablernn.models.both_directions import BothDirections
 from stablernn.models.feed_forward import truncations
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import SequenceModel
@@ -48,7 +49,8 @@ def truncation_curve(
 ) -> TruncationCurve:
     """Score a split by the recurrent model of these cells and by all its truncations.
 
-    A text is one stream; of sequences each is scored alone, whole, from the zero state.
+    A text is one stream; of sequences each is scored alone, whole, from the zero state. A network of both directions is
+    truncated to k inputs on each side.
 
     Every token is scored exactly once for each k, by k words of context or by all there are before it.
 
@@ -71,9 +73,7 @@ def truncation_curve(
     if not wanted or wanted[0] < 1:
         raise ConfigurationError(f"truncation lengths {wanted}: each must be a whole number >= 1")
     step = max(wanted[-1], positions)
-    cells = list(model.cells)
-    backbone = Recurrent(cells)
-    before = backbone.initial_state(1)
+    both = model.backbone if isinstance(model.backbone, BothDirections) else None
     scored = chosen(len(split), step, None if isinstance(split, Sequences) else pieces)
     sums = Sums(len(wanted), sum(map(len, scored)), device, metric)
     scorer = FewerSoftmaxes(model.objective, tolerance, sums)
@@ -82,16 +82,20 @@ def truncation_curve(
         done = 0
         for sequence in split:
             x = model.inputs(sequence.x.to(device, model.dtype if sequence.x.is_floating_point() else None))
-            whole, _ = backbone(x, before)
+            whole, *views = _both_ways(both, x, wanted) if both else _one_way(model, x, wanted)
             first = split.before(len(sequence.y))
             scorer.begin(whole[first:, 0], sequence.y[first:, 0].to(device))
-            for number, (_, states) in enumerate(truncations(cells, x, wanted)):
-                scorer.add(number, states[-1].h[first:, 0])
+            for number, features in enumerate(views):
+                scorer.add(number, features[first:, 0])
             done += sequence.count
             on_position(done)
         scorer.flush()
         model.train(was_training)
         return sums.curve(wanted, scorer.swept)
+
+    cells = list(model.cells)
+    backbone = Recurrent(cells)
+    before = backbone.initial_state(1)
 
     def inputs(start: int, stop: int) -> Tensor:
         return model.inputs(_ids(split.inputs[start:stop], device)[:, None])
@@ -113,6 +117,22 @@ def truncation_curve(
     scorer.flush()
     model.train(was_training)
     return sums.curve(wanted, scorer.swept)
+
+
+def _one_way(model: SequenceModel, x: Tensor, lengths: Sequence[int]) -> Iterator[Tensor]:
+    """The features of a sequence x (T, 1, E), (T, 1, D), whole and by each k."""
+    cells = list(model.cells)
+    backbone = Recurrent(cells)
+    yield backbone(x, backbone.initial_state(1))[0]
+    yield from (states[-1].h for _, states in truncations(cells, x, lengths))
+
+
+def _both_ways(backbone: BothDirections, x: Tensor, lengths: Sequence[int]) -> Iterator[Tensor]:
+    """The same of both directions."""
+    length = torch.tensor([len(x)], device=x.device)
+    whole = backbone.whole(x, length)
+    yield whole
+    yield from (backbone.truncated(x, length, k) if k < len(x) else whole for k in lengths)
 
 
 def chosen(length: int, step: int, pieces: int | None = None) -> list[range]:
@@ -161,6 +181,7 @@ class TruncationAnalysis:
     positions: int = POSITIONS
     name: ClassVar[str] = "truncation"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
+    both_directions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_split(self.split)

@@ -90,6 +90,8 @@ def result_options(config: DictConfig) -> dict[str, Any]:
             node.pop(last, None)
     if resolved["training"]["sampling"]["decay"] is None:  # as every run was trained before there was a choice
         del resolved["training"]["sampling"]
+    if resolved["model"].get("directions") == 1:  # likewise
+        del resolved["model"]["directions"]
     if resolved["head"] == _FIRST_HEAD:
         del resolved["head"]
     return typing.cast(dict[str, Any], resolved)

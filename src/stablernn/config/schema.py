@@ -23,6 +23,7 @@ class Model:
     embedding_size: int = MISSING
     hidden_size: int = MISSING
     num_layers: int | None = MISSING  # None: a backbone's own, that follows from truncation.k
+    directions: int = 1  # 2: each layer has a cell that reads backwards too, and hidden_size is the state of each
     dropout: float = MISSING
     tied: bool = MISSING
     learning_rate: float = MISSING

@@ -83,6 +83,7 @@ def _check(config: DictConfig) -> None:
         raise ConfigurationError(
             f"training.snapshot_every copies recurrent matrices, and model={config.model.name} has none: set it to null"
         )
+    _check_directions(config)
     for option in _NAMES:
         check_name(option, OmegaConf.select(config, option))
     if config.truncation.k is None:
@@ -111,6 +112,25 @@ def _check(config: DictConfig) -> None:
     if config.precision not in _PRECISIONS:
         raise ConfigurationError(f"precision={config.precision} is unknown: choose {', '.join(_PRECISIONS)}")
     check_targets(config)
+
+
+def _check_directions(config: DictConfig) -> None:
+    """Raises ConfigurationError for what has no meaning where a model reads in both directions."""
+    name, directions = config.model.name, config.model.directions
+    if directions not in (1, 2):
+        raise ConfigurationError(f"model.directions={directions}: choose 1, or 2 to read backwards as well")
+    if directions == 1:
+        return
+    if config.model.backbone is not None:
+        raise ConfigurationError(f"model.directions=2 doubles recurrent cells, and model={name} has none: set it to 1")
+    refused = {
+        "training.sampling.decay": "what reads its own outputs reads in one direction",
+        "training.snapshot_every": "the matrices of one direction are copied",
+        "approximation.backbone.recompute": "it is for one direction",
+    }
+    for option, reason in refused.items():
+        if value := OmegaConf.select(config, option):
+            raise ConfigurationError(f"{option}={value}: {reason}, and model={name} reads in both: leave it out")
 
 
 def network_option(config: DictConfig) -> str:

@@ -3,9 +3,9 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.dropout import Dropout
@@ -21,16 +21,33 @@ class Backbone(nn.Module, ABC):
     x (T, B, E), y (T, B, D). The state is a tensor or a nest of tuples of tensors; whoever carries it on need not know
     what it means. Where ``receptive_field`` is a number k, it is the last k - 1 inputs, (k - 1, B, E), or fewer at the
     start. Two windows one after the other, the state carried, give what the joined one gives.
+
+    Attributes:
+        whole_sequences: whether outputs depend on later inputs too. Such a network reads each sequence at once, its
+            padding apart (``begin``), has a state of its own, and cannot go on.
+        directions: an output has so many times the hidden size of the model.
     """
+
+    whole_sequences: ClassVar[bool] = False
+    directions: ClassVar[int] = 1
+
+    @property
+    def cells_by_layer(self) -> Sequence[Sequence[Cell]]:
+        """The recurrent cells of each layer, one for each direction, from the inputs upwards; empty: it has none."""
+        return ()
 
     @property
     def receptive_field(self) -> int | None:
-        """Inputs that an output depends on, its own included; None: all before it."""
+        """Inputs that an output depends on, its own included; None: all before it, or all of its sequence."""
         return None
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any:
         """The state before the first input of B streams."""
+
+    def begin(self, batch: int, lengths: Tensor | None) -> Any:
+        """``initial_state`` for streams of so many inputs, (B,), which only ``whole_sequences`` need to know."""
+        return self.initial_state(batch)
 
 
 class CellStack(Backbone):
@@ -45,6 +62,10 @@ class CellStack(Backbone):
         super().__init__()
         self.cells: Sequence[Cell] = nn.ModuleList(cells)  # type: ignore[assignment]
         self.dropout = Dropout(dropout)
+
+    @property
+    def cells_by_layer(self) -> Sequence[Sequence[Cell]]:
+        return [(cell,) for cell in self.cells]
 
 
 def stack_of(cell: CellFactory, stack: Callable[[Sequence[Cell], float], CellStack]) -> BackboneFactory:
@@ -64,8 +85,14 @@ def cell_stack(backbone: nn.Module) -> CellStack:
     """The backbone as a stack of cells.
 
     Raises:
-        NotApplicableError: it has no cells, so that nothing that is known of cells applies to it.
+        NotApplicableError: it has no cells, so that nothing that is known of cells applies to it, or they read in both
+            directions, so that no state is determined by the past.
     """
+    if getattr(backbone, "whole_sequences", False):
+        raise NotApplicableError(
+            f"not applicable: the backbone {type(backbone).__name__} reads later inputs too, and this is about a state "
+            "that is carried forwards"
+        )
     if not isinstance(backbone, CellStack):
         field = getattr(backbone, "receptive_field", None)
         exact = "" if field is None else f": it is its own truncation, exact at k = {field}"
@@ -74,3 +101,8 @@ def cell_stack(backbone: nn.Module) -> CellStack:
             f"constrain, to truncate or to replace{exact}"
         )
     return backbone
+
+
+def recurrent_layers(backbone: Backbone) -> Sequence[Sequence[Cell]]:
+    """``Backbone.cells_by_layer``; raises NotApplicableError where there are none."""
+    return backbone.cells_by_layer or cell_stack(backbone).cells_by_layer

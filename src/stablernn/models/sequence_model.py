@@ -49,17 +49,25 @@ class SequenceModel(nn.Module):
         self.objective = objective
         self.dropout = Dropout(dropout)
 
-    def initial_state(self, batch: int) -> Any:
+    def initial_state(self, batch: int, lengths: Tensor | None = None) -> Any:
         """That of the backbone, or, where outputs see k inputs, the k - 1 inputs before: at first none.
 
         Ids (0, B, 1), because the embedding changes from window to window, and its gradient reaches all k words;
         or frames (0, B, E).
+
+        Args:
+            lengths: inputs of each stream (B,), where later ones are padding; None: there is none.
         """
-        if self.backbone.receptive_field is None:
-            return self.backbone.initial_state(batch)
+        if self._carried is None:
+            return self.backbone.begin(batch, lengths)
         if isinstance(self.inputs, Frames):
             return torch.zeros(0, batch, self.inputs.embedding_dim, device=self.device)
         return torch.zeros(0, batch, 1, dtype=torch.int64, device=self.device)
+
+    @property
+    def _carried(self) -> int | None:
+        """The k of a backbone whose state is the last k - 1 inputs; None: it has a state of its own."""
+        return None if self.backbone.whole_sequences else self.backbone.receptive_field
 
     @property
     def device(self) -> torch.device:
@@ -78,7 +86,7 @@ class SequenceModel(nn.Module):
 
     @property
     def cells(self) -> Sequence[Cell]:
-        """The stack of cells; raises NotApplicableError for a backbone that has none."""
+        """The stack of cells of one direction; raises NotApplicableError for a backbone that is none."""
         return cell_stack(self.backbone).cells
 
     @property
@@ -97,7 +105,7 @@ class SequenceModel(nn.Module):
         Raises:
             ConfigurationError: x has another number of streams than the state, as where its axes are swapped.
         """
-        if self.backbone.receptive_field is None:
+        if self._carried is None:
             return x
         before = state if x.dim() > 2 else state[..., 0]
         if x.shape[1:] != before.shape[1:]:
@@ -110,7 +118,7 @@ class SequenceModel(nn.Module):
     def features(self, words: Tensor, embedded: Tensor, state: Any) -> tuple[Tensor, Any]:
         """What ``forward`` gives for inputs (S, B, ...) that were ``read`` and passed the input layer, (S, B, E)."""
         inputs = self.dropout(embedded) if isinstance(self.inputs, nn.Embedding) else embedded
-        field = self.backbone.receptive_field
+        field = self._carried
         if field is None:
             features, state = self.backbone(inputs, state)
             return self.dropout(features), state
@@ -151,7 +159,8 @@ def build_model(
     Args:
         interface: what it reads and predicts.
         backbone: (input size, hidden size, layers, dropout) -> backbone.
-        embedding_size, hidden_size: E and D; frames are not embedded, and their size is E.
+        embedding_size, hidden_size: E and D; frames are not embedded, and their size is E. In both directions D is
+            the state of one, and features are 2D numbers.
         num_layers: of the backbone.
         dropout: rate on the embedded words, between the layers and on the features.
         tied: the decoder uses the embedding matrix (Press & Wolf 2017); needs E = D.
@@ -165,10 +174,11 @@ def build_model(
     if tied and interface.inputs != Interface.of_words(interface.outputs.size).inputs:
         raise ConfigurationError("model.tied=true is for models that predict what they read: choose model.tied=false")
     made = backbone(inputs.embedding_dim, hidden_size, num_layers, dropout)
+    features = made.directions * hidden_size
     if interface.outputs.kind in _OF_VECTORS:
-        objective: Head = _OF_VECTORS[interface.outputs.kind](interface.outputs.size, hidden_size)
+        objective: Head = _OF_VECTORS[interface.outputs.kind](interface.outputs.size, features)
     else:
-        objective = head(interface.outputs.size, hidden_size, tied_to=inputs if tied else None)
+        objective = head(interface.outputs.size, features, tied_to=inputs if tied else None)
     if not tied:
         objective.initialise(INITIAL_RANGE)
     return SequenceModel(inputs, made, objective, dropout)

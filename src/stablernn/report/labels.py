@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stablernn.records.record import Record
 from stablernn.report.frame import distinguish, frame, settings_of
-from stablernn.report.load import Analyses, setting
+from stablernn.report.load import Analyses, directions, setting
 from stablernn.report.names import CONSTRAINTS, MODEL_NAMES, STABILITIES, STUDIED, approximation_name
 from stablernn.report.text import span
 
@@ -36,6 +36,12 @@ def of_which_seeds(analyses: Analyses) -> str:
     """A note for tables with a line a run: two lines of a model stand for two seeds, one for the seed named here."""
     seeds = span([str(seed) for seed in sorted({setting(record, "seed") for record, _ in analyses})])
     return f"each line is of one run (seed {seeds})"
+
+
+def on_each_side(records: Iterable[Record]) -> list[str]:
+    """A note for tables of k, where it is of some models on each side."""
+    both = any(directions(record) == 2 for record in records)
+    return ["of models of both directions k is on each side of a position, its own input counted on both"] * both
 
 
 def describe_run(record: Record) -> str:

@@ -31,6 +31,11 @@ def setting(record: Record, option: str) -> Any:
     return value
 
 
+def directions(record: Record) -> int:
+    """In which its model reads: 1, or both."""
+    return record.config["model"].get("directions", 1)
+
+
 def place(record: Record) -> tuple:
     """The order of tables: RNN before LSTM, recurrent before feed-forward, unstable before stable before others."""
     model, approximation, stability = (

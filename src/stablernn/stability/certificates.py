@@ -19,16 +19,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from stablernn.models.backbone import cell_stack
 from stablernn.models.cells.base import Cell
+from stablernn.models.dropout import Dropout
 from stablernn.models.heads.base import Head
 from stablernn.models.sequence_model import Frames, SequenceModel
 from stablernn.stability.constraints.base import constrained_cells
+from stablernn.stability.diameter import diameter
 from stablernn.stability.proofs.gates import Box, Seen
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm
 from stablernn.stability.proofs.prove import prove
@@ -42,7 +43,6 @@ _SEARCHED = "best norm"  # the name of proofs that were not searched for
 SHARPER = 512  # the best norms of an RNN are searched for in layers of so many units: at 200 in 3 s, at 512 in 40 s
 NO_BOUND = "not applicable: a squared error has no bounded change; what is bounded is the change of any output"
 _MOST_CONTEXT = 10_000_000
-_EXACT_PAIRS = 2048  # among so few rows all distances are computed
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Certificate:
     decoder: float
     bounds_loss: bool = True
     beside: "Certificate | None" = None
+    directions: ClassVar[int] = 1
 
     @property
     def holds(self) -> bool:
@@ -98,14 +99,20 @@ class Certificate:
 
     def output_gap(self, k: int) -> float:
         """``gap``; where the loss has no such bound, that of the change of any output."""
-        own = self.decoder * self._state_gap(k) * (1 + OUTWARD) if self.holds else math.inf
+        own = self._moved(k) * (1 + OUTWARD) if self.holds else math.inf
         return own if self.beside is None else min(own, self.beside.output_gap(k))
+
+    def _moved(self, k: int) -> float:
+        return self.decoder * self._state_gap(k)
 
     def state_gap(self, k: int) -> float:
         """Bound of ‖h_t - h_t^(k)‖_2 of the last layer."""
-        norm = self.layers[-1].norm
-        own = norm.hidden * self._state_gap(k) * (1 + OUTWARD) if self.holds and norm is not None else math.inf
+        own = self._apart(k) * (1 + OUTWARD) if self.holds else math.inf
         return own if self.beside is None else min(own, self.beside.state_gap(k))
+
+    def _apart(self, k: int) -> float:
+        norm = self.layers[-1].norm
+        return math.inf if norm is None else norm.hidden * self._state_gap(k)
 
     def _state_gap(self, k: int) -> float:
         """The k-th of ``state_gaps``."""
@@ -130,7 +137,7 @@ class Certificate:
         if not self.holds or not self.bounds_loss:
             return None
         low, high = -1, 1
-        if len(self.layers) > 1:
+        if len(self.layers) > 1 and self.directions == 1:
             scale = self.decoder * (1 + OUTWARD)
             if min(self.layers[-1].radius, self._at_least(_MOST_CONTEXT)) * scale > epsilon:
                 return None
@@ -179,11 +186,15 @@ class Certificate:
                 result["loss"] = NO_BOUND
         else:
             result["reason"] = "; ".join(
-                (f"layer {number}: " if len(self.layers) > 1 else "") + (layer.reason or _OVERFLOWS)
-                for number, layer in enumerate(self.layers, 1)
+                self._where(number) + (layer.reason or _OVERFLOWS)
+                for number, layer in enumerate(self.layers)
                 if not layer.holds
             )
         return result
+
+    def _where(self, number: int) -> str:
+        """Which of several cells, before a reason."""
+        return f"layer {number + 1}: " if len(self.layers) > 1 else ""
 
 
 def summarise(model: SequenceModel, certificate: Certificate | None = None, sharper: int = SHARPER) -> dict[str, Any]:
@@ -194,7 +205,7 @@ def summarise(model: SequenceModel, certificate: Certificate | None = None, shar
         summary = (certificate or certify(model, sharper=sharper)).summary()
     except NotApplicableError as error:
         return {"certified": None, "rate": None, "norm": None, "reason": str(error)}
-    if model.input_dropout or (len(model.cells) > 1 and cell_stack(model.backbone).dropout.p):
+    if model.input_dropout or (len(model.backbone.cells_by_layer) > 1 and _between(model)):
         training = certify(model, dropout=True, sharper=sharper)
         summary["training"] = {"certified": training.holds, "rate": finite(training.rate)}
     return summary
@@ -231,19 +242,21 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER)
         )
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
         refused = Contraction("none", math.inf, "its weights are not all finite numbers")
-        layers = len(model.cells)
-        return Certificate((refused,) * layers, (CellProofs([refused], {}),) * layers, math.inf)
+        return _certificate(model, [CellProofs([refused], {}) for _ in constrained_cells(model)])
     proofs: list[CellProofs] = []
     found: list[list[Contraction]] = []
+    cells, directions = [cell for cell, _ in constrained_cells(model)], model.backbone.directions
     for number, (cell, inputs) in enumerate(_seen(model)):
-        if number and not model.cells[number - 1].bounded:
-            below = _states_below(proofs[-1])
+        layer = number // directions
+        under = slice((layer - 1) * directions, layer * directions)  # the layer below
+        if layer and not all(one.bounded for one in cells[under]):
+            below = _states_below(proofs[under])
             if below is None:
                 proofs.append(CellProofs([Contraction("none", math.inf, _UNBOUNDED)], {}))
                 found.append([])
                 continue
             inputs = below
-        rate = (cell_stack(model.backbone).dropout.p if number else model.input_dropout) if dropout else 0.0
+        rate = (_between(model) if layer else model.input_dropout) if dropout else 0.0
         try:
             proofs.append(prove(cell, inputs, rate))
         except torch.linalg.LinAlgError as error:  # type: ignore[reportPrivateImportUsage]
@@ -258,16 +271,26 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER)
     return replace(certificate, beside=_certificate(model, proofs))
 
 
+def _between(model: SequenceModel) -> float:
+    """The rate of the dropout between the layers."""
+    return next((part.p for part in model.backbone.modules() if isinstance(part, Dropout)), 0.0)
+
+
 def _certificate(model: SequenceModel, proofs: Sequence[CellProofs]) -> Certificate:
-    layers, decoder = [], math.inf
-    for number, proven in enumerate(proofs, 1):
-        chosen, spread = _best(proven.candidates, model.objective if number == len(proofs) else None)
+    layers, spreads = [], []
+    directions = model.backbone.directions
+    for number, proven in enumerate(proofs, directions - len(proofs)):  # of the last layer it is that of the direction
+        chosen, spread = _best(proven.candidates, model.objective if number >= 0 else None, number, directions)
         layers.append(chosen)
-        decoder = spread
-    certificate = Certificate(tuple(layers), tuple(proofs), decoder, model.objective.bounds_loss)
+        spreads.append(spread)
+    certificate = Certificate(tuple(layers), tuple(proofs), spreads[-directions], model.objective.bounds_loss)
+    if directions == 2:
+        from stablernn.stability.both_directions import BothWays  # which imports this module
+
+        certificate = BothWays(**vars(certificate), decoder_back=spreads[-1])
     if certificate.holds and not all(math.isfinite(certificate.output_gap(k)) for k in (0, 1)):
         refused = replace(layers[-1], reason=_OVERFLOWS, norm=None)
-        return Certificate((*layers[:-1], refused), tuple(proofs), math.inf)
+        return replace(certificate, layers=(*layers[:-1], refused), decoder=math.inf)
     return certificate
 
 
@@ -279,7 +302,7 @@ def by_norm(model: SequenceModel, certificate: Certificate) -> dict[str, Certifi
     result = {}
     for name in dict.fromkeys(candidate.name for candidate in proofs.candidates):
         candidates = [candidate for candidate in proofs.candidates if candidate.name == name]
-        chosen, spread = _best(candidates, model.objective)
+        chosen, spread = _best(candidates, model.objective, 0, 1)
         alone = (replace(proofs, candidates=candidates),)
         result[name] = Certificate((chosen,), alone, spread, certificate.bounds_loss)
     return result
@@ -298,9 +321,9 @@ def _defeated(error: Exception) -> Contraction:
     return Contraction("none", math.inf, f"its matrices defeat the decompositions of a proof ({error})")
 
 
-def _states_below(proofs: CellProofs) -> Box | None:
-    """All outputs of a layer whose states are not within [-1, 1] by themselves; None: no bound of them is known."""
-    limit = math.inf if proofs.box is None else float(proofs.box.h.max())
+def _states_below(proofs: Sequence[CellProofs]) -> Box | None:
+    """All outputs of cells whose states are not within [-1, 1] by themselves; None: no bound of them is known."""
+    limit = max(math.inf if one.box is None else float(one.box.h.max()) for one in proofs)
     return Box(-limit, limit) if math.isfinite(limit) else None
 
 
@@ -311,8 +334,13 @@ def _seen(model: SequenceModel) -> Iterator[tuple[Cell, Seen]]:
         yield cell, Box(frames.low, frames.high) if layer == 0 and isinstance(frames, Frames) else inputs
 
 
-def _best(candidates: Sequence[Contraction], head: Head | None) -> tuple[Contraction, float]:
-    """The contraction that needs the fewest steps to a hundredth of a nat, and its D_V."""
+def _best(
+    candidates: Sequence[Contraction], head: Head | None, direction: int, directions: int
+) -> tuple[Contraction, float]:
+    """The contraction that needs the fewest steps to a hundredth of a nat, and its D_V.
+
+    Of several directions the features have equal parts, and D_V is of the columns of one.
+    """
     proven = [candidate for candidate in candidates if candidate.holds]
     if not proven:
         return min(candidates, key=lambda candidate: candidate.rate), math.inf
@@ -322,7 +350,11 @@ def _best(candidates: Sequence[Contraction], head: Head | None) -> tuple[Contrac
         assert norm is not None
         if head is None:
             return 1.0
-        return head.sensitivity(lambda rows: diameter(norm.readout(rows), norm.dual, exact)) * (1 + OUTWARD)
+
+        def largest(rows: Tensor) -> float:
+            return diameter(norm.readout(rows.chunk(directions, dim=1)[direction]), norm.dual, exact)
+
+        return head.sensitivity(largest) * (1 + OUTWARD)
 
     def steps(candidate: Contraction) -> float:
         start = _times(candidate.radius, spread(candidate, exact=False)) / 0.01
@@ -355,30 +387,3 @@ def _least_of_each(candidates: Sequence[Contraction]) -> list[Contraction]:
         if candidate.name not in least or candidate.rate < least[candidate.name].rate:
             least[candidate.name] = candidate
     return list(least.values())
-
-
-def diameter(rows: Tensor, p: float, exact: bool = True) -> float:
-    """A bound of the largest distance of two rows (N, D) in the p-norm; ``exact`` tries to find it itself.
-
-    Two rows lie apart by no more than their distances from the middle add up to. So with a pair that lies apart by d,
-    no row nearer to the middle than d - (the largest such distance) can belong to a pair farther apart, and those left
-    are few. Where they are not, the sum of the two largest distances from the middle stands.
-    """
-    if len(rows) < 2:
-        return 0.0
-    radii = torch.linalg.vector_norm(rows - rows.mean(0), ord=p, dim=1)
-    if not bool(radii.isfinite().all()):
-        return math.inf
-    first, second = (float(value) for value in radii.topk(2).values)
-    if not exact:
-        return first + second
-    far, largest = int(radii.argmax()), 0.0
-    for _ in range(3):
-        distances = torch.linalg.vector_norm(rows - rows[far], ord=p, dim=1)
-        largest, far = max(largest, float(distances.max())), int(distances.argmax())
-    # Where the two farthest lie on opposite sides of the middle, rounding may put their distance above the sum.
-    outer = rows[radii >= (largest - first) - OUTWARD * first]
-    if len(outer) > _EXACT_PAIRS:
-        return first + second
-    pairs = torch.cdist(outer, outer, p=p, compute_mode="donot_use_mm_for_euclid_dist")
-    return max(largest, float(pairs.max()))

@@ -20,12 +20,14 @@ class Batch(NamedTuple):
         y: targets, ids (T, B) or frames (T, B, outputs).
         reset: whether every stream begins here, from the initial state.
         mask: (T, B), True where there is an item; None: everywhere.
+        lengths: (B,), inputs of each stream, what comes later being padding; None: there is none.
     """
 
     x: Tensor
     y: Tensor
     reset: bool = False
     mask: Tensor | None = None
+    lengths: Tensor | None = None
 
     @property
     def count(self) -> int:

@@ -133,7 +133,8 @@ class SequenceBatches:
         positions = torch.arange(int(lengths.max()))[:, None]
         mask = (positions >= begins) & (positions < lengths)
         padded = (torch.nn.utils.rnn.pad_sequence(side) for side in (x, y))
-        return Batch(*(side.to(self.device) for side in padded), reset=True, mask=mask.to(self.device))
+        mask, lengths = mask.to(self.device), lengths.to(self.device)
+        return Batch(*(side.to(self.device) for side in padded), reset=True, mask=mask, lengths=lengths)
 
 
 def _tensor(values: np.ndarray) -> Tensor:
@@ -149,6 +150,7 @@ class SequenceTask:
         text: the fingerprint of all that was read.
         controls: test scores of models that know next to nothing of the past, by name; the last one is what a model
             has to beat. Empty: the report knows them by the name of the data, or nobody does.
+        whole: whether all of a sequence is there before its first answer, so that a model may read ahead.
     """
 
     name: str
@@ -158,6 +160,7 @@ class SequenceTask:
     text: str | None = None
     recognised: Mapping[str, str] = field(default_factory=dict)
     controls: Mapping[str, float] = field(default_factory=dict)
+    whole: bool = False
     source: None = None
     fixed_shapes: bool = False
 

@@ -7,7 +7,8 @@ one that never does. Where there is no file of valid, it is a tenth of train's s
 
 A sentence is a sequence from the zero state. The tag of a word is predicted after ``delay`` words more, as the networks
 of the literature read a window of words around it (Mesnil et al. 2013); ``</s>`` follows the last word, and the first
-``delay`` positions have the tag ``O``: they are items of the loss and no part of a chunk. The score is F1 of chunks by
+``delay`` positions have the tag ``O``: they are items of the loss and no part of a chunk. All of a sentence is there
+before its first tag is asked for, so a model may also read it in both directions. The score is F1 of chunks by
 the rules of conlleval, which accepts an ``I-x`` that begins a chunk. Models train on the likelihood of the tags; the
 best validation is that of F1. A tag that comes in valid or test and never in train is an output like any other, that no
 model can know.
@@ -115,7 +116,7 @@ class SlotFilling(StoredSequences):
             sentences = {split: [_without_digits(s) for s in part] for split, part in sentences.items()}
         splits, words, tags = self._encoded({split: sentences[split] for split in SPLITS})
         interface = Interface(Inputs("finite", words), Outputs("categorical", tags))
-        return SequenceTask(self.name, interface, F1, splits, text=text)
+        return SequenceTask(self.name, interface, F1, splits, text=text, whole=True)
 
     def _encoded(self, by_split: Mapping[str, list[Sentence]]) -> tuple[dict[str, Sequences], int, int]:
         """The sentences in ids, and how many words and tags there are."""

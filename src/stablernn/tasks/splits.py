@@ -150,6 +150,7 @@ class Corpus:
     vocabulary: Path | None = None
     separator: str = " "
     fixed_shapes: ClassVar[bool] = True  # of its batches, but for the last one of a pass
+    whole: ClassVar[bool] = False
 
     @property
     def fingerprint(self) -> str:
@@ -238,6 +239,8 @@ class Task(Protocol):
         interface: what a model has to fit.
         source: the law that it was drawn from, where that is known.
         fixed_shapes: whether batches are of one shape, as a CUDA graph needs it.
+        whole: whether all of a sequence is there before its first answer, so that a model may read ahead; a task that
+            does not say so has none that is.
         fingerprint: of the items that a run really sees.
     """
 

@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 
 from stablernn.config.instantiate import make
 from stablernn.models.backbone import BackboneFactory, stack_of
+from stablernn.models.both_directions import both_directions
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.precision import choose_precision, set_up_products
 from stablernn.models.sequence_model import SequenceModel, build_model
@@ -112,12 +113,24 @@ def backbone_of(config: DictConfig) -> BackboneFactory:
     """(input size, hidden size, layers, dropout) -> backbone: the model's own, or a stack of its cells."""
     if config.model.get("backbone") is not None:
         return make(config.model.backbone)
-    return stack_of(make(config.model.cell), make(config.approximation.backbone))
+    cell = make(config.model.cell)
+    if config.model.get("directions", 1) == 2:  # records of before there was a choice have none
+        return both_directions(cell, config.truncation.k if config.approximation.name == "feedforward" else None)
+    return stack_of(cell, make(config.approximation.backbone))
 
 
 def build_for(config: DictConfig, task: Task) -> tuple[SequenceModel, Constraint]:
-    """``build`` for a task, arranged by the frequencies of its words where that matters."""
+    """``build`` for a task, arranged by the frequencies of its words where that matters.
+
+    Raises:
+        ConfigurationError: the model reads ahead, and the task does not let it.
+    """
     model, constraint = build(config, task.interface)
+    if model.backbone.whole_sequences and not getattr(task, "whole", False):
+        raise ConfigurationError(
+            f"model={config.model.name} reads later inputs too, and in dataset={task.name} they are not there yet when "
+            "it is to answer: choose a model of one direction, as model=lstm, or slots, as dataset=atis"
+        )
     if model.objective.needs_frequencies:
         assert isinstance(task, Corpus)
         model.objective.arrange(torch.from_numpy(task.frequencies()))

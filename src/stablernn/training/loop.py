@@ -71,7 +71,7 @@ class Trainer:
         generator = generator or own_generator(self.device)
         draw_from(model, generator)
         self.mixed = mixed_inputs(options.sampling, model, task, generator.initial_seed())
-        graphs = options.graphs and task.fixed_shapes
+        graphs = options.graphs and task.fixed_shapes and not model.backbone.whole_sequences
         self.update = make_step(model, constraint, optimizer, options.clip, options.accumulate, generator, graphs)
         self.scorer = Scorer(model, graphs, task.metric)
         self.saves = Saves(folder, identity, model, optimizer, generator)
@@ -133,7 +133,7 @@ class Trainer:
                 group["lr"] = rate * share
         batch = self.batches.batch(now.update)
         if batch.reset:
-            self.state = self.model.initial_state(batch.x.shape[1])
+            self.state = self.model.initial_state(batch.x.shape[1], batch.lengths)
         x = batch.x if self.mixed is None else self.mixed(batch.x, self.state, now.update)
         self.state = self.update(x, batch.y, self.state, batch.mask)
         now.update += 1

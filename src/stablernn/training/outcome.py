@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config.identity import StoredText, run_id
 from stablernn.config.instantiate import make
-from stablernn.models.backbone import CellStack
 from stablernn.records.record import DIVERGED, PAUSED, PAUSED_FILE, RECORD_FILE, STOPPED, Record, read_alone, read_run
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints.base import Constraint
@@ -123,7 +122,7 @@ def outcome(
             "test": task.source.perplexity(test, context),
             "test_by_context": task.source.perplexities(test, _OPTIMAL_CONTEXTS),
         }
-    cells = trainer.model.cells if isinstance(trainer.model.backbone, CellStack) else ()
+    cells = [cell for layer in trainer.model.backbone.cells_by_layer for cell in layer]
     # The search for the best norms would hold up each run of a sweep; analyses do it, once for a trained model.
     certificate = summarise(trainer.model, sharper=0) if config.training.certify else _NOT_ASKED_FOR
     expected = constraint.rate if config.training.certify else None

@@ -117,8 +117,18 @@ def choose(
 
 
 def check_context(model: SequenceModel, k: int | None) -> None:
-    """Raises ConfigurationError where a model that is feed-forward already is to see another number of inputs."""
+    """Refuse what cannot be replaced by a model of k inputs.
+
+    Raises:
+        ConfigurationError: the model is feed-forward already and is to see another number of inputs, or it reads later
+            inputs too.
+    """
     backbone = model.backbone
+    if backbone.whole_sequences:
+        raise ConfigurationError(
+            "not applicable: the model reads later inputs too, and what is written sees its last k inputs alone: name "
+            "a run of one direction"
+        )
     if isinstance(backbone, FeedForward | FeedForwardNetwork) and k not in (None, backbone.k):
         raise ConfigurationError(
             f"k={k}: the run was trained as a feed-forward model of {counted(backbone.k, 'input')}; leave k=null to "

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from stablernn.report.evidence import Evidence
-from stablernn.report.labels import describe, of_which_seeds
+from stablernn.report.labels import describe, of_which_seeds, on_each_side
 from stablernn.report.load import Analyses, setting
 from stablernn.report.section import Block, Section, block, minor
 from stablernn.report.table import Column, Entry, Table, text
@@ -40,6 +40,7 @@ def certificate_table(analyses: Analyses) -> Table:
         f"k({epsilon}): {metric.items} of context that provably change no log-probability by more than {epsilon} nats",
         f"gap({longest}): the same for k = {longest}; "
         f"measured: the largest change on {measured:,} {options['split']} {metric.items}",
+        *on_each_side(record for record, _ in analyses),
         of_which_seeds(analyses),
     ]
     return Table("Certificates", columns, entries, notes, reasons, [(record.id,) for record, _ in analyses])

@@ -11,8 +11,8 @@ from stablernn.records.record import Record
 from stablernn.report.control import Shortfall, shortfall
 from stablernn.report.evidence import Evidence
 from stablernn.report.frame import EPSILON, distinguish, groups, select
-from stablernn.report.labels import describe_constraint
-from stablernn.report.load import STUDIES, setting
+from stablernn.report.labels import describe_constraint, on_each_side
+from stablernn.report.load import STUDIES, directions, setting
 from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
 from stablernn.report.replicates import UNPROVEN, Replicates
 from stablernn.report.section import Block, Section
@@ -60,6 +60,10 @@ class TaskCell:
     @property
     def model(self) -> str:
         return self.replicates.runs.model.iloc[0]
+
+    @property
+    def directions(self) -> int:
+        return directions(self.replicates.first)
 
     @property
     def metric(self) -> Metric:
@@ -209,6 +213,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         "seeds: of as many as the rule of decision asks for, where there are fewer",
         f"λ: certified rate of contraction ({UNPROVEN}); k({EPSILON}): inputs that provably determine every "
         f"log-probability to {EPSILON} nats; both the largest of the seeds",
+        *on_each_side(record for data in tasks for record in data.records),
         "peer: Bai, Kolter & Koltun (2018), Table 1; on ATIS published reimplementations; on WikiText-2 the study "
         "itself; each with other sizes and settings",
         "control: a model worse than the last one (of Kneser-Ney models: order 3, of characters 6) decides nothing; "

@@ -7,8 +7,8 @@ from typing import Any
 
 from stablernn.report.curves import BEST_POSSIBLE, WORDS, coloured
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
-from stablernn.report.labels import describe_constraint, describe_run, over_seeds
-from stablernn.report.load import STUDIES, Analyses, setting
+from stablernn.report.labels import describe_constraint, describe_run, on_each_side, over_seeds
+from stablernn.report.load import STUDIES, Analyses, directions, setting
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.statistics import FEWEST_BLOCKS, student
 from stablernn.report.table import Column, Entry, Table, Value, key, text
@@ -52,6 +52,7 @@ def truncation_table(analyses: Analyses) -> Table:
         if certified["nats"]
         else f"{'of the loss' if certified['state'] else 'nothing is proven'}: {certified['reason']}",
         *["optimum: exact, for any model that sees k words"] * bool(optimal),
+        *on_each_side([record]),
     ]
     title = f"Truncated after training: {describe_run(record)}, {describe_constraint(record)}"
     return Table(title, columns, entries, notes)
@@ -81,6 +82,7 @@ def truncation_summary(analyses: Analyses) -> Table:
         f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
         "proven: from there on no log-probability can change by more (no: nothing is proven, or not of all seeds; not "
         "applicable: the loss can change without bound); both for the seed that needs most",
+        *on_each_side(record for record, _ in analyses),
     ]
     ids = [tuple(record.id for record, _ in runs) for _, _, runs in cells]
     return Table("Truncated after training", columns, entries, notes, runs=ids)
@@ -185,7 +187,8 @@ def state_gap(analyses: Analyses) -> Figure | None:
     """Measured distance of the state, and what is proven of it."""
     drawing = Drawing()
     for model, constraint, colour, record, result in coloured(analyses):
-        any_two = 2 * math.sqrt(setting(record, "model.hidden_size"))  # states in [-1, 1]^d are no farther apart
+        units = directions(record) * setting(record, "model.hidden_size")
+        any_two = 2 * math.sqrt(units)  # states in [-1, 1]^d are no farther apart
         bounds = [bound if bound < any_two else math.nan for bound in result["certified"]["state"] or []]
         lines = [(constraint, (1, 0), result["state"]["largest"]), (f"{constraint}, bound", (5, 3), bounds)]
         for name, dash, values in lines:

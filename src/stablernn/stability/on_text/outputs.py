@@ -20,7 +20,7 @@ from stablernn.models.heads.base import Head
 from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.stability.certificates import diameter
+from stablernn.stability.diameter import diameter
 from stablernn.stability.on_text.spread import Ball, up
 from stablernn.stability.proofs.gates import ROUNDING
 
