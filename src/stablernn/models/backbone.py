@@ -3,7 +3,7 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -21,12 +21,24 @@ class Backbone(nn.Module, ABC):
     x (T, B, E), y (T, B, D). The state is a tensor or a nest of tuples of tensors; whoever carries it on need not know
     what it means. Where ``receptive_field`` is a number k, it is the last k - 1 inputs, (k - 1, B, E), or fewer at the
     start. Two windows one after the other, the state carried, give what the joined one gives.
+
+    Attributes:
+        marked: whether x has one more entry, (T, B, E + 1): 1 at the id after which a target begins, else 0.
+        unproven: why nothing is proven of it, of one that has cells.
     """
+
+    marked: ClassVar[bool] = False
+    unproven: str = ""
 
     @property
     def receptive_field(self) -> int | None:
         """Inputs that an output depends on, its own included; None: all before it."""
         return None
+
+    @property
+    def stacks(self) -> Sequence["CellStack"]:
+        """The stacks of cells in it, each of which a constraint applies to."""
+        return ()
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any:
@@ -46,6 +58,10 @@ class CellStack(Backbone):
         self.cells: Sequence[Cell] = nn.ModuleList(cells)  # type: ignore[assignment]
         self.dropout = Dropout(dropout)
 
+    @property
+    def stacks(self) -> Sequence["CellStack"]:
+        return (self,)
+
 
 def stack_of(cell: CellFactory, stack: Callable[[Sequence[Cell], float], CellStack]) -> BackboneFactory:
     """(input size E, hidden size D, layers, dropout) -> a stack of such cells: E -> D -> ... -> D."""
@@ -64,9 +80,11 @@ def cell_stack(backbone: nn.Module) -> CellStack:
     """The backbone as a stack of cells.
 
     Raises:
-        NotApplicableError: it has no cells, so that nothing that is known of cells applies to it.
+        NotApplicableError: it has no cells, so that nothing that is known of cells applies to it; or it is no stack.
     """
     if not isinstance(backbone, CellStack):
+        if reason := getattr(backbone, "unproven", ""):
+            raise NotApplicableError(f"not applicable: the backbone is no stack of cells: {reason}")
         field = getattr(backbone, "receptive_field", None)
         exact = "" if field is None else f": it is its own truncation, exact at k = {field}"
         raise NotApplicableError(

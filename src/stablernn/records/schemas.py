@@ -11,7 +11,7 @@ from stablernn.records.shape import check, check_alike, shape
 
 _SCORED = {"value, total?": "number?", "count?": "count", "tally?": ["count"]}
 _INTERFACE = {
-    "inputs": {"kind": "=finite box", "size": "size", "low, high?": "number"},
+    "inputs": {"kind": "=finite box", "size": "size", "low, high?": "number", "begin?": "count"},
     "outputs": {"kind": "=categorical bernoulli real", "size": "size"},
 }
 RECORD = shape(

@@ -191,10 +191,11 @@ def summarise(model: SequenceModel, certificate: Certificate | None = None, shar
     training; or why there is none.
     """
     try:
-        summary = (certificate or certify(model, sharper=sharper)).summary()
+        certificate = certificate or certify(model, sharper=sharper)
     except NotApplicableError as error:
         return {"certified": None, "rate": None, "norm": None, "reason": str(error)}
-    if model.input_dropout or (len(model.cells) > 1 and cell_stack(model.backbone).dropout.p):
+    summary = certificate.summary()
+    if model.input_dropout or (len(certificate.layers) > 1 and cell_stack(model.backbone).dropout.p):
         training = certify(model, dropout=True, sharper=sharper)
         summary["training"] = {"certified": training.holds, "rate": finite(training.rate)}
     return summary
@@ -229,10 +230,10 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER)
             f"certify takes a SequenceModel, not {type(model).__name__}: make one of a PyTorch network with "
             "stablernn.from_torch(embedding, rnn, decoder)"
         )
+    if model.backbone.unproven:
+        return _refused(model.backbone.unproven)
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
-        refused = Contraction("none", math.inf, "its weights are not all finite numbers")
-        layers = len(model.cells)
-        return Certificate((refused,) * layers, (CellProofs([refused], {}),) * layers, math.inf)
+        return _refused("its weights are not all finite numbers", len(model.cells))
     proofs: list[CellProofs] = []
     found: list[list[Contraction]] = []
     for number, (cell, inputs) in enumerate(_seen(model)):
@@ -256,6 +257,11 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER)
         return certificate
     # The norms that suit 0.01 nats best need not do so at every k, nor together in a stack.
     return replace(certificate, beside=_certificate(model, proofs))
+
+
+def _refused(reason: str, layers: int = 1) -> Certificate:
+    refused = Contraction("none", math.inf, reason)
+    return Certificate((refused,) * layers, (CellProofs([refused], {}),) * layers, math.inf)
 
 
 def _certificate(model: SequenceModel, proofs: Sequence[CellProofs]) -> Certificate:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from stablernn.models.backbone import cell_stack
 from stablernn.models.cells.base import Cell
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.errors import ConfigurationError
@@ -99,8 +100,9 @@ def constrained_cells(model: SequenceModel) -> Iterable[tuple[Cell, Tensor | Non
     Raises:
         NotApplicableError: the model has no cells.
     """
-    for layer, cell in enumerate(model.cells):
-        yield cell, model.inputs.weight if layer == 0 and isinstance(model.inputs, nn.Embedding) else None
+    for stack in model.backbone.stacks or (cell_stack(model.backbone),):
+        for layer, cell in enumerate(stack.cells):
+            yield cell, model.inputs.weight if layer == 0 and isinstance(model.inputs, nn.Embedding) else None
 
 
 def check(constraint: Constraint, model: SequenceModel) -> None:
@@ -111,7 +113,7 @@ def check(constraint: Constraint, model: SequenceModel) -> None:
         NotApplicableError: the model has no cells.
     """
     if not isinstance(constraint, Unconstrained):
-        for cell in model.cells:
+        for cell, _ in constrained_cells(model):
             constraint.check(cell)
 
 
