@@ -119,6 +119,7 @@ _ANALYSES: Mapping[str, Any] = {
         "options": {"prefix, horizon, streams, samples": "size", "split": "=train valid test"},
         "stages": {"best, last": {"true, own, drawn": ["number", 1]}},
     },
+    "free_running": {"options": {"split": "=train valid test"}, "true, own": ["count", 4]},
     "gradient_horizon": {
         "options": {"horizon": "size", "streams": "count", "split": "=train valid test"},
         "stages": {"initial, best, last": {**_MOMENT, "update?": "count"}},

@@ -150,7 +150,7 @@ class SequenceTask:
 
     Attributes:
         text: the fingerprint of all that was read.
-        controls: test scores of models that know next to nothing of the past, by name; the last one is what a model
+        controls: test scores of models that know next to nothing of the past, by name; the best one is what a model
             has to beat. Empty: the report knows them by the name of the data, or nobody does.
     """
 
