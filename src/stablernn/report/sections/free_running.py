@@ -2,7 +2,8 @@
 
 from stablernn.records.record import Record
 from stablernn.report.labels import over_seeds
-from stablernn.report.load import Analyses
+from stablernn.report.load import Analyses, setting
+from stablernn.report.names import MODEL_NAMES
 from stablernn.report.section import Section, of_analysis
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.utils.metrics import share
@@ -18,12 +19,13 @@ def free_running_table(analyses: Analyses) -> Table:
     ]
     entries: list[list[Entry]] = []
     runs = []
-    for model, stability, group in over_seeds(analyses):
+    for run, stability, group in over_seeds(analyses):
+        record = group[0][0]
         shares = [
             Value.mean([float(share(result[inputs][first : first + 2])) for _, result in group])
             for inputs, first in (("true", 0), ("own", 0), ("own", 2))
         ]
-        entries.append([model, _attention(group[0][0]), stability, len(group), *shares])
+        entries.append([_model(record, run), _attention(record), stability, len(group), *shares])
         runs.append(tuple(record.id for record, _ in group))
     notes = [
         f"per cent of {analyses[0][1]['options']['split']}, mean over seeds ± standard deviation, best weights; an "
@@ -32,6 +34,12 @@ def free_running_table(analyses: Analyses) -> Table:
         "mistake both read the same",
     ]
     return Table("Targets said by the model itself", columns, entries, notes, runs=runs)
+
+
+def _model(record: Record, run: str) -> str:
+    """Without k where all inputs are read."""
+    name = str(setting(record, "model.name"))
+    return MODEL_NAMES.get(name, name) if setting(record, "approximation.name") == "recurrent" else run
 
 
 def _attention(record: Record) -> str:
