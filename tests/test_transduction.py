@@ -16,6 +16,7 @@ from torch.testing import assert_close
 from stablernn.analysis.exposure import ExposureAnalysis
 from stablernn.analysis.free_running import FreeRunning, said
 from stablernn.analysis.runner import analyse, check_applies
+from stablernn.analysis.truncation import truncation_curve
 from stablernn.commands.convert import convert
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
@@ -77,7 +78,7 @@ def test_a_sequence_is_the_source_a_mark_and_the_target_of_which_each_item_is_sc
             source, _, target = made.text_of(torch.from_numpy(x)).partition(" → ")
             assert split.before(number) == place == len(source)
             assert y[place:].tolist() == [*x[place + 1 :], made.end]
-            assert y[place:].max() < made.interface.outputs.size <= begin
+            assert y.max() < made.interface.outputs.size <= begin
             if form == "dates":
                 year, month, day = target.split("-")
                 assert source.endswith(year[2:]) or year in source
@@ -361,6 +362,14 @@ def test_what_does_not_apply_is_one_line(trained, tmp_path):
         check_applies(ExposureAnalysis(), one)
     with pytest.raises(NotApplicableError, match="no feed-forward model of k inputs"):
         convert(compose("convert", [f"run={one.record.id}", f"runs={one.folder.parent}"]))
+
+
+def test_the_truncation_of_one_network_for_both_is_scored_on_the_targets_alone(trained):
+    one = trained["lstm"]
+    curve = truncation_curve(one.model("best"), one.corpus.splits["test"], [1, 99], metric=one.record.metric)
+    for value in (curve.recurrent, curve.truncated[99].score):
+        assert value.count == one.record.metrics["test"]["count"]
+        assert value.total == pytest.approx(one.record.metrics["test"]["total"], rel=1e-5)
 
 
 # ---- decoding

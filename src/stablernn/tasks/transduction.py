@@ -196,9 +196,9 @@ class Transduction(Made):
         begin = 1 + len(ids)
         inputs, targets = [], []
         for source, target in pairs:
-            x = [*(ids[one] for one in source), begin, *(ids[one] for one in target)]
-            inputs.append(np.array(x))
-            targets.append(np.array([*x[1:], END]))
+            read, written = ([ids[one] for one in text] for text in (source, target))
+            inputs.append(np.array([*read, begin, *written]))
+            targets.append(np.array([END] * len(read) + [*written, END]))  # those of a source only fill the place
         return Sequences(tuple(inputs), tuple(targets), _right, tuple(len(target) + 1 for _, target in pairs))
 
     def _controls(self, targets: list[str]) -> dict[str, float]:
