@@ -322,7 +322,7 @@ def test_a_backbone_without_cells(here, tmp_path):
         "truncated_gradient",
     ):
         chosen = make(compose.compose("analyze", [f"analysis={analysis}"]).analysis)
-        with pytest.raises(NotApplicableError, match="model=causal has no recurrent cells"):
+        with pytest.raises(NotApplicableError, match="model=causal is no stack of recurrent cells"):
             check_applies(chosen, trained)
     for option, remedy in (
         ("approximation=feedforward", "choose approximation=recurrent"),

@@ -25,6 +25,7 @@ from stablernn.models.sequence_model import SequenceModel
 from stablernn.tasks.base import Generative
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
+from stablernn.tasks.transduction import Pairs
 from stablernn.training.trained import Trained
 from stablernn.utils.console import open_bar
 from stablernn.utils.errors import NotApplicableError
@@ -108,6 +109,10 @@ class ExposureAnalysis:
         if not isinstance(trained.corpus, Generative):
             raise NotApplicableError(
                 f"not applicable: models of {trained.corpus.name} do not read what they predict, so none runs by itself"
+            )
+        if isinstance(trained.corpus, Pairs):
+            raise NotApplicableError(
+                f"not applicable: of {trained.corpus.name} only targets are predicted: choose analysis=free_running"
             )
 
     def seconds(self, subject: Subject) -> float:

@@ -86,7 +86,7 @@ def check_applies(analysis: Analysis, trained: Trained) -> None:
     if "cells" in analysis.needs and config.model.get("backbone") is not None:
         is_exact = "k" in config.model.backbone
         exact = f": it is its own truncation, exact at k = {config.truncation.k}" if is_exact else ""
-        raise NotApplicableError(f"not applicable: model={config.model.name} has no recurrent cells{exact}")
+        raise NotApplicableError(f"not applicable: model={config.model.name} is no stack of recurrent cells{exact}")
     if config.model.get("directions", 1) == 2 and not getattr(analysis, "both_directions", False):
         raise NotApplicableError(
             f"not applicable: model={config.model.name} reads in both directions, and analysis={analysis.name} is of a "

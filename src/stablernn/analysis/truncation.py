@@ -80,10 +80,10 @@ def truncation_curve(
 
     if isinstance(split, Sequences):
         done = 0
-        for sequence in split:
+        for place, sequence in enumerate(split):
             x = model.inputs(sequence.x.to(device, model.dtype if sequence.x.is_floating_point() else None))
             whole, *views = _both_ways(both, x, wanted) if both else _one_way(model, x, wanted)
-            first = split.before(len(sequence.y))
+            first = split.before(place)
             scorer.begin(whole[first:, 0], sequence.y[first:, 0].to(device))
             for number, features in enumerate(views):
                 scorer.add(number, features[first:, 0])

@@ -8,6 +8,7 @@ from stablernn.generation.decoding import BEAM, SAMPLE, Decoding
 from stablernn.generation.generate import generate as generate_from
 from stablernn.generation.shown import columns, summary, write_music, write_texts
 from stablernn.tasks.splits import Corpus
+from stablernn.tasks.transduction import Pairs
 from stablernn.training.build import pick_device
 from stablernn.training.trained import find_run
 from stablernn.utils.console import console
@@ -25,7 +26,7 @@ def generate(options: DictConfig) -> None:
     sizes = {name: options[name] for name in ("length", "prompt", "k", "epsilon", "k_max", "end")}
     generated = generate_from(trained, decoding, **sizes)
     task, record = trained.corpus, trained.record
-    if isinstance(task, Corpus):
+    if isinstance(task, Corpus | Pairs):
         print("\n".join(map(terminal, columns(generated, task))))
         written = write_texts(generated, task, Path(options.out)) if options.out else []
     else:

@@ -153,7 +153,7 @@ def network_option(config: DictConfig) -> str:
             )
     elif given == ["model.backbone"] and approximation != "recurrent":
         raise ConfigurationError(
-            f"approximation={approximation} truncates recurrent cells, and model={name} has none: choose "
+            f"approximation={approximation} truncates a stack of recurrent cells, and model={name} is none: choose "
             "approximation=recurrent, which takes a network as it is"
         )
     elif given == ["model.cell"] and config.model.num_layers is None:

@@ -19,7 +19,8 @@ from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import certify
 from stablernn.tasks.base import Generative
 from stablernn.tasks.sequences import Sequences
-from stablernn.tasks.splits import EOS, Corpus, Split
+from stablernn.tasks.splits import EOS, Corpus
+from stablernn.tasks.transduction import Pairs
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
 
@@ -96,9 +97,11 @@ def generate(
     if not isinstance(task, Generative):
         raise ConfigurationError(
             f"run={trained.record.id}: nothing can be generated from {task.name}, as its models do not read what they "
-            "predict: name a run on words, characters or music"
+            "predict: name a run on words, characters, music or sources with targets"
         )
     begins = task.prompt(prompt).to(trained.device)
+    if isinstance(task, Pairs):
+        decoding = replace(decoding, end=task.end)
     if end is not None:
         decoding = replace(decoding, end=_one_id(task, end))
     if decoding.normalisation and (decoding.end is None or decoding.name != BEAM):
@@ -142,7 +145,7 @@ def beside(
     bounds = torch.full_like(recurrent.log_probabilities, certified)
     try:
         text = torch.cat([prompt[:, 0], recurrent.items]).cpu().numpy()
-        on_text = certify_on(model, _as_split(text), k_max=k).bounds[-1, -len(bounds) :]
+        on_text = certify_on(model, _as_split(text, len(bounds)), k_max=k).bounds[-1, -len(bounds) :]
         bounds = bounds.minimum(on_text.to(bounds))
     except NotApplicableError:
         pass
@@ -158,6 +161,8 @@ def beside(
 
 def _one_id(task: Generative, end: str) -> int:
     """Of a word or character; raises ConfigurationError where ``end`` is none."""
+    if isinstance(task, Pairs):
+        raise ConfigurationError(f"end={end!r:.60}: a target of {task.name} ends with its own mark: leave end out")
     if not isinstance(task, Corpus):
         raise ConfigurationError(f"end={end!r:.60}: music has no frame that ends it: leave end out")
     try:
@@ -174,5 +179,6 @@ def _of(model: SequenceModel, prompt: Tensor) -> Tensor:
     return prompt.to(model.dtype) if prompt.is_floating_point() else prompt
 
 
-def _as_split(text: np.ndarray) -> Split | Sequences:
-    return Split(text) if text.ndim == 1 else Sequences((text[:-1],), (text[1:],))
+def _as_split(text: np.ndarray, items: int) -> Sequences:
+    """One sequence, of which the last ``items`` are predicted: what comes before need be no output."""
+    return Sequences((text[:-1],), (text[1:],), scored=items)

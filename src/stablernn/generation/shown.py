@@ -13,6 +13,7 @@ from stablernn.generation.generate import Generated
 from stablernn.generation.music import notes_of, write_midi
 from stablernn.report.drawing import export_rolls
 from stablernn.tasks.splits import Corpus
+from stablernn.tasks.transduction import Pairs
 from stablernn.utils.files import write_text
 from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
@@ -21,7 +22,7 @@ WIDTH = 80
 _GAP = 4
 
 
-def columns(generated: Generated, corpus: Corpus) -> Iterator[str]:
+def columns(generated: Generated, corpus: Corpus | Pairs) -> Iterator[str]:
     """The texts side by side, or one alone, in lines of 80 columns; the prompt comes first in each."""
     texts = {name: _text(generated, one, corpus) for name, one in _named(generated).items()}
     width = (WIDTH - _GAP * (len(texts) - 1)) // len(texts)
@@ -30,7 +31,7 @@ def columns(generated: Generated, corpus: Corpus) -> Iterator[str]:
         yield (" " * _GAP).join(f"{part:<{width}}" for part in line).rstrip()
 
 
-def _text(generated: Generated, one: Continuation, corpus: Corpus) -> str:
+def _text(generated: Generated, one: Continuation, corpus: Corpus | Pairs) -> str:
     return corpus.text_of(torch.cat([generated.prompt, one.items])).removeprefix("\n")
 
 
@@ -99,7 +100,7 @@ def _first(generated: Generated) -> str:
     return f"as the next choice was best by {margin:.2g} nats, and truncation may move it by {bound:.2g} (proven bound)"
 
 
-def write_texts(generated: Generated, corpus: Corpus, folder: Path) -> list[Path]:
+def write_texts(generated: Generated, corpus: Corpus | Pairs, folder: Path) -> list[Path]:
     """Each text in a file of its own; returns these."""
     written = []
     for name, one in _files(generated).items():

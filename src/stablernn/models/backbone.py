@@ -26,14 +26,20 @@ class Backbone(nn.Module, ABC):
         whole_sequences: whether outputs depend on later inputs too. Such a network reads each sequence at once, its
             padding apart (``begin``), has a state of its own, and cannot go on.
         directions: an output has so many times the hidden size of the model.
+        marked: whether x has one more entry, (T, B, E + 1): 1 at the id after which a target begins, else 0.
+        unproven: why nothing is proven of it, of one that has cells.
+        unconstrained: why no constraint applies to its cells.
     """
 
     whole_sequences: ClassVar[bool] = False
     directions: ClassVar[int] = 1
+    marked: ClassVar[bool] = False
+    unproven: str = ""
+    unconstrained: str = ""
 
     @property
     def cells_by_layer(self) -> Sequence[Sequence[Cell]]:
-        """The recurrent cells of each layer, one for each direction, from the inputs upwards; empty: it has none."""
+        """The recurrent cells of each layer, those side by side together, from the inputs upwards; empty: none."""
         return ()
 
     @property
@@ -85,8 +91,8 @@ def cell_stack(backbone: nn.Module) -> CellStack:
     """The backbone as a stack of cells.
 
     Raises:
-        NotApplicableError: it has no cells, so that nothing that is known of cells applies to it, or they read in both
-            directions, so that no state is determined by the past.
+        NotApplicableError: it has no cells, so that nothing that is known of cells applies to it; they read in both
+            directions, so that no state is determined by the past; or it is no stack.
     """
     if getattr(backbone, "whole_sequences", False):
         raise NotApplicableError(
@@ -94,6 +100,8 @@ def cell_stack(backbone: nn.Module) -> CellStack:
             "that is carried forwards"
         )
     if not isinstance(backbone, CellStack):
+        if reason := getattr(backbone, "unproven", ""):
+            raise NotApplicableError(f"not applicable: the backbone is no stack of cells: {reason}")
         field = getattr(backbone, "receptive_field", None)
         exact = "" if field is None else f": it is its own truncation, exact at k = {field}"
         raise NotApplicableError(

@@ -37,13 +37,25 @@ class SequenceModel(nn.Module):
     """Input layer -> dropout -> backbone -> dropout; the objective turns features and targets into a loss.
 
     ``forward`` follows the one contract of every model: (x, state) -> (features, state), time first. Dropout on
-    the inputs is for embeddings alone: frames are what they are.
+    the inputs is for embeddings alone: frames are what they are. ``begin`` is the id after which a target begins, for
+    backbones that ask for it.
     """
 
     def __init__(
-        self, inputs: nn.Embedding | Frames, backbone: Backbone, objective: Head, dropout: float = 0.0
+        self,
+        inputs: nn.Embedding | Frames,
+        backbone: Backbone,
+        objective: Head,
+        dropout: float = 0.0,
+        begin: int | None = None,
     ) -> None:
         super().__init__()
+        if backbone.marked and begin is None:
+            raise ConfigurationError(
+                f"a {type(backbone).__name__} reads a source and then its target, and this task has no mark between "
+                "them: choose dataset=transduction, or another model="
+            )
+        self.begin = begin
         self.inputs = inputs
         self.backbone = backbone
         self.objective = objective
@@ -120,6 +132,8 @@ class SequenceModel(nn.Module):
         inputs = self.dropout(embedded) if isinstance(self.inputs, nn.Embedding) else embedded
         field = self._carried
         if field is None:
+            if self.backbone.marked:
+                inputs = torch.cat([inputs, (words == self.begin).to(inputs)[..., None]], dim=-1)
             features, state = self.backbone(inputs, state)
             return self.dropout(features), state
         features, _ = self.backbone(inputs[len(state) :], inputs[: len(state)])
@@ -181,7 +195,7 @@ def build_model(
         objective = head(interface.outputs.size, features, tied_to=inputs if tied else None)
     if not tied:
         objective.initialise(INITIAL_RANGE)
-    return SequenceModel(inputs, made, objective, dropout)
+    return SequenceModel(inputs, made, objective, dropout, interface.inputs.begin)
 
 
 def build_language_model(

@@ -11,7 +11,7 @@ from stablernn.records.shape import check, check_alike, shape
 
 _SCORED = {"value, total?": "number?", "count?": "count", "tally?": ["count"]}
 _INTERFACE = {
-    "inputs": {"kind": "=finite box", "size": "size", "low, high?": "number"},
+    "inputs": {"kind": "=finite box", "size": "size", "low, high?": "number", "begin?": "count"},
     "outputs": {"kind": "=categorical bernoulli real", "size": "size"},
 }
 RECORD = shape(
@@ -119,6 +119,7 @@ _ANALYSES: Mapping[str, Any] = {
         "options": {"prefix, horizon, streams, samples": "size", "split": "=train valid test"},
         "stages": {"best, last": {"true, own, drawn": ["number", 1]}},
     },
+    "free_running": {"options": {"split": "=train valid test"}, "true, own": ["count", 4]},
     "gradient_horizon": {
         "options": {"horizon": "size", "streams": "count", "split": "=train valid test"},
         "stages": {"initial, best, last": {**_MOMENT, "update?": "count"}},

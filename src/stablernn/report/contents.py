@@ -24,6 +24,7 @@ _SECTIONS = (
     "gradient_horizon",
     "truncated_gradient",
     "exposure",
+    "free_running",
     "contraction",
     "linear_systems",
     "sequences",

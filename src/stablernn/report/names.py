@@ -40,6 +40,8 @@ MODEL_NAMES = {
     "mist": "MIST RNN",
     "dilated": "dilated RNN",
     "fru": "FRU",
+    "encoder_decoder": "encoder, decoder",
+    "encoder_decoder_attention": "encoder, decoder, attention",
     "tcn": "TCN",
     "gated_conv": "gated convolution",
     "wavenet": "WaveNet",

@@ -202,9 +202,10 @@ def summarise(model: SequenceModel, certificate: Certificate | None = None, shar
     training; or why there is none.
     """
     try:
-        summary = (certificate or certify(model, sharper=sharper)).summary()
+        certificate = certificate or certify(model, sharper=sharper)
     except NotApplicableError as error:
         return {"certified": None, "rate": None, "norm": None, "reason": str(error)}
+    summary = certificate.summary()
     if model.input_dropout or (len(model.backbone.cells_by_layer) > 1 and _between(model)):
         training = certify(model, dropout=True, sharper=sharper)
         summary["training"] = {"certified": training.holds, "rate": finite(training.rate)}
@@ -240,6 +241,9 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER)
             f"certify takes a SequenceModel, not {type(model).__name__}: make one of a PyTorch network with "
             "stablernn.from_torch(embedding, rnn, decoder)"
         )
+    if model.backbone.unproven:
+        refused = Contraction("none", math.inf, model.backbone.unproven)
+        return Certificate((refused,), (CellProofs([refused], {}),), math.inf)
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
         refused = Contraction("none", math.inf, "its weights are not all finite numbers")
         return _certificate(model, [CellProofs([refused], {}) for _ in constrained_cells(model)])
@@ -329,9 +333,9 @@ def _states_below(proofs: Sequence[CellProofs]) -> Box | None:
 
 def _seen(model: SequenceModel) -> Iterator[tuple[Cell, Seen]]:
     """Each cell with all the inputs that it can see."""
-    for layer, (cell, inputs) in enumerate(constrained_cells(model)):
-        frames = model.inputs
-        yield cell, Box(frames.low, frames.high) if layer == 0 and isinstance(frames, Frames) else inputs
+    for number, (cell, inputs) in enumerate(constrained_cells(model)):
+        frames, first = model.inputs, number < model.backbone.directions
+        yield cell, Box(frames.low, frames.high) if first and isinstance(frames, Frames) else inputs
 
 
 def _best(

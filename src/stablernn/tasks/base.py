@@ -79,16 +79,20 @@ class Inputs:
     Attributes:
         kind: ``finite``, ids that are embedded; ``box``, vectors with entries in [low, high].
         size: number of ids, or of entries.
+        begin: the id after which a target follows its source; None: there is none.
     """
 
     kind: str
     size: int
     low: float = 0.0
     high: float = 1.0
+    begin: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("finite", "box"):
             raise ConfigurationError(f"inputs of the kind {self.kind!r:.40} are unknown: finite or box")
+        if self.begin is not None and (self.kind != "finite" or not 0 <= self.begin < self.size):
+            raise ConfigurationError(f"inputs.begin={self.begin!r:.40} is none of the ids of the inputs")
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,10 @@ class Interface:
         return cls(Inputs(**data["interface"]["inputs"]), Outputs(**data["interface"]["outputs"]))
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        if self.inputs.begin is None:
+            del values["inputs"]["begin"]
+        return values
 
 
 @runtime_checkable

@@ -23,13 +23,14 @@ class Sequences:
     """N sequences: inputs and targets of T_n positions each, ids (T_n,) or frames (T_n, E).
 
     ``tally`` counts what a metric needs beside the loss, from the targets of a sequence and the most probable outputs;
-    None where the loss is all. ``scored``: so many positions at the end of each sequence are items; None: all are.
+    None where the loss is all. ``scored``: so many positions at the end of each sequence are items, one number for all
+    or one for each; None: all are.
     """
 
     inputs: tuple[np.ndarray, ...]
     targets: tuple[np.ndarray, ...]
     tally: Callable[[list[int], list[int]], tuple[int, ...]] | None = None
-    scored: int | None = None
+    scored: int | tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         """Items, of all sequences together."""
@@ -37,16 +38,19 @@ class Sequences:
 
     def room(self, horizon: int) -> int:
         """Items that have ``horizon`` inputs of their own sequence before them."""
-        return sum(max(0, len(y) - max(horizon, self.before(len(y)))) for y in self.targets)
+        return sum(max(0, len(y) - max(horizon, self.before(n))) for n, y in enumerate(self.targets))
 
-    def before(self, length: int) -> int:
-        """Positions of a sequence of so many that come before its first item."""
-        return 0 if self.scored is None else max(0, length - self.scored)
+    def before(self, number: int) -> int:
+        """Positions of a sequence, counted from 0, that come before its first item."""
+        if self.scored is None:
+            return 0
+        scored = self.scored if isinstance(self.scored, int) else self.scored[number]
+        return max(0, len(self.targets[number]) - scored)
 
     @property
     def items(self) -> tuple[np.ndarray, ...]:
         """The targets that are scored, of each sequence."""
-        return tuple(y[self.before(len(y)) :] for y in self.targets)
+        return tuple(y[self.before(n) :] for n, y in enumerate(self.targets))
 
     @property
     def longest(self) -> int:
@@ -58,14 +62,13 @@ class Sequences:
             return self
         ends = np.cumsum([len(target) for target in self.items])
         number = 1 + int(np.searchsorted(ends, items))
-        return replace(self, inputs=self.inputs[:number], targets=self.targets[:number])
+        scored = self.scored[:number] if isinstance(self.scored, tuple) else self.scored
+        return replace(self, inputs=self.inputs[:number], targets=self.targets[:number], scored=scored)
 
     def ending(self, number: int, horizon: int, lead: int) -> Stretches:
         """As ``Split.ending``: every position has ``horizon`` inputs of its own sequence before it, and of the ``lead``
         before these as many as there are."""
-        ends = [
-            (n, end) for n, y in enumerate(self.targets) for end in range(max(horizon, self.before(len(y))), len(y))
-        ]
+        ends = [(n, end) for n, y in enumerate(self.targets) for end in range(max(horizon, self.before(n)), len(y))]
         if len(ends) < number:
             fits = (h for h in range(self.longest - 1, 0, -1) if self.room(h) >= number)
             raise ConfigurationError(
@@ -100,8 +103,8 @@ class Sequences:
 
     def __iter__(self) -> Iterator[Batch]:
         """Each sequence alone, as it is scored."""
-        for x, y in zip(self.inputs, self.targets, strict=True):
-            mask = None if self.scored is None else torch.arange(len(y))[:, None] >= self.before(len(y))
+        for n, (x, y) in enumerate(zip(self.inputs, self.targets, strict=True)):
+            mask = None if self.scored is None else torch.arange(len(y))[:, None] >= self.before(n)
             yield Batch(_tensor(x)[:, None], _tensor(y)[:, None], reset=True, mask=mask)
 
 
@@ -129,7 +132,7 @@ class SequenceBatches:
         chosen = order[number * self.size : (number + 1) * self.size]
         x, y = ([_tensor(side[n]) for n in chosen] for side in (self.split.inputs, self.split.targets))
         lengths = torch.tensor([len(sequence) for sequence in y])
-        begins = torch.tensor([self.split.before(len(sequence)) for sequence in y])
+        begins = torch.tensor([self.split.before(n) for n in chosen])
         positions = torch.arange(int(lengths.max()))[:, None]
         mask = (positions >= begins) & (positions < lengths)
         padded = (torch.nn.utils.rnn.pad_sequence(side) for side in (x, y))
@@ -148,7 +151,7 @@ class SequenceTask:
 
     Attributes:
         text: the fingerprint of all that was read.
-        controls: test scores of models that know next to nothing of the past, by name; the last one is what a model
+        controls: test scores of models that know next to nothing of the past, by name; the best one is what a model
             has to beat. Empty: the report knows them by the name of the data, or nobody does.
         whole: whether all of a sequence is there before its first answer, so that a model may read ahead.
     """

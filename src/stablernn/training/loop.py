@@ -134,7 +134,7 @@ class Trainer:
         batch = self.batches.batch(now.update)
         if batch.reset:
             self.state = self.model.initial_state(batch.x.shape[1], batch.lengths)
-        x = batch.x if self.mixed is None else self.mixed(batch.x, self.state, now.update)
+        x = batch.x if self.mixed is None else self.mixed(batch.x, self.state, now.update, batch.mask)
         self.state = self.update(x, batch.y, self.state, batch.mask)
         now.update += 1
         self._issued.append(batch.count)

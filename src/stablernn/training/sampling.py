@@ -57,11 +57,17 @@ class MixedInputs:
         self.options, self.model, self.seed = options, model, seed
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, state: Any, update: int) -> Tensor:
-        """For true inputs x, ids (T, B) or frames (T, B, E), and the state before them: inputs of the same shape."""
+    def __call__(self, x: Tensor, state: Any, update: int, mask: Tensor | None = None) -> Tensor:
+        """For true inputs x, ids (T, B) or frames (T, B, E), and the state before them: inputs of the same shape.
+
+        Args:
+            mask: (T, B), True where an item is predicted, which may take the place of the next input; None: everywhere.
+        """
         (seed,) = np.random.SeedSequence([self.seed, update]).generate_state(1, np.uint64).tolist()
         coins = torch.rand(x.shape[:2], generator=torch.Generator().manual_seed(seed))  # on the CPU: nobody waits
         given = coins < true_share(self.options, update)
+        if mask is not None:
+            given[1:] |= ~mask[:-1].cpu()
         if given[1:].all():  # the first one always is
             return x
         generator = torch.Generator(x.device).manual_seed(seed)
@@ -89,6 +95,6 @@ def mixed_inputs(options: Sampling, model: SequenceModel, task: Task, seed: int)
     if not isinstance(task, Generative):
         raise ConfigurationError(
             f"training.sampling.decay={options.decay}: models of {task.name} do not read what they predict: set it to "
-            "null, or choose words, characters or music"
+            "null, or choose words, characters, music or transduction"
         )
     return MixedInputs(options, model, seed)

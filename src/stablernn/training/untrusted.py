@@ -21,12 +21,13 @@ from stablernn.utils.errors import ConfigurationError
 MODEL = {
     "model.cell": Cell,
     "model.backbone": Backbone,
+    "model.backbone.cell": Cell,
     "approximation.backbone": Backbone,
     "stability.constraint": Constraint,
     "head.softmax": Head,
 }
 RUN = MODEL | {"dataset": DataSet, "optimizer": Optimizer}
-_OPTIONAL = ("head.softmax", "model.cell", "model.backbone")  # the first head; one of the two
+_OPTIONAL = ("head.softmax", "model.cell", "model.backbone", "model.backbone.cell")  # the first head; one of the two
 _SIZES = ("model.embedding_size", "model.hidden_size", "model.num_layers", "truncation.k")
 
 

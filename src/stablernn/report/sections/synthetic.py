@@ -40,7 +40,7 @@ def synthetic_table(tasks: Sequence[Slice]) -> Table:
     margins = ", ".join(dict.fromkeys(f"{data.metric.name} {data.metric.margin:g}" for data in tasks))
     notes = [
         "test: cross-entropy in nats a position (adding problem: mean squared error), mean ± standard deviation",
-        "control: of a model that knows nothing of what it has read, exactly (docs/tasks.md)",
+        "control: of a model that knows nothing of what it has read, or its length alone, exactly (docs/tasks.md)",
         f"solved: at most 1/{SOLVED} of the control in every seed; at chance: in no seed better than it by more than "
         f"the margin ({margins}); worse than chance: in every seed above it by more",
     ]
@@ -95,7 +95,7 @@ def _blocks(evidence: Evidence) -> list[Block]:
 SECTION = Section(
     "synthetic",
     "Synthetic tasks",
-    "Copy memory and the adding problem, which ask for memory over hundreds of inputs.",
+    "Copy memory and the adding problem, which ask for memory over hundreds of inputs; sources with targets.",
     _blocks,
     "synthetic",
     ("C4",),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stablernn.models.backbone import recurrent_layers
 from stablernn.models.cells.base import Cell
 from stablernn.models.sequence_model import SequenceModel
-from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.errors import ConfigurationError, NotApplicableError
 
 
 def checked_limit(limit: float) -> float:
@@ -98,8 +98,10 @@ def constrained_cells(model: SequenceModel) -> Iterable[tuple[Cell, Tensor | Non
     constraint takes for granted.
 
     Raises:
-        NotApplicableError: the model has no cells.
+        NotApplicableError: the model has no cells, or no constraint applies to them.
     """
+    if reason := model.backbone.unconstrained:
+        raise NotApplicableError(f"not applicable: {reason}")
     for layer, cells in enumerate(recurrent_layers(model.backbone)):
         for cell in cells:
             yield cell, model.inputs.weight if layer == 0 and isinstance(model.inputs, nn.Embedding) else None
@@ -110,7 +112,7 @@ def check(constraint: Constraint, model: SequenceModel) -> None:
 
     Raises:
         ConfigurationError: it is made for other cells.
-        NotApplicableError: the model has no cells.
+        NotApplicableError: the model has no cells, or no constraint applies to them.
     """
     if not isinstance(constraint, Unconstrained):
         for cell, _ in constrained_cells(model):

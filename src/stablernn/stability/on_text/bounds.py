@@ -123,10 +123,10 @@ def _stretches(
     """References and targets of each stretch, how many positions only lead to it, and whether a stream begins there."""
     device = model.device
     if isinstance(split, Sequences):
-        for sequence in split:
+        for number, sequence in enumerate(split):
             walk.restart()
             x = sequence.x.to(device, model.dtype if sequence.x.is_floating_point() else None)
-            yield walk.follow(model.inputs(x)[:, 0]), sequence.y[:, 0].to(device), split.before(len(sequence.y)), True
+            yield walk.follow(model.inputs(x)[:, 0]), sequence.y[:, 0].to(device), split.before(number), True
         return
 
     def ids(words: np.ndarray) -> Tensor:
