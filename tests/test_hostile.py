@@ -246,8 +246,10 @@ ANALYSES = (
     "certificate",
     "certificate_on_text",
     "contraction",
+    "exposure",
     "gradient_horizon",
     "recurrence",
+    "truncated_gradient",
     "truncation",
     "weight_distance",
 )

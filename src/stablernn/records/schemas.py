@@ -74,7 +74,7 @@ _MOMENT = {
     "slope, error": _AVERAGES,
     "geometric, median, low, high?": ["number?"],
 }
-_BIAS = {"cut": ["amount", 1], "bound": (["amount", 1], None), "rate": "number?", "feedforward": {"*": "amount"}}
+_BIAS = {"cut": ["amount", 1], "bound": (["amount", 1], None), "rate": "amount?", "feedforward": {"*": "amount"}}
 _CONTEXTS = {"0.01": "count?", "*": "count?"}
 _ON_TEXT = {key: {"mean, p99, max": "number?", "shorter": "number"} for key in ("0.01", "*")}
 _PROVEN = {"certified": "flag", "reason?": "text", "norm?": "text", "context?": {"*": "count?"}}

@@ -90,6 +90,8 @@ def _proven(values: dict[str, Any]) -> int | None:
     first, rate = values["bound"][0], values["rate"]
     if first <= SMALL or not rate:
         return int(first > SMALL)
+    if not math.isfinite(first) or rate >= 1:  # a bound that says nothing
+        return None
     return math.ceil(math.log(SMALL / first) / math.log(rate))
 
 
