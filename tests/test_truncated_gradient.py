@@ -3,6 +3,7 @@
 import copy
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -168,6 +169,12 @@ def test_the_analysis_has_a_table_and_a_figure(trained):
     (figure,) = truncated_gradient_figures(found)
     assert len(figure.panels) == 2
     assert all(math.isfinite(point["y"]) for panel in figure.panels for point in panel.points)
+    nearer = replace(analysis, horizon=8, lengths=(2, 5))
+    mixed = truncated_gradient_table([found[0], *[(one.record, got) for one, got in analyse(nearer, trained[1:])]])
+    assert mixed.heads[4:] == [
+        *("cut k=1", "cut k=5", "1 % at k =", "bound: 1 % at k ="),
+        "feed-forward k=5",
+    ]
 
 
 def test_the_report_has_a_chapter_of_it(trained, tmp_path):

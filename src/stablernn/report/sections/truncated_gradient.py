@@ -30,8 +30,9 @@ _CURVES = {
 def truncated_gradient_table(analyses: Analyses) -> Table:
     """A line for each model before training and at its best evaluation, means over its seeds."""
     options, metric = analyses[0][1]["options"], analyses[0][0].metric
-    cuts = [k for k in SHOWN if k <= options["horizon"]]
-    forwards = [k for k in SHOWN if all(str(k) in _of(result, "best")["feedforward"] for _, result in analyses)]
+    stages = [stage for _, result in analyses for stage in result["stages"].values()]
+    cuts = [k for k in SHOWN if all(k < len(stage["cut"]) for stage in stages)]
+    forwards = [k for k in SHOWN if all(str(k) in stage["feedforward"] for stage in stages)]
     columns = [
         *(text("model"), text("stability"), text("weights"), key("seeds")),
         *(Column(f"cut k={k}", short) for k in cuts),
