@@ -18,7 +18,7 @@ from stablernn.utils.wording import counted
 
 SHOWN = (1, 5, 10, 35)
 SMALL = 0.01  # of the full gradient
-_LEAST = 1e-12  # smaller values are not drawn
+_LEAST, _MOST = 1e-12, 10.0  # what is drawn: a bound far above 1 says nothing, and would press the curves flat
 
 _CURVES = {
     "cut": Curve("gradient cut after k inputs", "stable"),
@@ -109,7 +109,7 @@ def truncated_gradient_figures(analyses: Analyses) -> list[Figure | None]:
                 "bound": list(enumerate(values["bound"] or ())),
             }
             for name, points in lines.items():
-                shown = [(k, share) for k, share in points if k and share > _LEAST]
+                shown = [(k, share) for k, share in points if k and _LEAST < share < _MOST]
                 drawing.line(title, _CURVES[name], shown, (record.id,))
     metric = analyses[0][0].metric
     reached = [_first(_of(result, "best")["cut"]) for _, result in analyses]
@@ -119,7 +119,7 @@ def truncated_gradient_figures(analyses: Analyses) -> list[Figure | None]:
         f"{counted(SHOWN[-1], metric.one)} back, the gradient of {within} of "
         f"{counted(len(reached), 'trained model')} is within 1 % of the full one",
         "Distance of truncated gradients from the full one, as a share of its norm, at the best evaluation; of several "
-        "seeds the mean, in a band from the least.",
+        f"seeds the mean, in a band from the least. Bounds above {_MOST:g} are not drawn.",
         Axis(f"k ({metric.items})", logarithmic=False),
         Axis("share of the full gradient", powers=True),
     )
