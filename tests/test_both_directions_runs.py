@@ -1,7 +1,5 @@
 """Runs of both directions: from a configuration to a record, its analyses and the report; and what is refused."""
 
-import re
-
 import pytest
 import torch
 from test_report import only_section
@@ -116,17 +114,17 @@ def test_an_option_that_has_no_meaning_is_refused(options, message):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("dataset", ["copy_memory", "copy_memory_output", "adding", "selectivity", "embedded"])
+@pytest.mark.parametrize("dataset", ["copy_memory", "copy_memory_output", "selectivity", "embedded"])
 def test_a_task_that_is_answered_before_its_end_is_refused(dataset):
     short = {"embedded": ["dataset.max_tokens={train: 300, valid: 50, test: 50}"]}
     config = compose("train", [f"dataset={dataset}", "model=birnn", "model.hidden_size=4", *short.get(dataset, [])])
-    with pytest.raises(ConfigurationError, match=re.escape(f"in dataset={dataset} they are not there yet")) as refused:
+    with pytest.raises(ConfigurationError, match=f"on {dataset} an answer comes before they are there") as refused:
         build_for(config, make(config.dataset).load())
     assert "model=lstm" in str(refused.value)
 
 
 def test_a_window_that_would_cut_a_sentence_is_refused_and_a_truncated_network_takes_any_k(folder):
-    with pytest.raises(ConfigurationError, match=r"choose truncation\.k=5 or more, or approximation=feedforward"):
+    with pytest.raises(ConfigurationError, match=r"choose truncation\.k=5 or more, or .* approximation=feedforward"):
         run(composed(folder, "model=bilstm", "truncation.k=3"))
     for k, learnt in ((1, False), (2, True)):
         options = ["approximation=feedforward", f"truncation.k={k}", "optimizer.lr=0.1", "training.epochs=4"]

@@ -84,9 +84,12 @@ def check_applies(analysis: Analysis, trained: Trained) -> None:
     """Raises NotApplicableError if the run has not what the analysis needs, and what its ``check`` of a run raises."""
     config = trained.config
     if "cells" in analysis.needs and config.model.get("backbone") is not None:
-        is_exact = "k" in config.model.backbone
-        exact = f": it is its own truncation, exact at k = {config.truncation.k}" if is_exact else ""
-        raise NotApplicableError(f"not applicable: model={config.model.name} is no stack of recurrent cells{exact}")
+        why = trained.model("best").backbone.unproven
+        if "k" in config.model.backbone:
+            why = f"it is its own truncation, exact at k = {config.truncation.k}"
+        raise NotApplicableError(
+            f"not applicable: model={config.model.name} is no stack of recurrent cells{': ' * bool(why)}{why}"
+        )
     if config.model.get("directions", 1) == 2 and not getattr(analysis, "both_directions", False):
         raise NotApplicableError(
             f"not applicable: model={config.model.name} reads in both directions, and analysis={analysis.name} is of a "

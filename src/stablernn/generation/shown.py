@@ -97,7 +97,8 @@ def _first(generated: Generated) -> str:
     bound, margin = float(generated.bounds[at]), float(generated.recurrent.margins[at])
     if math.isinf(bound):
         return "as no bound of what truncation moves is known for this model"
-    return f"as the next choice was best by {margin:.2g} nats, and truncation may move it by {bound:.2g} (proven bound)"
+    moved = f"truncation may move it by {bound:.2g} (proven of this text)"
+    return f"as the next choice was best by {margin:.2g} nats, and {moved}"
 
 
 def write_texts(generated: Generated, corpus: Corpus | Pairs, folder: Path) -> list[Path]:

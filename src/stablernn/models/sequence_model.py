@@ -52,8 +52,8 @@ class SequenceModel(nn.Module):
         super().__init__()
         if backbone.marked and begin is None:
             raise ConfigurationError(
-                f"a {type(backbone).__name__} reads a source and then its target, and this task has no mark between "
-                "them: choose dataset=transduction, or another model="
+                "an encoder and decoder read a source and then its target, and this task has no mark between them: "
+                "choose dataset=transduction, or another model="
             )
         self.begin = begin
         self.inputs = inputs

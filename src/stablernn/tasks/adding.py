@@ -66,7 +66,7 @@ class Adding(Made):
         interface = Interface(Inputs("box", 2, low=-1.0 if self.form == "hochreiter" else 0.0), Outputs("real", 1))
         targets = np.concatenate(splits["test"].items).astype(np.float64)
         controls = {"the best constant": float(targets.var())}
-        return SequenceTask(self.name, interface, SQUARED_ERROR, splits, controls=controls)
+        return SequenceTask(self.name, interface, SQUARED_ERROR, splits, controls=controls, whole=True)
 
     def _sequences(self, split: str) -> Sequences:
         generator = self.generator(split)

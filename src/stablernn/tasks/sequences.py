@@ -181,8 +181,8 @@ class SequenceTask:
         longest = self.splits["train"].longest
         if window < longest:
             raise ConfigurationError(
-                f"dataset={self.name} trains on whole sequences, and the longest has {counted(longest, 'position')}: "
-                f"choose truncation.k={longest} or more, or approximation=feedforward"
+                f"{self.name}: sequences are trained on whole, and the longest has {counted(longest, 'position')}: "
+                f"choose truncation.k={longest} or more, or (of a stack of cells) approximation=feedforward"
             )
 
     def description(self) -> dict[str, Any]:

@@ -128,8 +128,9 @@ def build_for(config: DictConfig, task: Task) -> tuple[SequenceModel, Constraint
     model, constraint = build(config, task.interface)
     if model.backbone.whole_sequences and not getattr(task, "whole", False):
         raise ConfigurationError(
-            f"model={config.model.name} reads later inputs too, and in dataset={task.name} they are not there yet when "
-            "it is to answer: choose a model of one direction, as model=lstm, or slots, as dataset=atis"
+            f"model={config.model.name} reads later inputs too, and on {task.name} an answer comes before they are "
+            "there: choose a model of one direction, as model=lstm, or a task that is read to its end first (dataset=atis, "
+            "atis_count, slot_folder or adding)"
         )
     if model.objective.needs_frequencies:
         assert isinstance(task, Corpus)
