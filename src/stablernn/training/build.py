@@ -129,8 +129,8 @@ def build_for(config: DictConfig, task: Task) -> tuple[SequenceModel, Constraint
     if model.backbone.whole_sequences and not getattr(task, "whole", False):
         raise ConfigurationError(
             f"model={config.model.name} reads later inputs too, and on {task.name} an answer comes before they are "
-            "there: choose a model of one direction, as model=lstm, or a task that is read to its end first (dataset=atis, "
-            "atis_count, slot_folder or adding)"
+            "there: choose a model of one direction, as model=lstm, or a task that is read to its end first "
+            "(dataset=atis, atis_count, slot_folder or adding)"
         )
     if model.objective.needs_frequencies:
         assert isinstance(task, Corpus)
