@@ -148,7 +148,7 @@ def test_analyses_of_both_directions_and_those_that_do_not_apply(folder, certifi
     assert result["measured"]["2"]["largest"] > 0
     assert result["singular_values"]["best"].keys() == {"W_i", "W_f", "W_z", "W_o"}
     table = markdown(certificate_table([(certified.record, result)]))
-    assert "LSTM, both directions k=9" in table
+    assert "bidirectional LSTM k=9" in table
     assert "k is on each side" in table
 
     (_, curve), *_ = analyse(TruncationAnalysis(k_max=6, whole=False), [certified])
@@ -184,13 +184,13 @@ def test_the_report_has_its_rows_beside_the_others_and_no_verdict_waits_for_a_st
     assert cells.keys() == {
         ("LSTM", "unstable"),
         ("LSTM", "stable"),
-        ("LSTM, both directions", "unstable"),
-        ("LSTM, both directions", "lstm_gated_linear"),
+        ("bidirectional LSTM", "unstable"),
+        ("bidirectional LSTM", "lstm_gated_linear"),
     }
-    base = cells["LSTM, both directions", "lstm_gated_linear"].base
+    base = cells["bidirectional LSTM", "lstm_gated_linear"].base
     assert set(base.ids) == {record.id for record in both[:3]}, "not held against the LSTM of one direction"
     table = markdown(tasks_table([data]))
-    (row,) = [line for line in table.splitlines() if "LSTM, both directions" in line and "gated linear" in line]
+    (row,) = [line for line in table.splitlines() if "bidirectional LSTM" in line and "gated linear" in line]
     assert "0.9" in row
     assert "70" in row
     assert "k is on each side" in table
