@@ -52,6 +52,23 @@ def model_of(cell, constraint: Constraint, layers: int, interface=SLOTS, spread=
     return model.double()
 
 
+@pytest.mark.parametrize("constraint", [LSTMCascade(0.9), LSTMGatedLinear(0.9)], ids=["cascade", "gated linear"])
+@torch.no_grad()
+def test_words_that_two_cells_read_are_within_what_both_allow(constraint):
+    """Each cell moves the words that open its forget gates too far; one that came last would have its way alone."""
+    torch.manual_seed(5)
+    model = build_model(SLOTS, both_directions(LSTMCell), 3, 6, 1)
+    for cells in model.backbone.cells_by_layer:
+        for cell in cells:
+            cell.weight_ih.mul_(4)
+    model.embedding.weight.mul_(60)
+    project(constraint, model)
+    assert certify(model.double(), sharper=0).rate <= 0.9 * (1 + 1e-6)
+    before = model.embedding.weight.clone()
+    project(constraint, model)
+    assert float((model.embedding.weight - before).abs().max()) < 1e-5 * float(before.abs().max())
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize(("cell", "constraint"), CONSTRAINTS, ids=NAMES)
 def test_a_constraint_holds_for_every_cell_of_both_directions(cell, constraint, layers):

@@ -352,7 +352,8 @@ def test_committed_records_keep_their_ids_and_are_of_the_published_text(data_fol
         if key not in fingerprints:
             fingerprints[key] = make(dataset).load().fingerprint, make(dataset).fingerprint_of_own()
         assert fingerprints[key] == (record.data["fingerprint"], None), record.id
-        if record.data["name"] in PUBLISHED:  # of others the fingerprint of their own says it
+        whole = not any((record.config["dataset"].get("max_tokens") or {}).values())
+        if whole and record.data["name"] in PUBLISHED:  # of others the fingerprint of their own says it
             assert record.data["fingerprint"] in PUBLISHED[record.data["name"]].ids
         checked += 1
     assert checked > 50

@@ -17,6 +17,8 @@ from stablernn.models.cells.base import Cell
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
 
+_TURNS = 10  # of cells that read the same words
+
 
 def checked_limit(limit: float) -> float:
     """A λ that a constraint imposes; raises ConfigurationError unless it lies in (0, 1)."""
@@ -121,9 +123,19 @@ def check(constraint: Constraint, model: SequenceModel) -> None:
 
 @torch.no_grad()  # a constraint may write in place without a word about gradients
 def project(constraint: Constraint, model: nn.Module) -> None:
-    """Apply ``constraint`` to every cell of ``model`` in place; a model without cells may be unconstrained."""
+    """Apply ``constraint`` to every cell of ``model`` in place; a model without cells may be unconstrained.
+
+    Where cells read the same words, what one of them asks of these may undo what another one did: they take turns, as
+    projections on one convex set after the other come to a point in all of them.
+    """
     assert isinstance(model, SequenceModel)
     if isinstance(constraint, Unconstrained):
         return
-    for cell, inputs in constrained_cells(model):
-        constraint.project(cell, inputs)
+    cells = list(constrained_cells(model))
+    shared = [inputs for _, inputs in cells if inputs is not None][1:]
+    for _ in range(_TURNS if shared else 1):
+        before = [inputs.clone() for inputs in shared if not inputs.is_cuda]
+        for cell, inputs in cells:
+            constraint.project(cell, inputs)
+        if before and all(map(torch.equal, before, shared)):
+            return
