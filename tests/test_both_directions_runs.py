@@ -21,6 +21,7 @@ from stablernn.report.contents import SECTIONS
 from stablernn.report.evidence import gather
 from stablernn.report.formats import markdown
 from stablernn.report.sections.certificate import certificate_table
+from stablernn.report.sections.patterns import both_directions_table
 from stablernn.report.sections.tasks import task_cells, tasks_table
 from stablernn.training.build import build, build_for
 from stablernn.training.run import run
@@ -194,6 +195,12 @@ def test_the_report_has_its_rows_beside_the_others_and_no_verdict_waits_for_a_st
     assert "0.9" in row
     assert "70" in row
     assert "k is on each side" in table
+    beside = both_directions_table(data)
+    assert beside is not None
+    assert [line[:2] for line in beside.lines] == [["LSTM", "unstable"]]  # of W = 0 there is none in one direction
+    (ids,) = beside.runs
+    assert set(ids) == {record.id for record in (*made, *both[:3]) if record.config["stability"]["name"] == "unstable"}
+    assert both_directions_table(only_section(made)) is None
 
     for record in [*made, *both]:
         record.write(tmp_path / "records" / "cpu" / "tasks" / record.id)

@@ -147,7 +147,7 @@ def test_the_report_has_a_chapter_of_these_runs_and_they_stand_in_no_other_table
     evidence = gather(tmp_path / "records", tmp_path)
     assert not evidence.slices
     made = {each.section.anchor: each.blocks for each in chapters(evidence)}
-    (block,) = made["exposure"]
+    (block,) = made["patterns"]
     assert {table.name for table in block.tables} == {"exposure"}
 
 

@@ -461,7 +461,7 @@ def test_the_report_has_these_runs_among_the_synthetic_tasks_and_what_they_say_b
     (synthetic,) = made["synthetic"][0].tables
     assert {line[0] for line in synthetic.lines} == {"letters backwards (smoke)"}
     assert {line[1] for line in synthetic.lines} == {"LSTM", "encoder, decoder", "encoder, decoder, attention"}
-    (table,) = made["free_running"][0].tables
+    (table,) = made["patterns"][0].tables
     assert sorted(table.lines) == sorted(free_running_table(found).lines)
     assert {line[1] for line in table.lines} == {"none", "dot"}
     assert table.heads[-1] == "own outputs: sequences right"

@@ -183,7 +183,7 @@ def test_the_report_has_a_chapter_of_it(trained, tmp_path):
     for one, _ in analyse(TruncatedGradient(streams=40, lead=8, horizon=12), trained):
         shutil.copy(one.folder / "truncated_gradient.json", tmp_path / "records" / one.record.id)
     made = {each.section.anchor: each.blocks for each in chapters(gather(tmp_path / "records", tmp_path))}
-    (block,) = made["backpropagation"]
+    (block,) = made["patterns"]
     assert {table.name for table in block.tables} == {"truncated_gradient"}
     assert len(block.figures) == 1
 

@@ -6,12 +6,9 @@ from typing import Any
 
 from stablernn.config.schema import DECAYS
 from stablernn.records.record import Record
-from stablernn.report.evidence import Evidence
 from stablernn.report.labels import over_seeds
-from stablernn.report.load import EXPOSURE, Analyses
-from stablernn.report.section import Block, Section, of_slice
+from stablernn.report.load import Analyses
 from stablernn.report.sections.contraction import STAGE_NAMES
-from stablernn.report.slices import slices
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.utils.metrics import Metric
 from stablernn.utils.wording import counted
@@ -65,7 +62,7 @@ def exposure_table(analyses: Analyses) -> Table:
         "the loss with true inputs",
         "trained on: true inputs, or by scheduled sampling a share of them that decays to a half after so many updates",
     ]
-    return Table("Own outputs fed back", columns, entries, notes, runs=runs)
+    return Table("Own outputs fed back", columns, entries, notes, runs=runs, name="exposure")
 
 
 def _mean(metric: Metric, losses: Sequence[Sequence[float]]) -> Value:
@@ -87,17 +84,3 @@ def _inputs(record: Record) -> str:
 def _rank(record: Record) -> int:
     """The order of lines of one model: true inputs first."""
     return (None, *DECAYS).index(_sampling(record).get("decay"))
-
-
-def _blocks(evidence: Evidence) -> list[Block]:
-    analysed = slices(record for record, _ in evidence.analyses(EXPOSURE))
-    return [of_slice(data, [], exposure_table(evidence.of(data, EXPOSURE))) for data in analysed]
-
-
-SECTION = Section(
-    "exposure",
-    "Own outputs in the place of true inputs",
-    "How far models depart that read their own outputs, trained by teacher forcing and by scheduled sampling.",
-    _blocks,
-    "exposure",
-)

@@ -4,7 +4,6 @@ from stablernn.records.record import Record
 from stablernn.report.labels import over_seeds
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import MODEL_NAMES
-from stablernn.report.section import Section, of_analysis
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.utils.metrics import share
 
@@ -33,7 +32,7 @@ def free_running_table(analyses: Analyses) -> Table:
         "sequences right: with every item, the end included; it is the same with true inputs, as until the first "
         "mistake both read the same",
     ]
-    return Table("Targets said by the model itself", columns, entries, notes, runs=runs)
+    return Table("Targets said by the model itself", columns, entries, notes, runs=runs, name="free_running")
 
 
 def _model(record: Record, run: str) -> str:
@@ -44,12 +43,3 @@ def _model(record: Record, run: str) -> str:
 
 def _attention(record: Record) -> str:
     return (record.config["model"].get("backbone") or {}).get("attention") or "none"
-
-
-SECTION = Section(
-    "free_running",
-    "Own outputs after a source",
-    "What models of a source and its target say by themselves, every output fed back.",
-    of_analysis("free_running", free_running_table),
-    "free_running",
-)

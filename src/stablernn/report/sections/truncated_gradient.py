@@ -9,7 +9,6 @@ from stablernn.report.curves import DASHES, DOTTED
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import over_seeds
 from stablernn.report.load import Analyses
-from stablernn.report.section import Section, of_analysis
 from stablernn.report.sections.contraction import STAGE_NAMES
 from stablernn.report.sections.gradient_horizon import panels
 from stablernn.report.table import Column, Entry, Table, key, text
@@ -66,7 +65,7 @@ def truncated_gradient_table(analyses: Analyses) -> Table:
         "1 %: the least k from which on the cut gradient is within a hundredth of the full one (looked for up to half "
         "of its length), and from which on that is proven by λ; the farthest of the seeds; –: nothing is proven",
     ]
-    return Table("Truncated gradients", columns, entries, notes, runs=runs)
+    return Table("Truncated gradients", columns, entries, notes, runs=runs, name="truncated_gradient")
 
 
 def _of(result: dict[str, Any], stage: str) -> dict[str, Any]:
@@ -124,12 +123,3 @@ def truncated_gradient_figures(analyses: Analyses) -> list[Figure | None]:
         Axis("share of the full gradient", powers=True),
     )
     return [figure]
-
-
-SECTION = Section(
-    "backpropagation",
-    "Backpropagation through time, cut short",
-    "How far the gradient of training is off when it stops after k inputs.",
-    of_analysis("truncated_gradient", truncated_gradient_table, truncated_gradient_figures),
-    "truncated_gradient",
-)
