@@ -52,6 +52,22 @@ def model_of(cell, constraint: Constraint, layers: int, interface=SLOTS, spread=
     return model.double()
 
 
+@torch.no_grad()
+def test_both_cells_of_the_first_layer_see_the_whole_box_of_the_inputs():
+    """Entries up to 3 open a forget gate farther than those up to 1, in whichever direction it reads."""
+    torch.manual_seed(2)
+    wide = Interface(Inputs("box", 3, 0.0, 3.0), Outputs("bernoulli", 4))
+    model = build_model(wide, both_directions(LSTMCell), None, 6).double()
+    (pair,) = model.backbone.cells_by_layer
+    for cell, factor in zip(pair, (1.0, 0.5), strict=True):
+        cell.weight_hh.zero_()
+        cell.weight_ih.mul_(factor)
+    rates = sorted(layer.rate for layer in certify(model, sharper=0).layers)
+    model.backbone.forwards, model.backbone.backwards = model.backbone.backwards, model.backbone.forwards
+    assert sorted(layer.rate for layer in certify(model, sharper=0).layers) == pytest.approx(rates, abs=1e-12)
+    assert rates[0] < rates[1]
+
+
 @pytest.mark.parametrize("constraint", [LSTMCascade(0.9), LSTMGatedLinear(0.9)], ids=["cascade", "gated linear"])
 @torch.no_grad()
 def test_words_that_two_cells_read_are_within_what_both_allow(constraint):
