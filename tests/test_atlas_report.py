@@ -17,9 +17,11 @@ from stablernn.experiments.reproduce import studies_of
 from stablernn.models.cells.orthogonal import OrthogonalCell
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
+from stablernn.records.schemas import analysis_check
+from stablernn.report.atlas_pages import equations_of, page_texts
 from stablernn.report.evidence import gather
 from stablernn.report.formats import comma_separated
-from stablernn.report.sections.atlas import SECTION, atlas_figure, atlas_table
+from stablernn.report.sections.atlas import SECTION, atlas_figure, atlas_table, every_mechanism
 from stablernn.report.sections.atlas_questions import OTHER, family, mapped, sentences
 from stablernn.report.slices import leading
 from stablernn.report.write import write_report
@@ -140,7 +142,7 @@ def test_a_matrix_whose_training_diverged_did_not_survive(atlas):
     ]
     every = atlas(gone, runs("copy_memory", "orthogonal", [SOLVED] * 3, stability="orthogonal_polar"))
     assert "without its constraint? No: 3 of 3 diverged on copy memory, test 0.0010 with it" in said(every)
-    assert "diverged" in atlas_table(every).lines[1]
+    assert "diverged" in atlas_table(every, {}).lines[1]
 
 
 def test_feed_forward_on_music_is_what_scores_the_same_by_fewer_than_a_hundred_inputs(atlas):
@@ -151,6 +153,44 @@ def test_feed_forward_on_music_is_what_scores_the_same_by_fewer_than_a_hundred_i
     assert "1 of 2 on JSB chorales, by the last 3 inputs; not IndRNN (> 4)" in said(every)
     every = atlas(runs("jsb", "gru", [38.8] * 3), truncation=short)
     assert "1 of 2 on JSB chorales, by the last 3 inputs; not IndRNN (> 4); 1 more, not better than" in said(every)
+
+
+def test_a_proof_that_bounds_no_loss_is_read_and_one_that_does_has_its_bounds():
+    check, result = analysis_check("certificate"), singular(0.5, 1.5)
+    proven = result["initial"]
+    with pytest.raises(ValueError, match="is not as its type 'number' says"):
+        check(result | {"certificate": proven})
+    check(result | {"certificate": proven | {"loss": "not applicable: a squared error has no bounded change"}})
+
+
+def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas, tmp_path):
+    atlas(
+        *(runs(data, model, [SOLVED, 0.002]) for data in TASKS for model in ("gru", "orthogonal", "mine")),
+        runs("adding_100", "orthogonal", [CHANCE] * 2, stability="orthogonal_polar"),
+        gradient_horizon=horizon(-0.1, 0.01, None),
+    )
+    evidence = gather(tmp_path / "records", tmp_path)
+    cells = {"gru": "gru.GRUCell", "orthogonal": "orthogonal.OrthogonalCell"}
+    for one in every_mechanism(evidence):
+        for record in one.cell.runs.record:
+            record.config["model"]["cell"] = {"_target_": f"stablernn.models.cells.{cells.get(one.model, 'os.Own')}"}
+    texts = page_texts(evidence)
+    assert set(texts) == {"README.md", "gru.md", "orthogonal.md"}, "none of a cell that is not this package's"
+    assert "h' = (1 - z) ⊙ n + z ⊙ h" in texts["gru.md"]
+    assert "Args" not in texts["orthogonal.md"]
+    head = next(line for line in texts["orthogonal.md"].splitlines() if line.startswith("|"))
+    assert head.count("|") == 2 + 4, "three tasks, one of them twice"
+    assert "adding problem, W orthogonal" in head
+    scores = next(line for line in texts["gru.md"].splitlines() if line.startswith("| test"))
+    assert scores.count("0.0015") == 3
+    assert "[orthogonal RNN](orthogonal.md): solved: " in texts["README.md"]
+    assert "at chance: adding problem (W orthogonal)" in texts["README.md"]
+    assert "Selectivity needs" not in texts["gru.md"]
+
+
+def test_equations_are_read_of_this_package_s_cells_alone():
+    for target in ("os.path.join", "stablernn.models.cells.gru.Nothing", "stablernn.models.cells...gru.GRUCell", None):
+        assert equations_of(target) == ""
 
 
 def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas, tmp_path):
@@ -170,7 +210,11 @@ def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas,
         **analyses,
     )
     assert family("mine") == OTHER
-    table = atlas_table(every)
+    speeds = {
+        "mechanisms-a.json": {"cases": {"selectivity-lstm-unstable": {"ratio": 2.5}}, "hardware": "a", "threads": 1}
+    }
+    table = atlas_table(every, speeds)
+    assert sum(line[-1] == "2.5" for line in table.lines) == 1
     assert len(table.rows) == 4 * len(TASKS) + 1
     line = dict(zip(table.heads, table.lines[0], strict=True))
     assert line["verdict"] == "solved"

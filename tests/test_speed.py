@@ -7,18 +7,20 @@ import pytest
 import torch
 from conftest import SMALL
 
-from stablernn.benchmarks import measured, suite
+from stablernn.benchmarks import measured, mechanisms, suite
 from stablernn.benchmarks import sequence_length as sequences
 from stablernn.benchmarks.sequence_length import Length, Limits, measure_sequence, sequence_cases
 from stablernn.benchmarks.suite import Benchmarks
 from stablernn.config.compose import compose
+from stablernn.config.instantiate import make
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.recurrent import Recurrent
 from stablernn.report.sections.bench import write_bench
+from stablernn.report.sections.mechanisms import mechanism_table
 from stablernn.report.sections.sequences import ratio, sequence_table
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
-from stablernn.utils.errors import RecordError
+from stablernn.utils.errors import ConfigurationError, RecordError
 
 CPU = torch.device("cpu")
 
@@ -146,3 +148,30 @@ def test_throughput_of_several_runs_is_measured_once_for_each_number_that_there_
     monkeypatch.setattr(measured, "device_name", lambda device: "x")
     list(Benchmarks(options, torch.device("cuda")).part("jobs"))
     assert asked == [1, 2, 4], "how many fit a GPU has nothing to do with cores"
+
+
+def test_an_update_of_each_mechanism_is_measured_once_against_the_lstm_of_its_task(tmp_path, monkeypatch):
+    options = ["mechanisms={experiments: [atlas_smoke]}", f"results={tmp_path}", "seconds=0"]
+    benchmarks = Benchmarks(compose("bench", options), CPU)
+    names = list(benchmarks.part("mechanisms"))
+    assert names == [f"adding_100-{model}-unstable" for model in ("orthogonal", "lstm", "lstm_fixed")]
+    measured = json.loads(benchmarks.mechanisms.read_text())
+    for name, case in measured["cases"].items():
+        assert f"{case['dataset']}-{case['model']}-{case['stability']}" == name
+        assert min(case["ratio"], *case["seconds"].values()) > 0
+    assert [line[1] for line in mechanism_table(measured).lines].count("LSTM") == 1
+    monkeypatch.setattr(suite, "measure_mechanism", lambda *_: pytest.fail("measured twice"))
+    list(Benchmarks(benchmarks.options, CPU).part("mechanisms"))
+
+
+def test_the_ratio_of_a_mechanism_is_the_median_over_alternating_pairs(monkeypatch):
+    monkeypatch.setattr(mechanisms, "alternate", lambda *_, **__: {"this": [2.0, 90.0, 3.0], "lstm": [1.0, 9.0, 3.0]})
+    rival, lines = mechanisms.mechanism_configs("atlas_smoke", CPU, None)
+    corpus = make(rival.dataset).load()
+    found = mechanisms.measure_mechanism(lines["adding_100-orthogonal-unstable"], rival, corpus, CPU, 0.0)
+    assert (found["ratio"], found["seconds"]) == (2.0, {"this": 3.0, "lstm": 3.0})
+
+
+def test_an_experiment_without_an_lstm_has_nothing_to_be_measured_against():
+    with pytest.raises(ConfigurationError, match=r"mechanisms\.experiments: peers_ptb has no line"):
+        mechanisms.mechanism_configs("peers_ptb", CPU, None)

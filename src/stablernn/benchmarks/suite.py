@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from stablernn.benchmarks import large_vocabulary as large
 from stablernn.benchmarks.measured import Measurements
+from stablernn.benchmarks.mechanisms import measure_mechanism, mechanism_configs
 from stablernn.benchmarks.sequence_length import (
     Limits,
     expected_seconds,
@@ -28,6 +29,7 @@ from stablernn.config.compose import choices
 from stablernn.config.instantiate import make
 from stablernn.experiments.sweep import cores
 from stablernn.models.precision import set_up_products
+from stablernn.tasks.splits import Task
 from stablernn.training.trained import find_runs
 from stablernn.utils.console import duration, log
 from stablernn.utils.errors import ConfigurationError, RecordError
@@ -36,7 +38,7 @@ from stablernn.utils.provenance import device_name
 from stablernn.utils.wording import counted
 
 Todo = dict[str, Callable[[], None]]
-_PARTS = ("step", "sequences", "curve", "large", "jobs", "traffic")
+_PARTS = ("step", "sequences", "curve", "large", "mechanisms", "jobs", "traffic")
 
 
 class Benchmarks:
@@ -47,8 +49,8 @@ class Benchmarks:
         self.device = device
         slug = re.sub(r"\W+", "-", re.sub(r"\(\w+\)|@", "", device_name(device))).strip("-").lower()
         folder = Path(options.results) / "bench"
-        self.steps, self.lengths, self.jobs, self.large = (
-            folder / f"{kind}-{slug}.json" for kind in ("step", "sequences", "jobs", "large")
+        self.steps, self.lengths, self.jobs, self.large, self.mechanisms = (
+            folder / f"{kind}-{slug}.json" for kind in ("step", "sequences", "jobs", "large", "mechanisms")
         )
         self.traffic = folder / "traffic.json"
         for name, known in (("parts", _PARTS), ("models", choices("model"))):
@@ -177,6 +179,18 @@ class Benchmarks:
             todo[case.name] = file.job(train, "cases", case.name)
         return todo
 
+    def _mechanisms(self) -> Todo:
+        file, todo = self._file(self.mechanisms), Todo()
+        for experiment in self.options.mechanisms.experiments:
+            rival, lines = mechanism_configs(experiment, self.device, self.options.data)
+            corpus = cache(partial(_load, rival))
+
+            def timed(config: DictConfig, rival=rival, corpus=corpus) -> dict[str, Any]:
+                return measure_mechanism(config, rival, corpus(), self.device, self.options.seconds)
+
+            todo |= {name: file.job(partial(timed, config), "cases", name) for name, config in lines.items()}
+        return todo
+
     def _jobs(self) -> Todo:
         options, file = self.options, self._file(self.jobs)
         file.values |= {"cores": cores(), "in_turns": self.device.type == "cuda"}
@@ -211,3 +225,7 @@ class Benchmarks:
                 name = f"{model}-{choice}-d{size}"
                 todo[name] = partial(projection, name, model, choice, size)
         return todo
+
+
+def _load(config: DictConfig) -> Task:
+    return make(config.dataset).load()

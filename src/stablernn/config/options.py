@@ -52,6 +52,11 @@ class Large:
 
 
 @dataclass
+class Mechanisms:
+    experiments: list[str] = MISSING
+
+
+@dataclass
 class Traffic:
     models: list[dict[str, Any]] = MISSING
     constraints: dict[str, list[str]] = MISSING
@@ -69,6 +74,7 @@ class Bench:
     sequences: Sequences = field(default_factory=Sequences)
     curve: Curve = field(default_factory=Curve)
     large: Large = field(default_factory=Large)
+    mechanisms: Mechanisms = field(default_factory=Mechanisms)
     traffic: Traffic = field(default_factory=Traffic)
     jobs: list[int] = MISSING
     seconds: float = MISSING

@@ -251,6 +251,18 @@ _BENCHES: Mapping[str, Any] = {
             "memory, peak, bytes, again_seconds": "number",
         },
     },
+    "mechanisms": {
+        **_MACHINE,
+        "cases": {
+            "*": {
+                "dataset, model, stability": "name",
+                "parameters, rounds": "size",
+                "ratio": "number",
+                "seconds": {**_TIMES, "this, lstm": "time"},
+                "commit?": "text",
+            }
+        },
+    },
     "jobs": {**_MACHINE, "cases": {r"^[\w.]+-[\w.]+-[\w.]+-d[0-9]+-b[0-9]+$": _BY_COUNT}},
     "traffic": {
         "cases": {"*": {"model": "name", "size": "size", "tied": "flag", "plain, ours": _TRAFFIC}},
@@ -296,7 +308,8 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
                 raise ValueError("there is nothing at one of options.lengths, or at measured_at")
             proven = values["certificate"]["certified"]
             check(values["certificate"], shape({"rate, radius, decoder": "number"} if proven else {"reason": "text"}))
-            check(values["certified"], shape({"*": "number" if proven else "number?"}))
+            bounded = proven and "loss" not in values["certificate"]  # which says why no change of it follows
+            check(values["certified"], shape({"*": "number" if bounded else "number?"}))
 
     return check_analysis
 

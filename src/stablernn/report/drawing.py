@@ -19,6 +19,11 @@ def export(figure: Figure, folder: Path) -> list[Path]:
     return _module("draw").export(figure, folder)
 
 
+def svg(figure: Figure) -> str:
+    """``draw.svg``; raises MissingPackageError."""
+    return _module("draw").svg(figure)
+
+
 def chart(figure: Figure) -> Any:
     """``draw.printed`` as an Altair chart; raises MissingPackageError."""
     import altair

@@ -44,6 +44,7 @@ class Evidence:
         tasks: of the table of the study's tasks: those that are no text, and the best profile of each published text.
         synthetic: tasks that were made to ask for memory.
         atlas: cells with long memory on all of their tasks; these runs are in no other slice.
+        speeds: measurements of an update of each of them.
     """
 
     runs: Runs
@@ -57,6 +58,7 @@ class Evidence:
     tasks: list[Slice] = field(default_factory=list)
     synthetic: list[Slice] = field(default_factory=list)
     atlas: list[Slice] = field(default_factory=list)
+    speeds: Measurements = field(default_factory=dict)
     _analyses: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
@@ -99,19 +101,24 @@ def gather(source: Path, results: Path) -> Evidence:
     study = of("perplexity", "tasks")
     no_texts = list(slices(record for record in records if record.metric is not PERPLEXITY))
     others = [data for data in no_texts if not data.synthetic]
-    lengths = load_measurements((results / "bench").glob("sequences-*.json"), bench_check("sequences"))
+
+    def measured(kind):
+        files = load_measurements((results / "bench").glob(f"{kind}-*.json"), bench_check(kind))
+        return {name: values for name, values in files.items() if values["cases"]}
+
     return Evidence(
         runs,
         texts(records),
         study,
         of("truncation_sweep"),
-        {name: measured for name, measured in lengths.items() if measured["cases"]},
+        measured("sequences"),
         load_linear_systems(source / LINEAR_SYSTEMS),
         texts(load_trials(source)),
         texts(records_of(rest, "table1", strict=True)),
         [*others, *(data for data in leading(study) if data.data in PUBLISHED)] if others else [],
         [data for data in no_texts if data.synthetic],
         list(slices(records_of(mapped))),
+        measured("mechanisms"),
     )
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from rich.text import Text
 
+from stablernn.report.atlas_pages import page_figures, page_texts
 from stablernn.report.contents import SECTIONS, chapters, verdicts
-from stablernn.report.drawing import PAGE, export, page
+from stablernn.report.drawing import PAGE, export, page, svg
 from stablernn.report.evidence import Evidence, gather
 from stablernn.report.formats import comma_separated, markdown, rich_table
 from stablernn.report.latex import latex
@@ -56,8 +57,13 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         _renew(readme, "\n".join([*map(markdown, shown), texts.pop("README.md", "")]))
         for name, text in texts.items():
             write_text(results / name, text)
+    atlas = {results / "atlas" / name: text for name, text in page_texts(evidence).items()}
+    for path, text in atlas.items():
+        write_text(path, text)
     figures = [_draw(chapter, results) for chapter in made]
-    written = [path for both in zip(tables, figures, strict=True) for paths in both for path in paths]
+    for name, figure in page_figures(evidence).items():
+        write_text(results / "atlas" / name, svg(figure))
+    written = [*atlas, *(path for both in zip(tables, figures, strict=True) for paths in both for path in paths)]
     write_text(results / "report" / PAGE, page(evidence, made))
     return [*written, results / "report" / PAGE]
 

@@ -8,23 +8,31 @@ from typing import Any
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
 from stablernn.report.frame import EPSILON
+from stablernn.report.load import Measurements
 from stablernn.report.palette import OTHERS
 from stablernn.report.section import Block, Section, minor
 from stablernn.report.sections.atlas_questions import PLAIN, Mapped, family, mapped, sentences
 from stablernn.report.sections.gradient_horizon import moments
+from stablernn.report.sections.mechanisms import where
 from stablernn.report.sections.synthetic import SOLVED
 from stablernn.report.sections.truncation import farthest, measured_context
 from stablernn.report.slices import leading
 from stablernn.report.statistics import half_width
 from stablernn.report.table import Column, Entry, Table, Value, text
-from stablernn.report.text import sentence
+from stablernn.report.text import listed, sentence
 
 _FAMILIES = {PLAIN: "ink"}  # others get a colour each, in the order of the tables
 
 _LEAST = 1e-6  # of the control: smaller shares are drawn there
 
 
-def atlas_table(every: Sequence[Mapped]) -> Table:
+def ratio(speeds: Measurements, one: Mapped) -> float | None:
+    """Of an update to that of the LSTM, on the first machine where it was measured."""
+    found = (measured["cases"].get(f"{one.data.data}-{one.model}-{one.stability}") for measured in speeds.values())
+    return next((case["ratio"] for case in found if case), None)
+
+
+def atlas_table(every: Sequence[Mapped], speeds: Measurements) -> Table:
     """A line for each task and mechanism, the best of a task first."""
     k = f"k({EPSILON})"
     columns = [
@@ -38,7 +46,7 @@ def atlas_table(every: Sequence[Mapped]) -> Table:
         Column("λ_r < 1 from r =", drop=4),
         Column("Lyapunov", "+.3f", drop=2),
         Column(k, unit="inputs"),
-        Column("tokens/s", ",.0f", drop=7),
+        Column("update / LSTM", ".2g", drop=7),
     ]
     notes = [
         "test: cross-entropy in nats a position, NLL in nats a frame (music) or mean squared error (adding problem), "
@@ -53,14 +61,18 @@ def atlas_table(every: Sequence[Mapped]) -> Table:
         "exponent along the data, nats an input; both of the best weights",
         f"{k}: from there on the truncated model’s loss is measured to stay within {EPSILON} nats (adding problem: of "
         "squared error) of the whole model’s; of several seeds, the one that remembers farthest",
-        "tokens/s: of training, on one core of the machine of each run",
     ]
-    entries, said = [_entries(one) for one in every], sentences(every)
+    if speeds:
+        notes.append(
+            "update / LSTM: time of an update of training by that of the LSTM on the same task, the median of "
+            f"alternating pairs, on {listed([where(measured) for measured in speeds.values()])}"
+        )
+    entries, said = [_entries(one, ratio(speeds, one)) for one in every], sentences(every)
     runs = [one.cell.ids for one in every]
     return Table("Atlas of memory", columns, entries, [*said, *notes], _reasons(every), runs)
 
 
-def _entries(one: Mapped) -> list[Entry]:
+def _entries(one: Mapped, update: float | None) -> list[Entry]:
     cell, values = one.cell, one.cell.values
     score = cell.mean
     if values:
@@ -75,7 +87,7 @@ def _entries(one: Mapped) -> list[Entry]:
         _contracts(one),
         _mean([result["stages"]["best"]["lyapunov"] for result in one.of("contraction")]),
         one.context,
-        _mean([rate for run in cell.runs.record if (rate := run.speed.get("train_tokens_per_second")) is not None]),
+        update,
     ]
     # Only the score leads to the runs: a link a number would be most of the page's letters.
     return [
@@ -162,15 +174,22 @@ def atlas_figure(every: Sequence[Mapped]) -> Figure | None:
     )
 
 
+def every_mechanism(evidence: Evidence) -> list[Mapped]:
+    """Task by task, music last, the best of each first."""
+    tasks = sorted(leading(evidence.atlas), key=lambda data: not data.synthetic)
+    return [one for data in tasks for one in mapped(data, evidence)]
+
+
 def _blocks(evidence: Evidence) -> list[Block]:
-    tasks = sorted(leading(evidence.atlas), key=lambda data: not data.synthetic)  # music last
-    every = [one for data in tasks for one in mapped(data, evidence)]
+    every = every_mechanism(evidence)
     if not every:
         return []
     figure = atlas_figure(every)
     words = " ".join(map(sentence, sentences(every)))
-    small = all(map(minor, tasks))
-    return [Block("Mechanisms of memory", [figure] if figure else [], [atlas_table(every)], words, small)]
+    small = all(minor(one.data) for one in every)
+    return [
+        Block("Mechanisms of memory", [figure] if figure else [], [atlas_table(every, evidence.speeds)], words, small)
+    ]
 
 
 SECTION = Section(

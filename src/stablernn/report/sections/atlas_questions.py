@@ -33,7 +33,12 @@ _ANALYSES = ("certificate", "gradient_horizon", "contraction", "truncation")
 
 def family(model: str) -> str:
     """The kind of mechanism; of a cell that nobody listed ``OTHER``."""
-    return next((name for name, models in _FAMILIES.items() if model in models), OTHER)
+    return kinds().get(model, OTHER)
+
+
+def kinds() -> dict[str, str]:
+    """Of every listed model the kind, in the order of the kinds."""
+    return {model: name for name, models in _FAMILIES.items() for model in models}
 
 
 @dataclass(frozen=True)

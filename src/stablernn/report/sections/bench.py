@@ -53,9 +53,9 @@ def step_table(measured: Mapping[str, Any], goals: Sequence[Mapping[str, Any]]) 
     cases = sorted(measured["cases"].values(), key=lambda case: (case["k"] or 0, *(case[key] for key in keys)))
     columns = [
         *(text("model"), text("stability"), text("approximation"), key("d"), key("batch")),
-        Column("ours ms", _milliseconds),
+        Column("ours ms", milliseconds),
         Column("tokens/s", ",.0f", drop=9),
-        Column("plain ms", _milliseconds),
+        Column("plain ms", milliseconds),
         *(Column("plain / ours", ".2f"), Column("at most", ".2f"), Column("plain oneDNN / ours", ".2f", drop=8)),
         *(Column(f"{part} %", ".1f", drop=4 * (part != "projection")) for part in _PARTS),
         *(Column("GFLOP/s", ".0f", drop=3), Column("of ceiling %", ".0f", drop=2), Column("products %", ".0f", drop=1)),
@@ -119,7 +119,7 @@ def constraint_table(measured: Mapping[str, Any]) -> Table:
         for case in cases
     ]
     columns = [text("model"), text("stability"), key("d")]
-    columns += [Column(head, _milliseconds) for head in ("without ms", "projecting ms")]
+    columns += [Column(head, milliseconds) for head in ("without ms", "projecting ms")]
     columns += [Column("every"), Column("with / without", ".3f")]
     notes = [
         "recurrent models, batch 20, alternating steps in one process",
@@ -129,7 +129,7 @@ def constraint_table(measured: Mapping[str, Any]) -> Table:
     return Table("With and without each constraint", columns, entries, notes)
 
 
-def _milliseconds(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:,.0f}" if seconds >= 0.1 else f"{seconds * 1e3:.2f}"
 
 

@@ -81,6 +81,11 @@ def panels(analyses: Analyses) -> dict[str, Analyses]:
     return {kind[-1]: groups[kind] for kind in sorted(groups)}
 
 
+def drawn(moment: Moment) -> list[tuple[float, float]]:
+    """The mean gradient by distance, as far as figures show it."""
+    return [(i, value) for i, value in enumerate(moment.values["mean"]) if value > _LEAST_GRADIENT]
+
+
 def gradient_horizon_table(analyses: Analyses) -> Table:
     """A line for each model and moment of its training, means over its seeds."""
     options, metric = analyses[0][1]["options"], analyses[0][0].metric
@@ -146,8 +151,7 @@ def gradient_figures(analyses: Analyses) -> list[Figure]:
     for title, group in panels(analyses).items():
         for record, result in group:
             for moment in moments(record, result):
-                seen = [(i, value) for i, value in enumerate(moment.values["mean"]) if value > _LEAST_GRADIENT]
-                drawing.line(title, curves[moment.label], seen, (record.id,))
+                drawing.line(title, curves[moment.label], drawn(moment), (record.id,))
     ends = [moments(*analysis)[-1].values["mean"] for analysis in analyses]
     left = sorted(values[-1] / values[0] for values in ends)
     items, back = analyses[0][0].metric.items, counted(farthest, analyses[0][0].metric.one)

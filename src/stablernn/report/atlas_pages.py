@@ -1,0 +1,132 @@
+"""The atlas of memory as pages: of each mechanism its equations, what it solves and how far it remembers."""
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+import stablernn
+from stablernn.report.evidence import Evidence
+from stablernn.report.figure import Axis, Curve, Drawing, Figure
+from stablernn.report.formats import markdown
+from stablernn.report.names import MODEL_NAMES
+from stablernn.report.palette import shades
+from stablernn.report.sections.atlas import atlas_table, every_mechanism
+from stablernn.report.sections.atlas_questions import Mapped, family, kinds
+from stablernn.report.sections.gradient_horizon import drawn, in_order, moments
+from stablernn.report.table import Table, text
+from stablernn.report.text import listed
+from stablernn.utils.escaping import markdown_text
+
+_CELLS = re.compile(r"stablernn\.models\.cells\.(\w+)\.(\w+)")
+_CHAPTERS = re.compile(r"\n\n(?:Args|Raises|Attributes):\n")
+_VERDICTS = ("solved", "better", "at chance", "at the control")  # how they begin, the best first
+
+
+def page_texts(evidence: Evidence) -> dict[str, str]:
+    """A page for each mechanism of this package with a run in the atlas, and their table of contents, by file name."""
+    models = _by_model(evidence)
+    if not models:
+        return {}
+    pages = {f"{model}.md": _page(model, here, evidence) for model, here in models.items()}
+    return {**pages, "README.md": _contents(models)}
+
+
+def page_figures(evidence: Evidence) -> dict[str, Figure]:
+    """Of each mechanism whose gradients were followed how far they reach on each task, by file name."""
+    figures = {f"{model}.svg": _figure(model, here) for model, here in _by_model(evidence).items()}
+    return {name: figure for name, figure in figures.items() if figure}
+
+
+def _by_model(evidence: Evidence) -> dict[str, list[Mapped]]:
+    every = every_mechanism(evidence)
+    models = {model: [one for one in every if one.model == model] for model in kinds()}
+    return {model: here for model, here in models.items() if here}
+
+
+def _page(model: str, here: Sequence[Mapped], evidence: Evidence) -> str:
+    """Heading, equations, a column a task, and how far gradients reach."""
+    followed = any(one.of("gradient_horizon") for one in here)
+    parts = [
+        f"# {MODEL_NAMES[model]}",
+        f"`model={model}`, of the kind *{family(model)}*, in the [atlas of memory](README.md). How to train it, and "
+        "what keeps it stable: [cells that were to remember longer](../../docs/memory.md).",
+        equations_of(here[0].cell.first.config["model"].get("cell", {}).get("_target_")),
+        markdown(_turned(atlas_table(here, evidence.speeds))).rstrip(),
+        f"![Gradients of the loss by earlier inputs]({model}.svg)" if followed else "",
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _turned(table: Table) -> Table:
+    """A line a measurement, and a column for each line of the table."""
+    heads = [task if constraint == "unstable" else f"{task}, {constraint}" for task, _, constraint, *_ in table.lines]
+    every = zip(table.heads, zip(*table.lines, strict=True), strict=True)
+    rows = [[head, *cells] for head, cells in every if head not in ("task", "mechanism", "constraint")]
+    notes = [note for note in table.notes if "?" not in note]  # questions are of all mechanisms
+    return replace(table, title="Measured", columns=[*map(text, ("", *heads))], rows=rows, notes=notes, runs=[])
+
+
+def equations_of(target: str | None) -> str:
+    """What the source says of a cell of this package, without its arguments; nothing of any other.
+
+    Args:
+        target: its dotted name. Nothing is imported, as it comes from a record.
+    """
+    cell = _CELLS.fullmatch(str(target))
+    source = Path(stablernn.__file__).parent / "models" / "cells" / f"{cell[1]}.py" if cell else None
+    if cell is None or source is None or not source.is_file():
+        return ""
+    nodes = ast.parse(source.read_text(encoding="utf-8")).body
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef) and node.name == cell[2]]
+    said = "".join(ast.get_docstring(node) or "" for node in classes)
+    return _CHAPTERS.split(said)[0].replace("::\n", ":\n").replace("``", "`")
+
+
+def _figure(model: str, here: Sequence[Mapped]) -> Figure | None:
+    analyses = [entry for one in here for entry in one.analyses["gradient_horizon"]]
+    drawing = Drawing()
+    curves = {label: Curve(label, colour) for label, colour in shades(in_order(analyses)).items()}
+    drawing.announce(curves.values())
+    for one in here:
+        title = one.task if one.stability == "unstable" else f"{one.task}, {one.constraint}"
+        for record, result in one.analyses["gradient_horizon"]:
+            for moment in moments(record, result):
+                drawing.line(title, curves[moment.label], drawn(moment), (record.id,))
+    farthest = max((result["options"]["horizon"] for _, result in analyses), default=1)
+    return drawing.figure(
+        model,
+        f"{MODEL_NAMES[model]}: how much of the gradient is left i inputs back",
+        "Mean norm of the gradient of the loss at t + i by the input at t, from before training (dark) to its end.",
+        Axis("i (inputs)", logarithmic=False, most=farthest),
+        Axis("mean norm of the gradient", powers=True),
+    )
+
+
+def _contents(models: dict[str, list[Mapped]]) -> str:
+    parts = [
+        "# Atlas of memory",
+        "Mechanisms that were to give recurrent networks long memory, a page each: equations, what is proven, how far "
+        "gradients and outputs reach, which tasks are solved. All of it in [one table](../tables/atlas.md). How they "
+        "were trained: [cells that were to remember longer](../../docs/memory.md).",
+    ]
+    for kind, some in groupby(models, key=family):
+        pages = [f"- [{MODEL_NAMES[model]}]({model}.md): {_verdicts(models[model])}" for model in some]
+        parts += [f"## {kind[:1].upper()}{kind[1:]}", "\n".join(pages)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _verdicts(here: Sequence[Mapped]) -> str:
+    """The tasks by verdict, the best first."""
+    said: dict[str, list[str]] = {}
+    for one in here:
+        said.setdefault(one.verdict, []).append(
+            one.task if one.stability == "unstable" else f"{one.task} ({one.constraint})"
+        )
+
+    def place(words: str) -> int:
+        return next((at for at, beginning in enumerate(_VERDICTS) if words.startswith(beginning)), len(_VERDICTS))
+
+    return markdown_text("; ".join(f"{words}: {listed(said[words])}" for words in sorted(said, key=place)))
