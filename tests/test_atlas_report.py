@@ -21,7 +21,7 @@ from stablernn.records.schemas import analysis_check
 from stablernn.report.atlas_pages import equations_of, page_texts
 from stablernn.report.evidence import gather
 from stablernn.report.formats import comma_separated
-from stablernn.report.sections.atlas import SECTION, atlas_figure, atlas_table, every_mechanism
+from stablernn.report.sections.atlas import SECTION, atlas_figure, atlas_table, every_mechanism, solved_table
 from stablernn.report.sections.atlas_questions import OTHER, family, mapped, sentences
 from stablernn.report.slices import leading
 from stablernn.report.write import write_report
@@ -186,6 +186,19 @@ def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas
     assert "[orthogonal RNN](orthogonal.md): solved: " in texts["README.md"]
     assert "at chance: adding problem (W orthogonal)" in texts["README.md"]
     assert "Selectivity needs" not in texts["gru.md"]
+
+
+def test_what_each_mechanism_solves_stands_in_a_line_of_its_own(atlas):
+    every = atlas(
+        *(runs(data, "gru", [score] * 2) for data, score in (("adding_100", SOLVED), ("copy_memory", CHANCE))),
+        runs("selectivity", "mine", [0.05, 0.05]),
+        runs("jsb", "gru", [8.3, 8.31]),
+    )
+    table = solved_table(every)
+    gru, own = (dict(zip(table.heads, line, strict=True)) for line in table.lines)
+    assert (gru["mechanism"], own["mechanism"]) == ("GRU", "mine"), "an own one is the last"
+    assert (gru["adding problem"], gru["copy memory"], gru["JSB chorales"]) == ("0.001 ✓", "0.17 ×", "8.3 ✓")
+    assert (own["selectivity"], own["copy memory"]) == ("0.05", "–")
 
 
 def test_equations_are_read_of_this_package_s_cells_alone():

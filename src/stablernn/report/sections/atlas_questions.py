@@ -97,6 +97,11 @@ class Mapped:
         return self.verdict == "solved"
 
     @property
+    def mark(self) -> str:
+        """Of a table with little room: solved, or on music better than the control; or at chance."""
+        return "✓" if self.solved or self.verdict == "better than the control" else "×" if self.learnt_nothing else ""
+
+    @property
     def learnt_nothing(self) -> bool:
         """Whether no seed is better than the control by the margin, so that it decides nothing."""
         return not any(loss < self.bar - self.data.metric.margin for loss in self.cell.values)
