@@ -100,7 +100,7 @@ class Record:
 
     @property
     def cut(self) -> bool:
-        """Whether its schedule or a deadline ended its training before validation had stopped to gain.
+        """Whether its schedule or a deadline ended its training before validation had stopped improving.
 
         It has where ``training.early_stop`` evaluations in a row brought no gain; not known of a run without it.
         """

@@ -15,7 +15,7 @@ class Shortfall:
     """That a model is worse than the control.
 
     Attributes:
-        cut: the schedule or a deadline ended the training of all its runs before validation stopped to gain.
+        cut: the schedule or a deadline ended the training of all its runs before validation stopped improving.
         model: the name of its constraint, where those of several were compared; else empty.
         scores: its score and that of the control, in words.
     """

@@ -217,7 +217,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         "peer: Bai, Kolter & Koltun (2018), Table 1; on ATIS published reimplementations; on WikiText-2 the study "
         "itself; each with other sizes and settings",
         "control: a model worse than the best one (of Kneser-Ney models: order 3, of characters 6) decides nothing; "
-        "not trained far enough: it is worse, and its training was cut before validation stopped to gain",
+        "not trained far enough: it is worse, and its training was cut before validation stopped improving",
         "on " + ", ".join(sorted(set(pd.concat([data.runs.device for data in tasks])))),
     ]
     columns = [
