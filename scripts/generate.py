@@ -1,4 +1,4 @@
-"""Let a trained run go on by itself: python scripts/generate.py --help"""
+"""Continue a text or a piece with a trained run: python scripts/generate.py --help"""
 
 from stablernn.commands.start import start
 

@@ -37,7 +37,7 @@ class HalvingConfig:
     _target_: str = "hydra_plugins.stablernn_sweepers.HalvingSweeper"
     grids: dict[str, dict[str, Any]] = field(default_factory=dict)
     first: int = 1  # epochs of every trial
-    factor: int = 3  # one trial in so many goes on, to so many times the epochs
+    factor: int = 3  # one trial in so many is continued, to so many times the epochs
     by_profile: dict[str, Any] = field(default_factory=dict)  # what an experiment takes these from
     winners: str | None = None
     max_batch_size: int | None = None
@@ -105,7 +105,7 @@ class GridsSweeper(Sweeper):
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
         """What the jobs return; raises SweepError when all of them are over and one failed.
 
-        Those that other processes are at work on come again when these have ended: they are done by then, or go on.
+        Those that other processes are at work on come again when these have ended: by then they are done, or resume.
         """
         from stablernn.experiments.destinations import written_to
         from stablernn.experiments.sweep import pauses

@@ -11,7 +11,7 @@ from faults.outcome import check_whole, difference
 from faults.test_kills import options, uninterrupted
 from stablernn.config.compose import compose
 
-FULL = "cannot be written (No space left on device): free some space, and the same command goes on"
+FULL = "cannot be written (No space left on device): free some space, and run the same command again"
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def alternate(
     Args:
         work: the calls.
         device: that they keep busy.
-        seconds: go on for so long.
+        seconds: measure for so long.
         least: rounds, unless one alone takes longer than ``seconds``.
         around: what each is called in.
     """

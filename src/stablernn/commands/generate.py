@@ -1,4 +1,4 @@
-"""Let a trained run go on, recurrent and feed-forward side by side."""
+"""Continue a text or a piece with a trained run, recurrent and feed-forward side by side."""
 
 from pathlib import Path
 

@@ -77,7 +77,7 @@ COMMANDS = {
         flags=True,
     ),
     "generate": Command(
-        "let a finished run go on: words, characters, music",
+        "continue words, characters or music with a finished run",
         "stablernn.commands.generate:generate",
         "generate",
         ("prompt",),

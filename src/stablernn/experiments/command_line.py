@@ -54,7 +54,7 @@ def main(
     may be given once.
 
     Exit code 2 for anything that the user can mend, 130 after Ctrl-C or SIGTERM, 1 for a bug. In a sweep a run that
-    fails says so at once, and the others go on; one that another process is at work on is waited for at the end.
+    fails says so at once, and the others continue; one that another process is at work on is waited for at the end.
     """
     parser = get_args_parser()
     parser.error = partial(_refuse_flag, parser, config_name, flags)  # type: ignore[method-assign]

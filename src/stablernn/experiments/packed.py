@@ -49,7 +49,7 @@ def run_safely(config: DictConfig, shared: Interruption | None = None, beside: i
         if (reason := too_little_memory(error)) is not None:
             log.error(f"{run_label(config)} failed: {reason}")
             return None, reason
-        # A bug or a full disk: the other runs have a right to go on.
+        # A bug or a full disk: the other runs have a right to continue.
         log.exception(f"{run_label(config)} failed")
         return None, repr(error)
 

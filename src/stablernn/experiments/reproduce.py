@@ -53,7 +53,7 @@ def reproduce(options: DictConfig) -> None:
             console.print(f"[bold]{study.name}[/] (study {number} of {len(studies)})", highlight=False)
         try:
             failed = study.run()
-        except Exception as error:  # the other studies have a right to go on
+        except Exception as error:  # the other studies have a right to continue
             if len(studies) == 1:
                 raise
             log.error(f"{study.name} failed: {error}", exc_info=not isinstance(error, StableRNNError))

@@ -64,7 +64,7 @@ def survivors(standings: Iterable[Ranking], factor: int) -> list[str]:
 
 
 def survivor_count(count: int, factor: int) -> int:
-    """How many of so many trials go on."""
+    """How many of so many trials are continued."""
     return math.ceil(count / factor)
 
 

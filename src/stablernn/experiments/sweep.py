@@ -95,7 +95,7 @@ def run_all(configs: Sequence[DictConfig], jobs: int = 1, at_once: int = 1) -> t
 
     Returns:
         The records, and one line for each run that failed. A run that another process is at work on comes last, when
-        that process has ended: it is finished by then, or goes on here.
+        that process has ended: it is finished by then, or resumes here.
     """
     failures: list[str] = []
     records: list[Record] = []

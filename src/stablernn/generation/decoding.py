@@ -148,7 +148,7 @@ def go_on(model: SequenceModel, prompt: Tensor, length: int, decoding: Decoding)
     Args:
         model: reads what it predicts; of any backbone, in evaluation mode; it reads an item at a time.
         prompt: ids (T, 1) or frames (T, 1, E), T >= 1, from the initial state.
-        length: items to go on with, fewer where one ends it.
+        length: items to generate, fewer where one ends the text.
         decoding: how each is chosen. A beam search continues as greedy does where that has the higher score in the end.
     """
     outputs: Any = _Switches if isinstance(model.objective, Bernoulli) else _Categories

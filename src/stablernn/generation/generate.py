@@ -72,7 +72,7 @@ def generate(
     k_max: int = 64,
     end: str | None = None,
 ) -> Generated:
-    """Let the best weights of a run go on.
+    """Continue a text or a piece with the best weights of a run.
 
     Args:
         trained: a finished run.

@@ -24,7 +24,7 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         whole_sequences: whether outputs depend on later inputs too. Such a network reads each sequence at once, its
-            padding apart (``begin``), has a state of its own, and cannot go on.
+            padding apart (``begin``), has a state of its own, and cannot be continued.
         directions: an output has so many times the hidden size of the model.
         marked: whether x has one more entry, (T, B, E + 1): 1 at the id after which a target begins, else 0.
         unproven: why nothing is proven of it, of one that has cells.

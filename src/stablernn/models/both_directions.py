@@ -26,7 +26,7 @@ class BothDirections(Backbone):
     """Layers of two cells, or the same network on the 2k - 1 inputs around each position alone.
 
     The state is the number of inputs of each stream, (B, 1): what lies beyond is padding, and nothing depends on it. A
-    stream is reversed within its length. After a sequence it is (B, 0): there is no going on.
+    stream is reversed within its length. After a sequence it is (B, 0), and the sequence cannot be continued.
 
     Args:
         layers: (forward cell, backward cell) of each, the first one next to the inputs.

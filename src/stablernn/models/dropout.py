@@ -33,7 +33,7 @@ def draw_from(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def own_generator(device: torch.device) -> torch.Generator:
-    """A generator that goes on where PyTorch's own one for a device stands, and leaves that one alone."""
+    """A generator that starts where PyTorch's own one for a device is, and leaves that one alone."""
     generator = torch.Generator(device)
     generator.set_state(torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state())
     return generator

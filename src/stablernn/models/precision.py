@@ -35,7 +35,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision of a name; ``auto`` is mixed where the device multiplies bfloat16 in hardware, float32 elsewhere.
 
     bf16 would be faster still, but bfloat16 logits move single losses by up to 3e-4 within 300 updates, mixed by less
-    than 1e-5. A rule, not a race: the same machine always answers the same, so a resumed run goes on as it began.
+    than 1e-5. A rule, not a race: the same machine always answers the same, so a resumed run continues as it began.
 
     Raises:
         ConfigurationError: the name is unknown.

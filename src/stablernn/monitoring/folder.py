@@ -63,7 +63,7 @@ def kind(config: Mapping[str, Any]) -> str:
 
 
 def time_left(states: Sequence[RunState]) -> float | None:
-    """Seconds until all is done, if as many runs go on at once as now; None if nothing tells how long a run takes."""
+    """Seconds until all is done, if as many runs train at once as now; None where the time of a run is not known."""
     known: dict[str | None, list[float]] = {}
     for run in states:
         if run.state in (DONE, RUNNING, STOPPED) and run.seconds is not None and run.left is not None:

@@ -29,7 +29,7 @@ from stablernn.utils.metrics import METRICS, PERPLEXITY, Metric
 SCHEMA = 2
 _READABLE = (1, SCHEMA)  # the first edition named its scores perplexity, nats, tokens
 RECORD_FILE = "record.json"
-PAUSED_FILE = "paused.json"  # of a run that will go on or not; reports do not take it for a result
+PAUSED_FILE = "paused.json"  # of a run that may be resumed; reports do not take it for a result
 HISTORY_FILE = "history.jsonl"
 BLOCKS_FILE = "test_blocks.json"
 DATA_PATH_FILE = "data_path.txt"  # folder of the text on this machine; no part of the record, so it is not published
@@ -119,7 +119,7 @@ class Record:
         write_sealed(folder / RECORD_FILE, values, beside | {"record": json_digest([values, beside])})
 
     def write_alone(self, path: Path) -> None:
-        """Write record and history as one file: what it tells does not change when the run goes on."""
+        """Write record and history as one file: its content does not change when the run resumes."""
         write_json(path, self._values())
 
     def _values(self) -> dict[str, Any]:

@@ -142,10 +142,10 @@ class Interface:
 
 @runtime_checkable
 class Generative(Protocol):
-    """What a task has beside its contract where its models read what they predict, and so can go on by themselves."""
+    """What a task has beside its contract where its models read what they predict, and so can generate."""
 
     def prompt(self, text: str | None) -> Tensor:
-        """What a model reads before it goes on, ids (T, 1) or frames (T, 1, E).
+        """What a model reads before it generates, ids (T, 1) or frames (T, 1, E).
 
         Raises:
             ConfigurationError: ``text`` is none that the task can read.

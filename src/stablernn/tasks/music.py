@@ -50,7 +50,7 @@ CONTROLS = {
 
 @dataclass(frozen=True)
 class Music(SequenceTask):
-    """Pieces that a model can go on with."""
+    """Pieces that a model can continue."""
 
     def prompt(self, text: str | None) -> Tensor:
         """See ``tasks.base.Generative``: so many frames, 16 for None, of the first piece of test."""

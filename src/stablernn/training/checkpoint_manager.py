@@ -1,4 +1,4 @@
-"""What a run in training leaves in its folder, and how it goes on from there."""
+"""What a run in training leaves in its folder, and how it resumes from there."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -41,7 +41,7 @@ class Saves:
         self._unwritten: int | None = None  # update of best weights that are not on the disk yet
 
     def checkpoint(self, counters: Counters, state: Any) -> None:
-        """All that training goes on from, and the best weights so far."""
+        """All that training resumes from, and the best weights so far."""
         if self._best is not None and self._unwritten is not None:
             self._save(self.folder / checkpoint.BEST, self._best, self._unwritten)
             self._unwritten = None
@@ -85,7 +85,7 @@ class Saves:
     def best(self, update: int) -> None:
         """Keep all weights as those of the best evaluation, on the device: the next checkpoint writes them.
 
-        So those on the disk are the best of the run that goes on from there, which on a GPU may come to others.
+        So those on the disk are the best of the run that resumes there; on a GPU it may come to others.
         """
         self._best = {name: tensor.detach().clone() for name, tensor in checkpoint.model_tensors(self.model).items()}
         self._unwritten = update

@@ -6,7 +6,7 @@ workspace, is then never used by two runs at once. PyTorch gives it up with any 
 #193402), so the graphs of a run end together, with the run. Masks come from a generator of each run, which its graph
 knows.
 
-A replay lets other threads go on. A capture does not mind what they do, as long as none of them captures as well, gives
+A replay lets other threads run. A capture does not mind what they do, as long as none of them captures as well, gives
 up a graph, or waits for the whole device: so these are done under ``models.precision.exclusive``.
 """
 

@@ -25,7 +25,7 @@ class Interruption:
         self._last: tuple[int, FrameType | None] | None = None
 
     def act(self) -> None:
-        """Do, now that the checkpoint is written, what the signal does otherwise; that may be to go on.
+        """Do, now that the checkpoint is written, what the signal does otherwise; that may be to continue.
 
         Raises:
             KeyboardInterrupt: where it ends the process.

@@ -54,7 +54,7 @@ def existing_record(config: DictConfig) -> Record | None:
     folder, pause = Path(config.runs) / run_id(config), config.training.pause_after
     record = _recorded(folder)
     if record is not None and record.status == STOPPED and (folder / LAST).is_file():
-        return None  # it goes on from its checkpoint
+        return None  # it resumes from its checkpoint
     if record is not None or pause is None or not (folder / PAUSED_FILE).is_file():
         return record
     record = _read_or_warn(read_alone, folder / PAUSED_FILE)

@@ -70,5 +70,5 @@ class Progress:
         self._write()
 
     def _write(self) -> None:
-        with contextlib.suppress(StorageError):  # a full disk must not end a run that could go on without this file
+        with contextlib.suppress(StorageError):  # a full disk must not end a run that could continue without this file
             write_json(self._path, self._values)

@@ -34,7 +34,7 @@ def run(config: DictConfig, shared: Interruption | None = None, beside: int = 1)
     """Train, score, record. A finished run is returned as it is, an unfinished one resumed.
 
     With ``training.pause_after`` it stops after so many epochs and leaves paused.json, without a test score; with
-    a larger value, or none, the same run goes on, and ends as if it had never paused.
+    a larger value, or none, the same run continues, and ends as if it had never paused.
 
     Args:
         config: of the run.

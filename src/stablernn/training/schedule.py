@@ -96,7 +96,7 @@ class Schedule:
         return self.pause_update <= now.update or self.is_at_its_end(now)
 
     def is_at_its_end(self, now: Counters) -> bool:
-        """Whether it would not go on later either."""
+        """Whether it would not continue later either."""
         return now.update >= self.total_updates or now.evaluations_without_gain >= self.options.early_stop
 
     def lr_is_lowered(self, now: Counters, gained: bool) -> bool:

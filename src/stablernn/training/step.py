@@ -63,7 +63,7 @@ class Step:
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
 
     def __call__(self, x: Tensor, y: Tensor, state: Any, mask: Tensor | None = None) -> Any:
-        """One update on x and y, both (T, B, ...), from a state; the state to go on with.
+        """One update on x and y, both (T, B, ...), from a state; returns the state after it.
 
         Args:
             mask: (T, B), False where there is no target; None: there is one everywhere.

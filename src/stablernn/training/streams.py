@@ -38,7 +38,7 @@ def own_stream(device: torch.device) -> Iterator[None]:
 
 
 def wait(device: torch.device) -> None:
-    """Wait until the device is done with what it got on the current stream, asleep, so that other threads go on."""
+    """Wait until the device is done with what it got on the current stream, asleep, so that other threads run."""
     if device.type == "cuda":
         done = torch.cuda.Event(blocking=True)
         done.record()

@@ -68,7 +68,7 @@ def refusal(path: Path | str, error: OSError) -> str:
         shown, length = f"{str(path)[:40]}...", len(str(path))
         return f"{shown} has {length:,} characters, more than the system allows in a path: choose a shorter one"
     remedy = "free some space" if error.errno in _FULL else "mend that, or choose another folder"
-    return f"{path} cannot be written ({error.strerror or error}): {remedy}, and the same command goes on"
+    return f"{path} cannot be written ({error.strerror or error}): {remedy}, and run the same command again"
 
 
 @contextmanager

@@ -116,7 +116,7 @@ class Solver:
     ) -> tuple[tuple[Tensor, State] | None, int]:
         """One chunk: h at every position (T, B, D) and the last state, and how many iterations it took.
 
-        None in their place if it is not worth going on, or what came out cannot be trusted.
+        None in their place if more iterations are not worth while, or what came out cannot be trusted.
         """
         outputs: list[Tensor] = []
         digits: list[float] = []

@@ -17,7 +17,7 @@ _SLACKS = (1e-3, 1e-2, 0.03, 0.1, 0.2, 0.4)
 
 
 def least_rate(above: float, holds: Callable[[float], bool]) -> float | None:
-    """The least rate in (above, 1) for which a condition holds that goes on holding as the rate grows."""
+    """The least rate in (above, 1) for which a condition holds that, once true, stays so as the rate grows."""
     high = 1 - LEAST_MARGIN
     if above >= high or not holds(high):
         return None
