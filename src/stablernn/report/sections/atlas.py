@@ -37,11 +37,12 @@ def ratio(speeds: Measurements, one: Mapped) -> float | None:
 def solved_table(every: Sequence[Mapped]) -> Table:
     """A line for each mechanism, in the order of their kinds, and a column for each task."""
     tasks = list(dict.fromkeys(one.task for one in every))
-    lines: dict[tuple[str, str, str], dict[str, str]] = {}
+    lines: dict[tuple[str, str, str], dict[str, Value]] = {}
     order = list(kinds())
     for one in sorted(every, key=lambda one: order.index(one.model) if one.model in order else len(order)):
         score = f"{fmean(one.cell.values):.3g}" if one.cell.values else "diverged"
-        lines.setdefault((one.name, family(one.model), one.constraint), {})[one.task] = f"{score} {one.mark}".rstrip()
+        entry = Value(f"{score} {one.mark}".rstrip(), runs=one.cell.ids)
+        lines.setdefault((one.name, family(one.model), one.constraint), {})[one.task] = entry
     return Table(
         "What each mechanism solves",
         [*map(text, ("mechanism", "kind", "constraint")), *map(Column, tasks)],
@@ -204,9 +205,11 @@ def _blocks(evidence: Evidence) -> list[Block]:
         return []
     figure = atlas_figure(every)
     words = " ".join(map(sentence, sentences(every)))
-    tables = [solved_table(every), atlas_table(every, evidence.speeds)]
     small = all(minor(one.data) for one in every)
-    return [Block("Mechanisms of memory", [figure] if figure else [], tables, words, small)]
+    return [
+        Block("Mechanisms of memory", [figure] if figure else [], [solved_table(every)], words, small),
+        Block("Everything measured of them", [], [atlas_table(every, evidence.speeds)], minor=True),
+    ]
 
 
 SECTION = Section(
