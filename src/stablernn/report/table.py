@@ -188,11 +188,14 @@ class Table:
         dropped = self.droppable[:count]
         shown = [at for at, column in enumerate(self.columns) if column not in dropped]
         heads = ", ".join(column.head for column in dropped)
+        return replace(self.only(shown), notes=[*self.notes, f"{heads}: in the CSV file"] if dropped else self.notes)
+
+    def only(self, places: Sequence[int]) -> "Table":
+        """The columns at these places, counted from 0."""
         return replace(
             self,
-            columns=[self.columns[at] for at in shown],
-            rows=[[row[at] for at in shown] for row in self.rows],
-            notes=[*self.notes, f"{heads}: in the CSV file"] if dropped else self.notes,
+            columns=[self.columns[at] for at in places],
+            rows=[[row[at] for at in places] for row in self.rows],
         )
 
     def narrowed(self, fits: Callable[["Table"], bool]) -> "Table":
