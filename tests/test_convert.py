@@ -406,6 +406,15 @@ def test_a_folder_of_something_else_is_left_alone(trained, tmp_path):
         Conversion(out=str(tmp_path))(trained)
 
 
+def test_what_is_not_proven_is_refused_before_anything_is_measured(trained, monkeypatch):
+    announced = []
+    monkeypatch.setattr(Conversion, "_announce", lambda *arguments: announced.append(arguments))
+    for options in ({"guarantee": "certified", "epsilon": 1e-9, "k_max": 1}, {"guarantee": "on_text"}):
+        with pytest.raises(ConfigurationError, match=f"guarantee={options['guarantee']}: "):
+            Conversion(**options)(trained)
+    assert not announced
+
+
 def test_without_onnx_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'stablernn\[export\]', or choose formats=\[export\]"):

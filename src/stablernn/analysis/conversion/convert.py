@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stablernn.analysis.certificate_on_text import proven_on_text
 from stablernn.analysis.conversion.card import CARD, card
-from stablernn.analysis.conversion.choice import GUARANTEES, check_context, choose
+from stablernn.analysis.conversion.choice import GUARANTEES, check_guarantee, choose
 from stablernn.analysis.conversion.converted import (
     DESCRIPTION,
     VOCABULARY,
@@ -110,15 +110,15 @@ class Conversion:
                 else f"run={record.id} was trained with head=adaptive, and the converted formats hold one full "
                 "softmax: train it with head=full"
             )
-        check_context(model, self.k)
+        on_text = proven_on_text(trained, self.epsilon)
+        certificate = check_guarantee(model, self.epsilon, self.k, self.guarantee, self.k_max, on_text)
         split = trained.corpus.splits[self.split].first(self.tokens)
         interface = Interface.of_record(record.data)
         formats = choose_formats(self.formats)
         bar = open_bar(f"convert {record.id}", 3 + len(formats))
         self._announce(model, split, record.metric)
         bar.update(0, "choosing k")
-        on_text = proven_on_text(trained, self.epsilon)
-        choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max, on_text)
+        choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max, on_text, certificate)
         log.info(f"{record.id}: k = {choice.k}, {choice.how}: {choice.reason}")
         folder = Path(self.out) if self.out is not None else trained.folder / f"feedforward-k{choice.k}"
         check_free(folder)
