@@ -5,6 +5,7 @@ from typing import Any
 
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_curve import Gap
+from stablernn.models.backbone import CellStack
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.peers.base import FeedForwardNetwork
 from stablernn.models.sequence_model import SequenceModel
@@ -148,14 +149,19 @@ def check_context(model: SequenceModel, k: int | None) -> None:
     """Refuse what cannot be replaced by a model of k inputs.
 
     Raises:
-        ConfigurationError: the model is feed-forward already and is to see another number of inputs, or it reads later
-            inputs too.
+        ConfigurationError: the model is feed-forward already and is to see another number of inputs, it reads later
+            inputs too, or it depends on the time.
     """
     backbone = model.backbone
     if backbone.whole_sequences:
         raise ConfigurationError(
             "not applicable: the model reads later inputs too, and what is written sees its last k inputs alone: name "
             "a run of one direction"
+        )
+    if isinstance(backbone, CellStack) and any(cell.timed for cell in backbone.cells):
+        raise ConfigurationError(
+            "not applicable: the model depends on the time since the start of the sequence, which its last k inputs do "
+            "not tell: name a run of another model"
         )
     if isinstance(backbone, FeedForward | FeedForwardNetwork) and k not in (None, backbone.k):
         raise ConfigurationError(

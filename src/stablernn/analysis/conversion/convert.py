@@ -39,6 +39,7 @@ from stablernn.utils.console import Bar, duration, log, open_bar
 from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
 from stablernn.utils.files import replacing_folder, write_text
 from stablernn.utils.metrics import Metric
+from stablernn.utils.project import command
 from stablernn.utils.provenance import commit, device_name, processor, versions
 from stablernn.utils.wording import counted
 
@@ -105,7 +106,9 @@ class Conversion:
         model = trained.model("best")
         if not isinstance(model.objective, FullSoftmax | Bernoulli):
             raise ConfigurationError(
-                f"run={record.id} predicts numbers, and the converted formats hold log-probabilities: not applicable"
+                f"run={record.id} predicts numbers, and the converted formats hold log-probabilities: name a run that "
+                "predicts ids or frames; how far its truncations are off says "
+                f"{command('analyze')} analysis=truncation run={record.id}"
                 if isinstance(model.objective, Regression)
                 else f"run={record.id} was trained with head=adaptive, and the converted formats hold one full "
                 "softmax: train it with head=full"
