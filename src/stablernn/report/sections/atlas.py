@@ -10,7 +10,7 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
 from stablernn.report.frame import EPSILON
 from stablernn.report.palette import OTHERS
 from stablernn.report.section import Block, Section, minor
-from stablernn.report.sections.atlas_questions import PLAIN, Mapped, family, mapped, sentences
+from stablernn.report.sections.atlas_questions import PLAIN, TEST, Mapped, family, mapped, sentences
 from stablernn.report.sections.gradient_horizon import moments
 from stablernn.report.sections.synthetic import SOLVED
 from stablernn.report.sections.truncation import farthest, measured_context
@@ -30,7 +30,7 @@ def atlas_table(every: Sequence[Mapped]) -> Table:
     columns = [
         *(text("task"), text("mechanism"), text("constraint")),
         Column("parameters", ",d", drop=6),
-        Column("test", ".4f", spread="half of the 95 % interval"),
+        TEST,
         Column("seeds"),
         text("verdict"),
         *(Column(head, ",d", f"{head}: {k}", drop=drop) for head, drop in (("proven before", 5), ("proven", 1))),
