@@ -296,7 +296,8 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
                 raise ValueError("there is nothing at one of options.lengths, or at measured_at")
             proven = values["certificate"]["certified"]
             check(values["certificate"], shape({"rate, radius, decoder": "number"} if proven else {"reason": "text"}))
-            check(values["certified"], shape({"*": "number" if proven else "number?"}))
+            bounded = proven and not values["certificate"].get("loss")  # of a squared error no change is bounded
+            check(values["certified"], shape({"*": "number" if bounded else "number?"}))
 
     return check_analysis
 
