@@ -162,14 +162,23 @@ def atlas_figure(every: Sequence[Mapped]) -> Figure | None:
     )
 
 
-def _blocks(evidence: Evidence) -> list[Block]:
+def _every(evidence: Evidence) -> list[Mapped]:
     tasks = sorted(leading(evidence.atlas), key=lambda data: not data.synthetic)  # music last
-    every = [one for data in tasks for one in mapped(data, evidence)]
+    return [one for data in tasks for one in mapped(data, evidence)]
+
+
+def answers(evidence: Evidence) -> list[str]:
+    """What the atlas says of its questions."""
+    return [sentence(words) for words in sentences(_every(evidence))]
+
+
+def _blocks(evidence: Evidence) -> list[Block]:
+    every = _every(evidence)
     if not every:
         return []
     figure = atlas_figure(every)
-    words = " ".join(map(sentence, sentences(every)))
-    small = all(map(minor, tasks))
+    words = " ".join(answers(evidence))
+    small = all(minor(one.data) for one in every)
     return [Block("Mechanisms of memory", [figure] if figure else [], [atlas_table(every)], words, small)]
 
 
@@ -181,4 +190,5 @@ SECTION = Section(
     "atlas",
     ("C4", "C5", "C6"),
     ("atlas",),
+    answers,
 )
