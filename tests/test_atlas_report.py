@@ -24,7 +24,7 @@ from stablernn.report.formats import comma_separated
 from stablernn.report.sections.atlas import SECTION, atlas_figure, atlas_table, every_mechanism, solved_table
 from stablernn.report.sections.atlas_questions import OTHER, family, mapped, sentences
 from stablernn.report.slices import leading
-from stablernn.report.write import write_report
+from stablernn.report.write import print_conclusions, write_report
 from stablernn.utils.files import write_json
 
 SOLVED, CHANCE = 0.001, 0.17
@@ -248,6 +248,23 @@ def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas,
     assert all(f'id="r{number}"' in text for number in linked)
     assert text.count('<details class="run"') == len(every), "one entry for the seeds of a mechanism on a task"
     assert len(chapter) < 3000 * len(every)
+
+
+@pytest.mark.parametrize(
+    ("studies", "heads"),
+    [
+        ({"atlas"}, ["Atlas of memory"]),
+        ({"tasks"}, ["Verdicts"]),
+        ({"atlas", "tasks"}, ["Atlas of memory", "Verdicts"]),
+    ],
+)
+def test_a_study_ends_with_the_answers_to_its_own_questions(atlas, tmp_path, studies, heads, capsys):
+    atlas(runs("selectivity", "lstm", [SOLVED]), runs("selectivity", "rnn", [CHANCE]))
+    print_conclusions(tmp_path / "records", tmp_path, studies)
+    shown = capsys.readouterr().err
+    assert [line for line in shown.splitlines() if not line.startswith(" ")] == heads
+    assert ("Does selectivity need gates?" in shown) == ("atlas" in studies)
+    assert ("Is stability free?" in shown) == ("tasks" in studies)
 
 
 @pytest.mark.slow  # whole plans are composed

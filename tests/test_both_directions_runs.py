@@ -8,6 +8,7 @@ from test_slots import runs
 from stablernn.analysis.certificate import CertificateAnalysis
 from stablernn.analysis.contraction import ContractionAnalysis
 from stablernn.analysis.conversion.convert import Conversion
+from stablernn.analysis.estimate import analysis_seconds
 from stablernn.analysis.exposure import ExposureAnalysis
 from stablernn.analysis.runner import analyse, check_applies
 from stablernn.analysis.truncation import TruncationAnalysis
@@ -156,6 +157,11 @@ def test_analyses_of_both_directions_and_those_that_do_not_apply(folder, certifi
     assert curve["state"]["largest"][-1] == 0, "k = 6 is a whole sentence"
     assert curve["state"]["largest"][0] > 0
     assert all(gap <= bound for gap, bound in zip(curve["state"]["largest"], curve["certified"]["state"], strict=True))
+
+    for analysis in (CertificateAnalysis(lengths=(2, 3), sharper=0), TruncationAnalysis(k_max=6, whole=False)):
+        (seconds,) = analysis_seconds([(analysis, certified)])
+        assert seconds is not None
+        assert 0 < seconds < 60
 
     for analysis in (ContractionAnalysis(), ExposureAnalysis()):
         assert list(analyse(analysis, [certified])) == []

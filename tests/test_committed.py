@@ -9,6 +9,8 @@ import pytest
 from conftest import ROOT
 
 from stablernn.records.neutral import neutral, neutral_blocks, neutral_rows
+from stablernn.records.schemas import analysis_check
+from stablernn.utils.files import read_json
 from stablernn.utils.metrics import METRICS
 
 RECORDS = ROOT / "results" / "records"
@@ -55,6 +57,15 @@ def test_a_perplexity_is_that_of_the_blocks_of_its_text():
             assert [sum(entry) for entry in zip(*blocks.get("tallies", []), strict=True)] == test.get("tally", [])
             kept += 1
     assert kept > 10
+
+
+def test_every_certificate_that_proves_something_can_be_read():
+    """Of a squared error too, of which no change is bounded."""
+    paths = [folder / "certificate.json" for folder, *_ in committed()]
+    checked = [path for path in paths if path.is_file() and '"certified": true' in path.read_text(encoding="utf-8")]
+    for path in checked:
+        read_json(path, analysis_check("certificate"))
+    assert any("adding" in path.parent.name for path in checked)
 
 
 def test_a_run_was_scored_at_its_best_validation_and_annealed_where_there_was_no_gain():

@@ -406,6 +406,37 @@ def test_a_folder_of_something_else_is_left_alone(trained, tmp_path):
         Conversion(out=str(tmp_path))(trained)
 
 
+def test_what_is_not_proven_is_refused_before_anything_is_measured(trained, monkeypatch):
+    announced = []
+    monkeypatch.setattr(Conversion, "_announce", lambda *arguments: announced.append(arguments))
+    for options in ({"guarantee": "certified", "epsilon": 1e-9, "k_max": 1}, {"guarantee": "on_text"}):
+        with pytest.raises(ConfigurationError, match=f"guarantee={options['guarantee']}: "):
+            Conversion(**options)(trained)
+    assert not announced
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (
+            ["model=unitary", "dataset=adding"],
+            "name a run that predicts ids or frames; .* analysis=truncation run=adding",
+        ),
+        (["model=clockwork", "dataset=copy_memory"], "depends on the time .* name a run of another model"),
+    ],
+)
+def test_what_has_no_converted_form_is_refused_with_a_remedy(options, remedy, tmp_path):
+    small = [
+        "dataset.max_tokens={train: 4, valid: 2, test: 2}",
+        "profile=smoke",
+        "model.hidden_size=8",
+        "tracking=none",
+    ]
+    made = run(compose("train", [*options, *small, "training.max_updates=1", f"runs={tmp_path}", "truncation.k=2000"]))
+    with pytest.raises(ConfigurationError, match=remedy):
+        Conversion()(Trained(tmp_path / made.id, made, None, torch.device("cpu")))
+
+
 def test_without_onnx_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'stablernn\[export\]', or choose formats=\[export\]"):

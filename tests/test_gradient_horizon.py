@@ -4,16 +4,20 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
+from stablernn.analysis.contraction import ContractionAnalysis
 from stablernn.analysis.gradient_horizon import GradientHorizon, gradient_norms, summary
 from stablernn.analysis.linear.matrix import run_studies
 from stablernn.analysis.linear.scalar import ScalarStudy
-from stablernn.analysis.runner import analyse, check_applies
+from stablernn.analysis.runner import analyse, check_applies, is_missing
+from stablernn.analysis.truncated_gradient import TruncatedGradient
 from stablernn.analysis.truncation import TruncationAnalysis, truncation_curve
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
@@ -29,6 +33,7 @@ from stablernn.report.write import write_report
 from stablernn.tasks.sequences import Sequences
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
+from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError
 
 CELLS = [RNNCell, LSTMCell, GRUCell]
@@ -219,6 +224,37 @@ def test_the_largest_horizon_of_sequences_is_the_largest_of_which_there_are_as_m
         found = re.search(r"choose analysis\.horizon=(\d+)", str(refused.value))
         fitting = [h for h in range(2, 20) if sum(max(0, length - h) for length in (7, 5, 3)) >= streams]
         assert (int(found.group(1)) if found else None) == max(fitting, default=None)
+
+
+@pytest.mark.parametrize("length", [9, 30, 60, 300])
+def test_what_is_left_open_is_chosen_by_the_lengths_of_the_sequences(length):
+    frames = tuple(np.zeros((length + n, 2), np.float32) for n in range(40))
+    split = Sequences(frames, frames)
+    subject = SimpleNamespace(corpus=SimpleNamespace(splits=dict.fromkeys(("train", "valid"), split)))
+    for analysis in (GradientHorizon(streams=20), TruncatedGradient(streams=20)):
+        horizon = analysis.fit(subject).horizon
+        assert split.ending(20, horizon, 1).x.shape[0] == horizon + 2
+        assert split.room(horizon) >= len(split) / 4
+        assert horizon == 100 or split.room(horizon + 1) < len(split) / 4
+        asked = replace(analysis, horizon=1000)
+        assert asked.fit(subject) is asked, "what was asked for is refused, and not changed"
+    for given in ({}, {"lead": 3}, {"longest": 4}):
+        contraction = ContractionAnalysis(streams=20, **given).fit(subject)
+        assert contraction._streams(subject).shape[1] == 20
+        assert contraction.options | given == contraction.options
+        assert length < 300 or contraction.options | {"lead": 64, "longest": 128} | given == contraction.options
+
+
+def test_a_result_with_a_chosen_horizon_is_made_once_and_says_it(trained, caplog, monkeypatch):
+    monkeypatch.setattr(log, "propagate", True)
+    analysis = GradientHorizon(streams=20, lead=8)
+    room = len(trained.corpus.splits["valid"])
+    with caplog.at_level("INFO"):
+        ((_, result),) = analyse(analysis, [trained], fresh=True)
+    assert result["options"]["horizon"] == min(100, room - 28)
+    assert (f"analysis.horizon={room - 28}" in caplog.text) == (room < 128)
+    assert not is_missing(analysis, trained)
+    assert is_missing(replace(analysis, horizon=5), trained)
 
 
 # ---- the n-gram view of a truncation curve

@@ -25,6 +25,7 @@ from stablernn.training.run import run
 from stablernn.training.schedule import Counters
 from stablernn.utils.errors import DataError
 from stablernn.utils.metrics import F1, Score, f1
+from stablernn.utils.wording import counted
 
 TRAIN = "BOS fly to san francisco EOS\tO O O B-to I-to intent\nto boston at 838\tO B-to O B-at\n" * 10
 TEST = "BOS to boston EOS\tO O B-to O\nat 915 in dallas\tO B-at O B-in\n"
@@ -162,6 +163,7 @@ def test_a_run_keeps_the_chunks_of_every_sentence_and_its_value_is_their_f1(fold
     assert test["value"] == pytest.approx(f1(test["tally"]))
     assert test["tally"][2] == 3
     assert blocks["counts"] == [3, 5], "words, and the position that waits"
+    assert counted(test["count"], found.metric.one) == "8 positions", "of 6 words"
 
 
 def test_the_best_validation_is_that_of_the_larger_f1_whatever_its_loss():

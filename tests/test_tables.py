@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from test_report import certified, only_section, record, swept
 
 import stablernn.report
-from stablernn.report import contents
+from stablernn.report import contents, formats
 from stablernn.report.formats import comma_separated, markdown
 from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.report.sections.price import price_table
 from stablernn.report.sections.sweep import sweep_table
 from stablernn.report.table import Column, Table, Value, decimals, key, text
+from stablernn.utils.console import Terminal
 from stablernn.utils.wording import counted
 
 PACKAGE = Path(stablernn.report.__file__).parent
@@ -53,6 +54,49 @@ def test_every_part_of_a_value_is_in_the_table_and_in_a_cell_of_the_csv_file(num
     parts = {"b: deviation": spread, "b: seeds": seeds, "b: of": of}
     assert {name for name, part in parts.items() if part is not None} == row.keys() - {"a", "b"}
     assert all(row[name] in written.replace(",", "") for name, part in parts.items() if part is not None)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(1.234e-5, "1.2e-05"), (0.00094, "9.4e-04"), (0.00096, "0.0010"), (0.1667, "0.1667"), (0.0, "0.0000")],
+)
+def test_a_score_near_zero_has_two_significant_digits(value, written):
+    assert Value(value).write(Column("test", ".4f")) == written
+    assert Value(value, spread=value / 10).write(Column("test", ".4f")).startswith(written[:3])
+    assert Value(value).write(Column("perplexity", ".1f")) == f"{value:.1f}"
+
+
+def shown_at(width, table, monkeypatch):
+    narrow = Terminal(file=io.StringIO(), width=width)
+    monkeypatch.setattr(formats, "console", narrow)
+    narrow.print(formats.rich_table(table, drop=False))
+    return narrow.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_terminal_breaks_lines_and_cuts_no_word(width, monkeypatch):
+    heads = [
+        "true inputs",
+        "after 1 of its own",
+        "1 % at k =",
+        "bound: 1 % at k =",
+        *(f"feed-forward k={k}" for k in (1, 5)),
+    ]
+    columns = [text("model"), text("stability"), key("seeds"), *(Column(head, ".5f") for head in heads)]
+    rows = [["LSTM feed-forward k=5", "gated linear 0.999", 3, *[12.34567] * 6], ["RNN", "unstable", 1, *[0.12345] * 6]]
+    table = Table("Wide", columns, rows, ["a note on all of it"])
+    out = shown_at(width, table, monkeypatch)
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= width
+    words = [word for cells in (table.heads, *table.lines) for cell in cells for word in cell.split()]
+    assert not [word for word in words if word not in out.split()]
+    assert out.count("Wide") == out.count("a note on all of it") == 1
+    assert out.count("gated") == out.count("model") >= 1 + (width <= 80), "each part says what its lines are about"
+
+
+def test_a_table_that_fits_is_one_and_of_its_own_width(monkeypatch):
+    table = Table("Small", [text("model"), Column("test", ".1f")], [["LSTM", 1.0]], [])
+    assert shown_at(80, table, monkeypatch) == shown_at(200, table, monkeypatch)
 
 
 def test_nothing_and_words_stand_in_the_place_of_a_number():

@@ -13,6 +13,7 @@ from conftest import SMALL
 from torch import nn
 from torch.testing import assert_close
 
+from stablernn.analysis.estimate import analysis_seconds
 from stablernn.analysis.exposure import ExposureAnalysis
 from stablernn.analysis.free_running import FreeRunning, said
 from stablernn.analysis.runner import analyse, check_applies
@@ -449,6 +450,7 @@ def test_the_report_has_these_runs_among_the_synthetic_tasks_and_what_they_say_b
     runs = list(trained.values())
     for one in runs:
         one.record.write(tmp_path / "records" / one.record.id)
+    assert all(analysis_seconds([(FreeRunning(), one) for one in runs])), "it says beforehand how long it takes"
     found = [(one.record, result) for one, result in analyse(FreeRunning(), runs)]
     for one, (record, result) in zip(runs, found, strict=True):
         assert result["true"] == record.metrics["test"]["tally"]

@@ -9,7 +9,8 @@ import torch
 from stablernn.analysis.estimate import Subject
 from stablernn.analysis.runner import check_least, check_split
 from stablernn.analysis.truncation import measure_gaps
-from stablernn.analysis.truncation_cost import CurveCost
+from stablernn.analysis.truncation_cost import CurveCost, both_ways_seconds
+from stablernn.models.both_directions import BothDirections
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.stability.certificates import SHARPER, by_norm, certify, finite, summarise
 from stablernn.stability.constraints.base import constrained_cells
@@ -56,9 +57,11 @@ class CertificateAnalysis:
         """About how long a run takes of which nothing is proven: one with a smaller k(ε) takes less."""
         model, split = subject.model("best"), subject.corpus.splits[self.split].first(self.tokens)
         proofs = seconds_of(lambda: certify(model, sharper=self.sharper), subject.device)
-        cost = CurveCost.measured(copy.deepcopy(model).double(), split)
-        rows = len(split) * len({*self.lengths, self.k_max})
-        return 2 * proofs + cost.seconds(len(split), max(*self.lengths, self.k_max), rows)
+        exact, lengths = copy.deepcopy(model).double(), sorted({*self.lengths, self.k_max})
+        if isinstance(model.backbone, BothDirections):
+            return 2 * proofs + both_ways_seconds(exact, split, lengths, tolerance=0.0)
+        cost = CurveCost.measured(exact, split)
+        return 2 * proofs + cost.seconds(len(split), lengths[-1], len(split) * len(lengths))
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         """``certificate`` and what is measured of the best weights; the rest also of the initial ones."""

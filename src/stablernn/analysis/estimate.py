@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from stablernn.analysis.runner import Analysis
+from stablernn.analysis.runner import Analysis, fitted
 from stablernn.config.identity import identity
 from stablernn.config.instantiate import make
 from stablernn.config.schema import Training
@@ -100,11 +100,11 @@ def _key(analysis: Analysis, subject: Subject) -> str:
 
 
 def _measure(analysis: Analysis, subject: Subject) -> float | None:
-    seconds: Any = getattr(analysis, "seconds", None)
-    if seconds is None:
+    if getattr(analysis, "seconds", None) is None:
         return None
     try:
-        return float(seconds(subject))
+        ours: Any = fitted(analysis, subject)
+        return float(ours.seconds(subject))
     except StableRNNError as error:
         log.debug(f"{analysis.name}: its time is not known: {error}")
         return None

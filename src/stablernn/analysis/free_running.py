@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from stablernn.analysis.estimate import Subject
 from stablernn.analysis.runner import check_split
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.tasks.sequences import Sequences
@@ -18,6 +19,8 @@ from stablernn.tasks.transduction import Pairs
 from stablernn.training.evaluate import score
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import NotApplicableError
+from stablernn.utils.metrics import Metric
+from stablernn.utils.timing import seconds_of
 
 _STREAMS = 256  # sources of one length, side by side
 
@@ -72,10 +75,21 @@ class FreeRunning:
         if not isinstance(trained.corpus, Pairs):
             raise NotApplicableError(f"not applicable: {trained.corpus.name} has no sources with targets")
 
+    def seconds(self, subject: Subject) -> float:
+        """About how long a run takes, by its first targets."""
+        model, split = subject.model("best"), subject.corpus.splits[self.split]
+        sample, metric = split.first(sum(map(len, split.items[:_STREAMS]))), subject.corpus.metric
+        _measure(model, split.first(1), metric)  # the first time is that of a cold machine
+        seconds = seconds_of(lambda: _measure(model, sample, metric), subject.device)
+        return seconds * len(split.items) / len(sample.items)
+
     def __call__(self, trained: Trained) -> dict[str, Any]:
         """Of each the tally of the task: items right, items, targets right, targets."""
-        model, split = trained.model("best"), trained.corpus.splits[self.split]
-        pairs = zip(split.items, said(model, split), strict=True)
-        own = [split.tally(target.tolist(), written) for target, written in pairs]
-        true = score(model, split, trained.record.metric).tally
-        return {"true": true, "own": [sum(entry) for entry in zip(*own, strict=True)]}
+        return _measure(trained.model("best"), trained.corpus.splits[self.split], trained.record.metric)
+
+
+def _measure(model: SequenceModel, split: Sequences, metric: Metric) -> dict[str, Any]:
+    assert split.tally is not None
+    pairs = zip(split.items, said(model, split), strict=True)
+    own = [split.tally(target.tolist(), written) for target, written in pairs]
+    return {"true": score(model, split, metric).tally, "own": [sum(entry) for entry in zip(*own, strict=True)]}

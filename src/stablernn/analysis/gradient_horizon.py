@@ -13,7 +13,7 @@ import copy
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -29,6 +29,7 @@ from stablernn.training.trained import STAGES, Trained
 from stablernn.utils.console import log, open_bar
 from stablernn.utils.timing import seconds_of
 
+HORIZON = 100  # inputs
 FALLEN = 1e-3  # of the norm at i = 0
 _GROUPS = 8  # of positions, for the error of the slope
 _STREAMS_AT_ONCE = 64
@@ -139,13 +140,13 @@ class GradientHorizon:
         split: of the data.
         streams: positions that the statistics are over, spread evenly over the split.
         lead: inputs that bring the state in before those that are looked at, as many as the sequence has.
-        horizon: the largest distance i.
+        horizon: the largest distance i; None: ``HORIZON``, or as far as the data go.
     """
 
     split: str = "valid"
     streams: int = 256
     lead: int = 64
-    horizon: int = 100
+    horizon: int | None = None
     name: ClassVar[str] = "gradient_horizon"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
 
@@ -155,23 +156,34 @@ class GradientHorizon:
 
     @property
     def options(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"horizon": self._horizon}
+
+    @property
+    def _horizon(self) -> int:
+        return HORIZON if self.horizon is None else self.horizon
+
+    def fit(self, subject: Subject) -> "GradientHorizon":
+        """With the horizon that the data allow, where none was asked for."""
+        if self.horizon is not None:
+            return self
+        reach = subject.corpus.splits[self.split].reach(self.streams, self.lead)
+        return replace(self, horizon=max(2, min(HORIZON, reach)))
 
     def check(self, trained: Trained) -> None:
         """Raises ConfigurationError if the data have fewer positions than are asked for."""
-        trained.corpus.splits[self.split].ending(self.streams, self.horizon, self.lead)
+        trained.corpus.splits[self.split].ending(self.streams, self._horizon, self.lead)
 
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes, by that of one batch of positions with few inputs before them."""
         model, split = subject.model("best"), subject.corpus.splits[self.split]
-        streams, lead, horizon = min(self.streams, _STREAMS_AT_ONCE), min(self.lead, 4), min(self.horizon, 8)
+        streams, lead, horizon = min(self.streams, _STREAMS_AT_ONCE), min(self.lead, 4), min(self._horizon, 8)
 
         def norms() -> None:
             gradient_norms(model, split, horizon, streams, lead)
 
         once = min(seconds_of(norms, subject.device) for _ in range(2))  # the first is that of a cold machine
         batches = math.ceil(self.streams / _STREAMS_AT_ONCE)
-        share = (self.lead + _BACKWARD * self.horizon) / (lead + _BACKWARD * horizon)
+        share = (self.lead + _BACKWARD * self._horizon) / (lead + _BACKWARD * horizon)
         return once * share * batches * (len(STAGES) + len(subject.saved_updates))
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
@@ -192,7 +204,7 @@ class GradientHorizon:
             norms = gradient_norms(
                 trained.model(stage),
                 trained.corpus.splits[self.split],
-                self.horizon,
+                self._horizon,
                 self.streams,
                 self.lead,
                 on_streams=lambda done, before=number * self.streams: bar.update(before + done),

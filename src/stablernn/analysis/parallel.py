@@ -4,23 +4,27 @@ import copy
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from stablernn.analysis.estimate import Subject
 from stablernn.analysis.runner import check_least, check_split
 from stablernn.models.backbone import Backbone
 from stablernn.models.parallel.backbone import ParallelInTime
 from stablernn.models.parallel.iterations import ITERATIONS
 from stablernn.models.parallel.residuals import Contracting
 from stablernn.models.recurrent import Recurrent
+from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import tensors
 from stablernn.stability.certificates import Certificate, certify
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.timing import seconds_of
+
+_SAMPLE = 256  # words, to tell the time by
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,26 @@ class ParallelAnalysis:
     def options(self) -> dict[str, Any]:
         return asdict(self) | {"methods": list(self.methods)}
 
-    @torch.no_grad()
+    def seconds(self, subject: Subject) -> float:
+        """About how long a run takes, by the first words, which need as many iterations a chunk."""
+        model, words = subject.model("best"), self._words(subject)
+        sample, once = words[:_SAMPLE], replace(self, rounds=1)
+        once._measure(model, sample[:8])  # the first time is that of a cold machine
+        evaluated = seconds_of(lambda: replace(self, rounds=0)._measure(model, sample), subject.device)
+        timed = seconds_of(lambda: once._measure(model, sample), subject.device) - evaluated
+        return (evaluated + self.rounds * max(0.0, timed)) * len(words) / len(sample)
+
     def __call__(self, trained: Trained) -> dict[str, Any]:
-        model = trained.model("best")
-        words = trained.text(self.split).first(self.tokens).inputs.astype("int64")
-        x = model.inputs(torch.as_tensor(words, device=trained.device)[:, None])
+        return self._measure(trained.model("best"), self._words(trained))
+
+    def _words(self, subject: Subject) -> Tensor:
+        """Ids (T,)."""
+        words = subject.text(self.split).first(self.tokens).inputs.astype("int64")
+        return torch.as_tensor(words, device=subject.device)
+
+    @torch.no_grad()
+    def _measure(self, model: SequenceModel, words: Tensor) -> dict[str, Any]:
+        x = model.inputs(words[:, None])
         cells = list(model.cells)
         proofs = proofs_of(certify(model), self.tolerance)
         sequential = Recurrent(cells).eval()
@@ -94,7 +113,7 @@ class ParallelAnalysis:
             "methods": methods,
         }
         if self.rounds:
-            times = self._time({"sequential": sequential, **backbones}, x, trained.device)
+            times = self._time({"sequential": sequential, **backbones}, x, model.device)
             result["seconds"] = times.pop("sequential")
             for method, seconds in times.items():
                 methods[method] |= {"seconds": seconds, "speedup": result["seconds"] / seconds}

@@ -30,7 +30,8 @@ class Analysis(Protocol):
         options: all that changes the result; with others it is computed anew.
         needs: what a run must have: ``cells`` that recur, one running ``text``.
 
-    One that takes a model of both directions too has an attribute ``both_directions`` that is true.
+    One that takes a model of both directions too has an attribute ``both_directions`` that is true. One whose options
+    depend on the data, where they are left open, has a method ``fit``, which returns it with these chosen for a run.
     """
 
     name: str
@@ -60,14 +61,18 @@ def analyse(analysis: Analysis, runs: Sequence[Trained], fresh: bool = False) ->
             log.info(f"{trained.record.id}: diverged, not analysed")
             continue
         path = trained.folder / f"{analysis.name}.json"
-        result = None if fresh else stored(path, analysis.options)
+        result = None if fresh else _stored(analysis, trained)
         if result is not None and result.get("run") != trained.record.id:
             log.warning(f"computed again: {path} is of another run ({result.get('run')!r:.240})")
             result = None
         if result is None:
             try:
                 check_applies(analysis, trained)
-                result = {"run": trained.record.id, "options": analysis.options} | analysis(trained)
+                ours = fitted(analysis, trained)
+                if changed := {key: value for key, value in ours.options.items() if value != analysis.options[key]}:
+                    said = ", ".join(f"analysis.{option}={value}" for option, value in changed.items())
+                    log.info(f"{trained.record.id}: {said}, as far as its data go")
+                result = {"run": trained.record.id, "options": ours.options} | ours(trained)
             except NotApplicableError as error:
                 log.info(f"{trained.record.id}: {error}")
                 continue
@@ -97,15 +102,33 @@ def check_applies(analysis: Analysis, trained: Trained) -> None:
         )
     if "text" in analysis.needs:
         trained.text("valid")
-    if check := getattr(analysis, "check", None):
+    if check := getattr(fitted(analysis, trained), "check", None):
         check(trained)
+
+
+def fitted(analysis: Analysis, subject: Any) -> Analysis:
+    """The analysis as it is of a run: options that were left open are chosen by its data."""
+    fit = getattr(analysis, "fit", None)
+    return fit(subject) if fit else analysis
+
+
+def _stored(analysis: Analysis, trained: Trained) -> dict[str, Any] | None:
+    """The result that is there. The data are read only where those options were left open that they decide."""
+    path = trained.folder / f"{analysis.name}.json"
+    if (result := stored(path, analysis.options)) is not None or not path.exists():
+        return result
+    try:
+        ours = fitted(analysis, trained)
+    except RecordError:  # the data are not here
+        return None
+    return stored(path, ours.options) if ours is not analysis else None
 
 
 def is_missing(analysis: Analysis, trained: Trained) -> bool:
     """Whether ``analyse`` would compute something for this run."""
     if trained.record.status == DIVERGED:
         return False
-    result = stored(trained.folder / f"{analysis.name}.json", analysis.options)
+    result = _stored(analysis, trained)
     return result is None or result.get("run") != trained.record.id
 
 
@@ -116,10 +139,10 @@ def check_split(split: str) -> None:
 
 
 def check_least(analysis: object, **least: int) -> None:
-    """Raises ConfigurationError for an option of an analysis that lies below its least value."""
+    """Raises ConfigurationError for an option of an analysis that lies below its least value; None was left open."""
     for option, value in least.items():
-        if getattr(analysis, option) < value:
-            raise ConfigurationError(f"analysis.{option}={getattr(analysis, option)} must be a whole number >= {value}")
+        if (given := getattr(analysis, option)) is not None and given < value:
+            raise ConfigurationError(f"analysis.{option}={given} must be a whole number >= {value}")
 
 
 def stored(

@@ -21,13 +21,14 @@ its far end: it may be smaller than the rounding of g.
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from stablernn.analysis.estimate import Subject
+from stablernn.analysis.gradient_horizon import HORIZON
 from stablernn.analysis.runner import check_least, check_split
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.lstm import LSTMCell
@@ -207,14 +208,14 @@ class TruncatedGradient:
         split: of the data.
         streams: positions of the mini-batch, spread evenly over the split.
         lead: inputs that bring the state in before those that are looked at, as many as the sequence has.
-        horizon: of the full gradient, and the largest k.
+        horizon: of the full gradient, and the largest k; None: ``HORIZON``, or as far as the data go.
         lengths: the k of the feed-forward gradients; those above the horizon are left out.
     """
 
     split: str = "train"
     streams: int = 256
     lead: int = 64
-    horizon: int = 100
+    horizon: int | None = None
     lengths: Sequence[int] = field(default=(1, 2, 5, 10, 20, 35, 50, 100))
     name: ClassVar[str] = "truncated_gradient"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
@@ -227,24 +228,35 @@ class TruncatedGradient:
 
     @property
     def options(self) -> dict[str, Any]:
-        return asdict(self) | {"lengths": list(self.lengths)}
+        return asdict(self) | {"horizon": self._horizon, "lengths": list(self.lengths)}
 
     @property
     def _shown(self) -> list[int]:
-        return sorted({k for k in self.lengths if k <= self.horizon})
+        return sorted({k for k in self.lengths if k <= self._horizon})
+
+    @property
+    def _horizon(self) -> int:
+        return HORIZON if self.horizon is None else self.horizon
+
+    def fit(self, subject: Subject) -> "TruncatedGradient":
+        """With the horizon that the data allow, where none was asked for."""
+        if self.horizon is not None:
+            return self
+        reach = subject.corpus.splits[self.split].reach(self.streams, self.lead)
+        return replace(self, horizon=max(2, min(HORIZON, reach)))
 
     def check(self, trained: Trained) -> None:
         """Raises ConfigurationError if the data have fewer positions than are asked for."""
-        trained.corpus.splits[self.split].ending(self.streams, self.horizon, self.lead)
+        trained.corpus.splits[self.split].ending(self.streams, self._horizon, self.lead)
 
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes, by two mini-batches with few inputs: a certificate takes as long whatever k."""
         model, split = subject.model("best"), subject.corpus.splits[self.split]
-        few, more = 2, min(self.horizon, 8)
+        few, more = 2, min(self._horizon, 8)
         self._measure(model, split, few, [])  # the first is that of a cold machine
         short, long = (seconds_of(lambda n=n: self._measure(model, split, n, []), subject.device) for n in (few, more))
         step = max(0.0, long - short) / max(1, more - few)
-        return len(STAGES) * (short + step * (self.horizon - few + sum(self._shown)))
+        return len(STAGES) * (short + step * (self._horizon - few + sum(self._shown)))
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         progress = trained.record.progress
@@ -255,7 +267,7 @@ class TruncatedGradient:
             bar.update(number)
             if update not in found:
                 split = trained.corpus.splits[self.split]
-                found[update] = self._measure(trained.model(stage), split, self.horizon, self._shown)
+                found[update] = self._measure(trained.model(stage), split, self._horizon, self._shown)
         bar.close()
         return {"stages": {stage: found[update] for stage, update in updates.items()}}
 

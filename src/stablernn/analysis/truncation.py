@@ -207,9 +207,11 @@ class TruncationAnalysis:
 
         Those of weights that are there are counted on a few words and lengths.
         """
-        from stablernn.analysis.truncation_cost import CurveCost
+        from stablernn.analysis.truncation_cost import CurveCost, both_ways_seconds
 
         model, split = subject.model("best"), self._text(subject)
+        if isinstance(model.backbone, BothDirections) and isinstance(split, Sequences):
+            return both_ways_seconds(model, split, range(1, self.k_max + 1), self.tolerance)
         scored = chosen(len(split), self.positions, None if isinstance(split, Sequences) else self.pieces)
         words = sum(map(len, scored))
         cost = CurveCost.measured(model, split)

@@ -1,6 +1,7 @@
 """What a truncation curve costs on this machine: by the layer and word, by the softmax, by the word of the stream."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from stablernn.utils.timing import seconds_of
 _WORDS = 1024
 _FEW, _MORE = 4, 16  # layers
 _ROUNDS = 2  # the lesser time counts: the first one is that of a cold machine
+_SEQUENCES = 8  # that are timed of a network of both directions
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,20 @@ class CurveCost:
             before: further words, which only lead the state to those that are scored.
         """
         return words * (self.word + layers * self.layer) + rows * self.softmax + before * self.stream
+
+
+def both_ways_seconds(model: SequenceModel, split: Sequences, lengths: Sequence[int], tolerance: float) -> float:
+    """Of a whole curve of a network of both directions, by its first sequences; float64 models count as such.
+
+    Its windows share no work, so that a curve costs their steps, and not layers.
+    """
+    wanted = sorted(set(lengths))
+
+    def steps(part: Sequences) -> int:
+        sizes = [len(target) for target in part.targets]
+        return sum(size + sum(min(2 * k - 1, size) for k in wanted if k < size) for size in sizes)
+
+    sample = split.first(sum(map(len, split.items[:_SEQUENCES])))
+    truncation_curve(model, split.first(1), wanted[:1], tolerance)  # the first time is that of a cold machine
+    seconds = seconds_of(lambda: truncation_curve(model, sample, wanted, tolerance), model.device)
+    return seconds * steps(split) / steps(sample)

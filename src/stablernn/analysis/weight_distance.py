@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 import torch
 
+from stablernn.analysis.estimate import Subject
 from stablernn.records.record import RECORD_FILE, Record, read_run
 from stablernn.training.checkpoint import load_snapshots
 from stablernn.training.trained import Trained
 from stablernn.utils.console import warn_once
 from stablernn.utils.errors import ConfigurationError, RecordError
+from stablernn.utils.timing import seconds_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class WeightDistance:
     @property
     def options(self) -> dict[str, Any]:
         return asdict(self)
+
+    def seconds(self, subject: Subject) -> float:
+        """About how long a run takes, by reading its snapshots; raises RecordError before there are any."""
+        if not isinstance(subject, Trained):
+            raise RecordError("no snapshots of its weights yet")
+        return 2 * seconds_of(lambda: _matrices(subject.folder), subject.device)
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         """Raises RecordError if there is no run at the reference k, or one of the two left no snapshots."""

@@ -40,7 +40,7 @@ def analyze(options: DictConfig) -> None:
         )
     for text, of_text in by_text(results):  # numbers of several texts are not to be compared
         console.print(f"on {text}", highlight=False)
-        console.print(rich_table(make(options.table)(of_text)))
+        console.print(rich_table(make(options.table)(of_text), drop=False))
     if options.figures is not None:
         for record, result in results:
             for figure in make(options.figures)([(record, result)]):

@@ -16,7 +16,7 @@ from stablernn.experiments.destinations import located
 from stablernn.experiments.parts import LinearPart, Part, chain
 from stablernn.experiments.plan import print_plan
 from stablernn.experiments.study import Study
-from stablernn.report.write import around_answer, print_verdicts, write_report
+from stablernn.report.write import around_answer, print_conclusions, write_report
 from stablernn.utils.console import console, duration, log
 from stablernn.utils.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
 from stablernn.utils.wording import counted
@@ -71,7 +71,7 @@ def reproduce(options: DictConfig) -> None:
     for study in studies:
         study.print()
     if (results / "records").is_dir():
-        print_verdicts(results / "records", results)
+        print_conclusions(results / "records", results, {study.name for study in studies})
     if files:
         console.print(
             f"tables and figures: {results / 'tables'}, {results / 'figures'}", highlight=False, soft_wrap=True

@@ -3,8 +3,11 @@
 import csv
 import io
 from collections.abc import Iterator
+from itertools import takewhile
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -70,28 +73,36 @@ def _run_columns(table: Table) -> Iterator[tuple[str, list[str]]]:
     yield "runs", [" ".join(runs) for runs in every]
 
 
-def rich_table(table: Table) -> RichTable:
-    """A table for the terminal; one too narrow for all of it drops columns, and then breaks lines."""
+def rich_table(table: Table, drop: bool = True) -> RenderableType:
+    """A table for the terminal; one too narrow for it drops columns, breaks lines, then puts columns below others.
+
+    No word is cut.
+
+    Args:
+        table: all of it.
+        drop: whether columns may be dropped, as they are in a file.
+    """
 
     def fits(narrower: Table) -> bool:
         options = console.options.update(max_width=_UNLIMITED)
         return _rich(narrower).__rich_measure__(console, options).maximum <= console.width
 
-    narrowed = table.narrowed(fits)
-    out = _rich(narrowed)
-    if not fits(narrowed):
-        out.padding = (0, 0)
-        for column in out.columns:
-            column.no_wrap = False
-    return out
+    narrowed = table.narrowed(fits) if drop else table
+    if fits(narrowed):
+        return _rich(narrowed)
+    parts = _parts(narrowed, console.width)
+    first, last = 0, len(parts) - 1
+    shown = [_broken(part, console.width, at == first, at == last) for at, part in enumerate(parts)]
+    return shown[0] if first == last else Group(*shown)
 
 
-def _rich(table: Table) -> RichTable:
+def _rich(table: Table, title: bool = True, notes: bool = True) -> RichTable:
+    caption = [*table.notes, *table.remarks] if notes else []
     out = RichTable(
         box=SIMPLE_HEAD,
         pad_edge=False,
-        title=Text(visible(table.full_title.replace("`", ""))),
-        caption=Text("\n".join(map(visible, [*table.notes, *table.remarks]))),
+        title=Text(visible(table.full_title.replace("`", ""))) if title else None,
+        caption=Text("\n".join(map(visible, caption))) if caption else None,
         title_justify="left",
         caption_justify="left",
     )
@@ -101,3 +112,44 @@ def _rich(table: Table) -> RichTable:
     for line in table.lines:
         out.add_row(*(Text(visible(cell)) for cell in line))
     return out
+
+
+def _broken(table: Table, width: int, title: bool, notes: bool) -> RichTable:
+    """With lines broken between words, the widest columns first."""
+    least, widths = _widths(table)
+    while sum(widths) + len(widths) + 1 > width and widths != least:
+        at = max((at for at in range(len(widths)) if widths[at] > least[at]), key=widths.__getitem__)
+        widths[at] -= 1
+    out = _rich(table, title, notes)
+    out.padding = (0, 0)
+    for column, wide in zip(out.columns, widths, strict=True):
+        column.no_wrap, column.width = False, wide
+    return out
+
+
+def _widths(table: Table) -> tuple[list[int], list[int]]:
+    """Of each column: of its longest word, and of its longest cell."""
+    columns = [[visible(cell) for cell in cells] for cells in zip(table.heads, *table.lines, strict=True)]
+    words = [max((cell_len(word) for cell in cells for word in cell.split()), default=1) for cells in columns]
+    return words, [max(1, *map(cell_len, cells)) for cells in columns]
+
+
+def _parts(table: Table, width: int) -> list[Table]:
+    """As few as there is room for, of about the same width."""
+    parts = list(_side_by_side(table, width))
+    while len(parts) > 1 and len(narrower := list(_side_by_side(table, width - 1))) == len(parts):
+        parts, width = narrower, width - 1
+    return parts
+
+
+def _side_by_side(table: Table, width: int) -> Iterator[Table]:
+    """The table in parts that are no wider, each with the columns that say what a line is about."""
+    least, _ = _widths(table)
+    labels = list(takewhile(lambda at: table.columns[at].kind != "number", range(len(least))))
+    shown = list(labels)
+    for at in range(len(labels), len(least)):
+        if len(shown) > len(labels) and sum(least[one] + 1 for one in (*shown, at)) + 1 > width:
+            yield table.only(shown)
+            shown = list(labels)
+        shown.append(at)
+    yield table.only(shown)

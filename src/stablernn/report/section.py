@@ -35,6 +35,7 @@ class Section:
         document: the Markdown file of the tables, without its ending, and the name of tables that have none.
         claims: that it is evidence for, by name.
         studies: in whose report in the terminal its tables stand.
+        answers: to the questions of these studies, a sentence each; None: they ask about the claims.
     """
 
     anchor: str
@@ -44,6 +45,7 @@ class Section:
     document: str = ""
     claims: tuple[str, ...] = ()
     studies: tuple[str, ...] = ()
+    answers: Callable[[Evidence], list[str]] | None = None
 
 
 @dataclass(frozen=True)

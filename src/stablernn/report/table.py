@@ -13,16 +13,23 @@ from typing import Any
 NOTHING = "–"
 _SCORE = re.compile(r"(,?)\.([1-9])f")
 _MOST_DECIMALS = 7  # of float32 little is left beyond
+_FINE = 4  # decimals of scores that may come near 0
 
 
-def decimals(format: str | Callable[[Any], str], spread: float | None) -> str | Callable[[Any], str]:
-    """The format of a number by its spread: the one rule for all tables.
+def decimals(
+    format: str | Callable[[Any], str], spread: float | None, value: float | int | str | None = None
+) -> str | Callable[[Any], str]:
+    """The format of a number by its spread and its value: the one rule for all tables.
 
     A score has its column's decimals, and more where its spread would read 0 and is not: as many as show its first
     digit. A difference, which has a sign, has those of its column: its resolution is that of the margin. So have
-    numbers of other kinds.
+    numbers of other kinds. A score of four decimals or more that would have no two significant digits has a power of
+    ten.
     """
     scores = _SCORE.fullmatch(format) if isinstance(format, str) else None
+    places = int(scores[2]) if scores else 0
+    if places >= _FINE and isinstance(value, float) and 0 < abs(value) < 0.95 * 10.0 ** (1 - places):
+        return ".1e"
     if scores is None or not spread or not math.isfinite(spread) or float(f"{spread:{format}}".replace(",", "")):
         return format
     return f"{scores[1]}.{min(math.ceil(-math.log10(spread)), _MOST_DECIMALS)}f"
@@ -107,7 +114,7 @@ class Value:
 
     def parts(self, column: Column) -> dict[str, str]:
         """What the value says, as written, by kind."""
-        column = replace(column, format=decimals(self.format or column.format, self.spread))
+        column = replace(column, format=decimals(self.format or column.format, self.spread, self.value))
         parts = {"value": column.write(self.value)}
         if self.to is not None and (to := column.write(self.to)) != parts["value"]:
             parts["value"] += f"–{to}"
@@ -188,11 +195,14 @@ class Table:
         dropped = self.droppable[:count]
         shown = [at for at, column in enumerate(self.columns) if column not in dropped]
         heads = ", ".join(column.head for column in dropped)
+        return replace(self.only(shown), notes=[*self.notes, f"{heads}: in the CSV file"] if dropped else self.notes)
+
+    def only(self, places: Sequence[int]) -> "Table":
+        """The columns at these places, counted from 0."""
         return replace(
             self,
-            columns=[self.columns[at] for at in shown],
-            rows=[[row[at] for at in shown] for row in self.rows],
-            notes=[*self.notes, f"{heads}: in the CSV file"] if dropped else self.notes,
+            columns=[self.columns[at] for at in places],
+            rows=[[row[at] for at in places] for row in self.rows],
         )
 
     def narrowed(self, fits: Callable[["Table"], bool]) -> "Table":

@@ -1,5 +1,6 @@
 """The whole report: records in, tables, figures and the page out."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from rich.text import Text
@@ -131,10 +132,22 @@ def print_report(source: Path, study: str = "perplexity") -> None:
                 console.print(rich_table(table))
 
 
-def print_verdicts(source: Path, results: Path) -> None:
-    """A line for each claim in the terminal: what the records below ``source`` say of it."""
+def print_conclusions(source: Path, results: Path, studies: Collection[str]) -> None:
+    """What the records below ``source`` say of the questions that some studies ask, in the terminal.
+
+    A line for each claim; of studies with questions of their own the answers to these.
+    """
+    evidence = gather(source, results)
+    own = [section for section in SECTIONS if section.answers and not set(studies).isdisjoint(section.studies)]
+    for section in own:
+        assert section.answers is not None
+        console.print(f"[bold]{section.title}[/]", highlight=False)
+        for line in section.answers(evidence) or ["No question of it can be answered yet."]:
+            console.print(Text(f"  {line}"), soft_wrap=True, highlight=False)
+    if set(studies).issubset(name for section in own for name in section.studies):
+        return
     console.print("[bold]Verdicts[/]", highlight=False)
-    for claim, judgements in verdicts(gather(source, results)):
+    for claim, judgements in verdicts(evidence):
         labels = "; ".join(f"{judgement.label} ({judgement.subject})" for judgement in judgements)
         line = Text(f"  {claim.name} {claim.question} ").append(labels or f"not measured yet: {claim.remedy}")
         console.print(line, soft_wrap=True, highlight=False)

@@ -79,6 +79,16 @@ class Sequences:
         chosen = [ends[place] for place in np.arange(number) * len(ends) // number]
         return self._stretches([(n, end - horizon - lead) for n, end in chosen], lead + horizon + 1)
 
+    def reach(self, number: int, lead: int) -> int:
+        """The largest horizon of ``ending`` that a quarter of the items has before it, so that not only the longest
+        sequences count; ``lead`` takes what there is."""
+        least = max(number, len(self) // 4)
+        return next((horizon for horizon in range(self.longest - 1, 0, -1) if self.room(horizon) >= least), 0)
+
+    def room_beside(self, number: int) -> int:
+        """As ``Split.room_beside``, of the longest sequences."""
+        return sorted((len(target) for target in self.targets), reverse=True)[min(number, len(self.targets)) - 1]
+
     def beside(self, number: int, least: int, most: int) -> Stretches:
         """As ``Split.beside``: the beginnings of the ``number`` longest sequences, all of one length."""
         longest = sorted(range(len(self.targets)), key=lambda n: -len(self.targets[n]))[:number]

@@ -92,6 +92,14 @@ class Split:
         ends = reach - 1 + np.arange(number) * room // number
         return self._stretches(np.arange(1 - reach, 1)[:, None] + ends)
 
+    def reach(self, number: int, lead: int) -> int:
+        """The largest horizon of ``ending``."""
+        return len(self) - lead - number
+
+    def room_beside(self, number: int) -> int:
+        """The length of ``number`` pieces of ``beside``, as long as fit."""
+        return len(self) // number
+
     def beside(self, number: int, least: int, most: int) -> Stretches:
         """``number`` pieces that follow one another, as long as fit, ``most`` positions at most.
 

@@ -119,8 +119,8 @@ def f1(tally: Sequence[Any]) -> Any:
 F1 = Metric(
     name="F1",
     title="F1 of chunks",
-    item="word",
-    items="words",
+    item="position",  # words, and behind each sentence as many positions as a tag waits for words (dataset.delay)
+    items="positions",
     loss="NLL",
     of_mean=lambda mean: mean,
     margin=0.5,

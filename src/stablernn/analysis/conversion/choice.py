@@ -5,6 +5,7 @@ from typing import Any
 
 from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_curve import Gap
+from stablernn.models.backbone import CellStack
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.peers.base import FeedForwardNetwork
 from stablernn.models.sequence_model import SequenceModel
@@ -59,6 +60,7 @@ def choose(
     guarantee: str,
     k_max: int = 256,
     on_text: tuple[int | None, str] | None = None,
+    certificate: Certificate | None = None,
 ) -> Choice:
     """The context with which ``model`` may be replaced.
 
@@ -72,31 +74,25 @@ def choose(
             them and no other.
         k_max: no longer context is chosen.
         on_text: the k that is proven on a text, None where none is, and for what of it; None: nobody tried.
+        certificate: as ``check_guarantee`` returned it; None: nobody asked.
 
     Raises:
         ConfigurationError: there is no such k; says what is known and what would help.
     """
-    check_context(model, k)
     if isinstance(model.backbone, FeedForward | FeedForwardNetwork):
+        check_context(model, k)
         return _own(model.backbone, split)
-    certificate = certify(model)
+    certificate = certificate or check_guarantee(model, epsilon, k, guarantee, k_max, on_text)
+    assert certificate is not None
     proven = certificate.context(epsilon) if k is None else None
     examined: dict[int, float] = {}
     if k is not None:
         how, reason = GIVEN, "by the command line, whatever it costs"
     elif guarantee in ("auto", CERTIFIED) and proven is not None and proven <= k_max:
         k, how, reason = max(1, proven), CERTIFIED, f"k({epsilon:g}) = {max(1, proven)} is proven"
-    elif guarantee == CERTIFIED:
-        raise ConfigurationError(f"guarantee=certified: {_shortfall(certificate, proven, epsilon, k_max)}")
     elif guarantee != MEASURED and on_text is not None and on_text[0] is not None and on_text[0] <= k_max:
         k, how = on_text[0], ON_TEXT
         reason = f"k = {k} is proven for {on_text[1]}; for all inputs: {_unproven(certificate, proven, epsilon, k_max)}"
-    elif guarantee == ON_TEXT:
-        known = f"no such proof is at hand; compute one with {command('analyze')} analysis=certificate_on_text"
-        if on_text is not None:
-            k, where = on_text
-            known = f"no k is proven for {where}" if k is None else f"k = {k:,} is proven, above k_max={k_max}"
-        raise ConfigurationError(f"guarantee=on_text: {known}; or choose guarantee=measured")
     else:
         k, examined = _search(model, split, epsilon, k_max)
         how, items = MEASURED, counted(len(split), "item")
@@ -116,18 +112,56 @@ def choose(
     )
 
 
+def check_guarantee(
+    model: SequenceModel,
+    epsilon: float,
+    k: int | None,
+    guarantee: str,
+    k_max: int = 256,
+    on_text: tuple[int | None, str] | None = None,
+) -> Certificate | None:
+    """The model's certificate, of the arguments of ``choose``; None where it needs none. Nothing is measured.
+
+    Raises:
+        ConfigurationError: what is asked for is not proven; says what is known and what would help.
+    """
+    check_context(model, k)
+    if isinstance(model.backbone, FeedForward | FeedForwardNetwork):
+        return None
+    certificate = certify(model)
+    proven = certificate.context(epsilon) if k is None else None
+    if k is not None or guarantee not in (CERTIFIED, ON_TEXT):
+        return certificate
+    if guarantee == CERTIFIED:
+        if proven is not None and proven <= k_max:
+            return certificate
+        raise ConfigurationError(f"guarantee=certified: {_shortfall(certificate, proven, epsilon, k_max)}")
+    known = f"no such proof is at hand; compute one with {command('analyze')} analysis=certificate_on_text"
+    if on_text is not None:
+        k, where = on_text
+        if k is not None and k <= k_max:
+            return certificate
+        known = f"no k is proven for {where}" if k is None else f"k = {k:,} is proven, above k_max={k_max}"
+    raise ConfigurationError(f"guarantee=on_text: {known}; or choose guarantee=measured")
+
+
 def check_context(model: SequenceModel, k: int | None) -> None:
     """Refuse what cannot be replaced by a model of k inputs.
 
     Raises:
-        ConfigurationError: the model is feed-forward already and is to see another number of inputs, or it reads later
-            inputs too.
+        ConfigurationError: the model is feed-forward already and is to see another number of inputs, it reads later
+            inputs too, or it depends on the time.
     """
     backbone = model.backbone
     if backbone.whole_sequences:
         raise ConfigurationError(
             "not applicable: the model reads later inputs too, and what is written sees its last k inputs alone: name "
             "a run of one direction"
+        )
+    if isinstance(backbone, CellStack) and any(cell.timed for cell in backbone.cells):
+        raise ConfigurationError(
+            "not applicable: the model depends on the time since the start of the sequence, which its last k inputs do "
+            "not tell: name a run of another model"
         )
     if isinstance(backbone, FeedForward | FeedForwardNetwork) and k not in (None, backbone.k):
         raise ConfigurationError(

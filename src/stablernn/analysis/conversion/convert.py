@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stablernn.analysis.certificate_on_text import proven_on_text
 from stablernn.analysis.conversion.card import CARD, card
-from stablernn.analysis.conversion.choice import GUARANTEES, check_context, choose
+from stablernn.analysis.conversion.choice import GUARANTEES, check_guarantee, choose
 from stablernn.analysis.conversion.converted import (
     DESCRIPTION,
     VOCABULARY,
@@ -39,6 +39,7 @@ from stablernn.utils.console import Bar, duration, log, open_bar
 from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
 from stablernn.utils.files import replacing_folder, write_text
 from stablernn.utils.metrics import Metric
+from stablernn.utils.project import command
 from stablernn.utils.provenance import commit, device_name, processor, versions
 from stablernn.utils.wording import counted
 
@@ -105,20 +106,22 @@ class Conversion:
         model = trained.model("best")
         if not isinstance(model.objective, FullSoftmax | Bernoulli):
             raise ConfigurationError(
-                f"run={record.id} predicts numbers, and the converted formats hold log-probabilities: not applicable"
+                f"run={record.id} predicts numbers, and the converted formats hold log-probabilities: name a run that "
+                "predicts ids or frames; how far its truncations are off says "
+                f"{command('analyze')} analysis=truncation run={record.id}"
                 if isinstance(model.objective, Regression)
                 else f"run={record.id} was trained with head=adaptive, and the converted formats hold one full "
                 "softmax: train it with head=full"
             )
-        check_context(model, self.k)
+        on_text = proven_on_text(trained, self.epsilon)
+        certificate = check_guarantee(model, self.epsilon, self.k, self.guarantee, self.k_max, on_text)
         split = trained.corpus.splits[self.split].first(self.tokens)
         interface = Interface.of_record(record.data)
         formats = choose_formats(self.formats)
         bar = open_bar(f"convert {record.id}", 3 + len(formats))
         self._announce(model, split, record.metric)
         bar.update(0, "choosing k")
-        on_text = proven_on_text(trained, self.epsilon)
-        choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max, on_text)
+        choice = choose(model, split, self.epsilon, self.k, self.guarantee, self.k_max, on_text, certificate)
         log.info(f"{record.id}: k = {choice.k}, {choice.how}: {choice.reason}")
         folder = Path(self.out) if self.out is not None else trained.folder / f"feedforward-k{choice.k}"
         check_free(folder)

@@ -11,7 +11,7 @@ from stablernn.report.frame import EPSILON
 from stablernn.report.load import Measurements
 from stablernn.report.palette import OTHERS
 from stablernn.report.section import Block, Section, minor
-from stablernn.report.sections.atlas_questions import PLAIN, Mapped, family, kinds, mapped, sentences
+from stablernn.report.sections.atlas_questions import PLAIN, TEST, Mapped, family, kinds, mapped, sentences
 from stablernn.report.sections.gradient_horizon import moments
 from stablernn.report.sections.mechanisms import where
 from stablernn.report.sections.synthetic import SOLVED
@@ -58,7 +58,7 @@ def atlas_table(every: Sequence[Mapped], speeds: Measurements) -> Table:
     columns = [
         *(text("task"), text("mechanism"), text("constraint")),
         Column("parameters", ",d", drop=6),
-        Column("test", ".4f", spread="half of the 95 % interval"),
+        TEST,
         Column("seeds"),
         text("verdict"),
         *(Column(head, ",d", f"{head}: {k}", drop=drop) for head, drop in (("proven before", 5), ("proven", 1))),
@@ -199,12 +199,17 @@ def every_mechanism(evidence: Evidence) -> list[Mapped]:
     return [one for data in tasks for one in mapped(data, evidence)]
 
 
+def answers(evidence: Evidence) -> list[str]:
+    """What the atlas says of its questions."""
+    return [sentence(words) for words in sentences(every_mechanism(evidence))]
+
+
 def _blocks(evidence: Evidence) -> list[Block]:
     every = every_mechanism(evidence)
     if not every:
         return []
     figure = atlas_figure(every)
-    words = " ".join(map(sentence, sentences(every)))
+    words = " ".join(answers(evidence))
     small = all(minor(one.data) for one in every)
     return [
         Block("Mechanisms of memory", [figure] if figure else [], [solved_table(every)], words, small),
@@ -220,4 +225,5 @@ SECTION = Section(
     "atlas",
     ("C4", "C5", "C6"),
     ("atlas",),
+    answers,
 )

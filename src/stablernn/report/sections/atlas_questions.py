@@ -15,6 +15,7 @@ from stablernn.report.sections.synthetic import cells_of, task_name, verdict
 from stablernn.report.sections.truncation import farthest, measured_context
 from stablernn.report.slices import Slice
 from stablernn.report.statistics import compare
+from stablernn.report.table import Column, Value
 from stablernn.report.text import listed, span
 
 PLAIN, GATES, INPUT_GATES = "no mechanism", "gates", "gates of the input alone"
@@ -26,6 +27,7 @@ _FAMILIES = {
     INITIAL: ("irnn", "np_rnn", "rin", "orthogonal", "unitary", "indrnn"),
     SCALES: ("clockwork", "statistical", "scrn", "fru", "narx", "mist", "dilated"),
 }
+TEST = Column("test", ".4f", spread="half of the 95 % interval")
 TENS = 100  # inputs: what is feed-forward after fewer is so after tens of them
 DRIFT = 0.1  # from 1, of the singular values of a matrix that counts as orthogonal
 _ANALYSES = ("certificate", "gradient_horizon", "contraction", "truncation")
@@ -208,7 +210,9 @@ def orthogonal_without_constraint(every: Sequence[Mapped]) -> str:
         gone = f"{free.cell.diverged} of {len(free.cell.ids)} diverged" * bool(free.cell.diverged)
         found = f"singular values from {min(ends):.2f} to {max(ends):.2f}" if ends else ""
         scored = {"without": free, "with": held}
-        scores = [f"{one.cell.mean.value:.4f} {how}" for how, one in scored.items() if one and one.cell.values]
+        scores = [
+            f"{Value(one.cell.mean.value).write(TEST)} {how}" for how, one in scored.items() if one and one.cell.values
+        ]
         beside = f", test {listed(scores)} it" if held and scores else ""
         parts.append(f"{listed([*filter(None, (gone, found))])} on {task}{beside}")
     if not parts:
