@@ -21,7 +21,7 @@ from stablernn.models.feed_forward import truncated_states
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.stability import certify
-from stablernn.stability.certificates import by_norm, summarise
+from stablernn.stability.certificates import _composed, by_norm, summarise
 from stablernn.stability.constraints.base import project
 from stablernn.stability.constraints.cascade import LSTMCascade
 from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
@@ -284,6 +284,45 @@ def test_the_output_gate_alone_can_close_the_loop():
     pair = LSTMState(torch.tensor([[[1e-6]], [[-1e-6]]]).double(), torch.ones(2, 1, 1).double())
     h = proven.candidates[0].norm
     assert float(ratio(cell, h, pair, inputs.double())) >= 0.9 * least
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=seeds, size=st.integers(2, 10), scale=st.sampled_from([1.0, 8.0]))
+@pytest.mark.parametrize("constraint", [LSTMRowwise, LSTMSpectral, LSTMCascade, GRURowwise])
+def test_norms_that_suit_the_layers_above_prove_no_less_and_hold(constraint, seed, size, scale):
+    """Each layer by the norm that suits it alone is what they are held against."""
+    torch.manual_seed(seed)
+    set_of_cells = constraint(0.9)
+    model = build_language_model(23, set_of_cells.cell_type, Recurrent, 5, size, num_layers=2).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(scale)
+    project(set_of_cells, model)
+    certificate = certify(model, sharper=0)
+    alone = _composed(model, certificate.proofs, through=False)
+    chosen = _composed(model, certificate.proofs, through=True)
+    assert certificate.context(0.01) <= alone.context(0.01)
+    assert all(certificate.gap(k) <= alone.gap(k) for k in (0, 1, 5, 20, 100))
+    model.double()
+    words = torch.randint(23, (40, 1))
+    with torch.no_grad():
+        x = model.inputs(words)
+        features, _ = model.backbone(x, model.backbone.initial_state(1))
+        whole = model.objective.logits(features).log_softmax(-1)
+        for k in (1, 3, 8, 21):
+            cut = model.objective.logits(truncated_states(list(model.cells), x, k)[-1].h).log_softmax(-1)
+            assert float((whole - cut).abs().max()) <= chosen.gap(k) + 1e-12
+
+
+def test_a_norm_that_suits_a_lower_layer_alone_may_ask_for_several_times_the_inputs():
+    torch.manual_seed(0)
+    model = build_language_model(23, LSTMCell, Recurrent, 5, 8, num_layers=2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8)
+    project(LSTMSpectral(0.9), model)
+    certificate = certify(model)
+    assert 4 * certificate.context(0.01) < _composed(model, certificate.proofs, through=False).context(0.01)
 
 
 @pytest.mark.parametrize("kind", [RNNCell, LSTMCell, GRUCell])

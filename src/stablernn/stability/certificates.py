@@ -15,21 +15,19 @@ bounds of the layers follow each other:
 """
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.dropout import Dropout
-from stablernn.models.heads.base import Head
 from stablernn.models.sequence_model import Frames, SequenceModel
 from stablernn.stability.constraints.base import constrained_cells
-from stablernn.stability.diameter import diameter
+from stablernn.stability.norm_choice import best, moved_above, moved_head, times, untold
 from stablernn.stability.proofs.gates import Box, Seen
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm
 from stablernn.stability.proofs.prove import prove
@@ -83,7 +81,7 @@ class Certificate:
             yield gaps[-1]
             below = 0.0
             for number, layer in enumerate(self.layers):
-                gaps[number] = layer.rate * gaps[number] + _times(gains[number], below)
+                gaps[number] = layer.rate * gaps[number] + times(gains[number], below)
                 below = gaps[number]
 
     def _gains(self) -> list[float]:
@@ -125,7 +123,7 @@ class Certificate:
         least, through = 0.0, 1.0
         for layer, gain in zip(reversed(self.layers), reversed(self._gains()), strict=True):
             least = max(least, through * layer.radius * layer.rate**k)
-            through = _times(through, gain)
+            through = times(through, gain)
         return least
 
     def context(self, epsilon: float) -> int | None:
@@ -155,7 +153,7 @@ class Certificate:
 
     def summary(self) -> dict[str, Any]:
         """As JSON: for run records and tables."""
-        best = self.layers[-1]
+        last = self.layers[-1]
         result: dict[str, Any] = {
             "certified": self.holds,
             "norm": " / ".join(layer.name for layer in self.layers),
@@ -177,7 +175,7 @@ class Certificate:
         if self.holds:
             result |= {
                 "gap_rate": max(layer.rate for layer in self.layers),
-                "radius": best.radius,
+                "radius": last.radius,
                 "decoder": self.decoder,
                 "context": {f"{epsilon:g}": self.context(epsilon) for epsilon in EPSILONS},
                 "gap": {str(k): finite(self.gap(k)) for k in CONTEXTS},
@@ -272,7 +270,7 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER)
     if not any(found) or not certificate.holds:
         return certificate
     # The norms that suit 0.01 nats best need not do so at every k, nor together in a stack.
-    return replace(certificate, beside=_certificate(model, proofs))
+    return _also(certificate, _certificate(model, proofs))
 
 
 def _between(model: SequenceModel) -> float:
@@ -281,13 +279,39 @@ def _between(model: SequenceModel) -> float:
 
 
 def _certificate(model: SequenceModel, proofs: Sequence[CellProofs]) -> Certificate:
-    layers, spreads = [], []
-    directions = model.backbone.directions
-    for number, proven in enumerate(proofs, directions - len(proofs)):  # of the last layer it is that of the direction
-        chosen, spread = _best(proven.candidates, model.objective if number >= 0 else None, number, directions)
-        layers.append(chosen)
-        spreads.append(spread)
-    certificate = Certificate(tuple(layers), tuple(proofs), spreads[-directions], model.objective.bounds_loss)
+    """By the norms that suit each layer, and beside it, where they are others, by those that suit the layers above."""
+    plain = _composed(model, proofs, through=False)
+    if len(proofs) == model.backbone.directions or not plain.holds:
+        return plain
+    through = _composed(model, proofs, through=True)
+    same = all(one is other for one, other in zip(through.layers, plain.layers, strict=True))
+    return plain if same or not through.holds else _also(through, plain)
+
+
+def _also(certificate: Certificate, other: Certificate) -> Certificate:
+    """With another one of the same model behind those that are beside it."""
+    beside = certificate.beside
+    return replace(certificate, beside=other if beside is None else _also(beside, other))
+
+
+def _composed(model: SequenceModel, proofs: Sequence[CellProofs], through: bool) -> Certificate:
+    """One contraction a cell, from the last layer downwards; ``through``: those below by what they move the head."""
+    directions, head = model.backbone.directions, model.objective
+    layers: list[Contraction] = []
+    spreads: list[float] = []  # what a difference of size 1 of each cell moves, at most
+    for number, proven in reversed(list(enumerate(proofs))):
+        if number >= len(proofs) - directions:
+            spread = partial(moved_head, head, direction=number % directions, directions=directions)
+        elif through:
+            beside = directions - 1 - number % directions  # cells of its own layer, chosen before it
+            above = list(zip(layers, spreads, strict=True))[beside : beside + directions]
+            spread = partial(moved_above, above, direction=number % directions)
+        else:
+            spread = untold
+        chosen, moved = best(proven.candidates, spread)
+        layers.insert(0, chosen)
+        spreads.insert(0, moved)
+    certificate = Certificate(tuple(layers), tuple(proofs), spreads[-directions], head.bounds_loss)
     if directions == 2:
         from stablernn.stability.both_directions import BothWays  # which imports this module
 
@@ -306,7 +330,7 @@ def by_norm(model: SequenceModel, certificate: Certificate) -> dict[str, Certifi
     result = {}
     for name in dict.fromkeys(candidate.name for candidate in proofs.candidates):
         candidates = [candidate for candidate in proofs.candidates if candidate.name == name]
-        chosen, spread = _best(candidates, model.objective, 0, 1)
+        chosen, spread = best(candidates, partial(moved_head, model.objective, direction=0, directions=1))
         alone = (replace(proofs, candidates=candidates),)
         result[name] = Certificate((chosen,), alone, spread, certificate.bounds_loss)
     return result
@@ -336,41 +360,6 @@ def _seen(model: SequenceModel) -> Iterator[tuple[Cell, Seen]]:
     for number, (cell, inputs) in enumerate(constrained_cells(model)):
         frames, first = model.inputs, number < model.backbone.directions
         yield cell, Box(frames.low, frames.high) if first and isinstance(frames, Frames) else inputs
-
-
-def _best(
-    candidates: Sequence[Contraction], head: Head | None, direction: int, directions: int
-) -> tuple[Contraction, float]:
-    """The contraction that needs the fewest steps to a hundredth of a nat, and its D_V.
-
-    Of several directions the features have equal parts, and D_V is of the columns of one.
-    """
-    proven = [candidate for candidate in candidates if candidate.holds]
-    if not proven:
-        return min(candidates, key=lambda candidate: candidate.rate), math.inf
-
-    def spread(candidate: Contraction, exact: bool) -> float:
-        norm = candidate.norm
-        assert norm is not None
-        if head is None:
-            return 1.0
-
-        def largest(rows: Tensor) -> float:
-            return diameter(norm.readout(rows.chunk(directions, dim=1)[direction]), norm.dual, exact)
-
-        return head.sensitivity(largest) * (1 + OUTWARD)
-
-    def steps(candidate: Contraction) -> float:
-        start = _times(candidate.radius, spread(candidate, exact=False)) / 0.01
-        return math.log(max(start, 1.0)) / -math.log(max(candidate.rate, sys.float_info.min))  # W = 0 has the rate 0
-
-    best = min(proven, key=steps)
-    return best, spread(best, exact=True)
-
-
-def _times(factor: float, value: float) -> float:
-    """The product, infinite where one of the bounds is: nothing is known of what it bounds."""
-    return factor * value if math.isfinite(factor) and math.isfinite(value) else math.inf
 
 
 def _input_gain(layer: Contraction, below: StateNorm) -> float:
