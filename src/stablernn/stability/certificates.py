@@ -27,7 +27,7 @@ from stablernn.models.cells.base import Cell
 from stablernn.models.dropout import Dropout
 from stablernn.models.sequence_model import Frames, SequenceModel
 from stablernn.stability.constraints.base import constrained_cells
-from stablernn.stability.norm_choice import best, moved_above, moved_head, times, untold
+from stablernn.stability.norm_choice import alike, best, moved_above, moved_head, times
 from stablernn.stability.proofs.gates import Box, Seen
 from stablernn.stability.proofs.norms import OUTWARD, CellProofs, Contraction, StateNorm
 from stablernn.stability.proofs.prove import prove
@@ -307,7 +307,7 @@ def _composed(model: SequenceModel, proofs: Sequence[CellProofs], through: bool)
             above = list(zip(layers, spreads, strict=True))[beside : beside + directions]
             spread = partial(moved_above, above, direction=number % directions)
         else:
-            spread = untold
+            spread = alike
         chosen, moved = best(proven.candidates, spread)
         layers.insert(0, chosen)
         spreads.insert(0, moved)

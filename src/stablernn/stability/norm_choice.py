@@ -30,7 +30,8 @@ def best(candidates: Sequence[Contraction], spread: Callable[[Contraction, bool]
     return best, spread(best, True)
 
 
-def untold(candidate: Contraction, exact: bool) -> float:
+def alike(candidate: Contraction, exact: bool) -> float:
+    """The same of all candidates, where nothing is known of the layers above."""
     return 1.0
 
 
