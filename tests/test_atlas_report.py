@@ -201,6 +201,16 @@ def test_what_each_mechanism_solves_stands_in_a_line_of_its_own(atlas):
     assert (own["selectivity"], own["copy memory"]) == ("0.05", "–")
 
 
+def test_settings_stand_beside_a_mechanism_only_where_it_has_several_on_one_task(atlas):
+    at = {"stability": "orthogonal_polar", "optimizer__lr": 0.5}
+    apart = runs("copy_memory", "orthogonal", [CHANCE]), runs("copy_memory", "orthogonal", [SOLVED], **at)
+    every = atlas(runs("adding_100", "orthogonal", [SOLVED], stability="orthogonal_polar"), *apart)
+    assert [line[0] for line in solved_table(every).lines] == ["orthogonal RNN"] * 2
+    other = [replace(run, id=f"{run.id}b") for run in runs("copy_memory", "orthogonal", [CHANCE], optimizer__lr=0.25)]
+    every = atlas(other)
+    assert {line[0] for line in solved_table(every).lines} > {"orthogonal RNN"}
+
+
 def test_equations_are_read_of_this_package_s_cells_alone():
     for target in ("os.path.join", "stablernn.models.cells.gru.Nothing", "stablernn.models.cells...gru.GRUCell", None):
         assert equations_of(target) == ""

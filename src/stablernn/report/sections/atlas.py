@@ -9,6 +9,7 @@ from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
 from stablernn.report.frame import EPSILON
 from stablernn.report.load import Measurements
+from stablernn.report.names import MODEL_NAMES
 from stablernn.report.palette import OTHERS
 from stablernn.report.section import Block, Section, minor
 from stablernn.report.sections.atlas_questions import PLAIN, TEST, Mapped, family, kinds, mapped, sentences
@@ -42,7 +43,10 @@ def solved_table(every: Sequence[Mapped]) -> Table:
     for one in sorted(every, key=lambda one: order.index(one.model) if one.model in order else len(order)):
         score = f"{fmean(one.cell.values):.3g}" if one.cell.values else "diverged"
         entry = Value(f"{score} {one.mark}".rstrip(), runs=one.cell.ids)
-        lines.setdefault((one.name, family(one.model), one.constraint), {})[one.task] = entry
+        named = lines.setdefault((MODEL_NAMES.get(one.model, one.model), family(one.model), one.constraint), {})
+        if one.task in named:  # other settings of the same mechanism
+            named = lines.setdefault((one.name, family(one.model), one.constraint), {})
+        named[one.task] = entry
     return Table(
         "What each mechanism solves",
         [*map(text, ("mechanism", "kind", "constraint")), *map(Column, tasks)],
