@@ -1,6 +1,8 @@
 """A short form of JSON schemas, and what says in one line where values are not as theirs asks."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from stablernn.utils.names import LONGEST_NAME, NAME
@@ -52,9 +54,23 @@ def shape(spec: Any) -> Schema:
     return schema
 
 
+@cache
+def _compiled(schema: str) -> Callable[[Any], Any]:
+    from fastjsonschema import compile  # here, because only reading needs it
+
+    return compile(json.loads(schema))
+
+
 def check(values: Any, schema: Schema) -> None:
     """Raises ValueError that names the first entry which is not what it must be."""
-    from jsonschema import Draft202012Validator  # here, because only reading needs it
+    from fastjsonschema import JsonSchemaException
+
+    try:  # ten times as fast, but it does not say which of several entries is meant
+        _compiled(json.dumps(schema))(values)
+        return
+    except JsonSchemaException:
+        pass
+    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
     error = best_match(Draft202012Validator(schema).iter_errors(values))

@@ -133,7 +133,7 @@ class Series:
             return None
         return shortfall(self.data, self.base.ids) or shortfall(self.data, self.ids)
 
-    @property
+    @cached_property
     def enough(self) -> Point | None:
         """The least k without a loss, of a truncated model also at any larger one; None: none, or too few seeds."""
         if self.how in (TRAINED, BUILT):
@@ -148,7 +148,7 @@ class Series:
             least = point
         return None if self.shortfall else least
 
-    @property
+    @cached_property
     def verdict(self) -> str:
         """``no loss``, ``loss`` (of a truncated model at the largest k, else at each), ``undecided``, or empty."""
         losses = [point.loss for point in self.points if point.loss is not None]
