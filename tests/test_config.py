@@ -73,8 +73,8 @@ def test_several_threads_compose_at_once():
 _DONE: set[tuple[str, ...]] = set()  # what a run is made of, as experiments differ more in how much than in what
 
 
-# Those of the paper and of the atlas are composed and checked by their plans, below, and consist of the same parts.
-ALIKE = ("_paper", "atlas_copy", "atlas_selectivity", "atlas_jsb")
+# Those of larger profiles and of the atlas are composed and checked by their plans, below, of the same parts.
+ALIKE = ("_paper", "_cpu", "atlas_copy", "atlas_selectivity", "atlas_jsb")
 SMOKED = [pytest.param(name, marks=[pytest.mark.slow] if name.endswith(ALIKE) else []) for name in EXPERIMENTS]
 
 
@@ -413,7 +413,7 @@ def test_who_stops_reading_ends_the_script_in_silence(monkeypatch, unbuffered):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, str(ROOT / "scripts" / "report.py"), "--help"]
+    command = [sys.executable, str(ROOT / "scripts" / "status.py"), "--help"]
     answer = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     os.close(writer)
     assert (answer.returncode, answer.stderr) == (128 + signal.SIGPIPE, "")

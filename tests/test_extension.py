@@ -4,10 +4,12 @@ analysis with its section by three files and a line; a claim by a file and a lin
 Each is written into a copy of the package, as whoever extends it would, and runs to its record.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -279,9 +281,24 @@ def here(extended, monkeypatch):
     monkeypatch.setattr(compose, "_composed_from", extended / "conf")
 
 
-def call(root: Path, script: str, *arguments: str) -> None:
+# One process for several scripts: what they import takes longer than what they do.
+IN_TURN = """
+import json, runpy, sys
+for command in json.loads(sys.argv[1]):
+    sys.argv = command
+    try:
+        runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
+def call(root: Path, *commands: Sequence[str]) -> None:
+    """Scripts with their arguments, one after the other."""
     environment = os.environ | {"PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, f"scripts/{script}.py", *arguments]
+    in_turn = json.dumps([[f"scripts/{script}.py", *arguments] for script, *arguments in commands])
+    command = [sys.executable, "-c", IN_TURN, in_turn]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -294,13 +311,16 @@ def configured(folder: Path, *options: str):
 
 
 def test_a_cell_with_its_proof_and_its_constraint(extended):
-    call(extended, "train", "-m", *SMALL, "model=leaky", "stability=short", "approximation=recurrent,feedforward")
+    call(
+        extended,
+        ["train", "-m", *SMALL, "model=leaky", "stability=short", "approximation=recurrent,feedforward"],
+        ["analyze", "analysis=truncation", "run=*recurrent*", "k_max=4"],
+    )
     forward, recurrent = (read_run(folder) for folder in sorted(extended.glob("runs/*")))
     for record in (forward, recurrent):
         assert record.certificate["certified"]
         assert 0.5 < record.certificate["rate"] <= 0.75
         assert {"‖W‖_2", "‖W‖_∞"} <= record.model["norms"][0].keys()
-    call(extended, "analyze", "analysis=truncation", "run=*recurrent*", "k_max=4")
     curve = read_json(extended / "runs" / recurrent.id / "truncation.json")
     gaps = np.array(curve["state"]["largest"])
     assert (gaps <= np.array(curve["certified"]["state"])).all()
@@ -352,9 +372,12 @@ def test_a_task(here, tmp_path):
 
 
 def test_an_analysis_with_its_section_and_a_claim(extended):
-    call(extended, "train", *SMALL, "model=rnn", "stability=stable", "dataset=embedded", "runs=other")
-    call(extended, "analyze", "analysis=size", "runs=other")
-    call(extended, "report", "records=other", "results=written", "readme=null")
+    call(
+        extended,
+        ["train", *SMALL, "model=rnn", "stability=stable", "dataset=embedded", "runs=other"],
+        ["analyze", "analysis=size", "runs=other"],
+        ["report", "records=other", "results=written", "readme=null"],
+    )
     (run,) = (folder.name for folder in (extended / "other").glob("embedded-*"))
     value = read_json(extended / "other" / run / "size.json")["mean"]
     table = next((extended / "written" / "tables").glob("size*.csv")).read_text()

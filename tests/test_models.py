@@ -214,8 +214,8 @@ def test_states_are_rebuilt_and_detached():
 
 @settings(max_examples=15, deadline=None)
 @given(
-    positions=st.integers(1, 600),
-    types=st.integers(2, 1500),
+    positions=st.integers(1, 120),
+    types=st.integers(2, 500),
     chunk=st.sampled_from([1, 5000, 2**25]),
     in_cache=st.sampled_from([1, 10_000, 2**22]),
     seed=st.integers(0, 1000),
