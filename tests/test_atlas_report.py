@@ -185,6 +185,7 @@ def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas
     assert scores.count("0.0015") == 3
     assert "[orthogonal RNN](orthogonal.md): solved: " in texts["README.md"]
     assert "at chance: adding problem (W orthogonal)" in texts["README.md"]
+    assert "nothing is proven on adding problem, copy memory and selectivity, as W is too large" in texts["gru.md"]
     assert "Selectivity needs" not in texts["gru.md"]
 
 
@@ -205,15 +206,17 @@ def test_settings_stand_beside_a_mechanism_only_where_it_has_several_on_one_task
     at = {"stability": "orthogonal_polar", "optimizer__lr": 0.5}
     apart = runs("copy_memory", "orthogonal", [CHANCE]), runs("copy_memory", "orthogonal", [SOLVED], **at)
     every = atlas(runs("adding_100", "orthogonal", [SOLVED], stability="orthogonal_polar"), *apart)
-    assert [line[0] for line in solved_table(every).lines] == ["orthogonal RNN"] * 2
+    names = {"orthogonal RNN", "orthogonal RNN, W orthogonal"}
+    assert {line[0] for line in solved_table(every).lines} == names
     other = [replace(run, id=f"{run.id}b") for run in runs("copy_memory", "orthogonal", [CHANCE], optimizer__lr=0.25)]
     every = atlas(other)
-    assert {line[0] for line in solved_table(every).lines} > {"orthogonal RNN"}
+    assert {line[0] for line in solved_table(every).lines} > names
 
 
 def test_equations_are_read_of_this_package_s_cells_alone():
     for target in ("os.path.join", "stablernn.models.cells.gru.Nothing", "stablernn.models.cells...gru.GRUCell", None):
         assert equations_of(target) == ""
+    assert equations_of("stablernn.models.cells.LSTMCell") == equations_of("stablernn.models.cells.lstm.LSTMCell")
 
 
 def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas, tmp_path):
@@ -250,6 +253,11 @@ def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas,
     assert figure is not None
     assert {panel.title.split(" T")[0] for panel in figure.panels} == {"adding problem", "copy memory", "selectivity"}
     assert len(figure.curves) <= 6
+    assert figure.title.startswith(f"{4 * len(TASKS)} of {4 * len(TASKS)} pairs")
+    alone = [replace(one, analyses=one.analyses | {"truncation": []}) for one in every[1:]]
+    one_drawn = atlas_figure([every[0], *alone])
+    assert one_drawn is not None
+    assert one_drawn.title.startswith("1 of 1 pair"), "only what is drawn counts"
     *_, path = write_report(tmp_path / "records", tmp_path, None)
     text = path.read_text(encoding="utf-8")
     chapter = text.split(f'id="{SECTION.anchor}"')[1].split('<details class="chapter"')[0]

@@ -172,6 +172,23 @@ def test_the_ratio_of_a_mechanism_is_the_median_over_alternating_pairs(monkeypat
     assert (found["ratio"], found["seconds"]) == (2.0, {"this": 3.0, "lstm": 3.0})
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["mechanisms={experiments: [nosuch]}"],
+            r"mechanisms\.experiments: nosuch is unknown: choose of \[atlas_adding",
+        ),
+        (["mechanisms={experiments: []}"], r"mechanisms\.experiments=\[\]: name one at least"),
+        (["seconds=-1"], "seconds=-1 must be a number >= 0"),
+    ],
+)
+def test_wrong_options_of_mechanisms_are_named(options, said, tmp_path):
+    where = [f"results={tmp_path}", "parts=[mechanisms]"]
+    with pytest.raises(ConfigurationError, match=said):
+        list(Benchmarks(compose("bench", [*where, *options]), CPU).part("mechanisms"))
+
+
 def test_an_experiment_without_an_lstm_has_nothing_to_be_measured_against():
     with pytest.raises(ConfigurationError, match=r"mechanisms\.experiments: peers_ptb has no line"):
         mechanisms.mechanism_configs("peers_ptb", CPU, None)

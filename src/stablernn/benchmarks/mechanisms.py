@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from stablernn.benchmarks.measured import alternate, medians
 from stablernn.benchmarks.step import environment
+from stablernn.config.compose import choices
 from stablernn.experiments.sweep import expand
 from stablernn.tasks.splits import Task
 from stablernn.training.estimate import bare_trainer
@@ -22,8 +23,12 @@ def mechanism_configs(
     """The LSTM of an experiment, and every line of it by task, model and constraint.
 
     Raises:
-        ConfigurationError: no line of it is an LSTM without a constraint.
+        ConfigurationError: there is no such experiment, or no line of it is an LSTM without a constraint.
     """
+    known = choices("experiment")
+    if experiment not in known:
+        atlas = ",".join(name for name in known if name.startswith("atlas_"))
+        raise ConfigurationError(f"mechanisms.experiments: {experiment} is unknown: choose of [{atlas}]")
     configs = expand([f"experiment={experiment}", "seed=0", f"device={device}"])
     for config in configs:
         if "path" in config.dataset:  # others are made, not read

@@ -57,6 +57,10 @@ class Benchmarks:
             unknown = [choice for choice in options[name] if choice not in known]
             if unknown:
                 raise ConfigurationError(f"{name}: {unknown[0]} is unknown: choose of [{','.join(known)}]")
+        if not options.seconds >= 0:
+            raise ConfigurationError(f"seconds={options.seconds:g} must be a number >= 0")
+        if "mechanisms" in options.parts and not options.mechanisms.experiments:
+            raise ConfigurationError("mechanisms.experiments=[]: name one at least, as [atlas_adding]")
         for name in ("sizes", "batches", "k", "jobs"):
             wrong = [count for count in options[name] if count is not None and count < 1]
             if wrong:

@@ -33,7 +33,8 @@ def analyze(options: DictConfig) -> None:
     analysis = make(options.analysis)
     with display(options.progress):
         _announce(name, analysis, runs, options.fresh)
-        results = [(trained.record, result) for trained, result in analyse(analysis, runs, options.fresh)]
+        done = list(analyse(analysis, runs, options.fresh))
+    results = [(trained.record, result) for trained, result in done]
     if not results:
         raise ConfigurationError(
             f"analysis={name}: {counted(len(runs), 'run')} without a result (see above): name others by run="
@@ -42,9 +43,9 @@ def analyze(options: DictConfig) -> None:
         console.print(f"on {text}", highlight=False)
         console.print(rich_table(make(options.table)(of_text), drop=False))
     if options.figures is not None:
-        for record, result in results:
-            for figure in make(options.figures)([(record, result)]):
-                svg, png = export(replace(figure, where=record.id), Path(options.runs) / record.id)
+        for trained, result in done:
+            for figure in make(options.figures)([(trained.record, result)]):
+                svg, png = export(replace(figure, where=trained.record.id), trained.folder)
                 console.print(f"figure: {svg} (and {png.suffix})", highlight=False, soft_wrap=True)
 
 

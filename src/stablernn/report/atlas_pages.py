@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from stablernn.report.table import Table, text
 from stablernn.report.text import listed
 from stablernn.utils.escaping import markdown_text
 
-_CELLS = re.compile(r"stablernn\.models\.cells\.(\w+)\.(\w+)")
+_CELLS = re.compile(r"stablernn\.models\.cells\.(?:\w+\.)?(\w+)")  # older records name no module
 _CHAPTERS = re.compile(r"\n\n(?:Args|Raises|Attributes):\n")
 _VERDICTS = ("solved", "better", "at chance", "at the control")  # how they begin, the best first
 
@@ -76,13 +77,16 @@ def equations_of(target: str | None) -> str:
         target: its dotted name. Nothing is imported, as it comes from a record.
     """
     cell = _CELLS.fullmatch(str(target))
-    source = Path(stablernn.__file__).parent / "models" / "cells" / f"{cell[1]}.py" if cell else None
-    if cell is None or source is None or not source.is_file():
-        return ""
-    nodes = ast.parse(source.read_text(encoding="utf-8")).body
-    classes = [node for node in nodes if isinstance(node, ast.ClassDef) and node.name == cell[2]]
-    said = "".join(ast.get_docstring(node) or "" for node in classes)
+    said = _docstrings().get(cell[1], "") if cell else ""
     return _CHAPTERS.split(said)[0].replace("::\n", ":\n").replace("``", "`")
+
+
+@cache
+def _docstrings() -> dict[str, str]:
+    """Of each class of the package's cells, by name."""
+    sources = sorted((Path(stablernn.__file__).parent / "models" / "cells").glob("*.py"))
+    nodes = [node for path in sources for node in ast.parse(path.read_text(encoding="utf-8")).body]
+    return {node.name: ast.get_docstring(node) or "" for node in nodes if isinstance(node, ast.ClassDef)}
 
 
 def _figure(model: str, here: Sequence[Mapped]) -> Figure | None:

@@ -108,7 +108,7 @@ class Conversion:
             raise ConfigurationError(
                 f"run={record.id} predicts numbers, and the converted formats hold log-probabilities: name a run that "
                 "predicts ids or frames; how far its truncations are off says "
-                f"{command('analyze')} analysis=truncation run={record.id}"
+                f"{command('analyze')} analysis=truncation run={trained.folder}"
                 if isinstance(model.objective, Regression)
                 else f"run={record.id} was trained with head=adaptive, and the converted formats hold one full "
                 "softmax: train it with head=full"

@@ -21,6 +21,7 @@ from stablernn.report.slices import leading
 from stablernn.report.statistics import half_width
 from stablernn.report.table import Column, Entry, Table, Value, text
 from stablernn.report.text import listed, sentence
+from stablernn.utils.wording import counted
 
 _FAMILIES = {PLAIN: "ink"}  # others get a colour each, in the order of the tables
 
@@ -38,19 +39,20 @@ def ratio(speeds: Measurements, one: Mapped) -> float | None:
 def solved_table(every: Sequence[Mapped]) -> Table:
     """A line for each mechanism, in the order of their kinds, and a column for each task."""
     tasks = list(dict.fromkeys(one.task for one in every))
-    lines: dict[tuple[str, str, str], dict[str, Value]] = {}
+    lines: dict[str, dict[str, Value]] = {}
     order = list(kinds())
     for one in sorted(every, key=lambda one: order.index(one.model) if one.model in order else len(order)):
         score = f"{fmean(one.cell.values):.3g}" if one.cell.values else "diverged"
         entry = Value(f"{score} {one.mark}".rstrip(), runs=one.cell.ids)
-        named = lines.setdefault((MODEL_NAMES.get(one.model, one.model), family(one.model), one.constraint), {})
+        held = "" if one.stability == "unstable" else f", {one.constraint}"
+        named = lines.setdefault(f"{MODEL_NAMES.get(one.model, one.model)}{held}", {})
         if one.task in named:  # other settings of the same mechanism
-            named = lines.setdefault((one.name, family(one.model), one.constraint), {})
+            named = lines.setdefault(one.label, {})
         named[one.task] = entry
     return Table(
         "What each mechanism solves",
-        [*map(text, ("mechanism", "kind", "constraint")), *map(Column, tasks)],
-        [[*names, *map(scores.get, tasks)] for names, scores in lines.items()],
+        [text("mechanism"), *map(Column, tasks)],
+        [[name, *map(scores.get, tasks)] for name, scores in lines.items()],
         [f"test scores, means over seeds; ✓ solved: {_SOLVED}; × at chance: {_AT_CHANCE}"],
         name="atlas_solved",
     )
@@ -62,6 +64,7 @@ def atlas_table(every: Sequence[Mapped], speeds: Measurements) -> Table:
     columns = [
         *(text("task"), text("mechanism"), text("constraint")),
         Column("parameters", ",d", drop=6),
+        Column("epochs", ".3g", drop=8),
         TEST,
         Column("seeds"),
         text("verdict"),
@@ -116,6 +119,7 @@ def _entries(one: Mapped, update: float | None) -> list[Entry]:
     return [
         *(one.task, one.name, one.constraint),
         _alone(cell.first.model.get("parameters")),
+        _alone(_mean([record.progress["epochs"] for record in cell.runs.record])),
         score,
         _alone(len(values)),
         one.verdict,
@@ -143,13 +147,14 @@ def _proven(certificates: Sequence[dict[str, Any]]) -> int | str | None:
 
 
 def _reasons(every: Sequence[Mapped]) -> list[str]:
-    """Why nothing is proven of the trained weights of a mechanism, once for all of its tasks, by the first of them."""
-    found: dict[str, str] = {}
+    """Why nothing is proven of the trained weights of a mechanism, by its first seed, and on which tasks."""
+    found: dict[tuple[str, str], list[str]] = {}
     for one in every:
-        for record in one.cell.runs.record:
-            if record.certificate.get("certified") is False:
-                found.setdefault(f"{one.name}, {one.constraint}", record.certificate["reason"])
-    return [f"{name}: nothing is proven, as {reason}" for name, reason in found.items()]
+        known = [record.certificate for record in one.cell.runs.record]
+        reasons = [certificate["reason"] for certificate in known if certificate.get("certified") is False]
+        if reasons:
+            found.setdefault((f"{one.name}, {one.constraint}", reasons[0]), []).append(one.task)
+    return [f"{name}: nothing is proven on {listed(tasks)}, as {reason}" for (name, reason), tasks in found.items()]
 
 
 def horizon(one: Mapped, when: str) -> int | str | None:
@@ -178,17 +183,18 @@ def atlas_figure(every: Sequence[Mapped]) -> Figure | None:
     families = dict.fromkeys(family(one.model) for one in every)
     free = iter(OTHERS)
     curves = {name: Curve(name, _FAMILIES.get(name) or next(free)) for name in families}
-    drawn = 0
+    drawn: list[Mapped] = []
     for one in every:
         contexts = [measured_context(result) or result["k"][-1] for result in one.of("truncation")]
         if one.data.synthetic and contexts and one.cell.values:
             share = fmean(one.cell.values) / one.bar
             place = max(contexts), max(share, _LEAST)
             drawing.point(one.task, curves[family(one.model)], *place, one.cell.ids, line=one.label)
-            drawn += share <= 1 / SOLVED
+            drawn.append(one)
     return drawing.figure(
         "atlas",
-        f"{drawn} of {sum(one.data.synthetic for one in every)} pairs of a mechanism and a synthetic task are solved",
+        f"{sum(one.solved for one in drawn)} of {counted(len(drawn), 'pair')} of a mechanism and a synthetic task "
+        f"{'is' if len(drawn) == 1 else 'are'} solved",
         f"A dot is a mechanism: its mean score as a share of the exact control, against k({EPSILON}), the inputs after "
         "which the trained model is feed-forward. Below the dotted line a task counts as solved.",
         Axis(f"k({EPSILON}) (inputs)"),

@@ -38,7 +38,7 @@ def mechanism_table(measured: Mapping[str, Any]) -> Table:
     columns += [Column(head, milliseconds) for head in ("ms", "LSTM ms")]
     columns.append(Column("update / LSTM", ".2g"))
     notes = [
-        "an update as the experiments of the atlas train: models of about as many parameters, a projection included",
+        "an update as the experiment of the task trains, a projection included",
         "alternating updates in one process; times are medians, update / LSTM is the median over pairs",
     ]
     return Table("An update against the LSTM’s", columns, entries, notes)

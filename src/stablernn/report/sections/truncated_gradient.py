@@ -63,7 +63,8 @@ def truncated_gradient_table(analyses: Analyses) -> Table:
         "cut: backpropagation stops after k inputs, with the true state; feed-forward: the state, too, is that of the "
         "last k inputs alone",
         "1 %: the least k from which on the cut gradient is within a hundredth of the full one (looked for up to half "
-        "of its length), and from which on that is proven by λ; the farthest of the seeds; –: nothing is proven",
+        "of its length), and from which on that is proven by λ; the farthest of the seeds; –: nothing is proven of the "
+        "model, or no such bound is derived (for a GRU and for stacks)",
     ]
     return Table("Truncated gradients", columns, entries, notes, runs=runs, name="truncated_gradient")
 
