@@ -420,7 +420,7 @@ def test_what_is_not_proven_is_refused_before_anything_is_measured(trained, monk
     [
         (
             ["model=unitary", "dataset=adding"],
-            "name a run that predicts ids or frames; .* analysis=truncation run=adding",
+            r"name a run that predicts ids or frames; .* analysis=truncation run=\S*adding",
         ),
         (["model=clockwork", "dataset=copy_memory"], "depends on the time .* name a run of another model"),
     ],
