@@ -121,9 +121,11 @@ def register() -> None:
 
     For the texts of ``--help`` also ``${command:train}``, the command as it is typed, and ``${conf:}``, the folder.
     """
-    ConfigStore.instance().store(name="schema", node=Config)
-    for name, node in OPTIONS.items():
-        ConfigStore.instance().store(name=f"{name.rpartition('/')[2]}_options", node=node)
+    store = ConfigStore.instance()
+    if "schema.yaml" not in store.repo:  # it is there for the whole process, and takes a sixth of composing
+        for name, node in OPTIONS.items():
+            store.store(name=f"{name.rpartition('/')[2]}_options", node=node)
+        store.store(name="schema", node=Config)
     OmegaConf.register_new_resolver("command", command, replace=True)
     OmegaConf.register_new_resolver("choices", _listed, replace=True)
     OmegaConf.register_new_resolver("conf", lambda: "conf" if CHECKOUT else str(CONFIG_FOLDER), replace=True)
