@@ -418,7 +418,7 @@ def made(target, scores, options, **changes):
     ("format", "value", "spread", "expected"),
     [
         (".4f", 0.000131, 0.00002, "0.00013 ± 0.00002"),
-        (".4f", 2.4e-6, 1.1e-6, "0.000002 ± 0.000001"),
+        (".4f", 2.4e-6, 1.1e-6, "0.0000024 ± 0.0000011"),
         (".4f", 0.0945, 0.0003, "0.0945 ± 0.0003"),
         (".2f", 8.5531, 0.0048, "8.553 ± 0.005"),
         (".2f", 8.5531, 0.0, "8.55 ± 0.00"),
@@ -465,5 +465,5 @@ def test_synthetic_tasks_have_a_table_of_their_own_with_exact_controls():
     assert [line["sees"] for line in shown] == ["all", "3,061", "all"]
     assert shown[0]["task"] == "adding problem T = 200 (cpu)"
     assert {line["control"] for line in shown} == {"0.1666"}, "that of the records"
-    assert shown[0]["test"] == "0.0002 ± 0.0001"
+    assert shown[0]["test"] == "0.00015 ± 0.00007"
     assert not replace(data, records=tuple(made("music.PianoRolls", (8.4,), {}))).synthetic

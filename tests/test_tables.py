@@ -58,11 +58,14 @@ def test_every_part_of_a_value_is_in_the_table_and_in_a_cell_of_the_csv_file(num
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(1.234e-5, "1.2e-05"), (0.00094, "9.4e-04"), (0.00096, "0.0010"), (0.1667, "0.1667"), (0.0, "0.0000")],
+    [
+        *((1.234e-5, "0.000012"), (0.00094, "0.00094"), (0.00096, "0.0010"), (0.1667, "0.1667"), (0.0, "0.0000")),
+        (1.2e-7, "1.2e-07"),
+    ],
 )
 def test_a_score_near_zero_has_two_significant_digits(value, written):
     assert Value(value).write(Column("test", ".4f")) == written
-    assert Value(value, spread=value / 10).write(Column("test", ".4f")).startswith(written[:3])
+    assert Value(value, spread=value / 2).write(Column("test", ".4f")).startswith(written)
     assert Value(value).write(Column("perplexity", ".1f")) == f"{value:.1f}"
 
 

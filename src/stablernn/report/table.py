@@ -23,16 +23,18 @@ def decimals(
 
     A score has its column's decimals, and more where its spread would read 0 and is not: as many as show its first
     digit. A difference, which has a sign, has those of its column: its resolution is that of the margin. So have
-    numbers of other kinds. A score of four decimals or more that would have no two significant digits has a power of
-    ten.
+    numbers of other kinds. A score whose column has four decimals or more has two
+    significant digits at least, as it may come near 0.
     """
     scores = _SCORE.fullmatch(format) if isinstance(format, str) else None
-    places = int(scores[2]) if scores else 0
-    if places >= _FINE and isinstance(value, float) and 0 < abs(value) < 0.95 * 10.0 ** (1 - places):
-        return ".1e"
-    if scores is None or not spread or not math.isfinite(spread) or float(f"{spread:{format}}".replace(",", "")):
+    if scores is None:
         return format
-    return f"{scores[1]}.{min(math.ceil(-math.log10(spread)), _MOST_DECIMALS)}f"
+    places = int(scores[2])
+    if spread and math.isfinite(spread) and not float(f"{spread:{format}}".replace(",", "")):
+        places = min(math.ceil(-math.log10(spread)), _MOST_DECIMALS)
+    if int(scores[2]) >= _FINE and isinstance(value, float) and 0 < abs(value) < 0.95 * 10.0 ** (1 - places):
+        places = 1 - math.floor(math.log10(abs(value)))
+    return f"{scores[1]}.{places}f" if places <= _MOST_DECIMALS else ".1e"
 
 
 @dataclass(frozen=True)
