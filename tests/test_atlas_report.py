@@ -213,6 +213,17 @@ def test_settings_stand_beside_a_mechanism_only_where_it_has_several_on_one_task
     assert {line[0] for line in solved_table(every).lines} > names
 
 
+def test_the_figure_counts_the_solved_among_the_pairs_that_it_draws(atlas):
+    every = atlas(
+        runs("adding_100", "rnn", [CHANCE]),
+        runs("adding_100", "lstm", [SOLVED]),
+        truncation=curve([9.0, 8.5, 8.3, 8.3]),
+    )
+    figure = atlas_figure(every)
+    assert figure is not None
+    assert figure.title.startswith("1 of 2 pairs of a mechanism")
+
+
 def test_equations_are_read_of_this_package_s_cells_alone():
     for target in ("os.path.join", "stablernn.models.cells.gru.Nothing", "stablernn.models.cells...gru.GRUCell", None):
         assert equations_of(target) == ""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.stability.constraints.small_gain import LSTMGatedLinear, LSTMRowwise
 from stablernn.stability.constraints.spectral import SpectralNormBall
 from stablernn.stability.diameter import diameter
+from stablernn.stability.norm_choice import moved_above
 from stablernn.stability.proofs.prove import prove
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.utils.errors import ConfigurationError
@@ -110,6 +112,20 @@ def test_the_bound_of_one_layer_is_the_sum_of_both_directions():
     k = certificate.context(0.01)
     assert certificate.gap(k) <= 0.01 < certificate.gap(k - 1)
     assert certificate.rate == max(min(p.rate for p in proofs.candidates) for proofs in certificate.proofs)
+
+
+@pytest.mark.parametrize("direction", [0, 1])
+def test_a_direction_moves_the_layer_above_through_its_own_columns(direction):
+    asked = []
+
+    def above(moves):
+        return SimpleNamespace(input_gain=lambda columns: asked.append(columns) or moves)
+
+    below = SimpleNamespace(norm=SimpleNamespace(weights=SimpleNamespace(h=torch.tensor([2.0, 4.0]))))
+    assert moved_above([(above(3.0), 10.0), (above(5.0), 1.0)], below, False, direction) == 35.0
+    halves = [torch.zeros(2), torch.zeros(2)]
+    halves[direction] = torch.tensor([0.5, 0.25])
+    assert all(torch.equal(columns, torch.cat(halves)) for columns in asked)
 
 
 @pytest.mark.parametrize("layers", [2, 3])
