@@ -14,7 +14,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -131,7 +131,39 @@ def _slope(values: Sequence[float]) -> float | None:
 
 
 @dataclass(frozen=True)
-class GradientHorizon:
+class FromPositions:
+    """What goes back some inputs from positions that are spread evenly over a split.
+
+    Attributes:
+        split: of the data.
+        streams: positions.
+        lead: inputs that bring the state in before those that are looked at, as many as the sequence has.
+        horizon: the largest distance; None: ``HORIZON``, or as far as the data go.
+    """
+
+    split: str = "valid"
+    streams: int = 256
+    lead: int = 64
+    horizon: int | None = None
+
+    @property
+    def _horizon(self) -> int:
+        return HORIZON if self.horizon is None else self.horizon
+
+    def fit(self, subject: Subject) -> Self:
+        """With the horizon that the data allow, where none was asked for."""
+        if self.horizon is not None:
+            return self
+        reach = subject.corpus.splits[self.split].reach(self.streams, self.lead)
+        return replace(self, horizon=max(2, min(HORIZON, reach)))
+
+    def check(self, trained: Trained) -> None:
+        """Raises ConfigurationError if the data have fewer positions than are asked for."""
+        trained.corpus.splits[self.split].ending(self.streams, self._horizon, self.lead)
+
+
+@dataclass(frozen=True)
+class GradientHorizon(FromPositions):
     """The gradient of the loss by the inputs before it, as it changes in training.
 
     At the initial weights, at those that training kept (``training.keep_every``), at the best evaluation, at the end.
@@ -143,10 +175,6 @@ class GradientHorizon:
         horizon: the largest distance i; None: ``HORIZON``, or as far as the data go.
     """
 
-    split: str = "valid"
-    streams: int = 256
-    lead: int = 64
-    horizon: int | None = None
     name: ClassVar[str] = "gradient_horizon"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
 
@@ -157,21 +185,6 @@ class GradientHorizon:
     @property
     def options(self) -> dict[str, Any]:
         return asdict(self) | {"horizon": self._horizon}
-
-    @property
-    def _horizon(self) -> int:
-        return HORIZON if self.horizon is None else self.horizon
-
-    def fit(self, subject: Subject) -> "GradientHorizon":
-        """With the horizon that the data allow, where none was asked for."""
-        if self.horizon is not None:
-            return self
-        reach = subject.corpus.splits[self.split].reach(self.streams, self.lead)
-        return replace(self, horizon=max(2, min(HORIZON, reach)))
-
-    def check(self, trained: Trained) -> None:
-        """Raises ConfigurationError if the data have fewer positions than are asked for."""
-        trained.corpus.splits[self.split].ending(self.streams, self._horizon, self.lead)
 
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes, by that of one batch of positions with few inputs before them."""

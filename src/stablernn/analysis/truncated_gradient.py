@@ -21,14 +21,14 @@ its far end: it may be smaller than the rounding of g.
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from stablernn.analysis.estimate import Subject
-from stablernn.analysis.gradient_horizon import HORIZON
+from stablernn.analysis.gradient_horizon import FromPositions
 from stablernn.analysis.runner import check_least, check_split
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.lstm import LSTMCell
@@ -201,7 +201,7 @@ def _norm(parts: Sequence[Tensor]) -> float:
 
 
 @dataclass(frozen=True)
-class TruncatedGradient:
+class TruncatedGradient(FromPositions):
     """The bias of truncated gradients against k: at the initial weights, the best evaluation, and the end.
 
     Args:
@@ -213,9 +213,6 @@ class TruncatedGradient:
     """
 
     split: str = "train"
-    streams: int = 256
-    lead: int = 64
-    horizon: int | None = None
     lengths: Sequence[int] = field(default=(1, 2, 5, 10, 20, 35, 50, 100))
     name: ClassVar[str] = "truncated_gradient"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
@@ -233,21 +230,6 @@ class TruncatedGradient:
     @property
     def _shown(self) -> list[int]:
         return sorted({k for k in self.lengths if k <= self._horizon})
-
-    @property
-    def _horizon(self) -> int:
-        return HORIZON if self.horizon is None else self.horizon
-
-    def fit(self, subject: Subject) -> "TruncatedGradient":
-        """With the horizon that the data allow, where none was asked for."""
-        if self.horizon is not None:
-            return self
-        reach = subject.corpus.splits[self.split].reach(self.streams, self.lead)
-        return replace(self, horizon=max(2, min(HORIZON, reach)))
-
-    def check(self, trained: Trained) -> None:
-        """Raises ConfigurationError if the data have fewer positions than are asked for."""
-        trained.corpus.splits[self.split].ending(self.streams, self._horizon, self.lead)
 
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes, by two mini-batches with few inputs: a certificate takes as long whatever k."""
