@@ -25,6 +25,7 @@ from stablernn.report.sections.atlas import SECTION, atlas_figure, atlas_table, 
 from stablernn.report.sections.atlas_questions import OTHER, family, mapped, sentences
 from stablernn.report.slices import leading
 from stablernn.report.write import print_conclusions, write_report
+from stablernn.utils.escaping import markdown_text
 from stablernn.utils.files import write_json
 
 SOLVED, CHANCE = 0.001, 0.17
@@ -173,7 +174,8 @@ def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas
     cells = {"gru": "gru.GRUCell", "orthogonal": "orthogonal.OrthogonalCell"}
     for one in every_mechanism(evidence):
         for record in one.cell.runs.record:
-            record.config["model"]["cell"] = {"_target_": f"stablernn.models.cells.{cells.get(one.model, 'os.Own')}"}
+            target = f"stablernn.models.cells.{cells.get(one.model, 'os.Own')}"
+            record.config["model"]["cell"] = {"_target_": target} | ({"scale": 2.0} if one.model == "gru" else {})
     texts = page_texts(evidence)
     assert set(texts) == {"README.md", "gru.md", "orthogonal.md"}, "none of a cell that is not this package's"
     assert "h' = (1 - z) ⊙ n + z ⊙ h" in texts["gru.md"]
@@ -186,7 +188,13 @@ def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas
     assert "[orthogonal RNN](orthogonal.md): solved: " in texts["README.md"]
     assert "at chance: adding problem (W orthogonal)" in texts["README.md"]
     assert "nothing is proven on adding problem, copy memory and selectivity, as W is too large" in texts["gru.md"]
-    assert "Selectivity needs" not in texts["gru.md"]
+    assert "Here with `model.cell.scale=2.0`." in texts["gru.md"]
+    assert "Here with" not in texts["orthogonal.md"]
+    notes = atlas_table(every_mechanism(evidence), {}).notes
+    assert any("?" in note for note in notes)
+    for note in notes:
+        assert (markdown_text(note) in texts["README.md"]) is ("?" not in note), "how to read it once, no answers"
+        assert note not in texts["gru.md"]
 
 
 def test_what_each_mechanism_solves_stands_in_a_line_of_its_own(atlas):

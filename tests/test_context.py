@@ -243,9 +243,9 @@ def test_words_and_characters_have_all_kinds_on_one_axis_and_sentences_in_their_
 def test_the_sentences_stand_above_their_table_and_not_below_it_again():
     data = task(RECURRENT, seeds(8.4, model="tcn", approximation="feedforward", truncation__k=9))
     every = series_of(data, [])
-    said = " ".join(sentences(data, every))
+    said = sentences(data, every)
     written = markdown_of(Block(data.caption, [], [context_table(data, every)], introduction=said))
-    assert written.startswith(f"## {data.caption}\n\n{said}\n\n**Score against context")
+    assert written.startswith(f"## {data.caption}\n\n- {said[0]}\n- {said[1]}\n- {said[2]}\n\n**Score against context")
     assert written.count("there is no loss") == 1
     assert len(written.splitlines()[-1]) < 600, "notes stay short"
 

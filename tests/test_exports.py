@@ -13,7 +13,7 @@ from scipy import stats
 from test_report import certified, curve, only_section, plain_table, record, swept
 
 from stablernn.report.draw import apart, drawings, export, printed
-from stablernn.report.figure import MOST, Axis, Curve, Drawing, evenly
+from stablernn.report.figure import MOST, Axis, Curve, Drawing, Figure, evenly
 from stablernn.report.formats import comma_separated
 from stablernn.report.latex import escape, latex
 from stablernn.report.sections.perplexity import perplexity_by_k, perplexity_table
@@ -167,6 +167,22 @@ def test_a_curve_has_the_interval_of_its_change_where_that_is_known():
         assert math.log(point["y"] / point["least"]) == pytest.approx(quantile * error, rel=1e-3)
 
 
+def limits(figure: Figure) -> list[list[list[float]]]:
+    first = [panel["layer"][0]["encoding"] for panel in printed(figure)["concat"]]
+    return [[encoding[axis]["scale"]["domain"] for axis in "xy"] for encoding in first]
+
+
+def test_panels_have_lower_limits_of_their_own_where_their_axis_says_so():
+    drawing = Drawing()
+    for panel, most in (("short", 18), ("long", 99)):
+        drawing.line(panel, Curve("c", "ink"), [(0, 1.0), (most, 0.1)], ("one",))
+    figure = drawing.figure("n", "t", "c", Axis("x", logarithmic=False, most=99, own=True), Axis("y"))
+    assert figure is not None
+    (short, low), (long, high) = limits(figure)
+    assert short[1] < 20 < 99 < long[1]
+    assert low == high
+
+
 def test_panels_have_the_same_limits_and_no_more_than_six_curves():
     drawing = Drawing()
     for n in range(MOST + 2):
@@ -176,11 +192,7 @@ def test_panels_have_the_same_limits_and_no_more_than_six_curves():
     assert figure is not None
     assert [len(figure.curves_of(panel)) for panel in figure.panels] == [MOST, 1]
     assert "curve 6, curve 7" in figure.caption
-    scales = [
-        [layer["encoding"][axis]["scale"]["domain"] for axis in "xy"]
-        for panel in printed(figure)["concat"]
-        for layer in panel["layer"][:1]
-    ]
+    scales = limits(figure)
     assert scales[0] == scales[1]
     assert scales[0][1][0] < 1
     assert scales[0][1][1] > 800

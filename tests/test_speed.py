@@ -138,15 +138,21 @@ def test_throughput_of_several_runs_is_measured_once_for_each_number_that_there_
     monkeypatch.setattr(suite, "packed", lambda case, device, count, seconds: asked.append(count) or 100.0 * count**0.5)
     monkeypatch.setattr(suite, "device_name", lambda device: "x")
     options = compose("bench", [f"results={tmp_path}", "models=[lstm]", "sizes=[200]", "jobs=[1,2,4]"])
-    for _ in range(2):
-        list(Benchmarks(options, CPU).part("jobs"))
-    assert asked == [1, 2]
     path = tmp_path / "bench" / "jobs-x.json"
+    first = Benchmarks(options, CPU)
+    assert first.about("jobs").startswith("2 measurements; each takes")
+    list(first.part("jobs"))
+    for benchmarks in (first, Benchmarks(options, CPU)):
+        assert benchmarks.about("jobs").startswith(f"2 of 2 measurements already in {path}: nothing to do")
+        assert list(benchmarks.part("jobs")) == []
+    assert asked == [1, 2]
     (shown,) = write_bench(tmp_path / "no.json", tmp_path / "no.json", path, [])
     assert "| LSTM | 200 | 2 |" in shown.read_text()
     assert "| 141 | 1.41 |" in shown.read_text()
     monkeypatch.setattr(measured, "device_name", lambda device: "x")
-    list(Benchmarks(options, torch.device("cuda")).part("jobs"))
+    larger = Benchmarks(options, torch.device("cuda"))
+    assert f"2 of 3 measurements already in {path}, 1 to do; " in larger.about("jobs")
+    list(larger.part("jobs"))
     assert asked == [1, 2, 4], "how many fit a GPU has nothing to do with cores"
 
 

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +35,37 @@ class Measurements:
                 log.warning(f"measured again: {error}")
         self.values: dict[str, Any] = {"cases": {}} | (known | machine if fresh else machine | known)
 
-    def job(self, work: Callable[[], Any], *place: str) -> Callable[[], None]:
-        """What fills the entry at ``place`` unless it is there; a mapping gets the commit beside it."""
-        *sections, name = place
-
-        def run() -> None:
-            node = self.values
-            for section in sections:
-                node = node.setdefault(section, {})
-            if self.fresh or name not in node:
-                result = work()
-                node[name] = result | {"commit": commit()} if isinstance(result, dict) else result
-                self.write()
-
-        return run
+    def job(self, work: Callable[[], Any], *place: str) -> "Job":
+        """What fills the entry at ``place``."""
+        return Job(self, work, place)
 
     def write(self) -> None:
         write_json(self.path, self.values | {"versions": versions()})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A measurement for one entry of a file; a mapping gets the commit beside it."""
+
+    file: Measurements
+    work: Callable[[], Any]
+    place: tuple[str, ...]
+
+    @property
+    def missing(self) -> bool:
+        """Whether the entry is to be measured: it is not there, or all are wanted fresh."""
+        return self.file.fresh or self.place[-1] not in self._section()
+
+    def __call__(self) -> None:
+        result = self.work()
+        self._section()[self.place[-1]] = result | {"commit": commit()} if isinstance(result, dict) else result
+        self.file.write()
+
+    def _section(self) -> dict[str, Any]:
+        node = self.file.values
+        for section in self.place[:-1]:
+            node = node.setdefault(section, {})
+        return node
 
 
 def alternate(

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from stablernn.benchmarks import large_vocabulary as large
-from stablernn.benchmarks.measured import Measurements
+from stablernn.benchmarks.measured import Job, Measurements
 from stablernn.benchmarks.mechanisms import measure_mechanism, mechanism_configs
 from stablernn.benchmarks.sequence_length import (
     Limits,
@@ -67,21 +67,30 @@ class Benchmarks:
                 raise ConfigurationError(f"{name}: {wrong[0]} must be a whole number >= 1")
 
     def part(self, name: str) -> Iterator[str]:
-        """Carry a part out: yields the name of what comes next, and writes after each."""
-        for label, work in self.todo(name).items():
+        """Measure what is missing of a part: yields the name of what comes next, and writes after each."""
+        for label, work in self.missing(name).items():
             yield label
             work()
 
     @cache  # noqa: B019 (one a process)
     def todo(self, name: str) -> Todo:
+        """All measurements of a part."""
         return getattr(self, f"_{name}")()
+
+    def missing(self, name: str) -> Todo:
+        """Those that are not in its file yet; counting is done again each time."""
+        return {label: work for label, work in self.todo(name).items() if not isinstance(work, Job) or work.missing}
 
     def about(self, name: str) -> str:
         """What a part measures, and what is known of its time before it starts."""
-        count = len(self.todo(name))
+        todo, count = self.todo(name), len(self.missing(name))
         if name == "traffic":
             return f"{counted(count, 'count')}, some seconds"
-        what = f"{counted(count, 'measurement')}, less those that are there already"
+        files = dict.fromkeys(str(work.file.path) for work in todo.values() if isinstance(work, Job))
+        there = f"{len(todo) - count} of {counted(len(todo), 'measurement')} already in {', '.join(files)}"
+        if not count:
+            return f"{there}: nothing to do (fresh=true measures again)" if todo else "nothing to measure"
+        what = f"{there}, {count} to do" if len(todo) > count else counted(count, "measurement")
         if name in ("curve", "large"):
             return f"{what}; how long they take is not known"
         each = self.options.sequences.seconds if name == "sequences" else self.options.seconds

@@ -17,10 +17,9 @@ def bench(options: DictConfig) -> None:
     benchmarks = Benchmarks(options, pick_device(options.device))
     with display():
         for part in options.parts:
-            names = benchmarks.part(part)
             console.print(f"{part}: {benchmarks.about(part)}", highlight=False)
-            bar = open_bar(part, len(benchmarks.todo(part)))
-            for number, name in enumerate(names):
+            bar = open_bar(part, len(benchmarks.missing(part)))
+            for number, name in enumerate(benchmarks.part(part)):
                 bar.update(number, name)
                 log.info(f"{part} {name}")
             bar.close()

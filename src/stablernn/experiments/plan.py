@@ -24,9 +24,10 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> float:
     linear = [part for study in studies for part in study.linear]
     analyses = [part for study in studies for part in study.analyses()]
     count_once(parts, analyses)
-    said = "measuring a few updates and a little of each analysis that is to do, which may take some minutes"
-    console.print(f"Planning: {said}", highlight=False)
-    _measure(parts, linear, analyses)
+    if any(part.counted for part in (*parts, *analyses)) or any(part.to_do for part in linear):
+        said = "measuring a few updates and a little of each analysis that is to do, which may take some minutes"
+        console.print(f"Planning: {said}", highlight=False)
+        _measure(parts, linear, analyses)
     for data in dict.fromkeys(part.data for part in parts):
         console.print(f"  {data}: {_why(data, parts)}", soft_wrap=True, highlight=False)
     console.print(_table(studies, shared=any(part.shared for part in parts)))

@@ -23,6 +23,8 @@ from stablernn.utils.escaping import markdown_text
 
 _CELLS = re.compile(r"stablernn\.models\.cells\.(?:\w+\.)?(\w+)")  # older records name no module
 _CHAPTERS = re.compile(r"\n\n(?:Args|Raises|Attributes):\n")
+_HOW_TITLE = "How to read a page"
+_HOW = f"[{_HOW_TITLE}](README.md#{_HOW_TITLE.lower().replace(' ', '-')})"
 _VERDICTS = ("solved", "better", "at chance", "at the control")  # how they begin, the best first
 
 
@@ -32,7 +34,7 @@ def page_texts(evidence: Evidence) -> dict[str, str]:
     if not models:
         return {}
     pages = {f"{model}.md": _page(model, here, evidence) for model, here in models.items()}
-    return {**pages, "README.md": _contents(models)}
+    return {**pages, "README.md": _contents(models, evidence)}
 
 
 def page_figures(evidence: Evidence) -> dict[str, Figure]:
@@ -49,13 +51,16 @@ def _by_model(evidence: Evidence) -> dict[str, list[Mapped]]:
 
 def _page(model: str, here: Sequence[Mapped], evidence: Evidence) -> str:
     """Heading, equations, a column a task, and how far gradients reach."""
+    cell = here[0].cell.first.config["model"].get("cell", {})
+    settings = [f"`model.cell.{name}={value}`" for name, value in cell.items() if not name.startswith("_")]
     followed = any(one.of("gradient_horizon") for one in here)
     parts = [
         f"# {MODEL_NAMES[model]}",
         f"`model={model}`, of the kind *{family(model)}*, in the [atlas of memory](README.md). How to train it, and "
         "what keeps it stable: [cells that were to remember longer](../../docs/memory.md).",
-        equations_of(here[0].cell.first.config["model"].get("cell", {}).get("_target_")),
-        markdown(_turned(atlas_table(here, evidence.speeds))).rstrip(),
+        equations_of(cell.get("_target_")),
+        f"Here with {listed(settings)}." if settings else "",
+        markdown(_turned(atlas_table(here, evidence.speeds))).rstrip() + f"\n\n{_HOW}",
         f"![Gradients of the loss by earlier inputs]({model}.svg)" if followed else "",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -66,8 +71,7 @@ def _turned(table: Table) -> Table:
     heads = [task if constraint == "unstable" else f"{task}, {constraint}" for task, _, constraint, *_ in table.lines]
     every = zip(table.heads, zip(*table.lines, strict=True), strict=True)
     rows = [[head, *cells] for head, cells in every if head not in ("task", "mechanism", "constraint")]
-    notes = [note for note in table.notes if "?" not in note]  # questions are of all mechanisms
-    return replace(table, title="Measured", columns=[*map(text, ("", *heads))], rows=rows, notes=notes, runs=[])
+    return replace(table, title="Measured", columns=[*map(text, ("", *heads))], rows=rows, notes=[], runs=[])
 
 
 def equations_of(target: str | None) -> str:
@@ -104,12 +108,12 @@ def _figure(model: str, here: Sequence[Mapped]) -> Figure | None:
         model,
         f"{MODEL_NAMES[model]}: how much of the gradient is left i inputs back",
         "Mean norm of the gradient of the loss at t + i by the input at t, from before training (dark) to its end.",
-        Axis("i (inputs)", logarithmic=False, most=farthest),
+        Axis("i (inputs)", logarithmic=False, most=farthest, own=True),
         Axis("mean norm of the gradient", powers=True),
     )
 
 
-def _contents(models: dict[str, list[Mapped]]) -> str:
+def _contents(models: dict[str, list[Mapped]], evidence: Evidence) -> str:
     parts = [
         "# Atlas of memory",
         "Mechanisms that were to give recurrent networks long memory, a page each: equations, what is proven, how far "
@@ -119,6 +123,10 @@ def _contents(models: dict[str, list[Mapped]]) -> str:
     for kind, some in groupby(models, key=family):
         pages = [f"- [{MODEL_NAMES[model]}]({model}.md): {_verdicts(models[model])}" for model in some]
         parts += [f"## {kind[:1].upper()}{kind[1:]}", "\n".join(pages)]
+    every = [one for here in models.values() for one in here]
+    # Questions are answered beside the whole table.
+    notes = [note for note in atlas_table(every, evidence.speeds).notes if "?" not in note]
+    parts += [f"## {_HOW_TITLE}", "\n".join(f"- {markdown_text(note)}" for note in notes)]
     return "\n\n".join(parts) + "\n"
 
 

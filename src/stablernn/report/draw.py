@@ -130,7 +130,7 @@ def _round_numbers(low: float, high: float, count: int) -> list[float]:
 
 
 def _panel(figure: Figure, panel: Panel, size: tuple[int, int]) -> alt.LayerChart:
-    """Bands, lines, bars, dots, rules, and at the end of each curve its name; all panels have the same limits."""
+    """Bands, lines, bars, dots, rules, and at the end of each curve its name."""
     width, height = size
     curves = figure.curves_of(panel)
     colours = [COLOURS[curve.colour][0] for curve in curves]
@@ -140,7 +140,7 @@ def _panel(figure: Figure, panel: Panel, size: tuple[int, int]) -> alt.LayerChar
         return {"scale": alt.Scale(domain=[curve.label for curve in curves], range=list(values)), "legend": None}
 
     base = alt.Chart(alt.Data(values=panel.points)).encode(
-        x=alt.X("x:Q", **scaled(panel.x, figure.xs)),
+        x=alt.X("x:Q", **scaled(panel.x, figure.xs(panel))),
         y=alt.Y("y:Q", **scaled(panel.y, figure.ys)),
         color=alt.Color("curve:N", **by_curve(colours)),
     )

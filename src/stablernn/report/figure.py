@@ -34,6 +34,7 @@ class Axis:
         reverse: large values first.
         least: curves leave a logarithmic axis below it,
         most: and above it.
+        own: each panel has limits of its own.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Axis:
     reverse: bool = False
     least: float | None = None
     most: float | None = None
+    own: bool = False
 
     def shows(self, value: float) -> bool:
         return value > 0 or not self.logarithmic
@@ -74,7 +76,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels with the same limits.
+    """Panels with the same limits, unless their axes say otherwise.
 
     Attributes:
         name: of what is drawn, the beginning of its files' names.
@@ -107,9 +109,10 @@ class Figure:
         points = [point for panel in self.panels for point in panel.points]
         return list(dict.fromkeys(run for point in points for run in point["runs"].split()))
 
-    @property
-    def xs(self) -> list[float]:
-        return [point["x"] for panel in self.panels for point in panel.points]
+    def xs(self, panel: Panel) -> list[float]:
+        """What the lower axis of a panel has to show: its points, or those of all panels."""
+        panels = [panel] if panel.x.own else self.panels
+        return [point["x"] for each in panels for point in each.points]
 
     @property
     def ys(self) -> list[float]:

@@ -22,7 +22,7 @@ MODEL_NAMES = {
     "birnn": "bidirectional RNN",
     "bilstm": "bidirectional LSTM",
     "bigru": "bidirectional GRU",
-    "lstm_fixed": "LSTM, f fixed",
+    "lstm_fixed": "LSTM with fixed f",
     "min_gru": "minGRU",
     "min_lstm": "minLSTM",
     "sru": "SRU",

@@ -12,7 +12,7 @@ from stablernn.report.table import Table
 
 @dataclass(frozen=True)
 class Block:
-    """What stands under one heading: figures and tables of one text, profile or machine; and a word before them.
+    """What stands under one heading: figures and tables of one text, profile or machine; and sentences before them.
 
     ``minor``: of a profile that only shows that all of it works, or of a part of a text; the page links its files.
     """
@@ -20,7 +20,7 @@ class Block:
     title: str
     figures: list[Figure]
     tables: list[Table]
-    introduction: str = ""
+    introduction: Sequence[str] = ()
     minor: bool = False
 
 

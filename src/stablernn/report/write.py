@@ -89,8 +89,10 @@ def _write_tables(chapter: Chapter, results: Path) -> list[Path]:
 
 def markdown_of(block: Block) -> str:
     """The tables of a block, below its heading and introduction where it has one."""
-    heading = f"## {markdown_text(block.title)}\n\n{markdown_text(block.introduction)}\n"
-    return "\n".join([*([heading] if block.introduction else []), *map(markdown, block.tables)])
+    bullet = "- " * (len(block.introduction) > 1)
+    lines = [f"## {markdown_text(block.title)}\n", *(f"{bullet}{markdown_text(each)}" for each in block.introduction)]
+    heading = ["\n".join(lines) + "\n"] if block.introduction else []
+    return "\n".join([*heading, *map(markdown, block.tables)])
 
 
 def _draw(chapter: Chapter, results: Path) -> list[Path]:

@@ -219,10 +219,9 @@ def _blocks(evidence: Evidence) -> list[Block]:
     if not every:
         return []
     figure = atlas_figure(every)
-    words = " ".join(answers(evidence))
     small = all(minor(one.data) for one in every)
     return [
-        Block("Mechanisms of memory", [figure] if figure else [], [solved_table(every)], words, small),
+        Block("Mechanisms of memory", [figure] if figure else [], [solved_table(every)], answers(evidence), small),
         Block("Everything measured of them", [], [atlas_table(every, evidence.speeds)], minor=True),
     ]
 

@@ -224,7 +224,7 @@ def _blocks(evidence: Evidence) -> list[Block]:
         if any(series.how != COUNTED for series in every):
             gradients = evidence.of(data, "gradient_horizon")
             here = of_slice(data, [context_figure(data, every)], context_table(data, every))
-            made.append(replace(here, introduction=" ".join(map(sentence, sentences(data, every, gradients)))))
+            made.append(replace(here, introduction=[*filter(None, map(sentence, sentences(data, every, gradients)))]))
     return made
 
 

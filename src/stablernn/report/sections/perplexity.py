@@ -258,7 +258,7 @@ def _blocks(evidence: Evidence) -> list[Block]:
         if data is first:
             alike = [other for other in evidence.slices if other.text == data.text]
             costs = of_slice(data, [price_curves(other) for other in alike], None)
-            here = replace(here, figures=here.figures + costs.figures, introduction=introduction(data))
+            here = replace(here, figures=here.figures + costs.figures, introduction=[introduction(data)])
             made.insert(0, here)
         else:
             made.append(here)
