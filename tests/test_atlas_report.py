@@ -188,6 +188,11 @@ def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas
     assert "[orthogonal RNN](orthogonal.md): solved: " in texts["README.md"]
     assert "at chance: adding problem (W orthogonal)" in texts["README.md"]
     assert "nothing is proven on adding problem, copy memory and selectivity, as W is too large" in texts["gru.md"]
+    linked = "[cells that were to remember longer](../../docs/memory.md)"
+    assert all(linked in page for page in texts.values())
+    for page in page_texts(evidence, docs=False).values():
+        assert "../../" not in page
+        assert "docs/memory.md of the repository" in page
     assert "Here with `model.cell.scale=2.0`." in texts["gru.md"]
     assert "Here with" not in texts["orthogonal.md"]
     notes = atlas_table(every_mechanism(evidence), {}).notes

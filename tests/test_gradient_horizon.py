@@ -18,7 +18,7 @@ from stablernn.analysis.linear.matrix import run_studies
 from stablernn.analysis.linear.scalar import ScalarStudy
 from stablernn.analysis.runner import analyse, check_applies, is_missing
 from stablernn.analysis.truncated_gradient import TruncatedGradient
-from stablernn.analysis.truncation import TruncationAnalysis, truncation_curve
+from stablernn.analysis.truncation import TruncationAnalysis, truncation_curve, truncation_result
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.models.cells.gru import GRUCell
@@ -28,13 +28,14 @@ from stablernn.models.feed_forward import FeedForward
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.report.sections.gradient_horizon import gradient_figures, gradient_horizon_table
-from stablernn.report.sections.ngram import ngram_table, reset_perplexities
+from stablernn.report.sections.ngram import ngram_table, reset_values
 from stablernn.report.write import write_report
 from stablernn.tasks.sequences import Sequences
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
 from stablernn.utils.console import log
 from stablernn.utils.errors import ConfigurationError
+from stablernn.utils.metrics import NATS_A_FRAME, PERPLEXITY
 
 CELLS = [RNNCell, LSTMCell, GRUCell]
 
@@ -265,8 +266,7 @@ def test_the_reset_perplexity_is_that_of_a_state_that_is_reset(cell, corpus):
     split = corpus.splits["valid"].first(61)
     model = network(cell, corpus.types).double().eval()
     curve = truncation_curve(model, split, range(1, 8), tolerance=0.0)
-    result = {"k": list(curve.truncated), "value": [at.score.value for at in curve.truncated.values()]}
-    found = reset_perplexities(result)
+    found = reset_values(truncation_result(model, curve), PERPLEXITY)
     ids = torch.as_tensor(split.ids.astype("int64"))
     for n in range(1, 8):
         nats = []
@@ -283,8 +283,11 @@ def test_the_reset_perplexity_is_that_of_a_state_that_is_reset(cell, corpus):
 
 
 def test_a_curve_with_a_gap_goes_no_further():
-    assert reset_perplexities({"k": [1, 2, 4], "value": [4.0, 9.0, 5.0]}) == pytest.approx([4, 6])
-    assert reset_perplexities({"k": [2, 3], "value": [4.0, 9.0]}) == []
+    whole = {"total": 0.0, "count": 1}
+    changes = {"recurrent": whole, "log_perplexity": [math.log(4), math.log(9), 5.0]}
+    assert reset_values({"k": [1, 2, 4], **changes}, PERPLEXITY) == pytest.approx([4, 6])
+    assert reset_values({"k": [2, 3, 4], **changes}, PERPLEXITY) == []
+    assert reset_values({"k": [1, 2, 3], **changes, "log_perplexity": [4.0, 9.0, 5.0]}, NATS_A_FRAME) == [4, 6.5, 6]
 
 
 def test_analysis_ngram_is_another_view_of_analysis_truncation(trained, tmp_path):

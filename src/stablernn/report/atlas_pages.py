@@ -23,18 +23,24 @@ from stablernn.utils.escaping import markdown_text
 
 _CELLS = re.compile(r"stablernn\.models\.cells\.(?:\w+\.)?(\w+)")  # older records name no module
 _CHAPTERS = re.compile(r"\n\n(?:Args|Raises|Attributes):\n")
+_GUIDE, _GUIDE_FILE = "cells that were to remember longer", "docs/memory.md"
 _HOW_TITLE = "How to read a page"
 _HOW = f"[{_HOW_TITLE}](README.md#{_HOW_TITLE.lower().replace(' ', '-')})"
 _VERDICTS = ("solved", "better", "at chance", "at the control")  # how they begin, the best first
 
 
-def page_texts(evidence: Evidence) -> dict[str, str]:
-    """A page for each mechanism of this package with a run in the atlas, and their table of contents, by file name."""
+def page_texts(evidence: Evidence, docs: bool = True) -> dict[str, str]:
+    """A page for each mechanism of this package with a run in the atlas, and their table of contents, by file name.
+
+    Args:
+        docs: whether the documents lie where links from a checkout's results lead.
+    """
     models = _by_model(evidence)
     if not models:
         return {}
-    pages = {f"{model}.md": _page(model, here, evidence) for model, here in models.items()}
-    return {**pages, "README.md": _contents(models, evidence)}
+    guide = f"[{_GUIDE}](../../{_GUIDE_FILE})" if docs else f"{_GUIDE} ({_GUIDE_FILE} of the repository)"
+    pages = {f"{model}.md": _page(model, here, evidence, guide) for model, here in models.items()}
+    return {**pages, "README.md": _contents(models, evidence, guide)}
 
 
 def page_figures(evidence: Evidence) -> dict[str, Figure]:
@@ -49,7 +55,7 @@ def _by_model(evidence: Evidence) -> dict[str, list[Mapped]]:
     return {model: here for model, here in models.items() if here}
 
 
-def _page(model: str, here: Sequence[Mapped], evidence: Evidence) -> str:
+def _page(model: str, here: Sequence[Mapped], evidence: Evidence, guide: str) -> str:
     """Heading, equations, a column a task, and how far gradients reach."""
     cell = here[0].cell.first.config["model"].get("cell", {})
     settings = [f"`model.cell.{name}={value}`" for name, value in cell.items() if not name.startswith("_")]
@@ -57,7 +63,7 @@ def _page(model: str, here: Sequence[Mapped], evidence: Evidence) -> str:
     parts = [
         f"# {MODEL_NAMES[model]}",
         f"`model={model}`, of the kind *{family(model)}*, in the [atlas of memory](README.md). How to train it, and "
-        "what keeps it stable: [cells that were to remember longer](../../docs/memory.md).",
+        f"what keeps it stable: {guide}.",
         equations_of(cell.get("_target_")),
         f"Here with {listed(settings)}." if settings else "",
         markdown(_turned(atlas_table(here, evidence.speeds))).rstrip() + f"\n\n{_HOW}",
@@ -113,12 +119,12 @@ def _figure(model: str, here: Sequence[Mapped]) -> Figure | None:
     )
 
 
-def _contents(models: dict[str, list[Mapped]], evidence: Evidence) -> str:
+def _contents(models: dict[str, list[Mapped]], evidence: Evidence, guide: str) -> str:
     parts = [
         "# Atlas of memory",
         "Mechanisms that were to give recurrent networks long memory, a page each: equations, what is proven, how far "
         "gradients and outputs reach, which tasks are solved. All of it in [one table](../tables/atlas.md). How they "
-        "were trained: [cells that were to remember longer](../../docs/memory.md).",
+        f"were trained: {guide}.",
     ]
     for kind, some in groupby(models, key=family):
         pages = [f"- [{MODEL_NAMES[model]}]({model}.md): {_verdicts(models[model])}" for model in some]

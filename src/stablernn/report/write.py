@@ -1,5 +1,6 @@
 """The whole report: records in, tables, figures and the page out."""
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def write_report(source: Path, results: Path, readme: Path | None) -> list[Path]
         _renew(readme, "\n".join([*map(markdown, shown), texts.pop("README.md", "")]))
         for name, text in texts.items():
             write_text(results / name, text)
-    atlas = {results / "atlas" / name: text for name, text in page_texts(evidence).items()}
+    docs = (results / os.pardir / "docs").is_dir()
+    atlas = {results / "atlas" / name: text for name, text in page_texts(evidence, docs).items()}
     for path, text in atlas.items():
         write_text(path, text)
     figures = [_draw(chapter, results) for chapter in made]

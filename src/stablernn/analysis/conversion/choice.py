@@ -186,8 +186,9 @@ def _unproven(certificate: Certificate, proven: int | None, epsilon: float, k_ma
 def _shortfall(certificate: Certificate, proven: int | None, epsilon: float, k_max: int) -> str:
     remedy = "choose guarantee=measured, or train under a stability constraint"
     if certificate.holds:
-        remedy = "choose a larger epsilon, or guarantee=measured"
-        remedy = remedy if proven is None else f"set k_max={proven}, {remedy.removeprefix('choose ')}"
+        instead = "a larger epsilon, or guarantee=measured"
+        further = f"set k_max={proven} (each output takes as many steps)"
+        remedy = f"choose {instead}" if proven is None else f"{further}, {instead}"
     return f"{_unproven(certificate, proven, epsilon, k_max)}; {remedy}"
 
 

@@ -43,7 +43,9 @@ def certificate_table(analyses: Analyses) -> Table:
         *on_each_side(record for record, _ in analyses),
         of_which_seeds(analyses),
     ]
-    return Table("Certificates", columns, entries, notes, reasons, [(record.id,) for record, _ in analyses])
+    return Table(
+        "Certificates", columns, entries, notes, [*dict.fromkeys(reasons)], [(record.id,) for record, _ in analyses]
+    )
 
 
 def rates_table(analyses: Analyses) -> Table | None:
