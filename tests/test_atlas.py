@@ -113,6 +113,14 @@ def test_a_step_is_its_equations_and_a_sequence_is_its_steps(make):
     assert len(final) == len(cell.state_type._fields)
 
 
+def test_the_input_gate_of_an_lstm_that_never_forgets_may_begin_nearly_closed():
+    drawn, closed = (
+        torch.manual_seed(0) and FixedForgetLSTMCell(3, 4, input_bias=bias).state_dict() for bias in (0.0, -3.0)
+    )
+    assert_close(closed["bias_ih"] - drawn["bias_ih"], torch.tensor([-3.0] * 4 + [0.0] * 8))
+    assert all(torch.equal(closed[name], drawn[name]) for name in drawn if name != "bias_ih")
+
+
 @pytest.mark.parametrize("make", CELLS)
 @pytest.mark.parametrize("view", [Recurrent, lambda cells: FeedForward(cells, k=4)], ids=["recurrent", "feedforward"])
 def test_a_split_window_gives_what_the_whole_gives(make, view):

@@ -21,11 +21,14 @@ class FixedForgetLSTMCell(Cell):
         c' = f c + i ⊙ z,                h' = o ⊙ tanh(c')
 
     With f = 1 it is the LSTM before there was a forget gate (Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins
-    2000 added it): c adds up all that was ever written. The rows are stacked in the order i, z, o.
+    2000 added it): c adds up all that was ever written. So that it does not drift before anything is learnt, an input
+    gate may begin nearly closed, with a negative bias (Hochreiter & Schmidhuber 1997). The rows are stacked in the
+    order i, z, o.
 
     Args:
         input_size, hidden_size: E, D.
         forget: f, in (0, 1].
+        input_bias: added to b_i as it is drawn.
 
     Raises:
         ConfigurationError: f lies elsewhere.
@@ -35,11 +38,16 @@ class FixedForgetLSTMCell(Cell):
     state_type = LSTMState
     bounded = True
 
-    def __init__(self, input_size: int, hidden_size: int, forget: float = 1.0) -> None:
+    def __init__(self, input_size: int, hidden_size: int, forget: float = 1.0, input_bias: float = 0.0) -> None:
         if not 0 < forget <= 1:
             raise ConfigurationError(f"model.cell.forget={forget} must lie in (0, 1]")
-        self.forget = forget
+        self.forget, self.input_bias = forget, input_bias
         super().__init__(input_size, hidden_size)
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        super().initialise()
+        self.bias_ih[: self.hidden_size] += self.input_bias
 
     def step(self, projected: Tensor, state: LSTMState) -> LSTMState:
         i, z, o = (projected + state.h @ self.weight_hh.T).chunk(3, dim=-1)
