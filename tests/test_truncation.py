@@ -15,7 +15,6 @@ from torch.testing import assert_close
 
 from stablernn.analysis import fewer_softmaxes as sparing
 from stablernn.analysis import truncation as truncation_module
-from stablernn.analysis import truncation_curve as curve_module
 from stablernn.analysis.distribution import Distribution
 from stablernn.analysis.fewer_softmaxes import FewerSoftmaxes
 from stablernn.analysis.runner import analyse
@@ -32,6 +31,7 @@ from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.certificates import certify
+from stablernn.tasks.sequences import Sequences
 from stablernn.training import checkpoint, evaluate
 from stablernn.training.evaluate import score
 from stablernn.training.run import run
@@ -154,15 +154,21 @@ def test_the_curve_is_what_each_model_alone_scores(cell, layers, positions, tole
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.1])
 @pytest.mark.parametrize("positions", [7, 4096])
-def test_the_error_is_the_spread_of_the_change_over_blocks(tolerance, positions, corpus, monkeypatch):
-    """Against scores of each model alone, which keep the same blocks; the last one is short."""
-    monkeypatch.setattr(curve_module, "BLOCK", 16)
+@pytest.mark.parametrize("sequences", [False, True])
+def test_the_error_is_the_spread_of_the_change_over_blocks(tolerance, positions, sequences, corpus, monkeypatch):
+    """Against scores of each model alone, which keep the same blocks, the last one short, or sequences."""
+    monkeypatch.setattr(truncation_module, "BLOCK", 16)
     monkeypatch.setattr(evaluate, "BLOCK", 16)
-    split = corpus.splits["valid"].first(211)
+    split, words = corpus.splits["valid"].first(211), np.diff([*range(0, 211, 16), 211])
+    if sequences:
+        words = np.array([13, 17, 15, 14, 16, 12, 18, 15, 14, 17, 15, 13, 16, 16])
+        apart = np.cumsum(words)[:-1]
+        inputs, targets = (tuple(np.split(ids.astype("int64"), apart)) for ids in (split.inputs, split.targets))
+        split = Sequences(inputs, targets)
     model = network(LSTMCell, corpus.types).double()
     curve = truncation_curve(model, split, [1, 3], tolerance, positions)
     assert curve.swept == 1 if tolerance == 0 else 0.2 < curve.swept < 0.8  # some words by each of the two ways
-    words = np.diff([*range(0, 211, 16), 211])
+    assert curve.parts == len(words)
     for k, ours in curve.truncated.items():
         alone = network(LSTMCell, corpus.types, 1, 0.0, lambda cells, dropout, k=k: FeedForward(cells, dropout, k=k))
         alone.double().load_state_dict(model.state_dict())
@@ -170,14 +176,13 @@ def test_the_error_is_the_spread_of_the_change_over_blocks(tolerance, positions,
         drawn = np.random.default_rng(0).multinomial(14, np.full(14, 1 / 14), size=20_000)
         bootstrap = (drawn @ changes / (drawn @ words)).std() * math.sqrt(14 / 13)
         assert ours.error == pytest.approx(bootstrap, rel=0.05)
-    alone = truncation_curve(model, split.first(16), [1], tolerance, positions)
+    alone = truncation_curve(model, split.first(13 if sequences else 16), [1], tolerance, positions)
     assert math.isnan(alone.truncated[1].error)
 
 
 @pytest.mark.parametrize(("positions", "pieces"), [(7, 3), (4096, 3), (64, 1), (30, 13)])
 def test_pieces_of_a_text_score_as_they_do_within_it(positions, pieces, corpus, monkeypatch):
     monkeypatch.setattr(truncation_module, "BLOCK", 16)
-    monkeypatch.setattr(curve_module, "BLOCK", 16)
     split = corpus.splits["valid"].first(211)
     model = network(LSTMCell, corpus.types).double()
     curve = truncation_curve(model, split, [1, 9], 0.0, positions, pieces=pieces)
@@ -268,7 +273,7 @@ def test_the_tolerance_holds_where_the_neglected_variance_is_largest(half, toler
     objective = FullSoftmax(2, 1).double()
     with torch.no_grad():
         objective.weight.copy_(torch.tensor([[half], [-half]]))
-    sums = Sums(1, 50, objective.weight.device)
+    sums = Sums(1, [50], objective.weight.device)
     scorer = FewerSoftmaxes(objective, tolerance, sums)
     features, targets = torch.zeros(50, 1, dtype=torch.float64), torch.arange(50) % 2
     reach = 2 * math.sqrt(8 * tolerance) / (2 * half)  # twice as far as first-order scores may be used

@@ -54,7 +54,7 @@ class FewerSoftmaxes:
             self.slopes = self.full.weight[targets] - means
         else:
             self.known = self.objective.log_probabilities(features, targets)
-        self.blocks = self.sums.begin(self.known)
+        self.parts = self.sums.begin(self.known)
 
     def add(self, number: int, features: Tensor) -> None:
         """The features (N, D) of the number-th truncated model at the same positions."""
@@ -62,14 +62,14 @@ class FewerSoftmaxes:
         gap = torch.linalg.vector_norm(change, dim=1)
         self.sums.gaps[number].add(gap)
         if not self.full:
-            self._wait(number, features, self.targets, self.known, self.blocks)
+            self._wait(number, features, self.targets, self.known, self.parts)
             return
         apart = self.spread * gap
         far = torch.minimum(apart.square() / 4, apart.exp() * self.variance * gap.square()) > 2 * self.tolerance
         moved = torch.linalg.vecdot(self.slopes, change).masked_fill_(far, 0.0)
-        self.sums.add_moved(number, (self.known + moved) * ~far, moved, self.blocks)
+        self.sums.add_moved(number, (self.known + moved) * ~far, moved, self.parts)
         rows = far.nonzero()[:, 0]
-        self._wait(number, features[rows], self.targets[rows], self.known[rows], self.blocks[rows])
+        self._wait(number, features[rows], self.targets[rows], self.known[rows], self.parts[rows])
 
     def _wait(self, number: int, *rows: Tensor) -> None:
         """Few rows would leave the softmax waiting for memory: they are collected first."""
@@ -82,7 +82,7 @@ class FewerSoftmaxes:
     def flush(self) -> None:
         """Score the rows that wait."""
         if self.rows:
-            numbers, features, targets, known, blocks = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
-            self.sums.add_known(numbers, self.objective.log_probabilities(features, targets), known, blocks)
+            numbers, features, targets, known, parts = (torch.cat(rows) for rows in zip(*self.waiting, strict=True))
+            self.sums.add_known(numbers, self.objective.log_probabilities(features, targets), known, parts)
             self.swept += self.rows
         self.waiting, self.rows = [], 0

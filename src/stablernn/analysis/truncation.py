@@ -75,7 +75,7 @@ def truncation_curve(
     step = max(wanted[-1], positions)
     both = model.backbone if isinstance(model.backbone, BothDirections) else None
     scored = chosen(len(split), step, None if isinstance(split, Sequences) else pieces)
-    sums = Sums(len(wanted), sum(map(len, scored)), device, metric)
+    sums = Sums(len(wanted), _parts(split, sum(map(len, scored))), device, metric)
     scorer = FewerSoftmaxes(model.objective, tolerance, sums)
 
     if isinstance(split, Sequences):
@@ -117,6 +117,13 @@ def truncation_curve(
     scorer.flush()
     model.train(was_training)
     return sums.curve(wanted, scorer.swept)
+
+
+def _parts(split: Split | Sequences, scored: int) -> list[int]:
+    """The sizes of the parts that other data of the kind would have: sequences, or of a text blocks."""
+    if isinstance(split, Sequences):
+        return [len(items) for items in split.items]
+    return [min(BLOCK, scored - start) for start in range(0, scored, BLOCK)]
 
 
 def _one_way(model: SequenceModel, x: Tensor, lengths: Sequence[int]) -> Iterator[Tensor]:
@@ -251,17 +258,15 @@ class TruncationAnalysis:
 def truncation_result(model: SequenceModel, curve: TruncationCurve, certificate: Certificate | None = None) -> dict:
     """A curve of a model as JSON, and beside it what is proven; ``certificate``: the model's, where it is there."""
     certificate = certificate or certify(model)
-    words = curve.recurrent.count
     return {
-        "words": words,
+        "words": curve.recurrent.count,
         "recurrent": curve.recurrent.as_dict(),
         "swept": curve.swept,
         "k": list(curve.truncated),
         "value": [at.score.value for at in curve.truncated.values()],
         "log_perplexity": [at.gap.log_perplexity for at in curve.truncated.values()],
         "error": {
-            "blocks": -(-words // BLOCK),
-            "length": BLOCK,
+            "blocks": curve.parts,
             "log_perplexity": [None if math.isnan(at.error) else at.error for at in curve.truncated.values()],
         },
         "largest": [at.gap.largest for at in curve.truncated.values()],

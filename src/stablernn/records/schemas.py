@@ -142,7 +142,7 @@ _ANALYSES: Mapping[str, Any] = {
         "optimal_whole_past": "number?",
         "largest": ["number"],
         "state": {"mean, p99, largest": ["number"]},
-        "error?": {"blocks": "count", "length": "size", "log_perplexity": ["number?"]},
+        "error?": {"blocks": "count", "length?": "size", "log_perplexity": ["number?"]},
     },
     "truncated_gradient": {
         "options": {"horizon": "size", "streams": "count", "split": "=train valid test"},

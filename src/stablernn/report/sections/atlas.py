@@ -197,7 +197,7 @@ def atlas_figure(every: Sequence[Mapped]) -> Figure | None:
         f"{'is' if len(drawn) == 1 else 'are'} solved",
         f"A dot is a mechanism: its mean score as a share of the exact control, against k({EPSILON}), the inputs after "
         "which the trained model is feed-forward. Below the dotted line a task counts as solved.",
-        Axis(f"k({EPSILON}) (inputs)"),
+        Axis(f"k({EPSILON}) (inputs)", own=True),
         Axis("score / control", powers=True),
         levels=[Level(1 / SOLVED, dash=(2, 3))],
     )
