@@ -26,6 +26,7 @@ from stablernn.analysis.conversion.export import read_program
 from stablernn.commands.start import as_overrides
 from stablernn.examination.chance import by_chance
 from stablernn.examination.data import read, words_of
+from stablernn.examination.examine import metric_of
 from stablernn.examination.weights import load_network
 from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.regression import Regression
@@ -616,6 +617,32 @@ def test_frequencies_are_counted_in_one_half_and_predict_the_other(outputs):
         found.append(total / 20)
     found.append(math.log(5) if outputs == "categorical" else 3 * math.log(2))  # all alike
     assert by_chance(head, Sequences((targets.numpy(),), (targets.numpy(),))) == pytest.approx(min(found))
+
+
+@pytest.mark.parametrize("scored", [None, 2, (1, 4, 3)])
+def test_the_first_items_of_sequences_are_cut_from_the_last_one(scored):
+    lengths = (3, 6, 4)
+    frames = tuple(np.arange(2 * length).reshape(length, 2) + 100 * length for length in lengths)
+    every = Sequences(frames, frames, None, scored)
+    for items in range(1, len(every) + 3):
+        first = every.first(items, cut=True)
+        assert len(first) == min(items, len(every))
+        assert np.array_equal(np.concatenate(first.items), np.concatenate(every.items)[:items])
+        whole = every.first(items)
+        assert [len(x) for x in whole.inputs] == list(lengths[: len(whole.inputs)])
+
+
+def test_of_a_long_sequence_of_frames_no_more_is_examined_than_was_asked_for():
+    model = stablernn.from_torch(None, nn.RNN(3, 4), nn.Linear(4, 3), bounds=(0, 1), outputs="bernoulli")
+    found = read(model, np.random.default_rng(0).integers(2, size=(500, 3)), most=100)
+    assert len(found.split) == 100
+
+
+def test_outputs_of_ids_are_counted_as_ids():
+    model = stablernn.from_torch(nn.Embedding(5, 3), nn.RNN(3, 4))
+    metric = metric_of(model)
+    assert (metric.one, metric.items, metric.value(6.0, 2)) == ("id", "ids", 3.0)
+    assert metric_of(stablernn.from_torch(None, nn.RNN(3, 4))).items == "frames"
 
 
 def test_a_text_that_repeats_itself_does_not_make_a_network_one_that_has_learnt_nothing():

@@ -138,8 +138,8 @@ def bounded(perplexities, bounds, gaps):
     [
         ([1.0, 0.1, 0.001], [0.5, 0.01, 0.0001], "supported", "within 0.01 nats by its last 3 words"),
         ([1.0, 0.1, 0.001], [0.5, 0.01, 0.0001], "supported", "by its last 3 words, proven for 3"),
-        ([9.0, 8.0, 7.0], [0.5, 0.01, 0.0001], "supported", "proven only for more than 3"),
-        (None, [0.5, 0.01, 0.0001], "supported", "not proven (W is large)"),
+        ([9.0, 8.0, 7.0], [0.5, 0.01, 0.0001], "undecided", "proven only for more than 3"),
+        (None, [0.5, 0.01, 0.0001], "undecided", "not proven (W is large)"),
         ([1.0, 0.1, 0.001], [0.5, 0.2, 0.0001], "not supported", "exceeds the proven bound at k = 2"),
     ],
 )
@@ -194,6 +194,23 @@ def test_the_best_norms_decide_which_k_is_proven_where_they_were_searched_for(ju
     assert words in judgement.verdict.replace("\u00a0", " ")
 
 
+@pytest.mark.parametrize("name", ["lstm_as_coded", "lstm_cascade"])
+@pytest.mark.parametrize("proves", [False, True])
+def test_a_constraint_counts_as_stability_where_its_models_are_certified(judged, name, proves):
+    flat = bounded([100.0, 90.0, 90.0], None, [0.5, 0.01, 0.0001]) | spread_over(9, 0.1, 0.001, 0.001)
+    entry = certified(record(90.0, stability=name), 3, proves)
+    found = judged("C2", [entry], truncation=flat)
+    assert [judgement.label for judgement in found] == ["supported"] * proves
+    both = [
+        certified(record(100.0 + seed / 10, stability=name, seed=seed, truncation__k=5, approximation=way), 3, proves)
+        for way in ("recurrent", "feedforward")
+        for seed in range(3)
+    ]
+    (judgement,) = judged("C3", both, study="truncation_sweep")
+    assert judgement.label == ("supported" if proves else "undecided")
+    assert "no worse at any of 1 k" in judgement.verdict, "said all the same"
+
+
 def test_a_curve_that_does_not_flatten_is_told(judged):
     falling = curve([100.0, 95.0, 90.0])
     falling["log_perplexity"] = [0.3, 0.2, 0.1]
@@ -221,12 +238,12 @@ def spread_over(blocks, *errors):
         (
             spread_over(9, 0.1, 0.001, 0.001),
             "supported",
-            "within 0.01 nats by its last 2 words, on other text 2.",
+            "within 0.01 nats by its last 2 words, on other data 2.",
         ),
-        (spread_over(9, 0.1, 0.0045, 0.001), "supported", "by its last 2 words, on other text 3."),
-        (spread_over(9, 0.1, 0.001, 0.005), "undecided", "by its last 2 words, undecided on other text up to k = 3"),
-        (spread_over(7, 0.1, 0.001, 0.005), "supported", "by its last 2 words."),
-        ({}, "supported", "by its last 2 words."),
+        (spread_over(9, 0.1, 0.0045, 0.001), "supported", "by its last 2 words, on other data 3."),
+        (spread_over(9, 0.1, 0.001, 0.005), "undecided", "by its last 2 words, undecided on other data up to k = 3"),
+        (spread_over(7, 0.1, 0.001, 0.001), "undecided", "undecided on other data: too few parts of these"),
+        ({}, "undecided", "undecided on other data: too few parts of these"),
     ],
 )
 def test_a_curve_is_flat_where_its_interval_over_other_text_is(judged, errors, label, words):
@@ -241,10 +258,10 @@ def test_what_is_proven_needs_no_interval_and_what_is_measured_does(judged):
     measured = bounded([100.0, 90.0, 90.0], [9.0, 8.0, 7.0], [0.5, 0.01, 0.0001])
     wide = spread_over(9, 0.1, 0.1, 0.1)
     (judgement,) = judged("C2", [record(90.0, stability="stable")], truncation=proven | wide)
-    assert (judgement.label, "other text up" in judgement.verdict) == ("supported", False)
+    assert (judgement.label, "other data up" in judgement.verdict) == ("supported", False)
     (judgement,) = judged("C2", [record(90.0, stability="stable")], truncation=measured | wide)
     assert judgement.label == "undecided"
-    assert "undecided on other text up to k = 3, proven only for more than 3" in judgement.verdict
+    assert "undecided on other data up to k = 3, proven only for more than 3" in judgement.verdict
 
 
 def contracting(exponent, deviation, start):
@@ -282,7 +299,7 @@ BOTH_WAYS = {
     "one seed": (
         {0: 103.0},
         "undecided",
-        "undecided with 1 of 3 seeds (feed-forward against recurrent +1.98 %, k = 5)",
+        "undecided with 1 of 10 seeds (feed-forward against recurrent +1.98 %, k = 5)",
     ),
     "diverged": ({0: None, 1: 101.1, 2: 101.0}, "undecided", "1 of 6 runs diverged"),
 }
@@ -340,7 +357,7 @@ def test_on_sequences_feed_forward_models_stand_beside_those_of_whole_sequences(
     entries += [*music([8.22, 8.23, 8.21], "feedforward", 5), *music([8.6, 8.61, 8.62], "feedforward", 2)]
     (judgement,) = judged("C3", entries, study="tasks")
     assert judgement.label == "in part at cpu"
-    assert "worse at 1 of 2 k, by +0.410 ± 0.017 nats at k = 2" in judgement.verdict
+    assert "worse at 1 of 2 k, by +0.410 ± 0.017 nats at k = 2 (3 of 10 seeds)" in judgement.verdict
     assert not any("search" in run for run in judgement.runs)
 
 
@@ -417,8 +434,12 @@ def horizon(slope, error, fallen):
 @pytest.mark.parametrize(
     ("slope", "error", "fallen", "label", "words"),
     [
-        (-0.08, 0.001, 43, "supported", "down to a thousandth 43 words back and falls by 0.080 ± 0.002 nats a word"),
-        (-0.08, 0.001, None, "in part", "not down to a thousandth 100 words back"),
+        (-0.08, 0.001, 43, "supported", "falls by 0.080 ± 0.002 nats a word, to a thousandth 43 words back"),
+        (
+            *(-0.08, 0.001, None, "supported"),
+            "falls by 0.080 ± 0.002 nats a word: to a thousandth 87 words back at that rate, which the 100",
+        ),
+        (-0.01, 0.001, None, "supported", "691 words back at that rate, which the 100 that were followed do not"),
         (0.02, 0.001, None, "not supported", "grows by 0.020 ± 0.002"),
         (-0.001, 0.001, None, "undecided", "falls by 0.001 ± 0.002"),
     ],

@@ -64,7 +64,7 @@ def read(
     """
     check_level(level)
     if isinstance(data, Split | Sequences):
-        split = data.first(most)
+        split = _first(data, most)
         check_targets(model, split)
         return Examined(split)
     name, words = "data", None
@@ -102,9 +102,13 @@ def read(
     else:
         check_frames(parts, model)
         split = Sequences(*_next(parts))
-    split = split.first(most)
+    split = _first(split, most)
     check_targets(model, split)
     return Examined(split, words, name)
+
+
+def _first(split: Split | Sequences, items: int | None) -> Split | Sequences:
+    return split.first(items, cut=True) if isinstance(split, Sequences) else split.first(items)
 
 
 def check_level(level: str) -> None:

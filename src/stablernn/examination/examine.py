@@ -22,7 +22,7 @@ from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.features import Features
 from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
-from stablernn.models.sequence_model import SequenceModel
+from stablernn.models.sequence_model import Frames, SequenceModel
 from stablernn.stability.certificates import Certificate, certify
 from stablernn.stability.measured import largest_expansion, lyapunov_exponent
 from stablernn.stability.on_text import text_bounds
@@ -37,6 +37,7 @@ from stablernn.utils.wording import counted
 FEWEST, _SHORTEST = 64, 8  # positions, and those of the longest sequence
 _STREAMS, _LEAD, _LONGEST, _ALONG, _STEPS = 16, 64, 64, 500, 20  # of the search for λ_r, and of the exponent
 _ENDS, _HORIZON, _LEAST_ENDS = 128, 100, 16  # of the gradient
+_OUTPUTS_OF_IDS = replace(NATS_A_FRAME, item="id", items="ids")  # nothing says what they stand for
 _FIRST, _LONGEST_PROVEN = 8, 256  # positions and k on the text, at most
 
 
@@ -160,6 +161,8 @@ def metric_of(model: SequenceModel) -> Metric:
     """How its scores are shown."""
     if isinstance(model.objective, Regression):
         return SQUARED_ERROR
+    if isinstance(model.objective, Features) and not isinstance(model.inputs, Frames):
+        return _OUTPUTS_OF_IDS
     return NATS_A_FRAME if isinstance(model.objective, Bernoulli | Features) else PERPLEXITY
 
 
@@ -201,7 +204,7 @@ class _Examining:
     def _on_text(self, certificate: Certificate, count: int) -> dict[str, Any] | None:
         split, longest = self.split, min(self.k_max, _LONGEST_PROVEN)
         if isinstance(split, Sequences):
-            split = split.first(count)
+            split = split.first(count, cut=True)
             pieces, most = [range(len(split))], min(longest, split.longest)
         else:  # two stretches, to the middle and to the end
             most, each = min(longest, len(split)), -(-count // 2)

@@ -56,14 +56,19 @@ class Sequences:
     def longest(self) -> int:
         return max(map(len, self.targets))
 
-    def first(self, items: int | None) -> "Sequences":
-        """As many whole sequences from the beginning as hold ``items`` (all for None)."""
+    def first(self, items: int | None, cut: bool = False) -> "Sequences":
+        """As many sequences from the beginning as hold ``items`` (all for None), the last one whole or ``cut``."""
         if items is None:
             return self
-        ends = np.cumsum([len(target) for target in self.items])
+        counts = [len(target) for target in self.items]
+        ends = np.cumsum(counts)
         number = 1 + int(np.searchsorted(ends, items))
+        inputs, targets = list(self.inputs[:number]), list(self.targets[:number])
         scored = self.scored[:number] if isinstance(self.scored, tuple) else self.scored
-        return replace(self, inputs=self.inputs[:number], targets=self.targets[:number], scored=scored)
+        if cut and number <= len(counts) and (beyond := int(ends[number - 1]) - items) > 0:
+            inputs[-1], targets[-1] = inputs[-1][:-beyond], targets[-1][:-beyond]
+            scored = None if scored is None else (*counts[: number - 1], counts[number - 1] - beyond)
+        return replace(self, inputs=tuple(inputs), targets=tuple(targets), scored=scored)
 
     def ending(self, number: int, horizon: int, lead: int) -> Stretches:
         """As ``Split.ending``: every position has ``horizon`` inputs of its own sequence before it, and of the ``lead``

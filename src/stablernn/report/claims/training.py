@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+from stablernn.report.claims.inference import is_stable
 from stablernn.report.claims.stability import INTERVAL
 from stablernn.report.evidence import Evidence
 from stablernn.report.judgement import Claim, Finding, Judgement, Outcome, judge
 from stablernn.report.sections.sweep import Pair, missing_control, pairs, swept, unit_of_change
 from stablernn.report.slices import Slice
-from stablernn.report.statistics import FEWEST_SEEDS, LEVEL, holm
+from stablernn.report.statistics import LEVEL, format_seeds, holm
 from stablernn.report.text import span
 from stablernn.utils.wording import counted
 
@@ -24,7 +25,7 @@ def _judged(data: Slice) -> Judgement:
         here = [pair for pair in made if (pair.model, pair.label) == (model, label) and pair.whole]
         if here:
             outcome, text = _alike(here, unit_of_change(data))
-            counts = outcome if label != "unstable" else None
+            counts = outcome if all(is_stable(cell) for pair in here for cell in pair.both) else None
             parts.append(
                 Finding(counts, f"{model} {label}: {text}", tuple(run for pair in here for run in pair.runs.id))
             )
@@ -49,16 +50,19 @@ def _alike(pairs: Sequence[Pair], unit: str) -> tuple[Outcome, str]:
 def _decide(pairs: Sequence[Pair], unit: str) -> tuple[Outcome, str]:
     """Outcome and words: no loss at any k holds the claim, a loss at one of them breaks it in part."""
     compared = {pair.k: pair.comparison for pair in pairs if pair.comparison}
+    required = pairs[0].required
     if not compared:
         seeds = max(min(len(cell.finished) for cell in pair.both) for pair in pairs)
         changes = [f"{change:+.3g}" for change in sorted(pair.change for pair in pairs if pair.change is not None)]
         ks = span([str(pair.k) for pair in pairs])
         text = f" (feed-forward against recurrent {span(changes)} {unit}, k = {ks})" if changes else ""
-        return Outcome.UNDECIDED, f"undecided with {seeds} of {counted(FEWEST_SEEDS, 'seed')}{text}"
+        return Outcome.UNDECIDED, f"undecided with {seeds} of {counted(required, 'seed')}{text}"
     chances = dict(zip(compared, holm([each.p_loss for each in compared.values()]), strict=True))
     worse = [k for k, each in compared.items() if chances[k] < 1 - LEVEL and each.verdict == "loss"]
     k = max(worse or compared, key=lambda k: compared[k].interval[1])
-    widest = f"{compared[k].format_difference()} {compared[k].unit} at k = {k}"
+    seeds = min(number for each in compared.values() for number in each.seeds)
+    few = f" ({format_seeds(seeds, required)})" if seeds < required else ""
+    widest = f"{compared[k].format_difference()} {compared[k].unit} at k = {k}{few}"
     if worse:
         outcome = Outcome.FAILS if len(worse) == len(compared) else Outcome.MIXED
         return outcome, f"feed-forward is worse at {len(worse)} of {len(compared)} k, by {widest}"

@@ -15,7 +15,7 @@ from stablernn.report.replicates import Replicates
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.sections.tasks import MEMORYLESS
 from stablernn.report.slices import Slice, gradient_note, rows, trained_for
-from stablernn.report.statistics import Comparison, compare, difference, percent
+from stablernn.report.statistics import FEWEST_SEEDS, Comparison, compare, difference, percent, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import signed, span
 from stablernn.utils.metrics import PERPLEXITY
@@ -28,12 +28,14 @@ class Pair:
     Attributes:
         model: as readers know it, with the settings that set it apart.
         constraint: by its name, with the options that set it apart.
+        required: seeds a cell that the rule of decision asks for.
         cells: by approximation.
     """
 
     model: str
     constraint: str
     k: int
+    required: int = FEWEST_SEEDS
     cells: dict[str, Replicates] = field(default_factory=dict)
 
     @property
@@ -59,7 +61,7 @@ class Pair:
     def comparison(self) -> Comparison | None:
         """Of feed-forward with recurrent; None with too few seeds."""
         recurrent, feedforward = self.both
-        return compare(recurrent.finished, feedforward.finished)
+        return compare(recurrent.finished, feedforward.finished, self.required)
 
     @property
     def change(self) -> float | None:
@@ -80,7 +82,7 @@ def pairs(data: Slice) -> list[Pair]:
     Where the data are sequences, which recurrent models are trained on whole, one stands beside every k.
     """
     made: dict[tuple[str, str, int], Pair] = {}
-    every, whole = rows(data), "sequences" in data.records[0].data
+    every, whole, required = rows(data), "sequences" in data.records[0].data, seeds_required(data.runs)
     recurrent = {
         (row.name, name): cell for row in every if row.approximation == "recurrent" for name, cell in row.cells.items()
     }
@@ -88,7 +90,7 @@ def pairs(data: Slice) -> list[Pair]:
         for name, cell in row.cells.items():
             if whole and row.approximation == "recurrent":
                 continue
-            pair = made.setdefault((row.name, name, row.k), Pair(row.name, name, row.k))
+            pair = made.setdefault((row.name, name, row.k), Pair(row.name, name, row.k, required))
             pair.cells[row.approximation] = cell
             if whole and (row.name, name) in recurrent:
                 pair.cells["recurrent"] = recurrent[row.name, name]
