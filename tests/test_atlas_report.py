@@ -237,6 +237,25 @@ def test_the_figure_counts_the_solved_among_the_pairs_that_it_draws(atlas):
     assert figure.title.startswith("1 of 2 pairs of a mechanism")
 
 
+def test_the_figure_leaves_out_what_remembers_longer_than_was_looked_at_and_says_so(atlas):
+    falling = curve([9.0, 8.5, 8.3, 8.2])
+    falling["log_perplexity"] = [0.3, 0.2, 0.1, 0.05]
+    atlas(runs("adding_100", "gru", [SOLVED]), truncation=falling)
+    every = atlas(runs("adding_100", "lstm", [SOLVED]), truncation=curve([9.0, 8.5, 8.3, 8.3]))
+    figure = atlas_figure(every)
+    assert figure is not None
+    assert figure.title.startswith("1 of 1 pair")
+    assert "larger than was looked at: GRU (adding problem)" in figure.caption
+
+
+def test_beyond_ten_million_inputs_is_no_stable_without_a_bound(atlas):
+    proven = {"certified": True, "context": {"0.01": None}, "rate": 0.5}
+    for more, said in (({}, "> 10⁷"), ({"loss": "not applicable"}, "stable")):
+        made = [replace(run, certificate=proven | more) for run in runs("adding_100", "gru", [SOLVED])]
+        table = atlas_table(atlas(made), {})
+        assert dict(zip(table.heads, table.lines[0], strict=True))["proven"] == said
+
+
 def test_equations_are_read_of_this_package_s_cells_alone():
     for target in ("os.path.join", "stablernn.models.cells.gru.Nothing", "stablernn.models.cells...gru.GRUCell", None):
         assert equations_of(target) == ""

@@ -117,8 +117,7 @@ def test_k_of_epsilon_follows_from_rate_radius_and_decoder():
             assert nats >= gap(int(k)), (name, k)
             assert nats == pytest.approx(gap(int(k)), rel=1e-8)
         for epsilon, k in told["context"].items():
-            if "quadratic" in told["norm"]:
-                continue
+            # Beside a quadratic norm a simpler one may prove more at a short k, but these k are long.
             assert gap(k) <= float(epsilon) < gap(k - 1) * (1 + 1e-8), (name, epsilon)
             checked += 1
     assert checked > 50

@@ -234,7 +234,7 @@ def test_a_benchmark_measures_writes_and_goes_on(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_several_runs_at_once_are_counted_together():
+def test_several_runs_at_once_come_to_an_end_in_processes_of_their_own():
     case = bench.Case("rnn", "unstable", size=8, batch=20, k=None)
     assert speed.packed(case, torch.device("cpu"), jobs=2, seconds=1.0) > 0
 

@@ -2,7 +2,7 @@
 
 Without W_• an RNN knows one word, and an LSTM is a gated linear recurrence, c' = f ⊙ c + i ⊙ z with gates that see the
 input alone: a model that needs no recurrent unit, whatever it was trained as. Nothing is trained again, so the other
-weights are those that go with the missing ones: the loss is an upper bound of what a model without them would lose.
+weights are those that go with the missing ones: a model that is trained without them may well do better.
 """
 
 from collections.abc import Iterator, Sequence

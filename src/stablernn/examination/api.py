@@ -175,10 +175,10 @@ def train(*overrides: str, runs: str | os.PathLike[str] = "runs") -> Trained:
     >>> import stablernn, tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> short = ["profile=smoke", "tracking=none", "training.max_updates=2", "progress=false"]
-    >>> trained = stablernn.train("model=rnn", "dataset=embedded", *short, runs=folder.name)
+    >>> trained = stablernn.train("model=rnn", "stability=stable", "dataset=embedded", *short, runs=folder.name)
     >>> trained.record.status
     'finished'
-    >>> stablernn.certify(trained.model("best")).holds in (True, False)
+    >>> stablernn.certify(trained.model("best")).rate < 1
     True
     >>> folder.cleanup()
     """

@@ -181,7 +181,7 @@ def _lyapunov(e: Examination) -> str:
     value, error = e.dynamics["lyapunov"], e.dynamics["error"]
     if value == -math.inf:
         return "none: the two states became equal, to the last bit"
-    half = "" if error is None else f" ± {student(e.dynamics['streams'] - 1) * error:.3f} (95 %)"
+    half = "" if error is None else f" ± {student(e.dynamics['streams'] - 1) * error:.3f}"
     text = f"{value:+.3f}{half} a {e.metric.one}: differences "
     if value < 0:
         return text + f"halve every {math.log(2) / -value:.1f} {e.metric.items}"

@@ -149,7 +149,7 @@ class Certificate:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if alone.gap(middle) <= epsilon else (middle, high)
-        return high
+        return high if high <= _MOST_CONTEXT else None
 
     def summary(self) -> dict[str, Any]:
         """As JSON: for run records and tables."""

@@ -56,7 +56,7 @@ class Dynamics:
 
 @dataclass(frozen=True)
 class Expansion:
-    """λ_r for r = 1, 2, ...: the largest found, and the median over pairs after the search."""
+    """λ_r for r = 1, 2, ...: the largest of all pairs and their median, the larger of before and after the search."""
 
     largest: list[float]
     median: list[float]

@@ -16,7 +16,7 @@ from stablernn.report.sections.atlas_questions import PLAIN, TEST, Mapped, famil
 from stablernn.report.sections.gradient_horizon import moments
 from stablernn.report.sections.mechanisms import where
 from stablernn.report.sections.synthetic import SOLVED
-from stablernn.report.sections.truncation import farthest, measured_context
+from stablernn.report.sections.truncation import farthest
 from stablernn.report.slices import leading
 from stablernn.report.statistics import half_width
 from stablernn.report.table import Column, Entry, Table, Value, text
@@ -143,7 +143,9 @@ def _proven(certificates: Sequence[dict[str, Any]]) -> int | str | None:
     if not all(one["certified"] for one in known):
         return "no"
     contexts = [one.get("context", {}).get(EPSILON) for one in known]
-    return "stable" if None in contexts else max(contexts)
+    if None in contexts:
+        return "stable" if any("loss" in one for one in known) else "> 10⁷"
+    return max(contexts)
 
 
 def _reasons(every: Sequence[Mapped]) -> list[str]:
@@ -184,19 +186,23 @@ def atlas_figure(every: Sequence[Mapped]) -> Figure | None:
     free = iter(OTHERS)
     curves = {name: Curve(name, _FAMILIES.get(name) or next(free)) for name in families}
     drawn: list[Mapped] = []
+    beyond: list[str] = []
     for one in every:
-        contexts = [measured_context(result) or result["k"][-1] for result in one.of("truncation")]
-        if one.data.synthetic and contexts and one.cell.values:
-            share = fmean(one.cell.values) / one.bar
-            place = max(contexts), max(share, _LEAST)
+        if not (one.data.synthetic and one.of("truncation") and one.cell.values):
+            continue
+        if isinstance(one.context, int):
+            place = one.context, max(fmean(one.cell.values) / one.bar, _LEAST)
             drawing.point(one.task, curves[family(one.model)], *place, one.cell.ids, line=one.label)
             drawn.append(one)
+        else:
+            beyond.append(f"{one.label} ({one.task})")
+    left = f" Not drawn, as their k is larger than was looked at: {listed(beyond)}." if beyond else ""
     return drawing.figure(
         "atlas",
         f"{sum(one.solved for one in drawn)} of {counted(len(drawn), 'pair')} of a mechanism and a synthetic task "
         f"{'is' if len(drawn) == 1 else 'are'} solved",
         f"A dot is a mechanism: its mean score as a share of the exact control, against k({EPSILON}), the inputs after "
-        "which the trained model is feed-forward. Below the dotted line a task counts as solved.",
+        f"which the trained model is feed-forward. Below the dotted line a task counts as solved.{left}",
         Axis(f"k({EPSILON}) (inputs)", own=True),
         Axis("score / control", powers=True),
         levels=[Level(1 / SOLVED, dash=(2, 3))],

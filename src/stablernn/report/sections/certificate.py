@@ -30,13 +30,14 @@ def certificate_table(analyses: Analyses) -> Table:
         if certificate["certified"]:
             norm, k = certificate["norm"].removesuffix("norm").rstrip("- "), result["k"]
             k = _beyond(certificate) if k is None else k
-            proven = [certificate["rate"], norm, certificate["radius"], certificate["decoder"], k]
+            proven_rate = certificate.get("gap_rate", certificate["rate"])
+            proven = [proven_rate, norm, certificate["radius"], certificate["decoder"], k]
             proven.append(result["certified"][str(longest)])
         else:
             reasons.append(f"{name}, {stability}: not certified: {certificate['reason']}")
         entries.append([name, stability, *proven, result["measured"][str(longest)]["largest"]])
     notes = [
-        "λ: proven rate of contraction; H, D_V: bounds of the state and of the decoder's rows",
+        "λ: proven rate of contraction in a norm; H, D_V: bounds of the state and of the decoder's rows in it",
         f"k({epsilon}): {metric.items} of context that provably change no log-probability by more than {epsilon} nats",
         f"gap({longest}): the same for k = {longest}; "
         f"measured: the largest change on {measured:,} {options['split']} {metric.items}",

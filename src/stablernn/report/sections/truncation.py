@@ -224,7 +224,7 @@ def split(analyses: Analyses) -> str:
 SECTION = Section(
     "truncation",
     "Truncated after training",
-    "Trained recurrent models that may see the last k words alone.",
+    "Trained recurrent models that may see the last k inputs alone.",
     of_analysis("truncation", truncation_summary, truncation_figures),
     "truncation",
     ("C2", "C4"),
