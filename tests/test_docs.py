@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 
@@ -73,6 +74,25 @@ def test_a_command_of_a_document_is_one_that_can_be_typed(path):
         if "-m" in line.split():
             jobs = jobs_of(config, [override for override in overrides if not override.startswith("hydra")])
             compose_all(command.config, [jobs[0], jobs[-1]])
+
+
+def test_the_norms_of_an_rnn_are_those_of_the_committed_table():
+    """But for the spectral radius, which no table has."""
+    lines = re.findall(
+        r"^\| (music|slots), ([a-z ]+) \| (.+?) \|$", TEXTS[ROOT / "docs" / "stability.md"], re.MULTILINE
+    )
+    assert len(lines) == 6
+    for task, constraint, values in lines:
+        table = pd.read_csv(
+            ROOT / f"results/tables/certificates_by_norm_{ {'music': 'jsb', 'slots': 'atis'}[task] }_cpu.csv", dtype=str
+        )
+        rows = table[table.model.str.startswith("RNN") & (table.stability.str.removesuffix(" 0.999") == constraint)]
+        shown = rows.set_index("norm").loc[["2-norm", "best weighted 2-norm", "quadratic norm"]]
+        expected = [
+            f"{rate}, {k if k == 'none' else f'{int(k):,}'}"
+            for rate, k in zip(shown["λ"], shown["k(0.01)"], strict=True)
+        ]
+        assert values.split(" | ")[:3] == expected, (task, constraint)
 
 
 def test_the_first_document_is_short():

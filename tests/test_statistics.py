@@ -101,6 +101,24 @@ def test_where_the_test_data_alone_are_too_uncertain_no_number_of_seeds_decides(
     assert "no number of seeds" in comparison(0.05, 0.01, text=1.0).words
 
 
+def test_gains_and_losses_of_several_constraints_have_p_values_by_holm():
+    losses = {"stable": [8.2, 8.3, 8.25], "lstm_cascade": [8.3, 8.36, 8.24], "lstm_output_gate": [8.7, 8.75, 8.8]}
+    made = {name: runs(values, name) for name, values in losses.items()}
+    base = runs([8.4, 8.5, 8.45])
+    table = tasks_table([section([*base, *(run for every in made.values() for run in every)])])
+    shown = {line[2]: line[table.heads.index("p (Holm)")] for line in table.lines if line[1] == "LSTM"}
+    pairs = {name: compare(frame(base), frame(every)) for name, every in made.items()}
+    gains, losses = holm([each.p_gain for each in pairs.values()]), holm([each.p_loss for each in pairs.values()])
+    for n, (name, each) in enumerate(pairs.items()):
+        assert each.p_gain == pytest.approx(1 - each.p_loss)
+        expected = {"gain": gains[n], "loss": losses[n]}.get(each.verdict)
+        head = {"stable": "as stated", "lstm_cascade": "cascade", "lstm_output_gate": "W_o alone"}[name]
+        assert shown[next(label for label in shown if label.startswith((name, head)))] == (
+            "–" if expected is None else f"{expected:.1g}"
+        )
+    assert [each.verdict for each in pairs.values()] == ["gain", "gain", "loss"]
+
+
 def test_two_seeds_are_too_few():
     assert compare(frame(runs([8.4, 8.5])), frame(runs([8.4, 8.5, 8.6]))) is None
 

@@ -2,7 +2,8 @@
 
 The difference of the means over seeds has Welch's interval: seeds are no pairs, as their effects do not correlate. Its
 variance is added to that of a bootstrap over the test data. *No loss*: the upper end of the one-sided 95 % interval
-lies below the task's margin. *A loss*: its lower end lies above 0.
+lies below the task's margin. *A loss*: its lower end lies above 0. The degrees of freedom are those of the seeds alone:
+with few of them the interval is rather too wide.
 
 The bootstrap says what these trained models would give on other text of the kind. Losses of neighbouring words are
 alike, and so are those of one article: not words are drawn with replacement but stretches of text, several of the
@@ -116,6 +117,12 @@ class Comparison:
         """Chance of a mean as large as this one or larger where there is no loss."""
         error, freedom = self._spread()
         return float(special.stdtr(freedom, -self.mean / error)) if error else float(self.mean <= 0)
+
+    @property
+    def p_gain(self) -> float:
+        """Chance of a mean as small as this one or smaller where there is no gain."""
+        error, freedom = self._spread()
+        return float(special.stdtr(freedom, self.mean / error)) if error else float(self.mean >= 0)
 
     @property
     def p_no_loss(self) -> float:

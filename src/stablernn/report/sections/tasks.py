@@ -1,7 +1,7 @@
 """The study's table: every task with every model, unstable and under each constraint, and what the constraint costs."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from stablernn.report.names import MODEL_NAMES, PUBLISHED, approximation_name
 from stablernn.report.replicates import UNPROVEN, Replicates
 from stablernn.report.section import Block, Section
 from stablernn.report.slices import TITLES, Slice
-from stablernn.report.statistics import FEWEST_SEEDS, RULE, Comparison, compare, format_seeds, seeds_required
+from stablernn.report.statistics import FEWEST_SEEDS, RULE, Comparison, compare, format_seeds, holm, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, text
 from stablernn.report.text import rate
 from stablernn.utils.metrics import Metric
@@ -165,7 +165,20 @@ def task_cells(data: Slice) -> list[TaskCell]:
     ]
 
 
-def _entries(cell: TaskCell, task: str) -> list[Entry]:
+def _adjusted(cells: Sequence[TaskCell]) -> list[float | None]:
+    """Of each gain or loss its p-value by Holm, over the constraints that a model was trained under alike."""
+    found: list[float | None] = [None] * len(cells)
+    kinds = [(cell.base.ids, cell.comparison is not None) for cell in cells]
+    for kind in dict.fromkeys(kinds):
+        places = [place for place, other in enumerate(kinds) if other == kind and kind[1]]
+        compared = [comparison for place in places if (comparison := cells[place].comparison)]
+        for verdict, chances in (("gain", [c.p_gain for c in compared]), ("loss", [c.p_loss for c in compared])):
+            for place, comparison, chance in zip(places, compared, holm(chances) if chances else [], strict=True):
+                found[place] = chance if comparison.verdict == verdict else found[place]
+    return found
+
+
+def _entries(cell: TaskCell, task: str, adjusted: float | None) -> list[Entry]:
     replicates, metric = cell.replicates, cell.metric
     record, finished = replicates.first, len(replicates.finished)
     k = f", k = {setting(record, 'truncation.k')}" if cell.approximation != "recurrent" else ""
@@ -182,6 +195,7 @@ def _entries(cell: TaskCell, task: str) -> list[Entry]:
         peer if cell.approximation == "recurrent" else None,
         Value(loss.mean, loss.half()) if loss else None,
         cell.verdict or None,
+        adjusted,
         Value(beside.mean, beside.half()) if beside else None,
         beside.verdict if beside else None,
     ]
@@ -194,12 +208,13 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
     for data in tasks:
         metric = metrics[data.data] = data.records[0].metric
         task = f"{TITLES.get(data.data, data.data)} ({data.profile})"
-        for cell in task_cells(data):
-            entries.append(_entries(cell, task))
+        cells = task_cells(data)
+        for cell, adjusted in zip(cells, _adjusted(cells), strict=True):
+            entries.append(_entries(cell, task, adjusted))
             runs.append((*cell.base.ids, *cell.replicates.ids))
         for name, value in data.controls.items():
             score = Value(value, format=f".{metric.places}f")
-            entries.append([task, name, None, "control", score, *[None] * 8])
+            entries.append([task, name, None, "control", score, *[None] * 9])
             runs.append(())
     margins = ", ".join(
         f"{TITLES.get(name, name)}: {metric.title}, margin {metric.margin:g}" for name, metric in metrics.items()
@@ -207,6 +222,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
     notes = [
         f"task: with its profile; test: mean ± standard deviation over seeds ({margins})",
         RULE,
+        "p (Holm): of a gain or a loss, adjusted for the constraints of the model that were compared",
         "loss to W = 0, and its verdict: the same against the model without recurrent matrices, the control of every "
         "condition; where the certified model gains, recurrence adds something that the certificate leaves; –: no such "
         "model was trained the same way",
@@ -229,6 +245,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         Column("peer", "g", drop=1),
         Column("loss", "+.3f", spread="to the ends of the one-sided 95 % intervals"),
         Column("verdict"),
+        Column("p (Holm)", ".1g", drop=5),
         Column("loss to W = 0", "+.3f", spread="to the ends of the one-sided 95 % intervals", drop=4),
         Column("verdict to W = 0", drop=4),
     ]
