@@ -107,8 +107,8 @@ def test_on_music_the_rule_of_decision_tells_gate_from_memory(atlas, fixed, word
     )
     assert f"{words} on JSB chorales" in said(every)
     verdicts = {one.model: one.verdict for one in every}
-    assert verdicts["lstm"] == "better than the control"
-    assert (verdicts["lstm_fixed"] == "at the control") == (fixed > 8.5)
+    assert verdicts["lstm"] == "better than the baseline"
+    assert (verdicts["lstm_fixed"] == "at the baseline") == (fixed > 8.5)
 
 
 @pytest.mark.parametrize(

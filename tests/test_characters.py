@@ -1,4 +1,4 @@
-"""Texts by characters: tokens, counts, cache, metric, and where the control stands."""
+"""Texts by characters: tokens, counts, cache, metric, and where the baseline stands."""
 
 import math
 
@@ -71,5 +71,5 @@ def test_the_bar_is_a_context_of_a_word():
     made = record(1.5, data="ptb_char")
     made.data["tokens"] = dict(PUBLISHED["ptb_char"].tokens)
     section = only_section([made])
-    assert section.best_control == ("Kneser-Ney 6-gram", 1.553)
-    assert len(section.controls) == 6
+    assert section.best_baseline == ("Kneser-Ney 6-gram", 1.553)
+    assert len(section.baselines) == 6

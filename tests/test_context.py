@@ -58,7 +58,7 @@ def of_text(name, metric, value, count=3, **changes):
     made = []
     for seed in range(count):
         run = record(1.0, data=name, seed=seed, **changes)
-        (tokens,) = PUBLISHED[name].control
+        (tokens,) = PUBLISHED[name].baseline
         score = value + 0.001 * (seed - 1)
         nats = math.log(score) if metric == "perplexity" else score * math.log(2)
         run.metrics["test"] = {"total": nats * tokens, "count": tokens, "value": score}
@@ -132,7 +132,7 @@ def test_a_network_without_recurrence_is_held_against_the_best_recurrent_model_b
 def test_networks_without_a_constraint_are_also_held_against_the_best_recurrent_model_without_one():
     stable = seeds(8.0, stability="stable")
     peers = seeds(8.2, model="tcn", approximation="feedforward", truncation__k=9)
-    peers += seeds(9.9, model="wavenet", approximation="feedforward", truncation__k=8)  # worse than the control
+    peers += seeds(9.9, model="wavenet", approximation="feedforward", truncation__k=8)  # worse than the baseline
     data = task(RECURRENT, stable, peers)
     every = series_of(data, [(run, curve(FALLING)) for run in RECURRENT])
     when = sentences(data, every)[0]
@@ -159,14 +159,14 @@ def test_with_few_seeds_the_change_is_shown_and_nothing_is_decided():
     assert "truncated after training, of 1 model nothing can be said yet" in sentences(data, [series])[0]
 
 
-def test_models_worse_than_the_control_decide_nothing():
+def test_models_worse_than_the_baseline_decide_nothing():
     poor = seeds(8.9)
     data = task(poor)  # the network on the last frame has 8.60
     (series,) = series_of(data, [(run, curve(FALLING)) for run in poor])
     assert series.enough is None
-    assert series.says(series.points[-1]) in ("worse than its control", "not trained far enough")
+    assert series.says(series.points[-1]) in ("worse than its baseline", "not trained far enough")
     worth = sentences(data, [series])[2]
-    assert "no recurrent model beats the control (network on the last frame) by the margin" in worth
+    assert "no recurrent model beats the baseline (network on the last frame) by the margin" in worth
 
 
 def test_the_sentences_say_when_why_and_what_it_is_worth():
@@ -198,7 +198,8 @@ def test_the_sentences_say_when_why_and_what_it_is_worth():
                 " 1 with a loss of 0.10 nats",
                 "down to a thousandth 9 words back; n-gram models still gain by more context (+0.049 nats from k = 2 "
                 "to 4, margin 0.02)",
-                "over the control (Kneser-Ney trigram), 100 % is left truncated after training (LSTM unstable, k = 16),"
+                "over the baseline (Kneser-Ney trigram), 100 % is left truncated after training (LSTM unstable, k = "
+                "16),"
                 " 98 % is left trained truncated (LSTM unstable, k = 12), 77 % is left feed-forward by construction "
                 "(gated convolution, k = 25)",
             ),
@@ -211,7 +212,7 @@ def test_the_sentences_say_when_why_and_what_it_is_worth():
                 "feed-forward by construction, none of 1 model up to k = 25, 1 with a loss of 0.05 bits",
                 "down to a thousandth 9 characters back; n-gram models still gain by more context (+0.134 bits from k "
                 "= 4 to 5, margin 0.02)",
-                "over the control (Kneser-Ney 6-gram), 100 % is left truncated after training (LSTM unstable, k = 16),"
+                "over the baseline (Kneser-Ney 6-gram), 100 % is left truncated after training (LSTM unstable, k = 16),"
                 " 93 % is left trained truncated (LSTM unstable, k = 12), 67 % is left feed-forward",
             ),
         ),
@@ -234,7 +235,7 @@ def test_words_and_characters_have_all_kinds_on_one_axis_and_sentences_in_their_
         assert part in sentence
     figure = context_figure(data, every)
     seen = {at: {point["x"] for point in panel.points} for at, panel in enumerate(figure.panels)}
-    orders = {order - 1 for order in data.control if order > 1}
+    orders = {order - 1 for order in data.baseline if order > 1}
     assert seen == {0: {*KS, 12} | orders, 1: {25} | orders}
     assert {panel.y.title for panel in figure.panels} == {f"test {metric}"}
     assert len(context_table(data, every).rows) == 4
@@ -305,15 +306,15 @@ def test_of_networks_trained_at_several_k_the_least_without_a_loss_counts_and_wo
     assert (series.enough, series.verdict) == (None, "loss")
 
 
-def test_n_gram_models_come_from_the_control_of_the_text():
+def test_n_gram_models_come_from_the_baseline_of_the_text():
     runs = [record(200.0 + seed, seed=seed) for seed in range(3)]
     tokens = {"train": 1, "valid": 1, "test": 245569}
     runs = [replace(run, id=f"{run.id}-{n}", data=run.data | {"tokens": tokens}) for n, run in enumerate(runs)]
     data = Slice("paper", "wikitext2", "f", tuple(runs))
-    assert data.control
+    assert data.baseline
     every = series_of(data, [(run, curve(FALLING)) for run in runs])
     counted = next(series for series in every if series.how == COUNTED)
-    assert {point.k + 1: point.mean for point in counted.points} == dict(data.control)
+    assert {point.k + 1: point.mean for point in counted.points} == dict(data.baseline)
     truncated = next(series for series in every if series.how == TRUNCATED)
     mean = np.mean([run.metrics["test"]["value"] for run in runs])
     assert truncated.points[0].mean == pytest.approx(mean * math.exp(0.9))
@@ -349,7 +350,7 @@ def test_a_figure_has_recurrent_models_and_networks_without_recurrence_side_by_s
     levels = {level.name: level for level in figure.levels}
     assert levels["LSTM unstable, recurrent"].value == pytest.approx(8.2)
     assert levels["LSTM stable, recurrent"].colour == colours["LSTM stable, cut to k"]
-    assert levels["control: network on the last frame"].value == pytest.approx(8.60)
+    assert levels["baseline: network on the last frame"].value == pytest.approx(8.60)
     assert "3 more in the table" in figure.caption
     table = context_table(data, every)
     assert {"LSTM", "TCN", "gated convolution", "WaveNet", "Transformer", "m3"} <= {line[0] for line in table.lines}
@@ -359,11 +360,11 @@ def test_a_figure_has_recurrent_models_and_networks_without_recurrence_side_by_s
 def test_the_best_recurrent_model_is_a_rule_where_it_is_none_of_the_curves():
     peers = seeds(8.3, model="tcn", approximation="feedforward", truncation__k=25)
     data = task(RECURRENT, peers)
-    (level, control) = context_figure(data, series_of(data, [])).levels
-    assert (level.name, control.name) == ("LSTM unstable, recurrent (best)", "control: network on the last frame")
+    (level, baseline) = context_figure(data, series_of(data, [])).levels
+    assert (level.name, baseline.name) == ("LSTM unstable, recurrent (best)", "baseline: network on the last frame")
 
 
-def test_models_that_the_control_beats_have_a_line_each_at_the_end():
+def test_models_that_the_baseline_beats_have_a_line_each_at_the_end():
     poor = seeds(8.9)
     cut = [run for k in (5, 10, 20) for run in seeds(9 + k / 100, approximation="feedforward", truncation__k=k)]
     data = task(poor, cut)
@@ -450,7 +451,7 @@ def test_a_synthetic_task_is_solved_or_at_chance_by_the_rule(losses, expected):
     assert verdict(losses, 1 / 6, 0.005) == expected
 
 
-def test_synthetic_tasks_have_a_table_of_their_own_with_exact_controls():
+def test_synthetic_tasks_have_a_table_of_their_own_with_exact_baselines():
     adding = {"form": "anywhere", "length": 200, "seed": 1805}
     runs = [
         *made("adding.Adding", (0.0001, 0.0002), adding, experiment="peers_adding"),
@@ -464,6 +465,6 @@ def test_synthetic_tasks_have_a_table_of_their_own_with_exact_controls():
     assert [line["verdict"] for line in shown] == ["solved", "solved", "at chance"]
     assert [line["sees"] for line in shown] == ["all", "3,061", "all"]
     assert shown[0]["task"] == "adding problem T = 200 (cpu)"
-    assert {line["control"] for line in shown} == {"0.1666"}, "that of the records"
+    assert {line["baseline"] for line in shown} == {"0.1666"}, "that of the records"
     assert shown[0]["test"] == "0.00015 ± 0.00007"
     assert not replace(data, records=tuple(made("music.PianoRolls", (8.4,), {}))).synthetic

@@ -686,7 +686,7 @@ def test_a_winner_of_a_text_with_an_underscore_that_is_missing_names_its_search(
         winner_settings(winner_file(tmp_path, "my_text", "lstm", "quick"))
 
 
-def test_the_page_of_a_figure_names_no_control_character(tmp_path):
+def test_the_page_of_a_figure_names_no_baseline_character(tmp_path):
     entry = hostile_record(ESC)
     entry.write(tmp_path / "records" / entry.id)
     evidence = gather(tmp_path / "records", tmp_path)

@@ -115,14 +115,14 @@ def test_the_answers_do_not_depend_on_the_digits_before_the_last_output():
     assert bool((features[:4] != changed[:4]).any())
 
 
-def test_a_run_is_no_better_than_the_control(tmp_path):
+def test_a_run_is_no_better_than_the_baseline(tmp_path):
     small = ["profile=smoke", "tracking=none", "progress=false", "model=rnn", "optimizer.lr=0.01", f"runs={tmp_path}"]
     sizes = ["dataset.blanks=5", "dataset.digits=5", "dataset.sequences={train: 1500, valid: 40, test: 400}"]
     config = compose("train", [*small, *sizes, "dataset=copy_memory_output", "training.epochs=3"])
     assert (config.approximation.name, config.truncation.k) == ("feedforward", 1)
     record = run(config)
-    best, control = record.data["controls"].values()
-    assert control < record.metrics["test"]["value"] == pytest.approx(best, rel=0.03)
+    best, baseline = record.data["controls"].values()
+    assert baseline < record.metrics["test"]["value"] == pytest.approx(best, rel=0.03)
     right, of = record.metrics["test"]["tally"]
     assert right / of < 1 / 8 + 0.03
 

@@ -38,7 +38,7 @@ from stablernn.stability.constraints.spectral import SpectralNormBall
 from stablernn.stability.measured import lyapunov_exponent
 from stablernn.tasks import hub, music
 from stablernn.tasks.base import Inputs, Interface, Outputs
-from stablernn.tasks.music import CONTROLS, KEYS, PianoRolls
+from stablernn.tasks.music import BASELINES, KEYS, PianoRolls
 from stablernn.tasks.sequences import SequenceBatches, Sequences
 from stablernn.training.evaluate import score
 from stablernn.training.run import run
@@ -248,7 +248,7 @@ def frame_loss(logits, y) -> float:
 
 
 @pytest.mark.slow
-def test_the_controls_are_what_such_models_reach(data_folder):
+def test_the_baselines_are_what_such_models_reach(data_folder):
     task = make(compose("train", ["dataset=jsb", f"dataset.path={data_folder}"]).dataset).load()
     x, y = {}, {}
     for name, split in task.splits.items():
@@ -273,7 +273,7 @@ def test_the_controls_are_what_such_models_reach(data_folder):
             with torch.no_grad():
                 best = min(best, tuple(frame_loss(network(x[name]), y[name]) for name in ("valid", "test")))
         found.append(best[1])
-    assert found == pytest.approx(list(CONTROLS["jsb"].values()), abs=0.05)
+    assert found == pytest.approx(list(BASELINES["jsb"].values()), abs=0.05)
 
 
 def test_a_feed_forward_model_of_few_frames_trains_on_whole_pieces(tmp_path):

@@ -97,7 +97,7 @@ def test_the_page_answers_first(path, which):
     assert first.count("<figure ") == 1
     assert rest.lstrip().startswith('<section id="verdicts">')
     if which == "committed":
-        assert all(head in first for head in (">published<", ">control<", "▲", "▼"))
+        assert all(head in first for head in (">published<", ">baseline<", "▲", "▼"))
 
 
 def test_every_claim_is_a_row_with_its_details_folded(text):

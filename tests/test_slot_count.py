@@ -38,10 +38,10 @@ def test_the_target_of_the_last_word_is_the_number_of_chunks_and_nothing_else_is
     assert batch.mask.sum(0).tolist() == [1] * 5
 
 
-def test_the_control_says_the_most_frequent_number_of_train(folder):
+def test_the_baseline_says_the_most_frequent_number_of_train(folder):
     (folder / "train.iob").write_text(TRAIN + "fly fly\tO O\n" * 30)
     task = SlotCount("mine", str(folder), "", FILES, most=2).load()
-    assert task.controls == {"most frequent number": pytest.approx(100 / 3)}
+    assert task.baselines == {"most frequent number": pytest.approx(100 / 3)}
 
 
 def test_accuracy_is_of_all_sentences_and_the_larger_the_better():
@@ -71,4 +71,4 @@ def test_the_published_name_is_for_the_published_sentences_alone(folder, data_fo
         SlotCount("mine", str(folder), "", FILES, most=0)
     task = make(compose("train", ["dataset=atis_count", f"dataset.path={data_folder}"]).dataset).load()
     assert len(task.splits["test"]) == 893
-    assert 20 < task.controls["most frequent number"] < 30
+    assert 20 < task.baselines["most frequent number"] < 30

@@ -20,7 +20,7 @@ from stablernn.report.frame import frame
 from stablernn.report.sections.search import winner
 from stablernn.report.sections.tasks import task_cells
 from stablernn.report.statistics import compare
-from stablernn.tasks.slots import CONTROLS, SlotFilling, count_chunks, hold_out, read_sentences
+from stablernn.tasks.slots import BASELINES, SlotFilling, count_chunks, hold_out, read_sentences
 from stablernn.training.run import run
 from stablernn.training.schedule import Counters
 from stablernn.utils.errors import DataError
@@ -211,9 +211,9 @@ def test_a_lower_f1_is_a_loss_and_resampled_sentences_give_its_variance():
     assert winner([*worse, *better]) == max(better, key=lambda one: one.metrics["valid"]["value"])
 
 
-def test_a_model_below_the_control_is_not_trained_far_enough():
+def test_a_model_below_the_baseline_is_not_trained_far_enough():
     low, high = runs("unstable", [50.0]), runs("unstable", [95.0])
-    assert only_section(low).best_control == list(CONTROLS["atis"].items())[-1]
+    assert only_section(low).best_baseline == list(BASELINES["atis"].items())[-1]
     assert [bool(cell.shortfall) for made in (low, high) for cell in task_cells(only_section(made))] == [True, False]
 
 
@@ -231,10 +231,10 @@ def test_atis_has_its_published_sentences_words_and_tags(data_folder):
     assert sum(len(split) for split in task.splits.values()) == 56200 + 4978 + 9164 + 893
 
 
-def test_the_controls_are_those_of_the_sentences(data_folder):
+def test_the_baselines_are_those_of_the_sentences(data_folder):
     task = atis(data_folder, "dataset.delay=0").load()
     train, test = task.splits["train"], task.splits["test"]
-    for order, expected in enumerate(CONTROLS["atis"].values(), 1):
+    for order, expected in enumerate(BASELINES["atis"].values(), 1):
         seen = defaultdict(Counter)
         for x, y in zip(train.inputs, train.targets, strict=True):
             for t, tag in enumerate(y.tolist()):

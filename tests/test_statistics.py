@@ -20,7 +20,7 @@ from stablernn.report.load import load_records
 from stablernn.report.sections.tasks import task_cells, tasks_table
 from stablernn.report.slices import Slice
 from stablernn.report.statistics import Comparison, compare, format_seeds, half_width, holm, percent, seeds_required
-from stablernn.tasks.music import CONTROLS
+from stablernn.tasks.music import BASELINES
 from stablernn.utils.errors import RecordError
 
 LENGTHS = [30, 50, 40, 60, 20, 80, 45, 55, 35, 70]
@@ -154,8 +154,8 @@ def test_table_and_verdict_say_where_there_are_fewer_seeds_than_the_rule_asks_fo
     assert format_seeds(3, 10) == "3 of 10 seeds"
 
 
-def test_a_model_worse_than_its_control_decides_nothing():
-    bar = list(CONTROLS["jsb"].values())[-1]
+def test_a_model_worse_than_its_baseline_decides_nothing():
+    bar = list(BASELINES["jsb"].values())[-1]
     good, bad = [bar - 0.2 + step for step in (0, 0.01, 0.02)], [bar + 0.2 + step for step in (0, 0.01, 0.02)]
 
     def verdicts(base, other):

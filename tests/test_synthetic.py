@@ -19,7 +19,7 @@ from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_model
 from stablernn.records.record import read_record
-from stablernn.report.control import shortfall
+from stablernn.report.baseline import shortfall
 from stablernn.report.slices import Slice
 from stablernn.stability import certify
 from stablernn.stability.on_text.bounds import text_bounds
@@ -73,13 +73,13 @@ def test_digits_are_uniform_and_none_of_test_or_valid_is_in_train():
 
 
 @pytest.mark.parametrize("form", copy_memory.FORMS)
-def test_the_control_of_copying_is_the_best_loss_without_memory(form):
+def test_the_baseline_of_copying_is_the_best_loss_without_memory(form):
     task = copying(form, blanks=30, digits=10).load()
     # Sure of a blank wherever there is one, and of the digits as often right as each of the eight.
     nats = sum(math.log(8) * np.count_nonzero(y) for y in task.splits["test"].targets)
-    ((_, control),) = task.controls.items()
-    assert control == pytest.approx(nats / len(task.splits["test"]))
-    assert control == pytest.approx(10 * math.log(8) / (30 + 20))
+    ((_, baseline),) = task.baselines.items()
+    assert baseline == pytest.approx(nats / len(task.splits["test"]))
+    assert baseline == pytest.approx(10 * math.log(8) / (30 + 20))
 
 
 def test_the_first_three_letters_are_said_again_when_the_letters_end():
@@ -96,13 +96,13 @@ def test_the_first_three_letters_are_said_again_when_the_letters_end():
     assert counts == pytest.approx(np.full(8, 350), rel=0.2)
 
 
-def test_the_control_of_selectivity_is_the_best_loss_without_memory():
+def test_the_baseline_of_selectivity_is_the_best_loss_without_memory():
     task = selecting(sequences={"train": 1, "valid": 1, "test": 3000}).load()
     test = task.splits["test"]
     nats = sum(math.log(8) * np.count_nonzero(y) for y in test.targets)
-    ((_, control),) = task.controls.items()
-    assert control == pytest.approx(nats / len(test))
-    assert control == pytest.approx(3 * math.log(8) / (7 + 3), rel=0.01)
+    ((_, baseline),) = task.baselines.items()
+    assert baseline == pytest.approx(nats / len(test))
+    assert baseline == pytest.approx(3 * math.log(8) / (7 + 3), rel=0.01)
 
 
 @pytest.mark.parametrize("form", adding.FORMS)
@@ -129,15 +129,15 @@ def test_the_target_is_the_sum_of_the_marked(form):
 
 
 @pytest.mark.parametrize(("form", "expected"), [("anywhere", 1 / 6), ("halves", 1 / 6), ("hochreiter", None)])
-def test_the_control_of_adding_is_the_best_constant(form, expected):
+def test_the_baseline_of_adding_is_the_best_constant(form, expected):
     task = adder(form, length=24, sequences={"train": 1, "valid": 1, "test": 6000}).load()
     targets = np.concatenate(task.splits["test"].items)
-    ((_, control),) = task.controls.items()
+    ((_, baseline),) = task.baselines.items()
     constants = np.linspace(0, 2, 2001)
-    assert control == pytest.approx(min(float(((targets - c) ** 2).mean()) for c in constants), abs=1e-6)
+    assert baseline == pytest.approx(min(float(((targets - c) ** 2).mean()) for c in constants), abs=1e-6)
     if expected is None:  # X1 or X2 is 0 where the first input was drawn
         expected = (2 - (1 / 10 + 9 / 10 / (24 / 2 - 2))) / 48
-    assert control == pytest.approx(expected, rel=0.05)
+    assert baseline == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("make", [copying, adder, selecting])
@@ -297,9 +297,9 @@ def of_task(value, **options):
     return entry
 
 
-def test_a_model_that_does_not_beat_its_control_decides_nothing():
+def test_a_model_that_does_not_beat_its_baseline_decides_nothing():
     poor, good = (Slice("cpu", "adding", "f", (of_task(value),)) for value in (0.1668, 0.02))
-    assert good.best_control == ("the best constant", 0.1667)
+    assert good.best_baseline == ("the best constant", 0.1667)
     assert shortfall(good, {good.records[0].id}) is None
     found = shortfall(poor, {poor.records[0].id})
     assert "0.1668 where a the best constant has 0.1667" in found.scores

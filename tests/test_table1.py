@@ -40,7 +40,7 @@ KINDS = ("unstable", "stable")
 CERTIFIED = {"stable": (0.9, 50), "lstm_comparison": (0.95, 90), "lstm_rowwise": (0.97, 200)}
 
 
-def test_no_condition_is_judged_at_the_limit_of_another_or_without_its_control():
+def test_no_condition_is_judged_at_the_limit_of_another_or_without_its_baseline():
     limits = {}
     for path in sorted((ROOT / "conf" / "stability").glob("lstm_*.yaml")):
         config = compose("train", ["model=lstm", f"stability={path.stem}"])

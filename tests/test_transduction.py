@@ -111,7 +111,7 @@ def test_no_source_of_test_or_valid_is_in_train_and_data_depend_on_their_seed(fo
 
 
 @pytest.mark.parametrize("form", ["reverse", "sort"])
-def test_the_controls_of_letters_are_counted_over_all_sources(form):
+def test_the_baselines_of_letters_are_counted_over_all_sources(form):
     made = task(form, letters=3, shortest=3, longest=5, sequences={"train": 1, "valid": 1, "test": 10})
     law, of_length = defaultdict(float), defaultdict(float)
     for n in (3, 4, 5):
@@ -122,10 +122,10 @@ def test_the_controls_of_letters_are_counted_over_all_sources(form):
     assert sum(law.values()) == pytest.approx(1)
     test = made.splits["test"]
     unread, length = (-sum(math.log(of[tuple(y)]) for y in test.items) / len(test) for of in (law, of_length))
-    assert list(made.controls.values()) == pytest.approx([unread, length])
+    assert list(made.baselines.values()) == pytest.approx([unread, length])
 
 
-def test_the_control_of_dates_is_counted_character_by_character_over_all_days():
+def test_the_baseline_of_dates_is_counted_character_by_character_over_all_days():
     made = task("dates")
     days = np.arange("1950-01-01", "2050-01-01", dtype="datetime64[D]").astype(str)
     assert len(days) == DAYS
@@ -133,7 +133,7 @@ def test_the_control_of_dates_is_counted_character_by_character_over_all_days():
     for place in range(10):
         counts, of = Counter(day[: place + 1] for day in days), Counter(day[:place] for day in days)
         nats -= sum(count / DAYS * math.log(count / of[start[:-1]]) for start, count in counts.items())
-    assert made.controls == {"the source unread": pytest.approx(nats / 11)}
+    assert made.baselines == {"the source unread": pytest.approx(nats / 11)}
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,10 @@ def test_the_report_has_these_runs_among_the_synthetic_tasks_and_what_they_say_b
         shutil.copy(one.folder / "free_running.json", tmp_path / "records" / record.id)
     made = {each.section.anchor: each.blocks for each in chapters(gather(tmp_path / "records", tmp_path))}
     (section,) = gather(tmp_path / "records", tmp_path).synthetic
-    assert section.best_control == ("only the length of the source read", pytest.approx(min(section.controls.values())))
+    assert section.best_baseline == (
+        "only the length of the source read",
+        pytest.approx(min(section.baselines.values())),
+    )
     (synthetic,) = made["synthetic"][0].tables
     assert {line[0] for line in synthetic.lines} == {"letters backwards (smoke)"}
     assert {line[1] for line in synthetic.lines} == {"LSTM", "encoder, decoder", "encoder, decoder, attention"}

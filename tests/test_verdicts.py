@@ -362,7 +362,7 @@ def test_on_sequences_feed_forward_models_stand_beside_those_of_whole_sequences(
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_the_verdict_on_training_says_where_its_control_is_missing(judged, both):
+def test_the_verdict_on_training_says_where_its_baseline_is_missing(judged, both):
     names = ["stable", *["lstm_gated_linear"] * both]
     made = [
         record(100.0 + seed, stability=name, seed=seed, truncation__k=5, approximation=approximation)

@@ -9,10 +9,17 @@ from torch import Tensor, nn
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.dropout import Dropout
-from stablernn.utils.errors import NotApplicableError
+from stablernn.utils.errors import ConfigurationError, NotApplicableError
+from stablernn.utils.wording import counted
 
 CellFactory = Callable[[int, int], Cell]
 BackboneFactory = Callable[[int, int, int, float], "Backbone"]
+
+
+def other_streams(x: Tensor, streams: int) -> ConfigurationError:
+    """That inputs x (T, B, E) are not of as many streams as the state, as where their axes are swapped."""
+    found = counted(x.shape[1], "stream")
+    return ConfigurationError(f"inputs must be (time, batch, ...): they have {found}, and the state has {streams}")
 
 
 class Backbone(nn.Module, ABC):

@@ -12,12 +12,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from stablernn.models.backbone import Backbone, BackboneFactory, CellFactory
+from stablernn.models.backbone import Backbone, BackboneFactory, CellFactory, other_streams
 from stablernn.models.cells.base import Cell
 from stablernn.models.dropout import Dropout
 from stablernn.models.feed_forward import check_timeless
 from stablernn.utils.errors import ConfigurationError
-from stablernn.utils.wording import counted
 
 _AS_READ = 2**62  # a length for streams that end where the inputs end
 
@@ -75,10 +74,7 @@ class BothDirections(Backbone):
                 "each with initial_state"
             )
         if x.shape[1] != len(state):
-            raise ConfigurationError(
-                f"inputs must be (time, batch, ...): they have {counted(x.shape[1], 'stream')}, and the state has "
-                f"{len(state)}"
-            )
+            raise other_streams(x, len(state))
         lengths = state[:, 0].clamp(max=len(x))
         y = self.truncated(x, lengths, self.k) if self.k else self.whole(x, lengths)
         return y, state[:, :0]

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from stablernn.models.backbone import CellStack
+from stablernn.models.backbone import CellStack, other_streams
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.state import State, map_state
 from stablernn.utils.errors import ConfigurationError
-from stablernn.utils.wording import counted
 
 States = tuple[State, ...]
 
@@ -115,10 +114,7 @@ class FeedForward(CellStack):
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1:] != state.shape[1:]:
-            raise ConfigurationError(
-                f"inputs must be (time, batch, ...): they have {counted(x.shape[1], 'stream')}, and the state has "
-                f"{state.shape[1]}"
-            )
+            raise other_streams(x, state.shape[1])
         inputs = torch.cat([state, x])
         if len(self.cells) == 1:
             cell = self.cells[0]

@@ -6,7 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stablernn.models.backbone import Backbone, BackboneFactory, CellFactory, CellStack, cell_stack, stack_of
+from stablernn.models.backbone import (
+    Backbone,
+    BackboneFactory,
+    CellFactory,
+    CellStack,
+    cell_stack,
+    other_streams,
+    stack_of,
+)
 from stablernn.models.cells.base import Cell
 from stablernn.models.dropout import Dropout
 from stablernn.models.heads.base import Head
@@ -15,7 +23,6 @@ from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.tasks.base import Interface
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
-from stablernn.utils.wording import counted
 
 INITIAL_RANGE = 0.1
 _OF_VECTORS: Mapping[str, Callable[[int, int], Head]] = {"bernoulli": Bernoulli, "real": Regression}
@@ -121,10 +128,7 @@ class SequenceModel(nn.Module):
             return x
         before = state if x.dim() > 2 else state[..., 0]
         if x.shape[1:] != before.shape[1:]:
-            raise ConfigurationError(
-                f"inputs must be (time, batch, ...): they have {counted(x.shape[1], 'stream')}, and the state has "
-                f"{state.shape[1]}"
-            )
+            raise other_streams(x, state.shape[1])
         return torch.cat([before, x])
 
     def features(self, words: Tensor, embedded: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -26,7 +26,7 @@ _CHAPTERS = re.compile(r"\n\n(?:Args|Raises|Attributes):\n")
 _GUIDE, _GUIDE_FILE = "cells that were to remember longer", "docs/memory.md"
 _HOW_TITLE = "How to read a page"
 _HOW = f"[{_HOW_TITLE}](README.md#{_HOW_TITLE.lower().replace(' ', '-')})"
-_VERDICTS = ("solved", "better", "at chance", "at the control")  # how they begin, the best first
+_VERDICTS = ("solved", "better", "at chance", "at the baseline")  # how they begin, the best first
 
 
 def page_texts(evidence: Evidence, docs: bool = True) -> dict[str, str]:

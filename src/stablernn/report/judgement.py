@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from stablernn.report.control import shortfall
+from stablernn.report.baseline import shortfall
 from stablernn.report.evidence import Evidence
 from stablernn.report.load import Analyses
 from stablernn.report.slices import Slice
@@ -34,7 +34,7 @@ _LABELS = {  # at the study's protocol, and anywhere else
     Outcome.MIXED: ("in part", "in part"),
     Outcome.UNDECIDED: ("undecided", "undecided"),
     Outcome.UNTRAINED: ("not trained far enough", "not trained far enough"),
-    Outcome.WORSE: ("worse than its control", "worse than its control"),
+    Outcome.WORSE: ("worse than its baseline", "worse than its baseline"),
 }
 
 
@@ -137,7 +137,7 @@ def judgement(
 def judge(data: Slice, parts: Sequence[Finding], evidence: str, certainty: str) -> Judgement:
     """The parts as one judgement; away from the protocol it begins by saying where it was reached.
 
-    A part on models that the control beats says nothing about memory, whatever its outcome.
+    A part on models that the baseline beats says nothing about memory, whatever its outcome.
     """
     parts = [_if_it_has_learnt(data, part) for part in parts]
     runs = tuple(dict.fromkeys(run for part in parts for run in part.runs))
@@ -148,10 +148,10 @@ def judge(data: Slice, parts: Sequence[Finding], evidence: str, certainty: str) 
 
 
 def _if_it_has_learnt(data: Slice, part: Finding) -> Finding:
-    """The part as it is, or that its models are worse than the control, with what was said of them in brackets."""
+    """The part as it is, or that its models are worse than the baseline, with what was said of them in brackets."""
     if part.outcome is None or part.always:
         return part
-    if data.best_control is None and data.profile == DEMONSTRATION:
+    if data.best_baseline is None and data.profile == DEMONSTRATION:
         outcome = Outcome.UNTRAINED
         reason = f"not trained far enough, as profile {DEMONSTRATION} only shows that all of it works"
     elif found := shortfall(data, part.runs):
@@ -166,7 +166,7 @@ def _if_it_has_learnt(data: Slice, part: Finding) -> Finding:
 def combined(outcomes: Sequence[Outcome | None]) -> Outcome:
     """The outcome on which all that count agree; else ``in part``, but a failure stands where the rest is undecided.
 
-    Models that are worse than their control count where there are no others.
+    Models that are worse than their baseline count where there are no others.
     """
     that_count = {outcome for outcome in outcomes if outcome is not None}
     that_count = that_count - NOTHING_LEARNT or that_count

@@ -1,4 +1,4 @@
-"""Slices: the runs on one text at one profile, which one table or figure may compare; and the controls of each."""
+"""Slices: the runs on one text at one profile, which one table or figure may compare; and the baselines of each."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,16 +15,16 @@ from stablernn.report.names import rank
 from stablernn.report.replicates import Replicates, Row
 from stablernn.report.text import short
 from stablernn.tasks import music, slots
-from stablernn.tasks.embedded import CONTROL
+from stablernn.tasks.embedded import BASELINE
 from stablernn.tasks.published import PUBLISHED as CORPORA
 from stablernn.tasks.published import TEXT
 from stablernn.utils.metrics import PERPLEXITY, Metric
 from stablernn.utils.wording import counted
 
 PROFILES = ("paper", "lease", "cpu", "quick", "smoke")
-# Controls that know next to nothing of the past: three words, or the 6 characters of a word and its blank.
+# Baselines that know next to nothing of the past: three words, or the 6 characters of a word and its blank.
 NGRAMS = {1: "unigram", 2: "bigram", 3: "trigram", 6: "6-gram"}
-CONTROLS: Mapping[str, Mapping[str, float]] = music.CONTROLS | slots.CONTROLS
+BASELINES: Mapping[str, Mapping[str, float]] = music.BASELINES | slots.BASELINES
 TITLES = {name: corpus.title for name, corpus in CORPORA.items()} | {
     "embedded": "embedded corpus (hidden Markov model)",
     "jsb": "JSB chorales",
@@ -128,28 +128,28 @@ class Slice:
         return [split for split, how in recognised(self.records[0]).items() if how != TEXT]
 
     @property
-    def control(self) -> Mapping[int, float]:
+    def baseline(self) -> Mapping[int, float]:
         """Test scores of interpolated Kneser-Ney models by their order, of the same tokens; empty if not known."""
         record = self.records[0]
         if data_name(record) == "embedded":
-            return CONTROL.get(self.fingerprint, {})
+            return BASELINE.get(self.fingerprint, {})
         if not recognised(record) or self.by_counts or self._limits.get("train") is not None:
             return {}
-        return CORPORA[record.data["name"]].control.get(record.data["tokens"]["test"], {})
+        return CORPORA[record.data["name"]].baseline.get(record.data["tokens"]["test"], {})
 
     @property
-    def controls(self) -> Mapping[str, float]:
+    def baselines(self) -> Mapping[str, float]:
         """Test scores of models that know next to nothing of the past, by name; empty if not known."""
-        if known := self.records[0].data.get("controls") or CONTROLS.get(self.data):
+        if known := self.records[0].data.get("controls") or BASELINES.get(self.data):
             return known
-        return {f"Kneser-Ney, order {order}": value for order, value in self.control.items()}
+        return {f"Kneser-Ney, order {order}": value for order, value in self.baseline.items()}
 
     @property
-    def best_control(self) -> tuple[str, float] | None:
-        """Name and score of the control that a model has to beat before it says anything about memory."""
-        if not self.control:
+    def best_baseline(self) -> tuple[str, float] | None:
+        """Name and score of the baseline that a model has to beat before it says anything about memory."""
+        if not self.baseline:
             # The best one, whatever their order: a record has its entries by the alphabet.
-            return min(self.controls.items(), key=lambda named: self.metric.cost(named[1]), default=None)
+            return min(self.baselines.items(), key=lambda named: self.metric.cost(named[1]), default=None)
         return self.bar and (f"Kneser-Ney {NGRAMS[self.bar[0]]}", self.bar[1])
 
     @property
@@ -157,15 +157,15 @@ class Slice:
         return self.records[0].metric
 
     @property
-    def control_note(self) -> str:
-        """Empty where the control is not known."""
-        scores = ", ".join(f"{perplexity:.1f} (order {order})" for order, perplexity in self.control.items())
-        return f"the control, interpolated Kneser-Ney models of the train split: {scores}" if scores else ""
+    def baseline_note(self) -> str:
+        """Empty where the baseline is not known."""
+        scores = ", ".join(f"{perplexity:.1f} (order {order})" for order, perplexity in self.baseline.items())
+        return f"the baseline, interpolated Kneser-Ney models of the train split: {scores}" if scores else ""
 
     @property
     def bar(self) -> tuple[int, float] | None:
-        """What a model must beat: the order of the best of the control's models among ``NGRAMS``, and its score."""
-        known = {order: perplexity for order, perplexity in self.control.items() if order in NGRAMS}
+        """What a model must beat: the order of the best of the baseline's models among ``NGRAMS``, and its score."""
+        known = {order: perplexity for order, perplexity in self.baseline.items() if order in NGRAMS}
         return min(known.items(), key=lambda entry: entry[1], default=None)
 
     @property

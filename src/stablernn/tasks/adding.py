@@ -10,7 +10,7 @@ error. Three forms are in use:
   summed; 1/2 + (X1 + X2) / 4.
 
 A model that knows nothing of the numbers says the mean, 1 or 1/2, at an error of 1/6, or 1/24 (a little less where X1
-is 0 at times). The control is the best constant for the test targets: no constant that a model learns is better.
+is 0 at times). The baseline is the best constant for the test targets: no constant that a model learns is better.
 """
 
 from collections.abc import Mapping
@@ -65,8 +65,8 @@ class Adding(Made):
         splits = {split: self._sequences(split) for split in SPLITS}
         interface = Interface(Inputs("box", 2, low=-1.0 if self.form == "hochreiter" else 0.0), Outputs("real", 1))
         targets = np.concatenate(splits["test"].items).astype(np.float64)
-        controls = {"the best constant": float(targets.var())}
-        return SequenceTask(self.name, interface, SQUARED_ERROR, splits, controls=controls, whole=True)
+        baselines = {"the best constant": float(targets.var())}
+        return SequenceTask(self.name, interface, SQUARED_ERROR, splits, baselines=baselines, whole=True)
 
     def _sequences(self, split: str) -> Sequences:
         generator = self.generator(split)

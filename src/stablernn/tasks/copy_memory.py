@@ -79,8 +79,8 @@ class CopyMemory(Made):
             splits[split] = self._sequences(codes)
         splits = {split: splits[split] for split in SPLITS}
         interface = Interface(Inputs("finite", DELIMITER + 1), Outputs("categorical", DELIMITER + 1))
-        controls = {"blanks, and any digit": self.without_memory}
-        return SequenceTask(self.name, interface, NATS_A_POSITION, splits, controls=controls)
+        baselines = {"blanks, and any digit": self.without_memory}
+        return SequenceTask(self.name, interface, NATS_A_POSITION, splits, baselines=baselines)
 
     def _codes(self, split: str, others: np.ndarray) -> np.ndarray:
         """The digits of each sequence as a number of base 8, none of them among ``others``, (N,)."""

@@ -11,8 +11,8 @@ from stablernn.tasks.splits import SPLITS, Corpus, Split, check_lengths
 from stablernn.utils.errors import ConfigurationError
 
 # Test perplexity of interpolated Kneser-Ney models of the train split by their order, for the corpora of the profiles
-# smoke and quick, by fingerprint; tests/test_control.py computes them again.
-CONTROL: Mapping[str, Mapping[int, float]] = {
+# smoke and quick, by fingerprint; tests/test_baseline.py computes them again.
+BASELINE: Mapping[str, Mapping[int, float]] = {
     "2bf20a428b6018e4": {1: 76.43, 2: 57.68, 3: 63.98, 5: 64.39},
     "03e9bfbed6e79856": {1: 82.74, 2: 51.13, 3: 58.37, 5: 61.40},
 }

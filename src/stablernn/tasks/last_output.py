@@ -56,4 +56,4 @@ class CopyMemoryLastOutput(CopyMemory):
 
     def load(self) -> SequenceTask:
         task = with_last_output(super().load())
-        return replace(task, controls={"the last output alone": self.from_last_output, **task.controls})
+        return replace(task, baselines={"the last output alone": self.from_last_output, **task.baselines})

@@ -43,7 +43,7 @@ SHA256 = {
 
 # Test NLL a frame of models that see the last frame at most (``tests/test_music.py`` finds them again): how often each
 # key sounds; a logistic regression of each key on the last frame; a network of one hidden layer on it.
-CONTROLS = {
+BASELINES = {
     "jsb": {"how often each key sounds": 11.09, "linear in the last frame": 9.10, "network on the last frame": 8.60}
 }
 

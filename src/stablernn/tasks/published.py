@@ -17,7 +17,7 @@ class Published:
         tokens: of each split, the end of every line included.
         lines: of each split, as far as they are known.
         texts: fingerprint of the words and lines of each split (``corpora.WordCorpus``), as far as they are known.
-        control: test score of interpolated Kneser-Ney models of the train split (perplexity, or bits a character), by
+        baseline: test score of interpolated Kneser-Ney models of the train split (perplexity, or bits a character), by
             their order, on the first so many test tokens.
         ids: ``Corpus.fingerprint`` of all of it, and of the beginnings that records without ``recognised`` are of.
     """
@@ -28,7 +28,7 @@ class Published:
     lines: Mapping[str, int]
     texts: Mapping[str, str]
     ids: frozenset[str] = field(default_factory=frozenset)
-    control: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
+    baseline: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
 
     @property
     def expected(self) -> dict[str, Any]:
@@ -36,8 +36,8 @@ class Published:
         return {"types": self.types, "tokens": dict(self.tokens)}
 
 
-# Computed from the files as published; tests/test_corpora.py, and tests/test_control.py for the controls, compute them
-# again where the files are at hand.
+# Computed from the files as published; tests/test_corpora.py, and for the baselines tests/test_baseline.py, compute
+# them again where the files are at hand.
 PUBLISHED = {
     "wikitext2": Published(
         title="WikiText-2",
@@ -46,7 +46,7 @@ PUBLISHED = {
         lines={"train": 36718, "valid": 3760, "test": 4358},
         texts={"train": "e33cced119a0a4d1", "valid": "4427e8fc24d5ceaa", "test": "f68796e87c325087"},
         ids=frozenset({"fe0085c66085b799", "26acbda7e20bf4ba", "2a2fdb3372e6ea87", "c04634ec7da8fb82"}),
-        control={
+        baseline={
             245569: {1: 911.71, 2: 267.42, 3: 230.06, 5: 223.70},
             50000: {1: 995.80, 2: 276.10, 3: 236.59, 5: 229.16},
             20000: {1: 1024.03, 2: 254.05, 3: 208.27, 5: 200.73},
@@ -68,7 +68,7 @@ PUBLISHED = {
         tokens={"train": 5017482, "valid": 393042, "test": 442423},
         lines={"train": 42068, "valid": 3370, "test": 3761},
         texts={"train": "5145926136ee9aef", "valid": "fadf6277290823f8", "test": "c2f8c16a611595d3"},
-        control={442423: {1: 4.346, 2: 3.365, 3: 2.648, 4: 2.026, 5: 1.687, 6: 1.553}},
+        baseline={442423: {1: 4.346, 2: 3.365, 3: 2.648, 4: 2.026, 5: 1.687, 6: 1.553}},
     ),
     "ptb": Published(
         title="Penn Treebank",
@@ -77,7 +77,7 @@ PUBLISHED = {
         lines={"train": 42068, "valid": 3370, "test": 3761},
         texts={"train": "5145926136ee9aef", "valid": "fadf6277290823f8", "test": "c2f8c16a611595d3"},
         ids=frozenset({"64cdffb8e4dab80d"}),
-        control={82430: {1: 639.30, 2: 186.80, 3: 150.88, 5: 143.66}},
+        baseline={82430: {1: 639.30, 2: 186.80, 3: 150.88, 5: 143.66}},
     ),
 }
 

@@ -5,7 +5,7 @@ task. While letters come the target is a blank, and at the blanks it is the firs
 three letters and then none, however many follow, and it cannot count down to the end.
 
 The loss is the mean over all positions. A model without memory sees where the blanks are and of the letters nothing, as
-they are independent and uniform: 3 ln A nats a sequence, and so 3 ln A / (mean n + 3) nats a position. The control has
+they are independent and uniform: 3 ln A nats a sequence, and so 3 ln A / (mean n + 3) nats a position. The baseline has
 the mean n of the test split, and is exact for it.
 """
 
@@ -62,9 +62,9 @@ class Selectivity(Made):
         splits = {split: self._sequences(split) for split in SPLITS}
         interface = Interface(Inputs("finite", self.letters + 1), Outputs("categorical", self.letters + 1))
         test = splits["test"]
-        control = ANSWERS * math.log(self.letters) * len(test.inputs) / len(test)
-        controls = {"blanks, and any letter": control}
-        return SequenceTask(self.name, interface, NATS_A_POSITION, splits, controls=controls)
+        baseline = ANSWERS * math.log(self.letters) * len(test.inputs) / len(test)
+        baselines = {"blanks, and any letter": baseline}
+        return SequenceTask(self.name, interface, NATS_A_POSITION, splits, baselines=baselines)
 
     def _sequences(self, split: str) -> Sequences:
         generator = self.generator(split)

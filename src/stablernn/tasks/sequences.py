@@ -166,7 +166,7 @@ class SequenceTask:
 
     Attributes:
         text: the fingerprint of all that was read.
-        controls: test scores of models that know next to nothing of the past, by name; the best one is what a model
+        baselines: test scores of models that know next to nothing of the past, by name; the best one is what a model
             has to beat. Empty: the report knows them by the name of the data, or nobody does.
         whole: whether all of a sequence is there before its first answer, so that a model may read ahead.
     """
@@ -177,7 +177,7 @@ class SequenceTask:
     splits: Mapping[str, Sequences]
     text: str | None = None
     recognised: Mapping[str, str] = field(default_factory=dict)
-    controls: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, float] = field(default_factory=dict)
     whole: bool = False
     source: None = None
     fixed_shapes: bool = False
@@ -209,7 +209,7 @@ class SequenceTask:
             "interface": self.interface.as_dict(),
             "tokens": {name: len(split) for name, split in self.splits.items()},
             "sequences": {name: len(split.targets) for name, split in self.splits.items()},
-        } | ({"controls": dict(self.controls)} if self.controls else {})
+        } | ({"controls": dict(self.baselines)} if self.baselines else {})
 
 
 def fingerprint(splits: Mapping[str, Sequences]) -> str:

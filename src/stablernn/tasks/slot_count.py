@@ -3,7 +3,7 @@
 The sentences are those of ``tasks.slots``, with the same unknown words and the same valid. Only the last position of a
 sentence is an item, and its target is the number of chunks, ``most`` standing for that and above. A model has to carry
 a count through the sentence; a bag of words knows much of it too, but not where one chunk ends and the next begins. The
-score is the share of sentences that are right; models train on the likelihood. The control says the most frequent
+score is the share of sentences that are right; models train on the likelihood. The baseline says the most frequent
 number of train, whatever the sentence.
 """
 
@@ -63,7 +63,7 @@ class SlotCount(SlotFilling):
             interface=Interface(task.interface.inputs, Outputs("categorical", self.most + 1)),
             metric=ACCURACY,
             splits=splits,
-            controls={"most frequent number": share},
+            baselines={"most frequent number": share},
         )
 
     def _counted(self, split: Sequences) -> Sequences:

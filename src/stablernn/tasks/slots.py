@@ -38,7 +38,7 @@ UNKNOWN, END, OUTSIDE = "<unk>", "</s>", "O"
 PUBLISHED = {"atis": "c6f93251dea4ef3a"}
 # Test F1 of the most frequent tag in train of a word, or of a word after those before it, as many as were seen there
 # together (``tests/test_slots.py`` computes them again).
-CONTROLS = {
+BASELINES = {
     "atis": {
         "most frequent tag of the word": 59.97,
         "most frequent tag after 2 words": 77.01,

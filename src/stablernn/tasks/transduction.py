@@ -13,7 +13,7 @@ The forms are:
 
 All letters are drawn uniformly, and so are n and the dates. So the best loss without the source is known. Of D dates it
 is ln D a sequence. A target of letters has -ln P(target | n): backwards n ln A, in order n ln A - ln(n! / Π c_a!), as
-so many sources have its counts c_a; and when it ends costs the logarithm of the number of lengths. The controls are
+so many sources have its counts c_a; and when it ends costs the logarithm of the number of lengths. The baselines are
 exact for the test split. No source of test or valid is in train.
 """
 
@@ -138,13 +138,13 @@ class Transduction(Made):
         self._check_room()
         splits: dict[str, Sequences] = {}
         held_out: set[bytes] = set()
-        controls: dict[str, float] = {}
+        baselines: dict[str, float] = {}
         for split in reversed(SPLITS):  # train last: it has what the others have not
             pairs = list(self._pairs(split, held_out))
             held_out.update(key for key, _, _ in pairs)
             splits[split] = self._sequences([(source, target) for _, source, target in pairs])
             if split == "test":
-                controls = self._controls([target for _, _, target in pairs])
+                baselines = self._baselines([target for _, _, target in pairs])
         size = 2 + len(self.characters)
         outputs = 1 + (len(_OF_ISO) if self.form == "dates" else self.letters)
         return Pairs(
@@ -152,7 +152,7 @@ class Transduction(Made):
             Interface(Inputs("finite", size, begin=size - 1), Outputs("categorical", outputs)),
             NATS_A_POSITION,
             {split: splits[split] for split in SPLITS},
-            controls=controls,
+            baselines=baselines,
             characters=self.characters,
         )
 
@@ -201,7 +201,7 @@ class Transduction(Made):
             targets.append(np.array([END] * len(read) + [*written, END]))  # those of a source only fill the place
         return Sequences(tuple(inputs), tuple(targets), _right, tuple(len(target) + 1 for _, target in pairs))
 
-    def _controls(self, targets: list[str]) -> dict[str, float]:
+    def _baselines(self, targets: list[str]) -> dict[str, float]:
         """Losses in nats an item of the best models that know nothing of a source, and nothing but its length."""
         items = sum(len(target) + 1 for target in targets)
         if self.form == "dates":

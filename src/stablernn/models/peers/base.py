@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from stablernn.models.backbone import Backbone
+from stablernn.models.backbone import Backbone, other_streams
 from stablernn.utils.errors import ConfigurationError
-from stablernn.utils.wording import counted
 
 
 class FeedForwardNetwork(Backbone):
@@ -37,10 +36,7 @@ class FeedForwardNetwork(Backbone):
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1:] != state.shape[1:]:
-            raise ConfigurationError(
-                f"inputs must be (time, batch, ...): they have {counted(x.shape[1], 'stream')}, and the state has "
-                f"{state.shape[1]}"
-            )
+            raise other_streams(x, state.shape[1])
         inputs = torch.cat([state, x])
         return self.whole(inputs)[len(state) :], inputs[max(0, len(inputs) - self.k + 1) :]
 

@@ -1,4 +1,4 @@
-"""The figure that carries the answer: score against k of the model that most is known of, beside the control."""
+"""The figure that carries the answer: score against k of the model that most is known of, beside the baseline."""
 
 from collections import Counter
 
@@ -37,18 +37,18 @@ def answer_figure(data: Slice, analyses: Analyses) -> Figure | None:
         else:  # the scores of the runs are on another scale
             drawing.point(panel, curve, result["k"][-1], result["recurrent"]["value"], (record.id,))
     needed = [f"{_most(ks, analyses)} ({name})" for name, ks in contexts.items()]
-    bar = data.best_control if metric is of_loss else None
+    bar = data.best_baseline if metric is of_loss else None
     return drawing.figure(
         "answer",
         f"{TITLES.get(data.data, data.data)}: the score takes the last {', '.join(needed)} {of_loss.items}",
         f"{data.caption}: the same weights, seeing the last k {of_loss.items} alone, against {of_loss.title}; dots: "
         "the recurrent models, which see all of them, mean and standard deviation over seeds. The score: within "
         f"{EPSILON:g} nats of the recurrent model. W = 0: no recurrent matrices."
-        + (f" Control: {bar[0]}." if bar else "")
+        + (f" Baseline: {bar[0]}." if bar else "")
         + " Bands: 95 % intervals of the change against the recurrent model, where they are known.",
         Axis(WORDS.title.replace("words", of_loss.items), ticks=WORDS.ticks),
         Axis(f"{split(analyses)} {of_loss.name}"),
-        levels=[Level(bar[1], "control")] if bar else [],
+        levels=[Level(bar[1], "baseline")] if bar else [],
     )
 
 

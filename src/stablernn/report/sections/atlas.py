@@ -25,9 +25,9 @@ from stablernn.utils.wording import counted
 
 _FAMILIES = {PLAIN: "ink"}  # others get a colour each, in the order of the tables
 
-_SOLVED = f"at most 1/{SOLVED} of the exact control in every seed (✓ on music: better than a memoryless network)"
-_AT_CHANCE = "in no seed better than the control, on music a memoryless network, by more than the task’s margin"
-_LEAST = 1e-6  # of the control: smaller shares are drawn there
+_SOLVED = f"at most 1/{SOLVED} of the exact baseline in every seed (✓ on music: better than a memoryless network)"
+_AT_CHANCE = "in no seed better than the baseline, on music a memoryless network, by more than the task’s margin"
+_LEAST = 1e-6  # of the baseline: smaller shares are drawn there
 
 
 def ratio(speeds: Measurements, one: Mapped) -> float | None:
@@ -78,7 +78,7 @@ def atlas_table(every: Sequence[Mapped], speeds: Measurements) -> Table:
     notes = [
         "test: cross-entropy in nats a position, NLL in nats a frame (music) or mean squared error (adding problem), "
         "mean over seeds ± half of the 95 % t interval",
-        f"verdict: solved: {_SOLVED}; at chance (on music at the control): {_AT_CHANCE}",
+        f"verdict: solved: {_SOLVED}; at chance (on music at the baseline): {_AT_CHANCE}",
         f"proven: {k} of the certificate, before training and of the best weights; stable: a rate below 1, where no "
         "change of the loss follows from it; no: nothing is proven",
         "horizon: from there on the mean gradient of the loss by the input is at most a thousandth of that at the last "
@@ -180,7 +180,7 @@ def _contracts(one: Mapped) -> int | str | None:
 
 
 def atlas_figure(every: Sequence[Mapped]) -> Figure | None:
-    """The score on synthetic tasks relative to the control against the context that the trained model uses."""
+    """The score on synthetic tasks relative to the baseline against the context that the trained model uses."""
     drawing = Drawing()
     families = dict.fromkeys(family(one.model) for one in every)
     free = iter(OTHERS)
@@ -201,10 +201,10 @@ def atlas_figure(every: Sequence[Mapped]) -> Figure | None:
         "atlas",
         f"{sum(one.solved for one in drawn)} of {counted(len(drawn), 'pair')} of a mechanism and a synthetic task "
         f"{'is' if len(drawn) == 1 else 'are'} solved",
-        f"A dot is a mechanism: its mean score as a share of the exact control, against k({EPSILON}), the inputs after "
+        f"A dot is a mechanism: its mean score by the exact baseline’s, against k({EPSILON}), the inputs after "
         f"which the trained model is feed-forward. Below the dotted line a task counts as solved.{left}",
         Axis(f"k({EPSILON}) (inputs)", own=True),
-        Axis("score / control", powers=True),
+        Axis("score / baseline", powers=True),
         levels=[Level(1 / SOLVED, dash=(2, 3))],
     )
 

@@ -84,15 +84,15 @@ class Mapped:
 
     @property
     def bar(self) -> float:
-        """The control's score."""
-        return self.data.best_control[1] if self.data.best_control else math.nan
+        """The baseline's score."""
+        return self.data.best_baseline[1] if self.data.best_baseline else math.nan
 
     @cached_property
     def verdict(self) -> str:
-        """By the rule of synthetic tasks; music has no chance level but a memoryless control."""
+        """By the rule of synthetic tasks; music has no chance level but a memoryless baseline."""
         losses = [*self.cell.values, *[math.nan] * self.cell.diverged]
         words = verdict(losses, self.bar, self.data.metric.margin)
-        return words if self.data.synthetic else words.replace("chance", "the control")
+        return words if self.data.synthetic else words.replace("chance", "the baseline")
 
     @property
     def solved(self) -> bool:
@@ -100,12 +100,12 @@ class Mapped:
 
     @property
     def mark(self) -> str:
-        """Of a table with little room: solved, or on music better than the control; or at chance."""
-        return "✓" if self.solved or self.verdict == "better than the control" else "×" if self.learnt_nothing else ""
+        """Of a table with little room: solved, or on music better than the baseline; or at chance."""
+        return "✓" if self.solved or self.verdict == "better than the baseline" else "×" if self.learnt_nothing else ""
 
     @property
     def learnt_nothing(self) -> bool:
-        """Whether no seed is better than the control by the margin, so that it decides nothing."""
+        """Whether no seed is better than the baseline by the margin, so that it decides nothing."""
         return not any(loss < self.bar - self.data.metric.margin for loss in self.cell.values)
 
     @property
@@ -234,7 +234,7 @@ def feed_forward_on_music(every: Sequence[Mapped]) -> str:
         ends = f", by the last {span([str(k) for k in sorted(within.values())])} inputs" if within else ""
         rest = f"; not {listed(beyond)}" if beyond else ""
         if left := len(with_memory) - len(known):
-            rest += f"; {left} more, not better than the control, decide nothing"
+            rest += f"; {left} more, not better than the baseline, decide nothing"
         said.append(f"{len(within)} of {len(known)} on {task}{ends}{rest}")
     if not said:
         return ""

@@ -37,7 +37,7 @@ _ORDER = (TRUNCATED, TRAINED, BUILT, COUNTED)
 
 
 def context_table(data: Slice, every: Sequence[Series]) -> Table:
-    """A line for each series at the k that matter, by kind; at the end a line for each that the control beats.
+    """A line for each series at the k that matter, by kind; at the end a line for each that the baseline beats.
 
     Of a model that is truncated after training, k is the least from which on there is no loss (where seeds decide
     nothing: no change above the margin), or else the largest.
@@ -181,15 +181,16 @@ def context_figure(data: Slice, every: Sequence[Series]) -> Figure | None:
     best, names = best_recurrent(held), _names_of_bases(data, every)
     if _score(best) not in [level.value for level in levels.values()]:
         levels["best"] = Level(_score(best), f"{_plain_name(names[best.ids])}, recurrent (best)")
-    if not data.control and data.best_control:
-        levels["control"] = Level(data.best_control[1], f"control: {data.best_control[0]}", dash=DOTTED)
+    if not data.baseline and data.best_baseline:
+        levels["baseline"] = Level(data.best_baseline[1], f"baseline: {data.best_baseline[0]}", dash=DOTTED)
     left = len(every) - len({series.label for shown in panels.values() for series in shown})
     return drawing.figure(
         "context",
         headline(data, every),
         f"{data.caption}: test {metric.title} by the last k {metric.items} alone. Lines: truncated after training, "
         "from the least to the largest of the seeds. Dots: trained with k (hollow), feed-forward by construction "
-        f"(filled), mean and deviation. Rules: recurrent. Dotted: {'n-gram models' if data.control else 'the control'}."
+        "(filled), mean and deviation. Rules: recurrent. "
+        f"Dotted: {'n-gram models' if data.baseline else 'the baseline'}."
         + (f" {left} more in the table." if left else ""),
         Axis(WORDS.title.replace("words", metric.items), ticks=WORDS.ticks),
         Axis(f"test {metric.name}"),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from stablernn.report.control import shortfall
+from stablernn.report.baseline import shortfall
 from stablernn.report.load import Analyses
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.sections.context_series import (
@@ -43,7 +43,7 @@ def headline(data: Slice, every: Sequence[Series]) -> str:
     if more := _beyond(own):
         return f"The recurrent models make use of more than the last {counted(more, data.metric.one)}"
     if all(series.shortfall for series in held):
-        return "The models are worse than the control, so they say nothing about context"
+        return "The models are worse than the baseline, so they say nothing about context"
     return f"How many {items} the models need is not decided"
 
 
@@ -139,9 +139,9 @@ def _by_gradients(data: Slice, held: Sequence[Series], gradients: Analyses) -> s
 
 def _by_counts(data: Slice) -> str:
     """Whether n-gram models still gain by their last words of context."""
-    if len(data.control) < 2:
+    if len(data.baseline) < 2:
         return ""
-    (before, worse), (order, better) = sorted(data.control.items())[-2:]
+    (before, worse), (order, better) = sorted(data.baseline.items())[-2:]
     metric, gain = data.metric, _gain(data, worse, better)
     flat = "no longer gain" if gain < metric.margin else "still gain"
     return (
@@ -156,16 +156,18 @@ def _gain(data: Slice, worse: float, better: float) -> float:
 
 
 def _worth(data: Slice, held: Sequence[Series]) -> str:
-    """What the best model of each kind gains of what the best recurrent one does, both over the control.
+    """What the best model of each kind gains of what the best recurrent one does, both over the baseline.
 
     Best on validation; the gains are test scores on the natural scale, so of log-perplexity.
     """
-    if data.best_control is None:
-        return "what context is worth is not known, as there is no control"
-    control, bar = data.best_control
+    if data.best_baseline is None:
+        return "what context is worth is not known, as there is no baseline"
+    baseline, bar = data.best_baseline
     whole = _gain(data, bar, float(best_recurrent(held).finished.test.mean()))
     if whole < data.metric.margin:
-        return f"no recurrent model beats the control ({control}) by the margin, so what context is worth is not known"
+        return (
+            f"no recurrent model beats the baseline ({baseline}) by the margin, so what context is worth is not known"
+        )
     shares = []
     for how, name in KINDS.items():
         if there := [series for series in held if series.how == how]:
@@ -173,4 +175,4 @@ def _worth(data: Slice, held: Sequence[Series]) -> str:
             point = best.enough or best.best
             share = f"{100 * _gain(data, bar, point.mean) / whole:.0f} %"
             shares.append(f"{share} is left {name} ({best.short}, k = {point.k})")
-    return f"of what the best recurrent model gains over the control ({control}), {', '.join(shares)}"
+    return f"of what the best recurrent model gains over the baseline ({baseline}), {', '.join(shares)}"

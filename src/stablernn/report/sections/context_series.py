@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from stablernn.report.control import Shortfall, shortfall
+from stablernn.report.baseline import Shortfall, shortfall
 from stablernn.report.frame import groups, select
 from stablernn.report.labels import constraint_name
 from stablernn.report.load import Analyses, setting
@@ -167,7 +167,7 @@ class Series:
     def says(self, point: Point) -> str:
         """The verdict at a point, in words."""
         if self.how == COUNTED:
-            return "control"
+            return "baseline"
         if self.shortfall:
             return self.shortfall.label
         if point.loss is None:
@@ -202,8 +202,8 @@ def series_of(data: Slice, analyses: Analyses) -> list[Series]:
     required = seeds_required(runs)
     best = min(recurrent.values(), key=lambda cell: validated(data, cell))
     made = [*_truncated(data, runs, analyses, required), *_trained(data, runs, recurrent, best, required)]
-    if data.control:
-        points = [Point(order - 1, Value(value)) for order, value in sorted(data.control.items())]
+    if data.baseline:
+        points = [Point(order - 1, Value(value)) for order, value in sorted(data.baseline.items())]
         made.append(Series(data, "n-gram (Kneser-Ney)", "", "", COUNTED, points, best))
     return sorted(made, key=lambda series: data.metric.cost(series.best.mean))
 

@@ -127,16 +127,16 @@ def perplexity_table(data: Slice) -> Table:
         ]
         for line in lines
     ]
-    for order, score in data.control.items():
-        control: list[Entry] = ["Kneser-Ney", f"order {order}", "n-gram", order - 1, score]
-        entries.append(control + [None] * (len(columns) - len(control)))
+    for order, score in data.baseline.items():
+        baseline: list[Entry] = ["Kneser-Ney", f"order {order}", "n-gram", order - 1, score]
+        entries.append(baseline + [None] * (len(columns) - len(baseline)))
     return Table(
         f"Test perplexity on {data.caption}",
         columns,
         entries,
         _notes(data, lines),
         [remark for line in lines if (remark := line.remark())],
-        [line.cell.ids for line in lines] + [()] * len(data.control),
+        [line.cell.ids for line in lines] + [()] * len(data.baseline),
     )
 
 
@@ -155,8 +155,8 @@ def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
         "prove nothing; which of them was published is not known"
         if {"stable", "lstm_as_coded", "rnn_as_coded"} & set(data.runs.stability)
         else "",
-        f"n-gram: interpolated Kneser-Ney models of the train split, the control; {data.bar_note}"
-        if data.control
+        f"n-gram: interpolated Kneser-Ney models of the train split, the baseline; {data.bar_note}"
+        if data.baseline
         else "",
         data.origin,
         *gradient_note(data.records),

@@ -144,7 +144,7 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} {metric.items}"
         f" (at k = {options['k_max']} where k is larger), nats",
         own_constraints(set(runs.stability)),
-        data.control_note,
+        data.baseline_note,
         trained_for(runs),
     ]
     columns = [

@@ -25,7 +25,7 @@ def study_table(tasks: Sequence[Slice]) -> Table:
     entries: list[list[Entry]] = []
     for data in tasks:
         cells = [cell for cell in task_cells(data) if cell.approximation == "recurrent" and not cell.note]
-        bar = data.best_control
+        bar = data.best_baseline
         for model in MODELS:
             cell_of = {
                 head: next((c for c in cells if c.model == model and c.stability in names), None)
@@ -48,12 +48,12 @@ def study_table(tasks: Sequence[Slice]) -> Table:
         *(text("task"), text("model")),
         Column("published", "g"),
         *(Column(head) for head in COLUMNS),
-        Column("control"),
+        Column("baseline"),
     ]
     notes = [
         "test scores, mean over seeds (in brackets: how many, where fewer than the rule of decision asks for)",
         "beside the unstable model: ▲ a gain, ✓ no loss, ▼ a loss, ? undecided (docs/protocol.md); × worse than the "
-        "control, a model that knows next to nothing of the past, so that it decides nothing",
+        "baseline, a model that knows next to nothing of the past, so that it decides nothing",
         "stable: ‖W‖₂ ≤ 0.999 (RNN), the study’s condition as stated (LSTM), incremental stability (GRU); W = 0: no "
         "recurrent matrices, the control of every condition; W_o alone, cascade: ours (docs/stability.md); all of ours "
         "certified at λ = 0.999; as coded: the condition proves nothing",

@@ -136,7 +136,7 @@ def sweep_table(data: Slice) -> Table | None:
         f"feed-f.: feed-forward, exactly k {items} a position; ± {unit}: against recurrent, over all seeds of each",
         *["every run sees the same words, so a small k makes more updates: compare along a line, not down a column"]
         * (not sequences),
-        *[data.control_note] * bool(data.control),
+        *[data.baseline_note] * bool(data.baseline),
         *filter(None, [missing_control(data)]),
         *gradient_note(data.records),
         trained_for(pd.concat([pair.runs for pair in made.values()])),

@@ -40,8 +40,8 @@ def synthetic_table(tasks: Sequence[Slice]) -> Table:
     margins = ", ".join(dict.fromkeys(f"{data.metric.name} {data.metric.margin:g}" for data in tasks))
     notes = [
         "test: cross-entropy in nats a position (adding problem: mean squared error), mean ± standard deviation",
-        "control: of a model that knows nothing of what it has read, or its length alone, exactly (docs/tasks.md)",
-        f"solved: at most 1/{SOLVED} of the control in every seed; at chance: in no seed better than it by more than "
+        "baseline: of a model that knows nothing of what it has read, or its length alone, exactly (docs/tasks.md)",
+        f"solved: at most 1/{SOLVED} of the baseline in every seed; at chance: in no seed better than it by more than "
         f"the margin ({margins}); worse than chance: in every seed above it by more",
     ]
     columns = [
@@ -50,7 +50,7 @@ def synthetic_table(tasks: Sequence[Slice]) -> Table:
         Column("sees", ",d", unit="inputs that an output sees; all: recurrent"),
         Column("test", ".4f"),
         Column("seeds"),
-        Column("control", ".4f"),
+        Column("baseline", ".4f"),
         text("verdict"),
     ]
     return Table("Synthetic tasks", columns, entries, notes, runs=runs)
@@ -74,7 +74,7 @@ def _entries(data: Slice, cell: Replicates) -> list[Entry]:
     record = cell.first
     name, model = str(cell.runs.name.iloc[0]), str(setting(record, "model.name"))
     note = cell.runs.note.iloc[0]
-    bar = data.best_control[1] if data.best_control else math.nan
+    bar = data.best_baseline[1] if data.best_baseline else math.nan
     return [
         f"{task_name(data)} ({data.profile})",
         MODEL_NAMES.get(model, model) + (f" ({note})" if note else ""),

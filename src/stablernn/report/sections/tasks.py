@@ -8,7 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from stablernn.records.record import Record
-from stablernn.report.control import Shortfall, shortfall
+from stablernn.report.baseline import Shortfall, shortfall
 from stablernn.report.evidence import Evidence
 from stablernn.report.frame import EPSILON, distinguish, groups, select
 from stablernn.report.labels import describe_constraint, on_each_side
@@ -85,7 +85,7 @@ class TaskCell:
 
     @cached_property
     def shortfall(self) -> Shortfall | None:
-        """Against the control of the task."""
+        """Against the baseline of the task."""
         return shortfall(self.data, self.replicates.ids)
 
     @cached_property
@@ -95,7 +95,7 @@ class TaskCell:
 
     @property
     def verdict(self) -> str:
-        """In words; empty for the unstable model, unless that is worse than the control."""
+        """In words; empty for the unstable model, unless that is worse than the baseline."""
         if self.shortfall:
             return self.shortfall.label
         if self.stability == "unstable":
@@ -202,7 +202,7 @@ def _entries(cell: TaskCell, task: str, adjusted: float | None) -> list[Entry]:
 
 
 def tasks_table(tasks: Iterable[Slice]) -> Table:
-    """A line for each task, model, approximation and constraint, and for each control."""
+    """A line for each task, model, approximation and constraint, and for each baseline."""
     entries: list[list[Entry]] = []
     runs, metrics = [], {}
     for data in tasks:
@@ -212,9 +212,9 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         for cell, adjusted in zip(cells, _adjusted(cells), strict=True):
             entries.append(_entries(cell, task, adjusted))
             runs.append((*cell.base.ids, *cell.replicates.ids))
-        for name, value in data.controls.items():
+        for name, value in data.baselines.items():
             score = Value(value, format=f".{metric.places}f")
-            entries.append([task, name, None, "control", score, *[None] * 9])
+            entries.append([task, name, None, "baseline", score, *[None] * 9])
             runs.append(())
     margins = ", ".join(
         f"{TITLES.get(name, name)}: {metric.title}, margin {metric.margin:g}" for name, metric in metrics.items()
@@ -232,7 +232,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         *on_each_side(record for data in tasks for record in data.records),
         "peer: Bai, Kolter & Koltun (2018), Table 1; on ATIS published reimplementations; on WikiText-2 the study "
         "itself; each with other sizes and settings",
-        "control: a model worse than the best one (of Kneser-Ney models: order 3, of characters 6) decides nothing; "
+        "baseline: a model worse than the best one (of Kneser-Ney models: order 3, of characters 6) decides nothing; "
         "not trained far enough: it is worse, and its training was cut before validation stopped improving",
         "on " + ", ".join(sorted(set(pd.concat([data.runs.device for data in tasks])))),
     ]

@@ -27,6 +27,13 @@ def checked_limit(limit: float) -> float:
     return limit
 
 
+def checked_every(every: int) -> int:
+    """Updates from one projection to the next; raises ConfigurationError unless there is one at least."""
+    if every < 1:
+        raise ConfigurationError(f"stability.constraint.every={every} must be a whole number >= 1")
+    return every
+
+
 def spectral_norm(matrix: Tensor) -> float:
     """‖W‖_2, the largest singular value, in float64; infinite where W is not finite."""
     if not bool(matrix.isfinite().all()):

@@ -9,7 +9,7 @@ from stablernn.models.cells.base import Cell
 from stablernn.models.cells.indrnn import IndRNNCell
 from stablernn.models.cells.min_gru import MinGRUCell
 from stablernn.models.cells.min_lstm import MinLSTMCell
-from stablernn.stability.constraints.base import Constraint, checked_limit
+from stablernn.stability.constraints.base import Constraint, checked_every, checked_limit
 from stablernn.stability.constraints.forget_caps import cap_forget_gates
 from stablernn.utils.errors import ConfigurationError
 
@@ -74,10 +74,8 @@ class _LeastOpen(Constraint):
     def __init__(self, limit: float = 0.999, every: int = 10) -> None:
         if not self.least_limit < limit < 1:
             raise ConfigurationError(f"stability.constraint.limit={limit} must lie in ({self.least_limit:g}, 1)")
-        if every < 1:
-            raise ConfigurationError(f"stability.constraint.every={every} must be a whole number >= 1")
         self.limit = self.rate = limit
-        self.every = every
+        self.every = checked_every(every)
 
     def closed(self) -> float:
         """How far the gate may be closed: a cap of 1 - σ(a) = σ(-a)."""

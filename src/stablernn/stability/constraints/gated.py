@@ -8,7 +8,7 @@ from torch import Tensor
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.qrnn import QRNNCell
 from stablernn.models.cells.sru import SRUCell
-from stablernn.stability.constraints.base import Constraint
+from stablernn.stability.constraints.base import Constraint, checked_every
 from stablernn.stability.constraints.forget_caps import cap_forget_gates, keep_within
 from stablernn.stability.proofs.gates import product_reach
 from stablernn.utils.errors import ConfigurationError
@@ -32,10 +32,8 @@ class _ForgetCap(Constraint):
     def __init__(self, limit: float = 0.999, every: int = 10) -> None:
         if not 0.5 < limit < 1:
             raise ConfigurationError(f"stability.constraint.limit={limit} must lie in (0.5, 1)")
-        if every < 1:
-            raise ConfigurationError(f"stability.constraint.every={every} must be a whole number >= 1")
         self.limit = self.rate = limit
-        self.every = every
+        self.every = checked_every(every)
 
 
 class SRUForgetCap(_ForgetCap):

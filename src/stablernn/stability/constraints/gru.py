@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.gru import GRUCell
-from stablernn.stability.constraints.base import Constraint, checked_limit
+from stablernn.stability.constraints.base import Constraint, checked_every, checked_limit
 from stablernn.stability.constraints.forget_caps import cap_forget_gates
 from stablernn.stability.constraints.small_gain import project_rows
 from stablernn.utils.errors import ConfigurationError
@@ -46,9 +46,7 @@ class GRURowwise(Constraint):
         self.update = max(1 - 4 * (1 - limit), limit / 2) if update is None else update
         if not 0 < self.update < limit:
             raise ConfigurationError(f"stability.constraint.update={update} must lie in (0, limit={limit})")
-        if every < 1:
-            raise ConfigurationError(f"stability.constraint.every={every} must be a whole number >= 1")
-        self.every = every
+        self.every = checked_every(every)
 
     def shrink(self, cell: GRUCell) -> None:
         """Bring the rows of the recurrent matrices to the condition, in place."""

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.lstm import LSTMCell
-from stablernn.stability.constraints.base import Constraint, checked_limit
+from stablernn.stability.constraints.base import Constraint, checked_every, checked_limit
 from stablernn.stability.constraints.forget_caps import cap_forget_gates
 from stablernn.stability.constraints.spectral import clip_singular_values
 from stablernn.stability.proofs.gates import GateBounds, coupled, open_gates
@@ -79,11 +79,9 @@ class LSTMLoopGain(Constraint):
         low = min(forget_low, high) if forget_high is None else forget_low
         if not 0 < low <= high:
             raise ConfigurationError(f"stability.constraint.forget_low={low} must lie in (0, forget_high={high}]")
-        if every < 1:
-            raise ConfigurationError(f"stability.constraint.every={every} must be a whole number >= 1")
         self.forget_low = low
         self.forget_high = high
-        self.every = every
+        self.every = checked_every(every)
 
     @abstractmethod
     def shrink(self, blocks: Tensor, weights: Tensor) -> None:

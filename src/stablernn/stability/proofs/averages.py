@@ -16,12 +16,6 @@ from stablernn.stability.proofs.prove import prove
 from stablernn.stability.proofs.rates import LEAST_MARGIN
 
 
-def loop_gain(cell: StatisticalCell) -> float:
-    """g = ‖W_φ‖_2 Σ_α ‖W_r^α‖_2: how far all averages together move the statistics."""
-    first, *scales = (spectral_norm(block) for block in cell.recurrent_blocks().values())
-    return first * sum(scales)
-
-
 @prove.register
 def prove_statistical(cell: StatisticalCell, inputs: Seen, dropout: float) -> CellProofs:
     """‖δμ'^α‖ <= α ‖δμ^α‖ + (1 - α) ‖W_φ‖ Σ_β ‖W_r^β‖ ‖δμ^β‖, as relu is 1-Lipschitz: contractive where g < 1.

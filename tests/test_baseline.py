@@ -1,4 +1,4 @@
-"""The control of every language model, interpolated Kneser-Ney models of its text: where it stands, what it decides."""
+"""The baseline of language models, interpolated Kneser-Ney models of a text: where it stands and what it decides."""
 
 import math
 import random
@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 from test_report import curve, only_section, record
-from test_verdicts import contracting, horizon
+from test_verdicts import contracting, horizon, spread_over
 
 from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.report.judgement import Outcome, combined
 from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.report.sections.price import price_table
-from stablernn.tasks.embedded import CONTROL
+from stablernn.tasks.embedded import BASELINE
 from stablernn.tasks.published import PUBLISHED
 
 TOKENS = {"train": 2088628, "valid": 217646, "test": 245569}
-TRIGRAM = PUBLISHED["wikitext2"].control[TOKENS["test"]][3]
+TRIGRAM = PUBLISHED["wikitext2"].baseline[TOKENS["test"]][3]
 
 
 def kneser_ney(train, test, order):
@@ -56,25 +56,25 @@ def kneser_ney(train, test, order):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["wikitext2", "ptb", "ptb_char"])
-def test_the_controls_are_those_of_the_text(name, data_folder):
+def test_the_baselines_are_those_of_the_text(name, data_folder):
     corpus = make(compose("train", [f"dataset={name}", f"dataset.path={data_folder}"]).dataset).load()
     train, test = (corpus.splits[split].ids.tolist() for split in ("train", "test"))
-    for order in next(iter(PUBLISHED[name].control.values())):
+    for order in next(iter(PUBLISHED[name].baseline.values())):
         nats = kneser_ney(train, test, order)
-        for tokens, control in PUBLISHED[name].control.items():
-            assert corpus.metric.value(math.fsum(nats[:tokens]), tokens) == pytest.approx(control[order], abs=0.005)
+        for tokens, baseline in PUBLISHED[name].baseline.items():
+            assert corpus.metric.value(math.fsum(nats[:tokens]), tokens) == pytest.approx(baseline[order], abs=0.005)
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick"])
-def test_the_controls_of_the_embedded_corpus_are_those_of_its_words(profile):
+def test_the_baselines_of_the_embedded_corpus_are_those_of_its_words(profile):
     corpus = make(compose("train", ["dataset=embedded", f"profile={profile}"]).dataset).load()
     train, test = (corpus.splits[split].ids.tolist() for split in ("train", "test"))
-    for order, perplexity in CONTROL[corpus.fingerprint].items():
+    for order, perplexity in BASELINE[corpus.fingerprint].items():
         nats = kneser_ney(train, test, order)
         assert math.exp(math.fsum(nats) / len(nats)) == pytest.approx(perplexity, abs=0.005)
 
 
-def test_what_computes_the_controls_is_a_law_of_the_next_word():
+def test_what_computes_the_baselines_is_a_law_of_the_next_word():
     """Probabilities of all words that may come next add up to one, after a context that was seen or was not."""
     draw = random.Random(0)
     train = [0, *(draw.randrange(7) for _ in range(300)), 7]
@@ -98,10 +98,10 @@ def runs(unstable, stable, **changes):
     ]
 
 
-def test_the_control_stands_in_the_tables_of_its_text_and_no_other():
+def test_the_baseline_stands_in_the_tables_of_its_text_and_no_other():
     shown = perplexity_table(only_section(runs([100.0], [101.0])))
-    control = {line[1]: line[4] for line in shown.lines if line[0] == "Kneser-Ney"}
-    assert control == {"order 1": "911.7", "order 2": "267.4", "order 3": "230.1", "order 5": "223.7"}
+    baseline = {line[1]: line[4] for line in shown.lines if line[0] == "Kneser-Ney"}
+    assert baseline == {"order 1": "911.7", "order 2": "267.4", "order 3": "230.1", "order 5": "223.7"}
     dear = [*runs([100.0], []), on_all_of_the_text(101.0, stability="lstm_cascade")]
     assert any("230.1 (order 3)" in note for note in price_table(only_section(dear), []).notes)
     a_part = {"dataset__max_tokens": {"train": 1000, "valid": None, "test": None}}
@@ -136,15 +136,15 @@ def test_a_model_that_a_trigram_beats_is_not_judged(judged, unstable, stable, la
         ("smoke", "another", 57.6, "not trained far enough at smoke"),
     ],
 )
-def test_on_the_embedded_corpus_a_bigram_is_the_control(judged, profile, fingerprint, reached, label):
+def test_on_the_embedded_corpus_a_bigram_is_the_baseline(judged, profile, fingerprint, reached, label):
     made = [
         record(reached, data="embedded", profile=profile, stability=kind, seed=0) for kind in ("unstable", "stable")
     ]
     made = [replace(run, data=run.data | {"fingerprint": fingerprint}) for run in made]
     (judgement,) = judged("C1", made)
     assert judgement.label == label
-    if fingerprint in CONTROL:
-        best = CONTROL[fingerprint][2]
+    if fingerprint in BASELINE:
+        best = BASELINE[fingerprint][2]
         assert (f"where a Kneser-Ney bigram has {best:.1f}" in judgement.verdict) == (reached > best)
         assert any("worse than the bigram (order 2)" in note for note in perplexity_table(only_section(made)).notes)
 
@@ -181,11 +181,11 @@ def with_evaluations(entry, best, patience):
 @pytest.mark.parametrize(
     ("bests", "patience", "label"),
     [
-        ([4, 3], 6, "worse than its control"),  # six evaluations and more without a gain ended both
+        ([4, 3], 6, "worse than its baseline"),  # six evaluations and more without a gain ended both
         ([5, 6], 6, "not trained far enough"),
         ([10, 10], 6, "not trained far enough"),
-        ([4, 10], 6, "worse than its control"),  # more training is no remedy for all of them
-        ([10, 10], None, "worse than its control"),  # the record does not tell
+        ([4, 10], 6, "worse than its baseline"),  # more training is no remedy for all of them
+        ([10, 10], None, "worse than its baseline"),  # the record does not tell
     ],
 )
 def test_more_training_is_asked_for_only_where_its_end_was_not_a_plateau(judged, bests, patience, label):
@@ -199,8 +199,8 @@ def test_more_training_is_asked_for_only_where_its_end_was_not_a_plateau(judged,
 
 
 ANALYSES = {
-    "C2": ("stable", "truncation", curve([100.0, 90.1, 90.0])),
-    "C4": ("unstable", "truncation", curve([100.0, 90.1, 90.0])),
+    "C2": ("stable", "truncation", curve([100.0, 90.1, 90.0]) | spread_over(9, 0.1, 0.001, 0.001)),
+    "C4": ("unstable", "truncation", curve([100.0, 90.1, 90.0]) | spread_over(9, 0.1, 0.001, 0.001)),
     "C5": ("unstable", "gradient_horizon", horizon(-0.08, 0.001, 43)),
     "C6": ("unstable", "contraction", contracting(-0.1, 0.01, 2)),
 }
@@ -208,8 +208,8 @@ ANALYSES = {
 
 @pytest.mark.parametrize("claim", ANALYSES)
 @pytest.mark.parametrize(("seeds", "label"), [((-1, 2, 3), "not trained far enough"), ((1, -2, -3), "supported")])
-def test_the_mean_over_seeds_is_held_against_the_control_whichever_was_analysed(judged, claim, seeds, label):
-    """One seed of three was analysed, which alone lies on the other side of the control."""
+def test_the_mean_over_seeds_is_held_against_the_baseline_whichever_was_analysed(judged, claim, seeds, label):
+    """One seed of three was analysed, which alone lies on the other side of the baseline."""
     stability, name, result = ANALYSES[claim]
     first, *others = [
         on_all_of_the_text(TRIGRAM + above, stability=stability, seed=seed) for seed, above in enumerate(seeds)

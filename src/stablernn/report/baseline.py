@@ -1,4 +1,4 @@
-"""Whether a model is worse than the control of its task: the one test of it, made of means over seeds.
+"""Whether a model is worse than the baseline of its task: the one test of it, made of means over seeds.
 
 A model that does no better than one that knows next to nothing of the past says nothing about memory.
 """
@@ -12,12 +12,12 @@ from stablernn.report.slices import Slice
 
 @dataclass(frozen=True)
 class Shortfall:
-    """That a model is worse than the control.
+    """That a model is worse than the baseline.
 
     Attributes:
         cut: the schedule or a deadline ended the training of all its runs before validation stopped improving.
         model: the name of its constraint, where those of several were compared; else empty.
-        scores: its score and that of the control, in words.
+        scores: its score and that of the baseline, in words.
     """
 
     cut: bool
@@ -27,7 +27,7 @@ class Shortfall:
     @property
     def label(self) -> str:
         """More training is asked for only where there is a sign that it would change anything."""
-        return f"{self.model} {'not trained far enough' if self.cut else 'worse than its control'}".lstrip()
+        return f"{self.model} {'not trained far enough' if self.cut else 'worse than its baseline'}".lstrip()
 
     @property
     def words(self) -> str:
@@ -36,14 +36,14 @@ class Shortfall:
 
 
 def shortfall(data: Slice, ids: Collection[str]) -> Shortfall | None:
-    """Of the models that some runs are of; None where none is worse, or no control is known.
+    """Of the models that some runs are of; None where none is worse, or no baseline is known.
 
     A model counts with all its seeds, also where ``ids`` names but one of them. Of one constraint the best of several
     k, settings and approximations counts; of several constraints the worst.
     """
-    if data.best_control is None:
+    if data.best_baseline is None:
         return None
-    (control, bar), metric, runs = data.best_control, data.metric, data.replicates(ids)
+    (baseline, bar), metric, runs = data.best_baseline, data.metric, data.replicates(ids)
     if runs.empty:
         return None
     means = runs.test.map(metric.cost).groupby([runs.model, runs.constraint, runs.cell]).mean()
@@ -55,5 +55,5 @@ def shortfall(data: Slice, ids: Collection[str]) -> Shortfall | None:
     return Shortfall(
         all(run.cut for run in worst.record),
         worst.stability.iloc[0] if len(best) > 1 else "",
-        f"{reached:.{places}f} where a {control} has {bar:.{places}f}",
+        f"{reached:.{places}f} where a {baseline} has {bar:.{places}f}",
     )
