@@ -15,7 +15,9 @@ class LSTMCell(Cell):
         i, f, o = σ(W_• h + U_• x + b_•),   z = tanh(W_z h + U_z x + b_z)
         c' = f ⊙ c + i ⊙ z,                 h' = o ⊙ tanh(c')
 
-    The rows of the parameters are stacked in the order i, f, z, o.
+    (Hochreiter & Schmidhuber 1997; the forget gate: Gers, Schmidhuber & Cummins 2000.) The rows of the parameters are
+    stacked in the order i, f, z, o: W is ``weight_hh`` (4D, D), U ``weight_ih`` (4D, E), and b (4D,) the sum of
+    ``bias_ih`` and ``bias_hh``.
     """
 
     GATES = ("i", "f", "z", "o")

@@ -11,7 +11,10 @@ from stablernn.models.kernels.truncated import Tanh
 
 
 class RNNCell(Cell):
-    """h' = tanh(W h + U x + b), λ-contractive with λ = ‖W‖_2, as tanh is 1-Lipschitz."""
+    """h' = tanh(W h + U x + b) (Elman 1990), λ-contractive with λ = ‖W‖_2, as tanh is 1-Lipschitz (Miller & Hardt).
+
+    W is ``weight_hh`` (D, D), U ``weight_ih`` (D, E), and b (D,) the sum of ``bias_ih`` and ``bias_hh``.
+    """
 
     GATES = ("",)
     state_type = RNNState

@@ -34,7 +34,7 @@ class Head(nn.Module, ABC):
         """(..., D) -> (..., V), all of them in memory."""
 
     def distribution(self, features: Tensor) -> Tensor:
-        """Log-probability in nats of every output: (..., D) -> (..., V)."""
+        """Log-probability in nats of every output: (..., D) -> (..., V); of a head without one, its outputs."""
         return self.logits(features).log_softmax(-1)
 
     def draw(self, features: Tensor, generator: torch.Generator) -> Tensor:
