@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import ROOT, SMALL
 from faults.children import script
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from stablernn.benchmarks.suite import Benchmarks
@@ -26,6 +27,7 @@ from stablernn.config.options import OPTIONS
 from stablernn.config.signatures import as_taken, hints
 from stablernn.config.targets import ALIASES, alias, find_target
 from stablernn.config.validate import check, check_known
+from stablernn.experiments.command_line import _of_swept_choices
 from stablernn.experiments.grids import winner_file
 from stablernn.experiments.parts import SearchPart
 from stablernn.experiments.reproduce import studies_of
@@ -648,3 +650,17 @@ def test_an_option_without_a_value_is_refused_by_the_name_that_was_given(option,
     options = compose("analyze", ["analysis=truncation", f"{option}=null", f"runs={tmp_path}"])
     with pytest.raises(ConfigurationError, match=rf"^{option}=null"):
         analyze(options)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("stability=stable,rnn_spectral", "stability.constraint.limit=0.9"), "write ++stability.constraint.limit=..."),
+        (("stability=rnn_spectral", "stability.constraint.limit=0.9"), ""),
+        (("model=rnn,lstm", "stability.constraint.limit=0.9"), ""),
+    ],
+)
+def test_how_an_option_is_given_to_the_choices_of_a_sweep_is_said_where_they_are_swept(overrides, said):
+    error = ConfigCompositionException("Could not override 'stability.constraint.limit'.")
+    assert _of_swept_choices(error, overrides).endswith(said)
+    assert bool(_of_swept_choices(error, overrides)) == bool(said)

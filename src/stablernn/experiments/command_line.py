@@ -1,6 +1,7 @@
 """What the scripts share: Hydra's entry point, with errors that a person can act on."""
 
 import os
+import re
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -120,7 +121,7 @@ def main(
         message = _message(error)
         if started and message is None:  # Hydra composes before the first run starts
             raise
-        refuse(message or explain(error, config_name))
+        refuse(message or explain(error, config_name) + _of_swept_choices(error, given.overrides))
     except KeyboardInterrupt:
         console.print(f"interrupted; {interrupted}", highlight=False, soft_wrap=True)
         sys.exit(130)
@@ -155,6 +156,14 @@ def _refuse_flag(parser: ArgumentParser, config_name: str, flags: Collection[str
     known = [*parser._option_string_actions, *(f"--{flag}" for flag in flags)]
     near = nearest(unknown, known) or nearest(name, option_names(config_name)).replace("?", "=...?")
     refuse(f"{unknown} is not a flag{near}; options are written option=value, and --help lists them")
+
+
+def _of_swept_choices(error: Exception, overrides: Sequence[str]) -> str:
+    """How to give an option to the choices of a group that are swept, where only some of them have it."""
+    unknown = re.search(r"Could not override '(\w+)\.([\w.]+)'", str(error))
+    if not unknown or not any(each.startswith(f"{unknown[1]}=") and "," in each for each in overrides):
+        return ""
+    return f". To set it for each choice of a sweep over {unknown[1]} write ++{unknown[1]}.{unknown[2]}=..."
 
 
 def _frozen(config_name: str, own: Path | None) -> AbstractContextManager[None]:
