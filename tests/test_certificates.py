@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -543,6 +544,17 @@ def test_k_of_epsilon_is_the_least_k_whose_gap_is_below_it():
             k = certificate.context(epsilon)
             assert certificate.gap(k) <= epsilon
             assert k == 0 or certificate.gap(k - 1) > epsilon
+
+
+def test_a_k_beyond_ten_million_is_none():
+    model = build_language_model(50, RNNCell, Recurrent, 6, 8)
+    project(SpectralNormBall(0.9), model)
+    certificate = certify(model, sharper=0)
+    slow = replace(certificate.layers[0], rate=1 - 1e-6)
+    certificate = replace(certificate, layers=(slow,), beside=None)
+    scale = certificate.decoder * slow.radius
+    assert certificate.context(scale * math.exp(-5)) == pytest.approx(5e6, rel=0.01)
+    assert certificate.context(scale * math.exp(-15)) is None
 
 
 def test_the_summary_says_what_holds_with_dropout():

@@ -121,6 +121,13 @@ def test_analyses_are_made_once_and_again_with_other_options(trained):
         assert all(len(line) == len(shown.heads) for line in shown.lines)
 
 
+def test_the_table_of_certificates_shows_the_rate_of_the_norm_beside_it(trained):
+    ((_, result),) = analyse(CertificateAnalysis(tokens=40), [trained])
+    proven = {"certified": True, "rate": 0.5, "gap_rate": 0.75, "norm": "2-norm", "radius": 1.0, "decoder": 1.0}
+    shown = certificate_table([(trained.record, result | {"certificate": proven, "k": 7})])
+    assert shown.lines[0][shown.heads.index("λ")] == "0.750"
+
+
 def test_a_record_holds_the_certificate_of_its_best_weights(trained):
     assert trained.record.certificate == summarise(trained.model("best"))
 

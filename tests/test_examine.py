@@ -15,6 +15,7 @@ import torch
 from conftest import ROOT
 from faults.children import script
 from safetensors.torch import save_file
+from scipy import stats
 from test_usage import one_line
 from torch import nn
 from torch.testing import assert_close
@@ -183,6 +184,12 @@ def test_the_screen_has_80_columns_and_says_all(examination):
     assert len(lines) <= 40
     for part in ("LSTM, 2 layers of 6 units", "proven, any input", "measured", "Lyapunov", "λ_r", "gradient", "thread"):
         assert part in str(examination)
+
+
+def test_the_lyapunov_exponent_has_half_of_its_interval_beside_it(examination):
+    measured = {"lyapunov": -0.5, "error": 0.01, "streams": 4}
+    shown = str(replace(examination, dynamics=examination.dynamics | measured))
+    assert f"-0.500 ± {stats.t.ppf(0.975, 3) * 0.01:.3f} a word" in shown
 
 
 @pytest.mark.parametrize("nothing", [[], None, np.empty(0, dtype=np.int64)])
