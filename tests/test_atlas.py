@@ -201,6 +201,7 @@ def test_the_first_weights_are_those_of_the_papers():
         (lambda: IndRNNCell(3, 4, low=2.0), "model.cell.low=2.0"),
         (lambda: IRNNCell(3, 4, initial="zero"), "choose identity or np"),
         (lambda: FixedForgetLSTMCell(3, 4, forget=1.5), "model.cell.forget=1.5"),
+        (lambda: FixedForgetLSTMCell(3, 4, input_bias=math.nan), "model.cell.input_bias=nan"),
         (lambda: IndRNNRange(1.0), "limit=1.0 must lie in"),
         (lambda: IndRNNLong(0), "steps=0"),
         (lambda: IndRNNLong(9, growth=0.5), "growth=0.5"),

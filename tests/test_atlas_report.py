@@ -175,7 +175,8 @@ def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas
     for one in every_mechanism(evidence):
         for record in one.cell.runs.record:
             target = f"stablernn.models.cells.{cells.get(one.model, 'os.Own')}"
-            record.config["model"]["cell"] = {"_target_": target} | ({"scale": 2.0} if one.model == "gru" else {})
+            own = {"scale": 2.0, "length": len(one.task)} if one.model == "gru" else {}
+            record.config["model"]["cell"] = {"_target_": target} | own
     texts = page_texts(evidence)
     assert set(texts) == {"README.md", "gru.md", "orthogonal.md"}, "none of a cell that is not this package's"
     assert "h' = (1 - z) ⊙ n + z ⊙ h" in texts["gru.md"]
@@ -193,7 +194,11 @@ def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas
     for page in page_texts(evidence, docs=False).values():
         assert "../../" not in page
         assert "docs/memory.md of the repository" in page
-    assert "Here with `model.cell.scale=2.0`." in texts["gru.md"]
+    (settings,) = [line for line in texts["gru.md"].splitlines() if line.startswith("Here with")]
+    assert settings == (
+        "Here with `model.cell.scale=2.0`; `model.cell.length=14` (adding problem), `model.cell.length=11` "
+        "(copy memory and selectivity)."
+    )
     assert "Here with" not in texts["orthogonal.md"]
     notes = atlas_table(every_mechanism(evidence), {}).notes
     assert any("?" in note for note in notes)

@@ -656,7 +656,7 @@ def test_an_option_without_a_value_is_refused_by_the_name_that_was_given(option,
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (("stability=stable,rnn_spectral", "stability.constraint.limit=0.9"), "write ++stability.constraint.limit=..."),
+        (("stability=stable,rnn_spectral", "stability.constraint.limit=0.9"), "write ++stability.constraint.limit=0.9"),
         (("stability=rnn_spectral", "stability.constraint.limit=0.9"), ""),
         (("model=rnn,lstm", "stability.constraint.limit=0.9"), ""),
     ],

@@ -645,10 +645,10 @@ def test_of_a_long_sequence_of_frames_no_more_is_examined_than_was_asked_for():
     assert len(found.split) == 100
 
 
-def test_outputs_of_ids_are_counted_as_ids():
+def test_outputs_of_ids_are_counted_as_tokens():
     model = stablernn.from_torch(nn.Embedding(5, 3), nn.RNN(3, 4))
     metric = metric_of(model)
-    assert (metric.one, metric.items, metric.value(6.0, 2)) == ("id", "ids", 3.0)
+    assert (metric.one, metric.items, metric.value(6.0, 2)) == ("token", "tokens", 3.0)
     assert metric_of(stablernn.from_torch(None, nn.RNN(3, 4))).items == "frames"
 
 

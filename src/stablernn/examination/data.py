@@ -64,7 +64,7 @@ def read(
     """
     check_level(level)
     if isinstance(data, Split | Sequences):
-        split = _first(data, most)
+        split = _first(model, data, most)
         check_targets(model, split)
         return Examined(split)
     name, words = "data", None
@@ -102,13 +102,16 @@ def read(
     else:
         check_frames(parts, model)
         split = Sequences(*_next(parts))
-    split = _first(split, most)
+    split = _first(model, split, most)
     check_targets(model, split)
     return Examined(split, words, name)
 
 
-def _first(split: Split | Sequences, items: int | None) -> Split | Sequences:
-    return split.first(items, cut=True) if isinstance(split, Sequences) else split.first(items)
+def _first(model: SequenceModel, split: Split | Sequences, items: int | None) -> Split | Sequences:
+    """The last sequence is cut, unless its outputs hear what would be cut away."""
+    if isinstance(split, Sequences):
+        return split.first(items, cut=not model.backbone.whole_sequences)
+    return split.first(items)
 
 
 def check_level(level: str) -> None:

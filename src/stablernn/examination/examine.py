@@ -37,7 +37,7 @@ from stablernn.utils.wording import counted
 FEWEST, _SHORTEST = 64, 8  # positions, and those of the longest sequence
 _STREAMS, _LEAD, _LONGEST, _ALONG, _STEPS = 16, 64, 64, 500, 20  # of the search for λ_r, and of the exponent
 _ENDS, _HORIZON, _LEAST_ENDS = 128, 100, 16  # of the gradient
-_OUTPUTS_OF_IDS = replace(NATS_A_FRAME, item="id", items="ids")  # nothing says what they stand for
+_OUTPUTS_OF_IDS = replace(NATS_A_FRAME, item="token", items="tokens")  # nothing says what they stand for
 _FIRST, _LONGEST_PROVEN = 8, 256  # positions and k on the text, at most
 
 

@@ -121,7 +121,7 @@ def main(
         message = _message(error)
         if started and message is None:  # Hydra composes before the first run starts
             raise
-        refuse(message or explain(error, config_name) + _of_swept_choices(error, given.overrides))
+        refuse(message or _of_swept_choices(error, given.overrides) or explain(error, config_name))
     except KeyboardInterrupt:
         console.print(f"interrupted; {interrupted}", highlight=False, soft_wrap=True)
         sys.exit(130)
@@ -163,7 +163,11 @@ def _of_swept_choices(error: Exception, overrides: Sequence[str]) -> str:
     unknown = re.search(r"Could not override '(\w+)\.([\w.]+)'", str(error))
     if not unknown or not any(each.startswith(f"{unknown[1]}=") and "," in each for each in overrides):
         return ""
-    return f". To set it for each choice of a sweep over {unknown[1]} write ++{unknown[1]}.{unknown[2]}=..."
+    name = f"{unknown[1]}.{unknown[2]}"
+    value = next((each.partition("=")[2] for each in overrides if each.startswith(f"{name}=")), "...")
+    return (
+        f"{name} is no option of every choice of {unknown[1]}: to set it for each that is swept write ++{name}={value}"
+    )
 
 
 def _frozen(config_name: str, own: Path | None) -> AbstractContextManager[None]:

@@ -34,7 +34,7 @@ RECORD = shape(
             "types?": "size",
             "metric?": "name",
             "interface?": _INTERFACE,
-            "controls?": {"*": "number"},
+            "controls?": {"*": "number"},  # of baselines, by their first name
         },
         "model": {"parameters?": "count", "norms?": ["mapping"]},
         "metrics": {

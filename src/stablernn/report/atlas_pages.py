@@ -57,19 +57,35 @@ def _by_model(evidence: Evidence) -> dict[str, list[Mapped]]:
 
 def _page(model: str, here: Sequence[Mapped], evidence: Evidence, guide: str) -> str:
     """Heading, equations, a column a task, and how far gradients reach."""
-    cell = here[0].cell.first.config["model"].get("cell", {})
-    settings = [f"`model.cell.{name}={value}`" for name, value in cell.items() if not name.startswith("_")]
+    target = here[0].cell.first.config["model"].get("cell", {}).get("_target_")
+    settings = _settings(here)
     followed = any(one.of("gradient_horizon") for one in here)
     parts = [
         f"# {MODEL_NAMES[model]}",
         f"`model={model}`, of the kind *{family(model)}*, in the [atlas of memory](README.md). How to train it, and "
         f"what keeps it stable: {guide}.",
-        equations_of(cell.get("_target_")),
-        f"Here with {listed(settings)}." if settings else "",
+        equations_of(target),
+        f"Here with {'; '.join(settings)}." if settings else "",
         markdown(_turned(atlas_table(here, evidence.speeds))).rstrip() + f"\n\n{_HOW}",
         f"![Gradients of the loss by earlier inputs]({model}.svg)" if followed else "",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _settings(here: Sequence[Mapped]) -> list[str]:
+    """The options of the cell; where they are not the same everywhere, with the tasks."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for one in here:
+        for name, value in one.cell.first.config["model"].get("cell", {}).items():
+            if not name.startswith("_"):
+                tasks = found.setdefault(name, {}).setdefault(f"`model.cell.{name}={value}`", [])
+                tasks += [one.task] * (one.task not in tasks)
+    return [
+        ", ".join(f"{option} ({listed(tasks)})" for option, tasks in values.items())
+        if len(values) > 1
+        else next(iter(values))
+        for values in found.values()
+    ]
 
 
 def _turned(table: Table) -> Table:

@@ -31,7 +31,7 @@ class FixedForgetLSTMCell(Cell):
         input_bias: added to b_i as it is drawn.
 
     Raises:
-        ConfigurationError: f lies elsewhere.
+        ConfigurationError: f lies elsewhere, or the bias is no number.
     """
 
     GATES = ("i", "z", "o")
@@ -41,6 +41,8 @@ class FixedForgetLSTMCell(Cell):
     def __init__(self, input_size: int, hidden_size: int, forget: float = 1.0, input_bias: float = 0.0) -> None:
         if not 0 < forget <= 1:
             raise ConfigurationError(f"model.cell.forget={forget} must lie in (0, 1]")
+        if not math.isfinite(input_bias):
+            raise ConfigurationError(f"model.cell.input_bias={input_bias} must be a number")
         self.forget, self.input_bias = forget, input_bias
         super().__init__(input_size, hidden_size)
 

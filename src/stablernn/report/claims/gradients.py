@@ -40,9 +40,11 @@ def _vanishing(name: str, runs: Analyses) -> Finding:
     if None not in distances:
         reached = f", to a thousandth {counted(span([str(i) for i in sorted(distances)]), one)} back"
     else:
-        farther = counted(math.ceil(math.log(1000) / -slope), one)
-        seen = max(result["options"]["horizon"] for _, result in runs)
-        reached = f": to a thousandth {farther} back at that rate, which the {seen} that were followed do not reach"
+        farther, seen = math.ceil(math.log(1000) / -slope), max(result["options"]["horizon"] for _, result in runs)
+        if farther > seen:
+            reached = f": to a thousandth {counted(farther, one)} back at that rate, and {seen} were followed"
+        else:
+            reached = f", not to a thousandth in the {seen} that were followed"
     return Finding(Outcome.HOLDS, text + reached, ids(runs))
 
 

@@ -20,8 +20,8 @@ INTERVAL = "Welch’s interval over seeds, one-sided at 95 %, with the variance 
 def price_of_stability(evidence: Evidence) -> list[Judgement]:
     """A judgement a task: the study's stable models against the unstable ones, recurrent, at their longest k.
 
-    Certified conditions of this project that cost nothing stand beside it. The study has no models of both directions,
-    so no stable one is missing.
+    Certified conditions of this project stand beside it, whatever they cost. The study has no models of both
+    directions, so no stable one is missing.
     """
     tasks = {data.text: data for data in (*evidence.tasks, *evidence.study)}
     made = [_judged(data.abridged()) for data in tasks.values()]
@@ -40,18 +40,22 @@ def _judged(data: Slice) -> Judgement | None:
     ]
     if not parts:
         return None
-    others = [cell for cell in cells if cell.stability not in ("unstable", "stable", *MEMORYLESS) and _is_free(cell)]
-    parts += [Finding(None, _cost(cell).text, cell.replicates.ids) for cell in others]
+    others = [
+        cell for cell in cells if cell.stability not in ("unstable", "stable", *MEMORYLESS) and _is_certified(cell)
+    ]
+    beside = [_cost(cell) for cell in others]
+    parts += [Finding(None, cost.text, cell.replicates.ids) for cell, cost in zip(others, beside, strict=True)]
     metric = data.metric
     first, second = ("unstable", "stable") if metric.larger else ("stable", "unstable")
     evidence = f"test {metric.title} of the {first} models minus that of the {second} ones, margin {metric.margin:g}"
-    return replace(judge(data, parts, evidence, INTERVAL), otherwise=bool(others))
+    return replace(
+        judge(data, parts, evidence, INTERVAL), otherwise=any(cost.outcome is Outcome.HOLDS for cost in beside)
+    )
 
 
-def _is_free(cell: TaskCell) -> bool:
-    """Whether every run is certified, and the constraint costs nothing by the rule of decision."""
-    certified = isinstance(cell.replicates.proven[0], float)
-    return certified and _cost(cell).outcome is Outcome.HOLDS
+def _is_certified(cell: TaskCell) -> bool:
+    """Whether every run is certified, and there are enough of them to be compared."""
+    return isinstance(cell.replicates.proven[0], float) and cell.comparison is not None
 
 
 def _cost(cell: TaskCell) -> Finding:

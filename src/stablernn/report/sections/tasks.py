@@ -168,7 +168,8 @@ def task_cells(data: Slice) -> list[TaskCell]:
 def _adjusted(cells: Sequence[TaskCell]) -> list[float | None]:
     """Of each gain or loss its p-value by Holm, over the constraints that a model was trained under alike."""
     found: list[float | None] = [None] * len(cells)
-    kinds = [(cell.base.ids, cell.comparison is not None) for cell in cells]
+    decides = [bool(cell.comparison and not cell.shortfall and not cell.shortfall_of_base) for cell in cells]
+    kinds = [(cell.base.ids, counts) for cell, counts in zip(cells, decides, strict=True)]
     for kind in dict.fromkeys(kinds):
         places = [place for place, other in enumerate(kinds) if other == kind and kind[1]]
         compared = [comparison for place in places if (comparison := cells[place].comparison)]
@@ -184,6 +185,8 @@ def _entries(cell: TaskCell, task: str, adjusted: float | None) -> list[Entry]:
     k = f", k = {setting(record, 'truncation.k')}" if cell.approximation != "recurrent" else ""
     peer = published_value(cell.data.data, cell.model, cell.stability)
     loss, beside = cell.comparison, cell.beside_control
+    least = min(len(cell.memoryless.finished), finished)
+    few = format_seeds(least, cell.required)
     return [
         task,
         cell.name,
@@ -197,7 +200,7 @@ def _entries(cell: TaskCell, task: str, adjusted: float | None) -> list[Entry]:
         cell.verdict or None,
         adjusted,
         Value(beside.mean, beside.half()) if beside else None,
-        beside.verdict if beside else None,
+        beside.format_verdict(few if least < cell.required else "") if beside else None,
     ]
 
 
