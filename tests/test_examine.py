@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from stablernn.analysis.conversion.converted import VOCABULARY
 from stablernn.analysis.conversion.export import read_program
 from stablernn.commands.start import as_overrides
 from stablernn.examination.chance import by_chance
-from stablernn.examination.data import read, words_of
+from stablernn.examination.data import _first, read, words_of
 from stablernn.examination.examine import metric_of
 from stablernn.examination.weights import load_network
 from stablernn.models.heads.bernoulli import Bernoulli
@@ -643,6 +644,13 @@ def test_of_a_long_sequence_of_frames_no_more_is_examined_than_was_asked_for():
     model = stablernn.from_torch(None, nn.RNN(3, 4), nn.Linear(4, 3), bounds=(0, 1), outputs="bernoulli")
     found = read(model, np.random.default_rng(0).integers(2, size=(500, 3)), most=100)
     assert len(found.split) == 100
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_sequence_that_is_read_whole_is_not_cut(whole):
+    model = SimpleNamespace(backbone=SimpleNamespace(whole_sequences=whole))
+    frames = (np.zeros((9, 2)), np.zeros((9, 2)))
+    assert len(_first(model, Sequences(frames, frames), 12)) == (18 if whole else 12)
 
 
 def test_outputs_of_ids_are_counted_as_tokens():

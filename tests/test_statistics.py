@@ -157,6 +157,17 @@ def test_table_and_verdict_say_where_there_are_fewer_seeds_than_the_rule_asks_fo
     assert format_seeds(3, 10) == "3 of 10 seeds"
 
 
+def test_the_verdict_to_w_0_says_of_how_few_seeds_it_is():
+    cells = (("unstable", 8.4), ("lstm_gated_linear", 8.3), ("lstm_cascade", 8.2))
+    table = tasks_table(
+        [section([run for name, loss in cells for run in runs([loss, loss + 0.01, loss + 0.02], name)])]
+    )
+    verdicts = {
+        line[2].split()[0]: line[table.heads.index("verdict to W = 0")] for line in table.lines if line[1] == "LSTM"
+    }
+    assert verdicts["cascade"] == "gain (3 of 10 seeds)"
+
+
 def test_a_model_worse_than_its_baseline_decides_nothing():
     bar = list(BASELINES["jsb"].values())[-1]
     good, bad = [bar - 0.2 + step for step in (0, 0.01, 0.02)], [bar + 0.2 + step for step in (0, 0.01, 0.02)]
