@@ -43,7 +43,7 @@ def runs(data, model, scores, **changes):
         run = music(score, seed, experiment="atlas_test", model=model, profile="cpu", **changes)
         run = replace(run, id=f"{data}-{model}-{changes.get('stability', 'unstable')}-recurrent-k35-s{seed}-abc{seed}")
         if data in TASKS:
-            run.data |= {"name": data, "metric": "MSE", "controls": {"a constant": 1 / 6}}
+            run.data |= {"name": data, "metric": "MSE", "baselines": {"a constant": 1 / 6}}
             run.config["dataset"] = {"_target_": f"stablernn.tasks.{TASKS[data]}", "name": data, "seed": 1}
         else:
             run.config["dataset"]["name"] = data
@@ -149,7 +149,7 @@ def test_a_matrix_whose_training_diverged_did_not_survive(atlas):
 def test_feed_forward_on_music_is_what_scores_the_same_by_fewer_than_a_hundred_inputs(atlas):
     short, long = curve([9.0, 8.5, 8.3, 8.3]), curve([9.0, 8.9, 8.8, 8.3])
     atlas(runs("jsb", "rnn", [8.3] * 3), runs("jsb", "lstm", [8.3] * 3), truncation=short)
-    long["log_perplexity"] = [0.5] * 4  # beyond what was looked at
+    long["loss_change"] = [0.5] * 4  # beyond what was looked at
     every = atlas(runs("jsb", "indrnn", [8.3] * 3), truncation=long)
     assert "1 of 2 on JSB chorales, by the last 3 inputs; not IndRNN (> 4)" in said(every)
     every = atlas(runs("jsb", "gru", [38.8] * 3), truncation=short)
@@ -244,7 +244,7 @@ def test_the_figure_counts_the_solved_among_the_pairs_that_it_draws(atlas):
 
 def test_the_figure_leaves_out_what_remembers_longer_than_was_looked_at_and_says_so(atlas):
     falling = curve([9.0, 8.5, 8.3, 8.2])
-    falling["log_perplexity"] = [0.3, 0.2, 0.1, 0.05]
+    falling["loss_change"] = [0.3, 0.2, 0.1, 0.05]
     atlas(runs("adding_100", "gru", [SOLVED]), truncation=falling)
     every = atlas(runs("adding_100", "lstm", [SOLVED]), truncation=curve([9.0, 8.5, 8.3, 8.3]))
     figure = atlas_figure(every)
@@ -331,6 +331,16 @@ def test_a_study_ends_with_the_answers_to_its_own_questions(atlas, tmp_path, stu
     assert [line for line in shown.splitlines() if not line.startswith(" ")] == heads
     assert ("Does selectivity need gates?" in shown) == ("atlas" in studies)
     assert ("Is stability free?" in shown) == ("tasks" in studies)
+
+
+@pytest.mark.parametrize(
+    ("folder", "ends"), [("runs", "'*-unstable-recurrent-*'"), ("a b", "'*-unstable-recurrent-*' 'runs=a b'")]
+)
+def test_what_would_tell_is_a_command_on_the_runs_that_are_there(atlas, tmp_path, folder, ends, capsys):
+    atlas(runs("selectivity", "lstm", [SOLVED]))
+    print_conclusions(tmp_path / "records", tmp_path, {"tasks"}, folder)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  C4")]
+    assert line.endswith(f"analysis=truncation run={ends}")
 
 
 @pytest.mark.slow  # whole plans are composed

@@ -64,9 +64,9 @@ def test_both_cells_of_the_first_layer_see_the_whole_box_of_the_inputs():
     for cell, factor in zip(pair, (1.0, 0.5), strict=True):
         cell.weight_hh.zero_()
         cell.weight_ih.mul_(factor)
-    rates = sorted(layer.rate for layer in certify(model, sharper=0).layers)
+    rates = sorted(layer.rate for layer in certify(model, search_units=0).layers)
     model.backbone.forwards, model.backbone.backwards = model.backbone.backwards, model.backbone.forwards
-    assert sorted(layer.rate for layer in certify(model, sharper=0).layers) == pytest.approx(rates, abs=1e-12)
+    assert sorted(layer.rate for layer in certify(model, search_units=0).layers) == pytest.approx(rates, abs=1e-12)
     assert rates[0] < rates[1]
 
 
@@ -81,7 +81,7 @@ def test_words_that_two_cells_read_are_within_what_both_allow(constraint):
             cell.weight_ih.mul_(4)
     model.embedding.weight.mul_(60)
     project(constraint, model)
-    assert certify(model.double(), sharper=0).rate <= 0.9 * (1 + 1e-6)
+    assert certify(model.double(), search_units=0).rate <= 0.9 * (1 + 1e-6)
     before = model.embedding.weight.clone()
     project(constraint, model)
     assert float((model.embedding.weight - before).abs().max()) < 1e-5 * float(before.abs().max())
@@ -92,7 +92,7 @@ def test_words_that_two_cells_read_are_within_what_both_allow(constraint):
 def test_a_constraint_holds_for_every_cell_of_both_directions(cell, constraint, layers):
     model = model_of(cell, constraint, layers)
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    assert certify(model, sharper=0).holds
+    assert certify(model, search_units=0).holds
     for one, seen in constrained_cells(model):
         assert any(proof.holds for proof in prove(one, seen, 0.0).candidates)
     project(constraint, model)
@@ -102,7 +102,7 @@ def test_a_constraint_holds_for_every_cell_of_both_directions(cell, constraint, 
 
 def test_the_bound_of_one_layer_is_the_sum_of_both_directions():
     model = model_of(RNNCell, SpectralNormBall(0.8), 1)
-    certificate = certify(model, sharper=0)
+    certificate = certify(model, search_units=0)
     total = dict.fromkeys((0, 1, 7), 0.0)
     for layer, columns in zip(certificate.layers, model.objective.weight.detach().double().chunk(2, 1), strict=True):
         assert layer.norm is not None
@@ -131,7 +131,7 @@ def test_a_direction_moves_the_layer_above_through_its_own_columns(direction):
 @pytest.mark.parametrize("layers", [2, 3])
 def test_the_bound_of_a_stack_is_the_recursion_along_the_window(layers):
     model = model_of(LSTMCell, LSTMGatedLinear(0.8), layers)
-    certificate = certify(model, sharper=0)
+    certificate = certify(model, search_units=0)
     for k in (1, 2, 5):
         positions = range(1, 2 * k)
         below = None
@@ -187,7 +187,7 @@ def largest_change(model: SequenceModel, first: torch.Tensor, second: torch.Tens
 @torch.no_grad()
 def test_no_words_and_no_states_beyond_the_window_change_more_than_is_proven(cell, constraint, interface, layers):
     model = model_of(cell, constraint, layers, interface)
-    certificate = certify(model, sharper=0)
+    certificate = certify(model, search_units=0)
     assert certificate.holds
     reached = 0.0
 
@@ -228,7 +228,7 @@ def test_the_bound_is_nearly_reached_by_a_network_that_is_nearly_linear(layers):
     model.inputs.weight.fill_(small)
     model.objective.weight.copy_(torch.tensor([[3.0, 2.0], [-1.0, -4.0]]))
     model.objective.bias.copy_(torch.tensor([0.0, 40.0]))
-    certificate = certify(model, sharper=0)
+    certificate = certify(model, search_units=0)
     states = [(cell.norm, RNNState(torch.full((1, 1), small, dtype=torch.float64))) for cell in certificate.layers]
     cells = [
         replace(cell, radius=float(norm(state))) for cell, (norm, state) in zip(certificate.layers, states, strict=True)
@@ -246,12 +246,12 @@ def test_what_is_not_proven_is_not_certified():
     (_, backwards) = model.backbone.cells_by_layer[1]
     with torch.no_grad():
         backwards.weight_hh.mul_(0).add_(3.0)
-    certificate = certify(model, sharper=0)
+    certificate = certify(model, search_units=0)
     assert not certificate.holds
     assert certificate.context(0.1) is None
     assert math.isinf(certificate.gap(5))
     assert math.isinf(certificate.state_gap(5))
-    summary = summarise(model, certificate, sharper=0)
+    summary = summarise(model, certificate, search_units=0)
     assert summary["reason"].startswith("layer 2, backwards: ")
     assert "layer 1" not in summary["reason"]
     assert by_norm(model, certificate) == {}
@@ -265,7 +265,7 @@ def test_states_without_a_bound_below_are_no_known_inputs():
     with torch.no_grad():
         for one in model.backbone.cells_by_layer[0]:
             one.weight_hh.mul_(2.0)
-    certificate = certify(model, sharper=0)
+    certificate = certify(model, search_units=0)
     assert not certificate.holds
     assert "no bound is known of its inputs" in certificate.summary()["reason"]
 
@@ -278,7 +278,7 @@ def test_a_constraint_for_other_cells_is_refused():
 def test_an_inference_certificate_has_one_beside_it_for_the_inputs_of_training():
     model = build_model(SLOTS, both_directions(LSTMCell), 3, 4, 2, dropout=0.3)
     project(LSTMGatedLinear(0.8), model)
-    found = summarise(model, sharper=0)
+    found = summarise(model, search_units=0)
     assert found["certified"]
     assert found["training"]["certified"]
     assert found["rate"] <= found["training"]["rate"] < 1

@@ -143,7 +143,7 @@ def test_slots_are_counted_in_both_directions_too(folder):
 
 
 def test_analyses_of_both_directions_and_those_that_do_not_apply(folder, certified):
-    (_, result), *_ = analyse(CertificateAnalysis(lengths=(2, 3), sharper=0), [certified])
+    (_, result), *_ = analyse(CertificateAnalysis(lengths=(2, 3), search_units=0), [certified])
     assert result["certificate"]["certified"]
     for k, gap in result["measured"].items():
         assert gap["largest"] <= result["certified"][k]
@@ -158,7 +158,7 @@ def test_analyses_of_both_directions_and_those_that_do_not_apply(folder, certifi
     assert curve["state"]["largest"][0] > 0
     assert all(gap <= bound for gap, bound in zip(curve["state"]["largest"], curve["certified"]["state"], strict=True))
 
-    for analysis in (CertificateAnalysis(lengths=(2, 3), sharper=0), TruncationAnalysis(k_max=6, whole=False)):
+    for analysis in (CertificateAnalysis(lengths=(2, 3), search_units=0), TruncationAnalysis(k_max=6, whole=False)):
         (seconds,) = analysis_seconds([(analysis, certified)])
         assert seconds is not None
         assert 0 < seconds < 60

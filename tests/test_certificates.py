@@ -244,9 +244,9 @@ def test_no_input_leads_out_of_the_certified_box_and_radius(seed, kind, recurren
     layers=st.integers(1, 2),
     recurrent=st.floats(0.05, 0.8),
     decoder=st.floats(0.1, 10),
-    sharper=st.sampled_from([0, 8]),
+    units=st.sampled_from([0, 8]),
 )
-def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, layers, recurrent, decoder, sharper):
+def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, layers, recurrent, decoder, units):
     torch.manual_seed(seed)
     model = build_language_model(17, kind, Recurrent, 4, 5, num_layers=layers).eval()
     with torch.no_grad():
@@ -254,7 +254,7 @@ def test_truncation_moves_no_log_probability_by_more_than_certified(seed, kind, 
         model.objective.weight.mul_(decoder)
         for cell in model.cells:
             cell.weight_hh.mul_(recurrent)
-    certificate = certify(model, sharper=sharper)
+    certificate = certify(model, search_units=units)
     model.double()
     words = torch.randint(17, (60, 1))
     with torch.no_grad():
@@ -299,7 +299,7 @@ def test_norms_that_suit_the_layers_above_prove_no_less_and_hold(constraint, see
         for parameter in model.parameters():
             parameter.mul_(scale)
     project(set_of_cells, model)
-    certificate = certify(model, sharper=0)
+    certificate = certify(model, search_units=0)
     alone = _composed(model, certificate.proofs, through=False)
     chosen = _composed(model, certificate.proofs, through=True)
     assert certificate.context(0.01) <= alone.context(0.01)
@@ -549,7 +549,7 @@ def test_k_of_epsilon_is_the_least_k_whose_gap_is_below_it():
 def test_a_k_beyond_ten_million_is_none():
     model = build_language_model(50, RNNCell, Recurrent, 6, 8)
     project(SpectralNormBall(0.9), model)
-    certificate = certify(model, sharper=0)
+    certificate = certify(model, search_units=0)
     slow = replace(certificate.layers[0], rate=1 - 1e-6)
     certificate = replace(certificate, layers=(slow,), beside=None)
     scale = certificate.decoder * slow.radius
@@ -635,7 +635,7 @@ def test_no_ascent_over_slopes_and_differences_beats_a_quadratic_norm():
 def test_no_pair_of_states_contracts_slower_than_in_the_best_norms(seed, size, recurrent, bias):
     cell, inputs = random_cell(RNNCell, seed, size, recurrent, 0)
     proven = prove(cell, inputs, 0.0)
-    proofs = proven.sharper()
+    proofs = proven.searched()
     assert min(proof.rate for proof in proofs) <= min(proof.rate for proof in proven.candidates) * 1.01
     withstand(cell, inputs, proven, proofs[-2:])
 
@@ -721,7 +721,7 @@ def test_the_as_coded_rnn_has_a_certificate_in_a_quadratic_norm_alone():
     with torch.no_grad():
         model.cells[0].weight_hh.mul_(4)
     project(RNNAsCoded(), model)
-    assert not certify(model, sharper=0).holds
+    assert not certify(model, search_units=0).holds
     certificate = certify(model)
     assert certificate.holds
     assert isinstance(certificate.layers[0].norm, QuadraticNorm)
@@ -735,7 +735,7 @@ def test_the_as_coded_rnn_has_a_certificate_in_a_quadratic_norm_alone():
 @given(seed=seeds, layers=st.integers(1, 2), recurrent=st.floats(0.1, 4), epsilon=st.sampled_from([1.0, 0.01, 1e-4]))
 def test_the_best_norms_never_prove_less_than_the_plain_ones(seed, layers, recurrent, epsilon):
     model = stable_rnn(seed, layers, recurrent)
-    plain, best = certify(model, sharper=0), certify(model)
+    plain, best = certify(model, search_units=0), certify(model)
     assert best.holds
     assert best.rate <= plain.rate
     assert best.context(epsilon) <= plain.context(epsilon)
@@ -749,7 +749,7 @@ def test_no_state_and_no_words_move_a_log_probability_by_more_than_the_best_norm
     """A state of the box k words back against the zero state, along the same words, by gradient ascent."""
     model = stable_rnn(0, layers, 4.0, size=8)
     certificate, cells = certify(model), list(model.cells)
-    assert certificate.context(0.01) < certify(model, sharper=0).context(0.01) / 3
+    assert certificate.context(0.01) < certify(model, search_units=0).context(0.01) / 3
     model.double().requires_grad_(False)
     words = model.inputs.weight
     boxes = [proofs.box.h for proofs in certificate.proofs]
@@ -776,7 +776,7 @@ def test_no_state_and_no_words_move_a_log_probability_by_more_than_the_best_norm
 
 def test_a_layer_that_is_too_large_is_not_searched_and_says_so():
     model = build_language_model(9, RNNCell, Recurrent, 3, 8)
-    (attempts,) = certify(model, sharper=7).summary()["attempts"]
+    (attempts,) = certify(model, search_units=7).summary()["attempts"]
     assert "not computed: 8 units are more than 7" in [attempt["reason"] for attempt in attempts]
 
 

@@ -8,7 +8,6 @@ from itertools import pairwise
 import pytest
 from conftest import ROOT
 
-from stablernn.records.neutral import neutral, neutral_blocks, neutral_rows
 from stablernn.records.schemas import analysis_check
 from stablernn.utils.files import read_json
 from stablernn.utils.metrics import METRICS
@@ -23,9 +22,7 @@ def committed():
     found = {}
     for path in sorted(RECORDS.rglob("record.json")):
         rows = [json.loads(line) for line in (path.parent / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-        found.setdefault(
-            path.parent.name, (path.parent, neutral(json.loads(path.read_text(encoding="utf-8"))), neutral_rows(rows))
-        )
+        found.setdefault(path.parent.name, (path.parent, json.loads(path.read_text(encoding="utf-8")), rows))
     assert len(found) > 50
     return list(found.values())
 
@@ -50,7 +47,7 @@ def test_a_perplexity_is_that_of_the_blocks_of_its_text():
             value = metric.of_tally(score["tally"]) if metric.of_tally else metric.value(score["total"], score["count"])
             assert score["value"] == pytest.approx(value, rel=EPSILON)
         if (path := folder / "test_blocks.json").is_file():
-            blocks, test = neutral_blocks(json.loads(path.read_text(encoding="utf-8"))), record["metrics"]["test"]
+            blocks, test = json.loads(path.read_text(encoding="utf-8")), record["metrics"]["test"]
             assert sum(blocks["counts"]) == test["count"]
             assert len(blocks["totals"]) == len(blocks["counts"])
             assert math.fsum(blocks["totals"]) == pytest.approx(test["total"], rel=EPSILON), folder.name
@@ -177,9 +174,9 @@ def test_no_committed_model_lies_below_the_optimum_by_more_than_luck():
 def test_no_measured_truncation_gap_is_above_its_proven_bound():
     proven = 0
     for path in sorted(RECORDS.rglob("truncation.json")):
-        found = neutral(json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
         whole = found["recurrent"]["total"] / found["recurrent"]["count"]
-        for perplexity, change in zip(found["value"], found["log_perplexity"], strict=True):
+        for perplexity, change in zip(found["value"], found["loss_change"], strict=True):
             nats = math.log(perplexity) if found["recurrent"]["value"] > math.exp(whole) * 0.999 else perplexity
             assert nats - whole == pytest.approx(change, abs=1e-9), path.parent.name
         if found["certified"]["nats"]:

@@ -45,9 +45,9 @@ def curve(changes, error=0.001, blocks=20, largest=0.5):
     return {
         "k": list(KS),
         "value": [8.0 + change for change in changes],
-        "log_perplexity": list(changes),
+        "loss_change": list(changes),
         "recurrent": {"value": 8.0, "total": 8.0, "count": 1},
-        "error": {"blocks": blocks, "length": 1024, "log_perplexity": [error] * len(KS)},
+        "error": {"blocks": blocks, "length": 1024, "loss_change": [error] * len(KS)},
         "largest": [largest] * len(KS),
         "options": {"split": "test"},
     }
@@ -409,7 +409,7 @@ def made(target, scores, options, **changes):
     out = []
     for seed, score in enumerate(scores):
         run = music(score, seed, **changes)
-        run.data |= {"name": "adding", "metric": "MSE", "controls": {"the best constant": 0.1666}}
+        run.data |= {"name": "adding", "metric": "MSE", "baselines": {"the best constant": 0.1666}}
         run.config["dataset"] = {"_target_": f"stablernn.tasks.{target}", **options}
         out.append(run)
     return out

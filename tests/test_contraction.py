@@ -145,8 +145,8 @@ def test_options_that_do_not_fit_are_refused_by_name(trained):
         ContractionAnalysis(steps=0)
     with pytest.raises(ConfigurationError, match=r"analysis\.epsilon"):
         CertificateAnalysis(epsilon=0.0)
-    with pytest.raises(ConfigurationError, match=r"analysis\.sharper"):
-        CertificateAnalysis(sharper=-1)
+    with pytest.raises(ConfigurationError, match=r"analysis\.search_units"):
+        CertificateAnalysis(search_units=-1)
     for make in (CertificateAnalysis, ContractionAnalysis):
         with pytest.raises(ConfigurationError, match=r"analysis\.split=tst"):
             make(split="tst")
@@ -164,6 +164,6 @@ def test_the_table_of_norms_has_each_norm_of_the_first_seed(tmp_path, small):
     assert [line[2] for line in rates_table(found).lines] == list(by_norm)
     assert by_norm["quadratic norm"]["rate"] <= by_norm["2-norm"]["rate"] * (1 + 1e-6)
     assert found[0][1]["k"] == min(alone["k"] for alone in by_norm.values() if alone["certified"])
-    assert "quadratic norm" not in replace(analysis, sharper=7)(runs[0])["by_norm"]
+    assert "quadratic norm" not in replace(analysis, search_units=7)(runs[0])["by_norm"]
     before = [(record, {name: part for name, part in result.items() if name != "by_norm"}) for record, result in found]
     assert rates_table(before) is None

@@ -193,14 +193,14 @@ def test_a_certified_k_bounds_what_is_measured(corpus):
     assert (choice.how, choice.k) == ("certified", certify(model).context(0.05))
     assert choice.certified_gap is not None
     assert choice.gap.largest <= choice.certified_gap <= 0.05
-    assert abs(choice.gap.log_perplexity) <= choice.gap.largest
+    assert abs(choice.gap.loss_change) <= choice.gap.largest
 
 
 def test_the_best_norms_prove_a_k_that_the_plain_ones_do_not(corpus):
     split = corpus.splits["valid"].first(300)
     model = network(RNNCell, types=corpus.types, gain=4.0)
     project(SpectralNormBall(0.999), model)
-    plain, best = certify(model, sharper=0).context(0.01), certify(model).context(0.01)
+    plain, best = certify(model, search_units=0).context(0.01), certify(model).context(0.01)
     assert best < plain
     choice = choose(model, split, 0.01, None, "certified", k_max=plain - 1)
     assert (choice.how, choice.k, choice.certified_k) == ("certified", best, best)
@@ -215,7 +215,7 @@ def test_a_measured_k_is_the_least_that_holds_on(epsilon, corpus):
     assert choice.how == "measured"
     assert choice.k in choice.examined
     # Measured again by other means: in float64 both, so that the smallest epsilon means something.
-    found = {k: gap.log_perplexity for k, gap in measure_gaps(model, split, list(choice.examined)).items()}
+    found = {k: gap.loss_change for k, gap in measure_gaps(model, split, list(choice.examined)).items()}
     assert all(abs(found[k]) <= epsilon for k in found if k >= choice.k)
     assert choice.k == 1 or abs(found[choice.k - 1]) > epsilon
     assert choice.examined == pytest.approx(found, abs=1e-12)

@@ -16,7 +16,7 @@ from stablernn.experiments.parts import LinearPart
 from stablernn.experiments.reproduce import reproduce
 from stablernn.report.draw import export
 from stablernn.report.formats import rich_table
-from stablernn.report.load import load_analyses, load_records
+from stablernn.report.load import analyses_of, load_records, read_folder
 from stablernn.report.sections.gradient_horizon import (
     gradient_figures,
     gradient_horizon_table,
@@ -191,9 +191,9 @@ def test_reproduce_makes_every_diagnostic_and_one_alone_trains_nothing_again(pla
     )
     assert (len(recurrent), len(feedforward)) == (1, 1)
     for name in ("certificate", "contraction", "gradient_horizon", "truncation"):
-        looked_into = [entry.id for entry, _ in load_analyses(home, name)]
+        looked_into = [entry.id for entry, _ in analyses_of(read_folder(home), name)]
         assert recurrent[0].id in looked_into
-    ((_, result),) = load_analyses(home, "gradient_horizon")
+    ((_, result),) = analyses_of(read_folder(home), "gradient_horizon")
     assert [moment["update"] for moment in result["during"]] == [1]
     assert len(list((tmp_path / "results" / "records" / "linear_systems").glob("*.json"))) == 5
     assert "2 runs and 5 linear systems to do" in capfd.readouterr().err
@@ -206,7 +206,7 @@ def test_reproduce_makes_every_diagnostic_and_one_alone_trains_nothing_again(pla
     assert "Gradient of the loss by earlier inputs" in said
     assert "Test perplexity" not in said
     assert len(load_records(home)) == 2  # the other records of the study have not made room
-    assert len(load_analyses(home, "gradient_horizon")) == 1
+    assert len(analyses_of(read_folder(home), "gradient_horizon")) == 1
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_an_analysis_counts_the_runs_that_lack_it_and_one_in_two_views_counts_on
 def test_every_analysis_of_the_plan_has_an_estimate_before_and_after_training(sweep, name):
     smoke = ["analysis.tokens=20"] if name == "parallel" else []
     smoke = ["analysis.streams=16"] if name in ("gradient_horizon", "truncated_gradient") else smoke
-    smoke = ["analysis.streams=2", "analysis.longest=8", "analysis.words=20"] if name == "contraction" else smoke
+    smoke = ["analysis.streams=2", "analysis.longest=8", "analysis.tokens=20"] if name == "contraction" else smoke
     entry = OmegaConf.create({"analysis": name, "run": "*", "options": smoke})
     part = AnalysisPart(entry, "smoke", [sweep])
     part.estimate()

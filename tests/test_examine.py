@@ -226,7 +226,7 @@ def test_an_rnn_is_examined_in_the_norms_that_suit_it_best(text):
     model = network.ours()
     project(SpectralNormBall(0.99), model)
     found = stablernn.examine(model, text[:200], k_max=8, seconds=0.0, positions=4)
-    plain = stablernn.certify(model, sharper=0).context(0.01)
+    plain = stablernn.certify(model, search_units=0).context(0.01)
     assert found.proven == stablernn.certify(model).context(0.01) < plain
     assert f"{found.proven:,}" in str(found)
 

@@ -158,7 +158,7 @@ def test_a_curve_has_the_interval_of_its_change_where_that_is_known():
         return [point for point in figure.panels[0].points if "least" in point]
 
     assert banded() == []
-    result["error"] = {"blocks": blocks, "log_perplexity": [0.1, 0.01, 0.0]}
+    result["error"] = {"blocks": blocks, "loss_change": [0.1, 0.01, 0.0]}
     points = banded()
     quantile = stats.t.ppf(0.975, blocks - 1)
     assert [point["x"] for point in points] == [1, 2]

@@ -284,10 +284,10 @@ def test_the_reset_perplexity_is_that_of_a_state_that_is_reset(cell, corpus):
 
 def test_a_curve_with_a_gap_goes_no_further():
     whole = {"total": 0.0, "count": 1}
-    changes = {"recurrent": whole, "log_perplexity": [math.log(4), math.log(9), 5.0]}
+    changes = {"recurrent": whole, "loss_change": [math.log(4), math.log(9), 5.0]}
     assert reset_values({"k": [1, 2, 4], **changes}, PERPLEXITY) == pytest.approx([4, 6])
     assert reset_values({"k": [2, 3, 4], **changes}, PERPLEXITY) == []
-    assert reset_values({"k": [1, 2, 3], **changes, "log_perplexity": [4.0, 9.0, 5.0]}, NATS_A_FRAME) == [4, 6.5, 6]
+    assert reset_values({"k": [1, 2, 3], **changes, "loss_change": [4.0, 9.0, 5.0]}, NATS_A_FRAME) == [4, 6.5, 6]
 
 
 def test_analysis_ngram_is_another_view_of_analysis_truncation(trained, tmp_path):

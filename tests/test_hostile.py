@@ -35,7 +35,7 @@ from stablernn.report.evidence import Evidence, gather
 from stablernn.report.figure import Axis, Curve, Drawing
 from stablernn.report.formats import comma_separated, markdown, rich_table
 from stablernn.report.latex import latex
-from stablernn.report.load import load_analyses, load_records
+from stablernn.report.load import analyses_of, load_records, read_folder
 from stablernn.report.palette import COLOURS
 from stablernn.report.serve import make_server
 from stablernn.report.table import Column, Table, text
@@ -400,7 +400,7 @@ def test_committed_files_carry_their_checksums(every):
     assert len(files) > 500
     for path in files[::every]:
         if path.name == "record.json":
-            assert read_run(path.parent).sealed, path
+            assert read_run(path.parent).id == path.parent.name, path
         else:
             assert read_json(path), path
 
@@ -458,10 +458,10 @@ def test_the_analysis_of_another_run_is_not_taken_for_its_own(tmp_path, caplog):
     entry = record(90.0)
     entry.write(tmp_path / entry.id)
     write_json(tmp_path / entry.id / "truncation.json", curve([100.0, 90.0]) | {"run": "another"})
-    assert load_analyses(tmp_path, "truncation") == []
+    assert analyses_of(read_folder(tmp_path), "truncation") == []
     assert "truncation.json is of another run" in caplog.text
     write_json(tmp_path / entry.id / "truncation.json", curve([100.0, 90.0]) | {"run": entry.id})
-    assert len(load_analyses(tmp_path, "truncation")) == 1
+    assert len(analyses_of(read_folder(tmp_path), "truncation")) == 1
 
 
 # ---- links

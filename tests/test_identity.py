@@ -144,7 +144,7 @@ def test_analyses_find_the_text_that_the_run_was_trained_on(own, texts, tmp_path
         (trained,) = find_runs(record.id, runs, data, cpu)
         assert trained.corpus.fingerprint == record.data["fingerprint"]
         ((_, result),) = analyse(TruncationAnalysis(k_max=2), [trained], fresh=True)
-        assert result["words"] == record.data["tokens"]["test"]
+        assert result["count"] == record.data["tokens"]["test"]
     texts[0].rename(tmp_path / "moved")
     (trained,) = find_runs(record.id, runs, None, cpu)
     with pytest.raises(RecordError, match=r"data=\.\.\.") as refused:

@@ -121,7 +121,7 @@ def test_a_run_is_no_better_than_the_baseline(tmp_path):
     config = compose("train", [*small, *sizes, "dataset=copy_memory_output", "training.epochs=3"])
     assert (config.approximation.name, config.truncation.k) == ("feedforward", 1)
     record = run(config)
-    best, baseline = record.data["controls"].values()
+    best, baseline = record.data["baselines"].values()
     assert baseline < record.metrics["test"]["value"] == pytest.approx(best, rel=0.03)
     right, of = record.metrics["test"]["tally"]
     assert right / of < 1 / 8 + 0.03

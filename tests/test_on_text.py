@@ -40,7 +40,7 @@ from stablernn.stability.constraints.small_gain import LSTMCoupled, LSTMGatedLin
 from stablernn.stability.constraints.spectral import SpectralNormBall
 from stablernn.stability.on_text.bounds import Walk, text_bounds
 from stablernn.stability.on_text.outputs import changes
-from stablernn.stability.on_text.spread import STEPS, Ball, Reference, balls, spread, tanh_chord
+from stablernn.stability.on_text.propagation import STEPS, Ball, Reference, balls, propagation, tanh_chord
 from stablernn.stability.proofs.norms import CellProofs
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.tasks.sequences import Sequences
@@ -213,7 +213,7 @@ def test_a_quadratic_norm_and_several_steps_at_once_only_ever_lower_the_bounds_o
     split = Split(torch.randint(0, 7, (120,)).numpy())
     found, before = (
         text_bounds(model, certificate, split, [range(100, 104)], 60)[0]
-        for certificate in (certify(model), certify(model, sharper=0))
+        for certificate in (certify(model), certify(model, search_units=0))
     )
     assert bool((found <= before * (1 + 1e-12)).all())
     assert float(found[-1].max()) < float(before[-1].max()) / 100
@@ -408,9 +408,9 @@ def test_a_cell_of_which_nothing_is_known_is_refused():
             return state
 
     proofs = CellProofs([], {}, RNNState(torch.ones(4)))
-    assert spread(Other(3, 4), proofs).direct == 0
+    assert propagation(Other(3, 4), proofs).direct == 0
     with pytest.raises(NotApplicableError, match="no bound along a text is known for a Unknown"):
-        spread(Unknown(3, 4), proofs)
+        propagation(Unknown(3, 4), proofs)
 
 
 def test_the_figure_shows_what_something_is_proven_of_and_says_how_far_the_proof_is_from_the_measurement():

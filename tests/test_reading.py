@@ -10,7 +10,7 @@ from stablernn.report.curves import coloured
 from stablernn.report.draw import printed, scaled
 from stablernn.report.figure import Axis, Curve, Drawing, Level
 from stablernn.report.labels import constraint_name, describe, describe_constraint
-from stablernn.report.load import load_analyses
+from stablernn.report.load import analyses_of, read_folder
 from stablernn.report.names import CONSTRAINTS, MEANINGS, own_constraints
 from stablernn.report.page import _typeset
 from stablernn.report.sections.gradient_horizon import gradient_figures, panels
@@ -117,7 +117,9 @@ def test_analyses_come_in_the_order_of_the_tables(tmp_path):
         entry.id = f"run-{number}"
         entry.write(tmp_path / entry.id)
         write_json(tmp_path / entry.id / "truncation.json", curve([90.0]))
-    assert [entry.id for entry, _ in load_analyses(tmp_path, "truncation")] == [entry.id for entry in entries]
+    assert [entry.id for entry, _ in analyses_of(read_folder(tmp_path), "truncation")] == [
+        entry.id for entry in entries
+    ]
 
 
 def test_every_constraint_of_this_project_is_explained_where_it_is_shown_and_nowhere_else():

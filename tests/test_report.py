@@ -16,7 +16,7 @@ from stablernn.experiments.reproduce import Part, _on_dataset, reproduce
 from stablernn.records.record import BLOCKS_FILE, Record, read_record
 from stablernn.report.formats import comma_separated, markdown, rich_table
 from stablernn.report.latex import latex
-from stablernn.report.load import load_analyses, load_records
+from stablernn.report.load import analyses_of, load_records, read_folder
 from stablernn.report.sections.contraction import contraction_table
 from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.report.sections.price import price_table
@@ -316,7 +316,7 @@ def certified(entry, rate, k):
         "options": {"epsilon": 0.01, "tokens": 50, "split": "valid", "k_max": 256, "lengths": [10, 35]},
         "k": k,
         "measured_at": None if k is None else min(k, 256),
-        "measured": {} if k is None else {str(min(k, 256)): {"largest": 2e-5, "log_perplexity": 0.0}},
+        "measured": {} if k is None else {str(min(k, 256)): {"largest": 2e-5, "loss_change": 0.0}},
     }
     return entry, result
 
@@ -353,12 +353,12 @@ def test_rates_near_one_are_told_from_one():
 def test_an_analysis_that_is_unreadable_is_named_and_left_out(tmp_path, caplog):
     entry = record(90.0)
     entry.write(tmp_path / entry.id)
-    assert load_analyses(tmp_path, "certificate") == []
+    assert analyses_of(read_folder(tmp_path), "certificate") == []
     (tmp_path / entry.id / "certificate.json").write_text("{")
-    assert load_analyses(tmp_path, "certificate") == []
+    assert analyses_of(read_folder(tmp_path), "certificate") == []
     assert "certificate.json is damaged" in caplog.text
     write_json(tmp_path / entry.id / "truncation.json", curve([100.0, 90.0]))
-    assert load_analyses(tmp_path, "truncation")[0][1] == curve([100.0, 90.0])
+    assert analyses_of(read_folder(tmp_path), "truncation")[0][1] == curve([100.0, 90.0])
 
 
 def test_a_run_published_by_two_studies_counts_once(tmp_path):
@@ -414,11 +414,11 @@ def curve(perplexities, certified=None, optimal=None, words=100):
     nats = [math.log(value / perplexities[-1]) for value in perplexities]
     return {
         "options": {"split": "test", "k_max": len(perplexities)},
-        "words": words,
+        "count": words,
         "recurrent": {"value": perplexities[-1]},
         "k": list(range(1, len(perplexities) + 1)),
         "value": perplexities,
-        "log_perplexity": nats,
+        "loss_change": nats,
         "largest": nats,
         "state": {name: [1 / k for k in range(1, len(perplexities) + 1)] for name in ("mean", "p99", "largest")},
         "certified": {"state": certified, "nats": certified, "reason": None if certified else "W is large"},
@@ -433,7 +433,7 @@ def test_the_measured_context_holds_from_there_on():
     result = curve([100.0, 90.5, 95.0, 90.1, 90.0])
     assert measured_context(result) == 4
     assert measured_context(curve([90.0, 90.0])) == 1
-    assert measured_context(result | {"log_perplexity": [0.1] * 5}) is None
+    assert measured_context(result | {"loss_change": [0.1] * 5}) is None
     assert certified_context(curve([90.0] * 4, certified=[1.0, 0.5, 0.01, 0.001])) == 3
     assert certified_context(result) is None
 
@@ -554,7 +554,7 @@ def test_what_is_not_known_of_a_truncation_over_one_block_is_a_dash_and_no_claim
     (trained,) = find_runs("*", tmp_path / "runs", None, torch.device("cpu"))
     ((_, result),) = analyse(TruncationAnalysis(k_max=3), [trained])
     assert result["error"]["blocks"] == 1
-    assert set(result["error"]["log_perplexity"]) == {None}
+    assert set(result["error"]["loss_change"]) == {None}
     write_report(tmp_path / "runs", tmp_path / "out", None)
     print_report(tmp_path / "runs", "truncation")
     shown = [rich_table(truncation_table([(trained.record, result)]))]
@@ -570,7 +570,7 @@ def test_what_is_not_known_of_a_truncation_over_one_block_is_a_dash_and_no_claim
 
 
 def test_an_error_that_is_missing_of_many_blocks_decides_nothing(judged):
-    result = curve([91.0, 90.0, 90.0]) | {"error": {"blocks": 24, "length": 1024, "log_perplexity": [0.1, None, 0.0]}}
+    result = curve([91.0, 90.0, 90.0]) | {"error": {"blocks": 24, "length": 1024, "loss_change": [0.1, None, 0.0]}}
     (judgement,) = judged("C4", [record(90.0)], truncation=result)
     assert "other text" not in judgement.verdict
 

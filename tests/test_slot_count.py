@@ -61,7 +61,7 @@ def test_a_run_is_scored_by_sentences(folder):
     assert record.metric is ACCURACY
     assert record.metrics["test"]["count"] == record.data["sequences"]["test"] == 3
     assert record.metrics["valid"]["value"] == 100, "valid is as train, which can be learnt"
-    assert "most frequent number" in record.data["controls"]
+    assert "most frequent number" in record.data["baselines"]
 
 
 def test_the_published_name_is_for_the_published_sentences_alone(folder, data_folder):

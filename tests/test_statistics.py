@@ -12,7 +12,6 @@ from scipy import stats
 from scipy.signal import lfilter
 from test_report import record
 
-from stablernn.records.neutral import neutral_blocks
 from stablernn.records.record import BLOCKS_FILE, RECORD_FILE, read_record
 from stablernn.report import statistics as module
 from stablernn.report.frame import frame
@@ -224,9 +223,8 @@ def scored(nats, seed=0, length=100, tokens=None, **changes):
     total = math.fsum(nats)
     entry = record(math.exp(total / tokens), seed=seed, **changes)
     entry.metrics["test"] |= {"total": total, "count": tokens}
-    return replace(
-        entry, blocks=neutral_blocks({"length": length, "tokens": tokens, "nats": [float(one) for one in nats]})
-    )
+    counts = [min(length, tokens - begin) for begin in range(0, tokens, length)]
+    return replace(entry, blocks={"counts": counts, "totals": [float(one) for one in nats]})
 
 
 def of_words(base, other, **changes):
@@ -368,7 +366,7 @@ def test_holms_correction_rejects_what_holms_steps_reject(chances):
     assert {at for at, chance in enumerate(holm(chances)) if chance < 0.05} == rejected
 
 
-def test_block_sums_lie_beside_the_record_and_old_records_go_without(tmp_path):
+def test_block_sums_lie_beside_the_record(tmp_path):
     entry = scored([450.0 + n / 3 for n in range(9)])
     entry.write(tmp_path / "a")
     assert read_record(tmp_path / "a") == entry
@@ -378,7 +376,8 @@ def test_block_sums_lie_beside_the_record_and_old_records_go_without(tmp_path):
         read_record(tmp_path / "a")
     values = json.loads((tmp_path / "a" / RECORD_FILE).read_text())
     (tmp_path / "a" / RECORD_FILE).write_text(json.dumps({k: v for k, v in values.items() if k != "checksum"}))
-    assert read_record(tmp_path / "a").blocks is None, "of a version that had no checksums"
+    with pytest.raises(RecordError, match="it has no checksum"):
+        read_record(tmp_path / "a")
     replace(entry, blocks=entry.blocks | {"totals": [*entry.blocks["totals"][:-1], math.inf]}).write(tmp_path / "b")
     assert read_record(tmp_path / "b").blocks is None
 
@@ -388,8 +387,8 @@ def test_block_sums_lie_beside_the_record_and_old_records_go_without(tmp_path):
     [
         "",
         "[]",
-        '{"length": 100, "tokens": 900, "nats": [2025, 2025]}',
-        '{"length": 0, "tokens": 900, "nats": [4050]}',
+        '{"counts": [450, 450], "totals": [2025, 2025]}',
+        '{"counts": [900], "totals": [4050.1]}',
         "moved",
     ],
 )

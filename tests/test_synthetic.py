@@ -267,7 +267,7 @@ def test_a_run_of_copying_is_scored_with_the_digits_that_it_recalls(tmp_path, fo
     test = made.metrics["test"]
     right, of = test["tally"]
     assert 0 <= right <= of == test["count"] / 30 * 10
-    assert made.data["controls"] == {"blanks, and any digit": pytest.approx(10 * math.log(8) / 30)}
+    assert made.data["baselines"] == {"blanks, and any digit": pytest.approx(10 * math.log(8) / 30)}
 
 
 def test_a_run_of_selectivity_is_scored_with_the_letters_that_it_recalls(tmp_path):
@@ -276,7 +276,7 @@ def test_a_run_of_selectivity_is_scored_with_the_letters_that_it_recalls(tmp_pat
     assert made.metric is NATS_A_POSITION
     right, of = made.metrics["test"]["tally"]
     assert 0 <= right <= of == 3 * made.data["sequences"]["test"]
-    assert "blanks, and any letter" in made.data["controls"]
+    assert "blanks, and any letter" in made.data["baselines"]
     assert made.certificate["certified"], "gates see the input alone"
 
 
@@ -292,7 +292,7 @@ def test_a_run_of_adding_has_a_certificate_and_says_what_that_bounds(tmp_path):
 
 def of_task(value, **options):
     entry = record(1.0, model="lstm", **options)
-    entry.data |= {"name": "adding", "metric": "MSE", "controls": {"nothing": 0.5, "the best constant": 0.1667}}
+    entry.data |= {"name": "adding", "metric": "MSE", "baselines": {"nothing": 0.5, "the best constant": 0.1667}}
     entry.metrics["test"] = {"total": value * 100, "count": 100, "value": value}
     return entry
 

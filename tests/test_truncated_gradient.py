@@ -87,7 +87,7 @@ def test_no_cut_gradient_is_farther_than_its_bound_where_a_certificate_holds(cel
     with torch.no_grad():
         if cell is LSTMCell:
             model.cells[0].weight_ih.mul_(0.05)
-    assert certify(model, sharper=0).holds
+    assert certify(model, search_units=0).holds
     found = gradient_bias(model, corpus.splits["valid"], 12, 64, LEAD, [1])
     assert found.rate < 1
     assert all(cut <= bound for cut, bound in zip(found.cut, found.bound, strict=True))

@@ -144,9 +144,7 @@ def test_the_curve_is_what_each_model_alone_scores(cell, layers, positions, tole
         theirs = score(alone, split)
         assert ours.score.count == theirs.count == 211
         assert abs(ours.score.total - theirs.total) <= 211 * (tolerance + 1e-6)
-        assert_close(
-            ours.gap.log_perplexity, (theirs.total - curve.recurrent.total) / 211, rtol=0, atol=tolerance + 1e-5
-        )
+        assert_close(ours.gap.loss_change, (theirs.total - curve.recurrent.total) / 211, rtol=0, atol=tolerance + 1e-5)
     whole = truncation_curve(recurrent, split, [2, 400], tolerance, positions).truncated[400]  # sees all there is
     assert_close(whole.score.total, score(recurrent, split).total, rtol=1e-6, atol=0)
     assert whole.state["largest"] < 1e-5
@@ -361,7 +359,7 @@ def analysed(analysis, runs, pattern):
 def test_the_analysis_lies_above_the_optimal_curve(runs):
     (result,) = analysed(TruncationAnalysis(k_max=12), runs, "*recurrent*")
     assert result["k"] == list(range(1, 13))
-    assert result["words"] == 700
+    assert result["count"] == 700
     assert all(ours > best for ours, best in zip(result["value"], result["optimal"], strict=True))
     assert result["recurrent"]["value"] > result["optimal_whole_past"]
     assert len(result["state"]["mean"]) == len(result["certified"]["nats"] or result["k"]) == 12
@@ -401,7 +399,7 @@ def test_the_whole_split_is_there_where_training_saw_a_part(tmp_path):
     assert len(trained.whole_split("test")) == 540
     for whole, words in ((True, 540), (False, 100)):
         ((_, result),) = analyse(TruncationAnalysis(k_max=3, whole=whole), [trained], fresh=True)
-        assert result["words"] == words
+        assert result["count"] == words
 
 
 @pytest.mark.parametrize(

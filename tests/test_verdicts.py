@@ -213,7 +213,7 @@ def test_a_constraint_counts_as_stability_where_its_models_are_certified(judged,
 
 def test_a_curve_that_does_not_flatten_is_told(judged):
     falling = curve([100.0, 95.0, 90.0])
-    falling["log_perplexity"] = [0.3, 0.2, 0.1]
+    falling["loss_change"] = [0.3, 0.2, 0.1]
     (judgement,) = judged("C4", [record(90.0)], truncation=falling)
     assert judgement.label == "not supported"
     assert "still changed by more than 0.01 nats at k = 3" in judgement.verdict
@@ -229,7 +229,7 @@ def test_unconstrained_models_are_told_by_the_k_from_which_they_stay(judged):
 
 def spread_over(blocks, *errors):
     """What analysis=truncation tells of other text: standard errors by k."""
-    return {"error": {"blocks": blocks, "length": 1024, "log_perplexity": list(errors)}}
+    return {"error": {"blocks": blocks, "length": 1024, "loss_change": list(errors)}}
 
 
 @pytest.mark.parametrize(
@@ -251,6 +251,25 @@ def test_a_curve_is_flat_where_its_interval_over_other_text_is(judged, errors, l
     (judgement,) = judged("C4", [record(90.0)], truncation=result)
     assert judgement.label == label
     assert words in judgement.verdict.replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("sequences", "last", "label"),
+    [
+        (10, 0.001, "supported"),
+        (10, 0.0045, "supported"),
+        (20, 0.001, "supported"),
+        (20, 0.0045, "undecided"),
+        (40, 0.001, "undecided"),
+    ],
+)
+def test_a_k_beyond_half_of_a_sequence_decides_nothing(judged, sequences, last, label):
+    """The curve is flat from k = 2 on, and for all of its interval from 2 or 3."""
+    entry = record(90.0)
+    entry.data |= {"tokens": {"train": 100, "valid": 100, "test": 100}, "sequences": {"test": sequences}}
+    (judgement,) = judged("C4", [entry], truncation=curve([100.0, 90.0, 90.0]) | spread_over(9, 0.1, last, 0.001))
+    assert judgement.label == label
+    assert ("few positions with a longer past" in judgement.verdict) == (label == "undecided")
 
 
 def test_what_is_proven_needs_no_interval_and_what_is_measured_does(judged):

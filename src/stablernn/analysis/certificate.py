@@ -12,7 +12,7 @@ from stablernn.analysis.truncation import measure_gaps
 from stablernn.analysis.truncation_cost import CurveCost, both_ways_seconds
 from stablernn.models.both_directions import BothDirections
 from stablernn.models.sequence_model import SequenceModel
-from stablernn.stability.certificates import SHARPER, by_norm, certify, finite, summarise
+from stablernn.stability.certificates import SEARCH_UNITS, by_norm, certify, finite, summarise
 from stablernn.stability.constraints.base import constrained_cells
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import ConfigurationError
@@ -29,7 +29,7 @@ class CertificateAnalysis:
         tokens: on its first so many words,
         lengths: at these k and at k(ε),
         k_max: but at no k beyond this.
-        sharper: proofs that take a search are tried for layers of at most so many units; 0: none are.
+        search_units: proofs that take a search are tried for layers of at most so many units; 0: none are.
     """
 
     epsilon: float = 0.01
@@ -37,7 +37,7 @@ class CertificateAnalysis:
     tokens: int = 2000
     lengths: tuple[int, ...] = (10, 35)
     k_max: int = 256
-    sharper: int = SHARPER
+    search_units: int = SEARCH_UNITS
     name: ClassVar[str] = "certificate"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
     both_directions: ClassVar[bool] = True
@@ -46,7 +46,7 @@ class CertificateAnalysis:
         check_split(self.split)
         if not self.epsilon > 0:
             raise ConfigurationError(f"analysis.epsilon={self.epsilon} must be a positive number of nats")
-        check_least(self, tokens=1, k_max=1, sharper=0)
+        check_least(self, tokens=1, k_max=1, search_units=0)
         object.__setattr__(self, "lengths", tuple(self.lengths))
 
     @property
@@ -56,7 +56,7 @@ class CertificateAnalysis:
     def seconds(self, subject: Subject) -> float:
         """About how long a run takes of which nothing is proven: one with a smaller k(ε) takes less."""
         model, split = subject.model("best"), subject.corpus.splits[self.split].first(self.tokens)
-        proofs = seconds_of(lambda: certify(model, sharper=self.sharper), subject.device)
+        proofs = seconds_of(lambda: certify(model, search_units=self.search_units), subject.device)
         exact, lengths = copy.deepcopy(model).double(), sorted({*self.lengths, self.k_max})
         if isinstance(model.backbone, BothDirections):
             return 2 * proofs + both_ways_seconds(exact, split, lengths, tolerance=0.0)
@@ -66,13 +66,13 @@ class CertificateAnalysis:
     def __call__(self, trained: Trained) -> dict[str, Any]:
         """``certificate`` and what is measured of the best weights; the rest also of the initial ones."""
         model, initial = trained.model("best"), trained.model("initial")
-        certificate = certify(model, sharper=self.sharper)
+        certificate = certify(model, search_units=self.search_units)
         k = certificate.context(self.epsilon)
         at = min(k or self.k_max, self.k_max)
         gaps = measure_gaps(model, trained.corpus.splits[self.split].first(self.tokens), [*self.lengths, at])
         return {
-            "certificate": summarise(model, certificate, self.sharper),
-            "initial": summarise(initial, sharper=self.sharper),
+            "certificate": summarise(model, certificate, self.search_units),
+            "initial": summarise(initial, search_units=self.search_units),
             "singular_values": {"initial": singular_values(initial), "best": singular_values(model)},
             "by_norm": {
                 name: {"rate": finite(alone.rate), "certified": alone.holds, "k": alone.context(self.epsilon)}

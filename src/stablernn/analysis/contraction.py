@@ -29,7 +29,7 @@ class ContractionAnalysis:
         lead: positions before a pair or a tangent is looked at; None: ``LEAD``, or a third of shorter stretches.
         longest: the largest r; pairs are searched for r = 1, 2, 4, ... up to it; None: ``LONGEST``, or what is left.
         steps: of the search, for each r.
-        words: positions of each stream for the Lyapunov exponent, where it has so many.
+        tokens: positions of each stream for the Lyapunov exponent, where it has so many.
     """
 
     split: str = "valid"
@@ -37,13 +37,13 @@ class ContractionAnalysis:
     lead: int | None = None
     longest: int | None = None
     steps: int = 40
-    words: int = 500
+    tokens: int = 500
     name: ClassVar[str] = "contraction"
     needs: ClassVar[tuple[str, ...]] = ("cells",)
 
     def __post_init__(self) -> None:
         check_split(self.split)
-        check_least(self, streams=1, lead=1, longest=1, steps=1, words=1)
+        check_least(self, streams=1, lead=1, longest=1, steps=1, tokens=1)
         if self.streams < 2:
             raise ConfigurationError("analysis.streams must be at least 2: a pair of states comes from two streams")
 
@@ -99,11 +99,11 @@ class ContractionAnalysis:
     def _streams(self, subject: Subject) -> torch.Tensor:
         """Inputs of the split, (T, streams, ...)."""
         least = self._lead + self._longest
-        return subject.corpus.splits[self.split].beside(self.streams, least, max(least, self._lead + self.words)).x
+        return subject.corpus.splits[self.split].beside(self.streams, least, max(least, self._lead + self.tokens)).x
 
     def __call__(self, trained: Trained) -> dict[str, Any]:
         inputs, targets = self._streams(trained), self.targets
-        result: dict[str, Any] = {"words": len(inputs) - self._lead, "stages": {}}
+        result: dict[str, Any] = {"count": len(inputs) - self._lead, "stages": {}}
         bar = open_bar(f"contraction {trained.record.id}", len(STAGES) * len(targets) * self.steps)
         done = 0
 

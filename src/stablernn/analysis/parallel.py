@@ -106,7 +106,7 @@ class ParallelAnalysis:
                 "efforts": [asdict(effort) for effort in efforts],
             }
         result = {
-            "words": len(words),
+            "count": len(words),
             "rules": ["certificate" if proof else "measured" for proof in proofs],
             "rates": [proof.rate if proof else None for proof in proofs],
             "rounding": _largest(expected, true),

@@ -155,7 +155,7 @@ class _Path:
     def bound(self, model: SequenceModel) -> tuple[list[float] | None, float | None]:
         """Bounds of ``gradient``'s norms, and their λ; of one layer of a cell whose gates see sums, if it contracts."""
         cell = self.step.cells[0]
-        certificate = certify(model, sharper=0)
+        certificate = certify(model, search_units=0)
         if len(self.step.cells) > 1 or not isinstance(cell, _ADDING_UP) or not certificate.holds:
             return None, None
         layer = certificate.layers[0]

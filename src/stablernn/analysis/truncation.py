@@ -259,15 +259,15 @@ def truncation_result(model: SequenceModel, curve: TruncationCurve, certificate:
     """A curve of a model as JSON, and beside it what is proven; ``certificate``: the model's, where it is there."""
     certificate = certificate or certify(model)
     return {
-        "words": curve.recurrent.count,
+        "count": curve.recurrent.count,
         "recurrent": curve.recurrent.as_dict(),
         "swept": curve.swept,
         "k": list(curve.truncated),
         "value": [at.score.value for at in curve.truncated.values()],
-        "log_perplexity": [at.gap.log_perplexity for at in curve.truncated.values()],
+        "loss_change": [at.gap.loss_change for at in curve.truncated.values()],
         "error": {
             "blocks": curve.parts,
-            "log_perplexity": [None if math.isnan(at.error) else at.error for at in curve.truncated.values()],
+            "loss_change": [None if math.isnan(at.error) else at.error for at in curve.truncated.values()],
         },
         "largest": [at.gap.largest for at in curve.truncated.values()],
         "state": {name: [at.state[name] for at in curve.truncated.values()] for name in ("mean", "p99", "largest")},

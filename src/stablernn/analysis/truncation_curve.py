@@ -16,11 +16,11 @@ class Gap:
     """What truncation to k changes, in nats.
 
     Attributes:
-        log_perplexity: its change, truncated minus recurrent; negative where the truncated model predicts better.
+        loss_change: its change, truncated minus recurrent; negative where the truncated model predicts better.
         largest: the largest change of the log-probability of any one of the words.
     """
 
-    log_perplexity: float
+    loss_change: float
     largest: float
 
 
@@ -32,7 +32,7 @@ class Truncated:
         score: of the truncated model.
         gap: between the two.
         state: ‖h_t - h_t^(k)‖_2 of the last layer over the positions t: mean, p99 (99th percentile), largest.
-        error: the standard error of ``gap.log_perplexity`` over the curve's parts: how far other data may move it.
+        error: the standard error of ``gap.loss_change`` over the curve's parts: how far other data may move it.
     """
 
     score: Score

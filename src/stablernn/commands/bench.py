@@ -15,7 +15,7 @@ from stablernn.utils.console import console, display, log, open_bar
 def bench(options: DictConfig) -> None:
     options = located(options)
     benchmarks = Benchmarks(options, pick_device(options.device))
-    with display():
+    with display(options.progress):
         for part in options.parts:
             console.print(f"{part}: {benchmarks.about(part)}", highlight=False)
             bar = open_bar(part, len(benchmarks.missing(part)))

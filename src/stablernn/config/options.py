@@ -85,6 +85,7 @@ class Bench:
     runs: str = MISSING
     data: str | None = None
     goals: list[dict[str, Any]] = MISSING
+    progress: bool = MISSING
 
 
 @dataclass
@@ -221,6 +222,7 @@ class Reproduce:
     plan_only: bool = MISSING
     at_once: int = MISSING
     overrides: str | None = None
+    progress: bool = MISSING
     all: list[str] = MISSING
     plans: dict[str, Any] = MISSING
     analyses: dict[str, Any] = MISSING

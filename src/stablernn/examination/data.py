@@ -108,7 +108,7 @@ def read(
 
 
 def _first(model: SequenceModel, split: Split | Sequences, items: int | None) -> Split | Sequences:
-    """The last sequence is cut, unless its outputs hear what would be cut away."""
+    """The last sequence is cut, unless its outputs depend on what would be cut away."""
     if isinstance(split, Sequences):
         return split.first(items, cut=not model.backbone.whole_sequences)
     return split.first(items)

@@ -61,7 +61,7 @@ def _changes(e: Examination) -> Figure | None:
             drawing.line("", Curve(name, colour, dash), seen, _RUN)
 
     if e.scored:
-        line("mean, measured", "stable", [abs(value) for value in e.curve["log_perplexity"]])
+        line("mean, measured", "stable", [abs(value) for value in e.curve["loss_change"]])
         line("largest of any, measured", "unstable", e.curve["largest"])
     else:
         line("largest, measured", "unstable", e.curve["state"]["largest"])

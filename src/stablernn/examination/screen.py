@@ -167,11 +167,11 @@ def _scores(e: Examination) -> Iterator[str]:
     rows = [
         ("k", [str(k) for k in ks] + ["all"]),
         (e.metric.name, [f"{value:.{places}f}" for value in (*values, e.curve["recurrent"]["value"])]),
-        ("change, nats", [f"{e.curve['log_perplexity'][n]:+.4f}" for n in at] + [""]),
+        ("change, nats", [f"{e.curve['loss_change'][n]:+.4f}" for n in at] + [""]),
     ]
     if has_errors(e.curve):
         quantile = student(e.curve["error"]["blocks"] - 1)
-        rows.append(("± (95 %)", [f"{quantile * e.curve['error']['log_perplexity'][n]:.4f}" for n in at] + [""]))
+        rows.append(("± (95 %)", [f"{quantile * e.curve['error']['loss_change'][n]:.4f}" for n in at] + [""]))
     rows.append(("largest of any", [f"{e.curve['largest'][n]:.2g}" for n in at] + [""]))
     for name, values in rows:
         yield (f"  {name:<14}" + "".join(f"{value:>8}" for value in values)).rstrip()

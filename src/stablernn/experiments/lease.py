@@ -143,7 +143,7 @@ def certify(options: Options, name: str) -> None:
     # Of the many cores beside a GPU each certificate gets some, and training keeps one.
     torch.set_num_threads(max(1, ((os.cpu_count() or 1) - 1) // _CERTIFICATES_AT_ONCE))
     for trained in find_runs(name, options.runs, os.environ.get("STABLERNN_DATA"), torch.device("cpu")):
-        record = dataclasses.replace(trained.record, certificate=summarise(trained.model("best"), sharper=0))
+        record = dataclasses.replace(trained.record, certificate=summarise(trained.model("best"), search_units=0))
         record.write(trained.folder)
         proven = f"λ = {rate(record.certificate['rate'])}" if record.certificate["certified"] else "nothing proven"
         log.info(f"{name}: {proven}")

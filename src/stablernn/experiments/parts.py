@@ -99,6 +99,8 @@ class Part:
     def command(self) -> list[str]:
         """All arguments of the sweep."""
         arguments = [*self.sweep, literal(f"runs={self.options.runs}")]
+        if not self.options.progress:
+            arguments.append("progress=false")
         if self.options.winners and self.before:
             arguments.append(literal(f"hydra.sweeper.winners={self.options.winners}"))
         return arguments

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from stablernn.experiments.parts import LinearPart, Part, chain
 from stablernn.experiments.plan import print_plan
 from stablernn.experiments.study import Study
 from stablernn.report.write import around_answer, print_conclusions, write_report
-from stablernn.utils.console import console, duration, log
+from stablernn.utils.console import console, display, duration, log
 from stablernn.utils.errors import ConfigurationError, DataError, MissingPackageError, StableRNNError
 from stablernn.utils.wording import counted
 
@@ -32,7 +33,11 @@ def reproduce(options: DictConfig) -> None:
         StableRNNError: the plan cannot be made, or some of its runs or one of several studies failed.
         ConfigurationError: ``readme`` has no place for the table; nothing is run.
     """
-    options = located(options)
+    with nullcontext() if options.progress else display(False):
+        _reproduce(located(options))
+
+
+def _reproduce(options: DictConfig) -> None:
     profile = options.profile
     if profile == "auto":
         profile = "paper" if torch.cuda.is_available() else "quick"
@@ -71,7 +76,7 @@ def reproduce(options: DictConfig) -> None:
     for study in studies:
         study.print()
     if (results / "records").is_dir():
-        print_conclusions(results / "records", results, {study.name for study in studies})
+        print_conclusions(results / "records", results, {study.name for study in studies}, options.runs)
     if files:
         console.print(
             f"tables and figures: {results / 'tables'}, {results / 'figures'}", highlight=False, soft_wrap=True

@@ -207,7 +207,7 @@ def _read_progress(folder: Path) -> dict[str, Any]:
         RecordError: it is not readable.
     """
     try:
-        return read_json(folder / PROGRESS_FILE, lambda values: schemas.check(values, schemas.PROGRESS), unsealed=True)
+        return read_json(folder / PROGRESS_FILE, lambda values: schemas.check(values, schemas.PROGRESS))
     except FileNotFoundError:
         return {}
     except DamagedFileError as error:

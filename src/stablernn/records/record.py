@@ -1,8 +1,6 @@
 """The run record: what a finished run leaves, and all that a report reads.
 
-It is plain JSON with checksums of itself and of its history beside it. A record without them is of an earlier version:
-it is read, as training it again would take hours, and reports say so (``sealed``). Whatever else an earlier version
-wrote without a checksum is left out by reports, and made again by the command that it came from.
+It is plain JSON with checksums of itself, of its history and of the parts of its test score beside it.
 """
 
 import json
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from stablernn.records import schemas
-from stablernn.records.neutral import neutral, neutral_blocks, neutral_rows
 from stablernn.utils.errors import DamagedFileError, DamagedRecordError, RecordError
 from stablernn.utils.files import (
     json_digest,
@@ -26,8 +23,7 @@ from stablernn.utils.files import (
 )
 from stablernn.utils.metrics import METRICS, PERPLEXITY, Metric
 
-SCHEMA = 2
-_READABLE = (1, SCHEMA)  # the first edition named its scores perplexity, nats, tokens
+SCHEMA = 3
 RECORD_FILE = "record.json"
 PAUSED_FILE = "paused.json"  # of a run that may be resumed; reports do not take it for a result
 HISTORY_FILE = "history.jsonl"
@@ -60,9 +56,7 @@ class Record:
         speed: seconds and training tokens per second.
         hardware, versions, commit: what it ran on.
         blocks: the test score's parts, one after the other: ``totals`` in nats, ``counts`` of items, and ``tallies``;
-            in a file of its own, which older records do not have.
-        schema: that of the file which it was read from.
-        sealed: whether checksums tell that it is as it was written; no part of the file.
+            in a file of its own, which records do not have whose score is no sum over parts.
     """
 
     id: str
@@ -78,25 +72,14 @@ class Record:
     versions: dict[str, str]
     commit: str
     finished_at: str
-    schema: int = SCHEMA
     certificate: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     blocks: dict[str, Any] | None = field(default=None, repr=False)
-    sealed: bool = field(default=True, repr=False, compare=False)
 
     @property
     def metric(self) -> Metric:
         """How the run is scored."""
         return METRICS.get(self.data.get("metric", ""), PERPLEXITY)
-
-    @property
-    def cut_gradient(self) -> bool:
-        """Whether it is feed-forward and of the first edition, whose gradient did not reach all inputs.
-
-        Inputs that were carried from one window into the next were constants for the embedding: at windows of k, half
-        of all pairs of output and input.
-        """
-        return self.schema == 1 and self.config["approximation"]["name"] == "feedforward"
 
     @property
     def cut(self) -> bool:
@@ -123,9 +106,7 @@ class Record:
         write_json(path, self._values())
 
     def _values(self) -> dict[str, Any]:
-        values = _finite(asdict(self))
-        del values["sealed"]
-        return values | {"schema": SCHEMA}
+        return _finite(asdict(self)) | {"schema": SCHEMA}
 
 
 def read_alone(path: Path) -> Record:
@@ -139,8 +120,7 @@ def read_alone(path: Path) -> Record:
     try:
         values = read_json(path)
         _check_schema(path, values)
-        history, blocks = neutral_rows(values.pop("history", [])), values.pop("blocks", None)
-        values = neutral(values)
+        history, blocks = values.pop("history", []), values.pop("blocks", None)
         _check_record(values)
         schemas.check(history, schemas.HISTORY)
         return Record(**values, history=history, blocks=blocks)
@@ -164,21 +144,19 @@ def read_record(folder: Path) -> Record:
     at_fault = path
     try:
         values, beside = read_sealed(path)
-        if beside is not None and beside.pop("record") != json_digest([values, beside]):
+        if beside.pop("record") != json_digest([values, beside]):
             raise ValueError("its checksum does not fit")
         _check_schema(path, values)
-        values = neutral(values)
         _check_record(values)
         at_fault = history_path
         text = read_bytes(history_path).decode() if history_path.exists() else ""
         history = [parse_json(line) for line in text.split("\n") if line]
-        if beside is not None and beside["history"] != json_digest(history):
+        if beside["history"] != json_digest(history):
             raise ValueError(f"its checksum in {RECORD_FILE} does not fit")
-        history = neutral_rows(history)
         schemas.check(history, schemas.HISTORY)
         at_fault = folder / BLOCKS_FILE
-        blocks = _read_blocks(at_fault, values["metrics"].get("test", {}), beside and beside["blocks"])
-        return Record(**values, history=history, blocks=blocks, sealed=beside is not None)
+        blocks = _read_blocks(at_fault, values["metrics"].get("test", {}), beside["blocks"])
+        return Record(**values, history=history, blocks=blocks)
     except (DamagedFileError, *_DAMAGES) as error:
         raise DamagedRecordError(
             f"{at_fault} is not a whole run record ({error}): delete its folder and train the run again"
@@ -209,21 +187,20 @@ def _refuse_link(folder: Path) -> None:
 
 
 def _check_schema(path: Path, values: dict[str, Any]) -> None:
-    if values.get("schema") not in _READABLE:
-        raise RecordError(f"{path} has record schema {values.get('schema')!r:.20}, this version reads {SCHEMA}")
+    if (schema := values.pop("schema", None)) != SCHEMA:
+        raise RecordError(f"{path} has record schema {schema!r:.20}, this version reads {SCHEMA}")
 
 
-def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dict[str, Any] | None:
+def _read_blocks(path: Path, score: dict[str, Any], checksum: str) -> dict[str, Any] | None:
     """The parts of a test score; None where there are none, or where they are not finite. Raises if they do not fit."""
     try:
-        blocks = read_json(path, lambda values: schemas.check(values, schemas.BLOCKS), unsealed=True)
+        blocks = read_json(path, lambda values: schemas.check(values, schemas.BLOCKS))
     except FileNotFoundError:
-        if checksum not in (None, json_digest(None)):
+        if checksum != json_digest(None):
             raise ValueError(f"{path.name}, which its record names, is missing") from None
         return None
-    if checksum is not None and checksum != json_digest(blocks):
+    if checksum != json_digest(blocks):
         raise ValueError(f"its checksum in {RECORD_FILE} does not fit")
-    blocks = neutral_blocks(blocks)
     if None in blocks["totals"]:
         return None
     whole = sum(blocks["counts"]) == score["count"] and len(blocks["counts"]) == len(blocks["totals"])
@@ -237,7 +214,7 @@ def _read_blocks(path: Path, score: dict[str, Any], checksum: str | None) -> dic
 
 def _check_record(values: dict[str, Any]) -> None:
     """Raises ValueError if an entry is not what it must be: reports rely on them without looking."""
-    known = {entry.name for entry in fields(Record)} - {"history", "blocks", "sealed"}
+    known = {entry.name for entry in fields(Record)} - {"history", "blocks"}
     if unknown := sorted(values.keys() - known):
         raise ValueError(f"{unknown[0]!r:.60} is no entry of a record")
     for entry in fields(Record):

@@ -6,7 +6,6 @@ A file may hold more, and a reader that takes an entry for optional may lack it.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from stablernn.records.neutral import neutral
 from stablernn.records.shape import check, check_alike, shape
 
 _SCORED = {"value, total?": "number?", "count?": "count", "tally?": ["count"]}
@@ -34,7 +33,7 @@ RECORD = shape(
             "types?": "size",
             "metric?": "name",
             "interface?": _INTERFACE,
-            "controls?": {"*": "number"},  # of baselines, by their first name
+            "baselines?": {"*": "number"},  # scores on test, by name
         },
         "model": {"parameters?": "count", "norms?": ["mapping"]},
         "metrics": {
@@ -45,17 +44,11 @@ RECORD = shape(
         "speed": {"seconds?": "number", "train_tokens_per_second?": "number?"},
         "hardware": {"device?": "text"},
         "versions": {"*": "text"},
-        "schema?": "count",
         "certificate?": {"certified?": "flag?", "rate?": "number?", "reason?": "text", "norm?": "text?"},
     }
 )
 HISTORY = shape([{"*": "number?"}])
-BLOCKS = shape(
-    (
-        {"counts": ["count"], "totals": ["number?"], "tallies?": [["count", 1]]},
-        {"length": "size", "tokens": "count", "nats": ["number?"]},
-    )
-)
+BLOCKS = shape({"counts": ["count"], "totals": ["number?"], "tallies?": [["count", 1]]})
 PROGRESS = shape({"fingerprint, host?": "text", "total, process, update?": "count?", "ended?": "text?"})
 CONVERTED = shape(
     {
@@ -132,17 +125,17 @@ _ANALYSES: Mapping[str, Any] = {
     },
     "truncation": {
         "options": {"split": "=train valid test"},
-        "words": "count",
+        "count": "count",
         "k": ["size", 1],
         "value": ["amount", 1],
-        "log_perplexity": ["number", 1],
+        "loss_change": ["number", 1],
         "recurrent": {"value": "number", "total?": "number", "count?": "count"},
         "certified": {"state, nats": (["number"], None), "reason?": "text?"},
         "optimal": (["number"], None),
         "optimal_whole_past": "number?",
         "largest": ["number"],
         "state": {"mean, p99, largest": ["number"]},
-        "error?": {"blocks": "count", "length?": "size", "log_perplexity": ["number?"]},
+        "error?": {"blocks": "count", "length?": "size", "loss_change": ["number?"]},
     },
     "truncated_gradient": {
         "options": {"horizon": "size", "streams": "count", "split": "=train valid test"},
@@ -276,11 +269,10 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
     schema = shape(_ANALYSES.get(name, {"options": "mapping"}))
 
     def check_analysis(values: dict[str, Any]) -> None:
-        values = neutral(values)
         check(values, schema)
         if name == "truncation":
             bounds = values["certified"]
-            check_alike(values, "k", "value", "log_perplexity", "optimal", "largest")
+            check_alike(values, "k", "value", "loss_change", "optimal", "largest")
             for part in (values["state"], bounds, values.get("error", {})):
                 for entry in part:
                     check_alike({"k": values["k"], entry: part[entry]}, "k", entry)

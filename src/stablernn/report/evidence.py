@@ -23,9 +23,7 @@ from stablernn.report.load import (
 )
 from stablernn.report.slices import Slice, leading, slices
 from stablernn.tasks.published import PUBLISHED
-from stablernn.utils.console import log
 from stablernn.utils.metrics import PERPLEXITY
-from stablernn.utils.wording import counted
 
 
 @dataclass
@@ -82,15 +80,9 @@ class Evidence:
 def gather(source: Path, results: Path) -> Evidence:
     """Read the records below ``source`` and the measurements in ``results/bench``."""
     runs = read_folder(source)
-    every = records_of(runs)
     mapped = [(record, path) for record, path in runs if _of_atlas(record, path)]
     rest = [(record, path) for record, path in runs if not _is_apart(record, path)]
     records = records_of(rest)
-    if unsealed := sum(not record.sealed for record in every):
-        log.warning(
-            f"{counted(unsealed, 'record')} below {source} of an earlier version, without a checksum: damage to the "
-            "numbers in them would not be noticed"
-        )
 
     def texts(records):
         return list(slices(record for record in records if record.metric is PERPLEXITY))

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from stablernn.records import schemas
-from stablernn.records.neutral import neutral
 from stablernn.records.record import RECORD_FILE, Record, read_alone, read_run
 from stablernn.report.names import constraint_rank, rank
 from stablernn.utils.console import warn_once
@@ -88,7 +87,7 @@ def analyses_of(runs: Runs, name: str) -> list[tuple[Record, dict[str, Any]]]:
         if path != first[record.id]:
             continue
         try:
-            result = neutral(read_json(path / f"{name}.json", schemas.analysis_check(name)))
+            result = read_json(path / f"{name}.json", schemas.analysis_check(name))
             if result.get("run", record.id) != record.id:
                 raise DamagedFileError(f"{path / name}.json is of another run ({result['run']!r:.240})")
             loaded[record.id] = record, result
@@ -97,11 +96,6 @@ def analyses_of(runs: Runs, name: str) -> list[tuple[Record, dict[str, Any]]]:
         except DamagedFileError as error:
             warn_once(f"left out: {error}; analyze the run again (stablernn analyze analysis={name})")
     return sorted(loaded.values(), key=lambda entry: place(entry[0]))
-
-
-def load_analyses(folder: Path, name: str) -> list[tuple[Record, dict[str, Any]]]:
-    """``analyses_of`` the runs below a folder."""
-    return analyses_of(read_folder(folder), name)
 
 
 def load_trials(folder: Path) -> list[Record]:

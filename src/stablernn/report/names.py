@@ -80,7 +80,7 @@ MEANINGS = {
     "lstm_coupled": "i = 1 - f, and row-wise",
     "lstm_gated_linear": "all recurrent matrices are 0",
     "lstm_output_gate": "‖W_o‖₂ < 4, the other recurrent matrices are 0",
-    "lstm_cascade": "groups of units that hear those before them, W_o alone within a group",
+    "lstm_cascade": "groups of units that read those before them, W_o alone within a group",
 }
 
 

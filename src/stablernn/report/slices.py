@@ -140,7 +140,7 @@ class Slice:
     @property
     def baselines(self) -> Mapping[str, float]:
         """Test scores of models that know next to nothing of the past, by name; empty if not known."""
-        if known := self.records[0].data.get("controls") or BASELINES.get(self.data):
+        if known := self.records[0].data.get("baselines") or BASELINES.get(self.data):
             return known
         return {f"Kneser-Ney, order {order}": value for order, value in self.baseline.items()}
 
@@ -260,15 +260,6 @@ def by_text(analyses: Analyses) -> list[tuple[str, Analyses]]:
         name = f"{data_name(record)}, fingerprint {record.data['fingerprint']}"
         groups.setdefault(name, []).append((record, result))
     return list(groups.items())
-
-
-def gradient_note(records: Iterable[Record]) -> list[str]:
-    """A note where feed-forward models were trained with a gradient that did not reach all their inputs."""
-    note = (
-        "feed-forward: trained by the first edition, whose gradient for the embedding did not cross the borders of "
-        "windows; with the whole gradient they may come out better"
-    )
-    return [note] if any(record.cut_gradient for record in records) else []
 
 
 def trained_for(runs: pd.DataFrame) -> str:

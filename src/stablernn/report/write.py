@@ -1,6 +1,7 @@
 """The whole report: records in, tables, figures and the page out."""
 
 import os
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 
@@ -136,10 +137,11 @@ def print_report(source: Path, study: str = "perplexity") -> None:
                 console.print(rich_table(table))
 
 
-def print_conclusions(source: Path, results: Path, studies: Collection[str]) -> None:
+def print_conclusions(source: Path, results: Path, studies: Collection[str], runs: str = "runs") -> None:
     """What the records below ``source`` say of the questions that some studies ask, in the terminal.
 
-    A line for each claim; of studies with questions of their own the answers to these.
+    A line for each claim; of studies with questions of their own the answers to these. What would tell of a claim that
+    has no evidence is a command on the runs in ``runs``.
     """
     evidence = gather(source, results)
     own = [section for section in SECTIONS if section.answers and not set(studies).isdisjoint(section.studies)]
@@ -151,9 +153,10 @@ def print_conclusions(source: Path, results: Path, studies: Collection[str]) -> 
     if set(studies).issubset(name for section in own for name in section.studies):
         return
     console.print("[bold]Verdicts[/]", highlight=False)
+    where = "" if runs == "runs" else f" {shlex.quote(f'runs={runs}')}"
     for claim, judgements in verdicts(evidence):
         labels = "; ".join(f"{judgement.label} ({judgement.subject})" for judgement in judgements)
-        line = Text(f"  {claim.name} {claim.question} ").append(labels or f"not measured yet: {claim.remedy}")
+        line = Text(f"  {claim.name} {claim.question} ").append(labels or f"not measured yet: {claim.remedy}{where}")
         console.print(line, soft_wrap=True, highlight=False)
 
 

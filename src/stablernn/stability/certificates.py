@@ -38,7 +38,9 @@ CONTEXTS = (1, 2, 5, 10, 20, 35, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 _OVERFLOWS = "its rate is below 1, but a bound of its states or of the log-probabilities overflows"
 _UNBOUNDED = "no bound is known of its inputs, the states of the layer below"
 _SEARCHED = "best norm"  # the name of proofs that were not searched for
-SHARPER = 512  # the best norms of an RNN are searched for in layers of so many units: at 200 in 3 s, at 512 in 40 s
+SEARCH_UNITS = (
+    512  # the best norms of an RNN are searched for in layers of so many units: at 200 in 3 s, at 512 in 40 s
+)
 NO_BOUND = "not applicable: a squared error has no bounded change; what is bounded is the change of any output"
 _MOST_CONTEXT = 10_000_000
 
@@ -195,30 +197,32 @@ class Certificate:
         return f"layer {number + 1}: " if len(self.layers) > 1 else ""
 
 
-def summarise(model: SequenceModel, certificate: Certificate | None = None, sharper: int = SHARPER) -> dict[str, Any]:
+def summarise(
+    model: SequenceModel, certificate: Certificate | None = None, search_units: int = SEARCH_UNITS
+) -> dict[str, Any]:
     """The summary of a certificate, by default ``certify``'s, and with dropout also what holds for the inputs of
     training; or why there is none.
     """
     try:
-        certificate = certificate or certify(model, sharper=sharper)
+        certificate = certificate or certify(model, search_units=search_units)
     except NotApplicableError as error:
         return {"certified": None, "rate": None, "norm": None, "reason": str(error)}
     summary = certificate.summary()
     if model.input_dropout or (len(model.backbone.cells_by_layer) > 1 and _between(model)):
-        training = certify(model, dropout=True, sharper=sharper)
+        training = certify(model, dropout=True, search_units=search_units)
         summary["training"] = {"certified": training.holds, "rate": finite(training.rate)}
     return summary
 
 
 @torch.no_grad()
-def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER) -> Certificate:
+def certify(model: SequenceModel, dropout: bool = False, search_units: int = SEARCH_UNITS) -> Certificate:
     """The best certificate that can be proven for a model.
 
     Args:
         model: what its first cell can see are the rows of its embedding, or the box of its frames.
         dropout: for the inputs that training shows to the cell, with entries removed and the others multiplied by
             1 / (1 - p), instead of those at inference.
-        sharper: proofs of an RNN that take a search are tried in layers of at most so many units; 0: in none.
+        search_units: proofs of an RNN that take a search are tried in layers of at most so many units; 0: in none.
 
     Raises:
         NotApplicableError: the model has no cells.
@@ -263,8 +267,8 @@ def certify(model: SequenceModel, dropout: bool = False, sharper: int = SHARPER)
             proofs.append(prove(cell, inputs, rate))
         except torch.linalg.LinAlgError as error:  # type: ignore[reportPrivateImportUsage]
             proofs.append(CellProofs([_defeated(error)], {}))
-        search = proofs[-1].sharper
-        found.append(_sharper(cell.hidden_size, sharper, search) if sharper and search else [])
+        search = proofs[-1].searched
+        found.append(_searched(cell.hidden_size, search_units, search) if search_units and search else [])
     both = [replace(plain, candidates=[*plain.candidates, *more]) for plain, more in zip(proofs, found, strict=True)]
     certificate = _certificate(model, both)
     if not any(found) or not certificate.holds:
@@ -336,7 +340,7 @@ def by_norm(model: SequenceModel, certificate: Certificate) -> dict[str, Certifi
     return result
 
 
-def _sharper(units: int, most: int, search: Callable[[], list[Contraction]]) -> list[Contraction]:
+def _searched(units: int, most: int, search: Callable[[], list[Contraction]]) -> list[Contraction]:
     if units > most:
         return [Contraction(_SEARCHED, math.inf, f"not computed: {units} units are more than {most}")]
     try:

@@ -209,7 +209,7 @@ class SequenceTask:
             "interface": self.interface.as_dict(),
             "tokens": {name: len(split) for name, split in self.splits.items()},
             "sequences": {name: len(split.targets) for name, split in self.splits.items()},
-        } | ({"controls": dict(self.baselines)} if self.baselines else {})
+        } | ({"baselines": dict(self.baselines)} if self.baselines else {})
 
 
 def fingerprint(splits: Mapping[str, Sequences]) -> str:

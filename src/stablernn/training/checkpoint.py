@@ -82,9 +82,9 @@ def _digest(tensors: Mapping[str, Tensor], values: str) -> str:
 
 
 def check_run(path: Path, values: Mapping[str, Any], run: str) -> None:
-    """Raises CheckpointError if these values name another run; an earlier version named none."""
-    if values.get("run", run) != run:
-        raise CheckpointError(f"{path} is of another run ({values['run']!r:.240}): {REMEDY}")
+    """Raises CheckpointError if these values do not name the run."""
+    if (named := values.get("run")) != run:
+        raise CheckpointError(f"{path} is of another run ({named!r:.240}): {REMEDY}")
 
 
 @contextmanager

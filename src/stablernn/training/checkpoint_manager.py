@@ -10,7 +10,6 @@ from torch import Tensor
 
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import rebuild, tensors
-from stablernn.records.neutral import neutral, neutral_rows
 from stablernn.records.record import write_history
 from stablernn.training import checkpoint
 from stablernn.training.schedule import Counters
@@ -70,12 +69,8 @@ class Saves:
         with checkpoint.restoring(path):
             checkpoint.load_model(self.model, saved)
             checkpoint.load_optimizer(self.optimizer, saved, values["optimizer"])
-            known = values["counters"]
-            known |= {"best": neutral(known["best"]), "history": neutral_rows(known["history"])}
-            counters = Counters(**known)
+            counters = Counters(**values["counters"])
             carried = [saved[f"state.{number}"].to(self.device) for number, _ in enumerate(tensors(state))]
-            if [tensor.dtype for tensor in carried] != [tensor.dtype for tensor in tensors(state)]:
-                raise ValueError("it is of a version that carried embedded inputs")
             state = rebuild(state, iter(carried))
             # One that came from another kind of device draws on from its own seed.
             if (name := f"random.{self.generator.device.type}") in saved:

@@ -124,7 +124,7 @@ def outcome(
         }
     cells = [cell for layer in trainer.model.backbone.cells_by_layer for cell in layer]
     # The search for the best norms would hold up each run of a sweep; analyses do it, once for a trained model.
-    certificate = summarise(trainer.model, sharper=0) if config.training.certify else _NOT_ASKED_FOR
+    certificate = summarise(trainer.model, search_units=0) if config.training.certify else _NOT_ASKED_FOR
     expected = constraint.rate if config.training.certify else None
     if expected is not None and (certificate["rate"] or math.inf) > expected * (1 + 1e-6):
         log.warning(f"{trainer.folder.name}: λ is certified as {certificate['rate']}, not as {constraint.rate}")

@@ -142,7 +142,7 @@ class Trained:
         return model.eval()
 
     def _check_own(self, path: Path, stage: str | int, values: dict[str, Any]) -> None:
-        run, update = values.get("run", self.record.id), values.get("update")  # an earlier version named no run
+        run, update = values.get("run"), values.get("update")
         if stage == "last":  # a checkpoint
             run, update = str(values.get("identity")).partition(" on ")[0], (values.get("counters") or {}).get("update")
         progress = self.record.progress

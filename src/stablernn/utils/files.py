@@ -124,15 +124,12 @@ def write_sealed(path: Path, values: Mapping[str, Any], seal: Any) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(
-    path: Path, check: Callable[[dict[str, Any]], object] = lambda values: None, unsealed: bool = False
-) -> dict[str, Any]:
+def read_json(path: Path, check: Callable[[dict[str, Any]], object] = lambda values: None) -> dict[str, Any]:
     """What ``write_json`` was given.
 
     Args:
         path: of the file.
         check: raises ValueError where the values are not what such a file holds.
-        unsealed: take a file without a checksum as well, as an earlier version wrote it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -140,9 +137,7 @@ def read_json(
     """
     try:
         values, seal = read_sealed(path)
-        if seal is None and not unsealed:
-            raise ValueError("it has no checksum")
-        if seal is not None and seal != json_digest(values):
+        if seal != json_digest(values):
             raise ValueError("its checksum does not fit")
         check(values)
     except FileNotFoundError:
@@ -153,16 +148,18 @@ def read_json(
 
 
 def read_sealed(path: Path) -> tuple[dict[str, Any], Any]:
-    """The mapping in a file without its checksum, and the checksum, None if it has none.
+    """The mapping in a file without its checksum, and the checksum.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no such mapping.
+        ValueError: it holds no such mapping, or no checksum.
     """
     values = parse_json(read_bytes(path))
     if not isinstance(values, dict):
         raise ValueError("it holds no mapping")
-    return values, values.pop(CHECKSUM, None)
+    if CHECKSUM not in values:
+        raise ValueError("it has no checksum")
+    return values, values.pop(CHECKSUM)
 
 
 def read_bytes(path: Path) -> bytes:

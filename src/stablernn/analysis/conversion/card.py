@@ -53,7 +53,7 @@ def _change(values: Mapping[str, Any]) -> str:
             else "Nothing is proven for every input.\n"
         )
         + f"Measured on {counted(choice['tokens'], metric.one)} of {choice['split']}: the mean changes by "
-        f"{gap['log_perplexity']:.2g} nats, and a single {metric.one} by at most {gap['largest']:.2g}."
+        f"{gap['loss_change']:.2g} nats, and a single {metric.one} by at most {gap['largest']:.2g}."
     )
 
 

@@ -201,7 +201,7 @@ def _search(model: SequenceModel, split: Split | Sequences, epsilon: float, k_ma
     """
 
     def gaps(lengths: list[int]) -> dict[int, float]:
-        return {k: gap.log_perplexity for k, gap in measure_gaps(model, split, lengths).items()}
+        return {k: gap.loss_change for k, gap in measure_gaps(model, split, lengths).items()}
 
     examined = gaps([*(2**power for power in range(k_max.bit_length()) if 2**power < k_max), k_max])
     if abs(examined[k_max]) > epsilon:

@@ -21,7 +21,7 @@ from stablernn.utils.files import file_digest, read_json, write_json
 DESCRIPTION = "feedforward.json"
 WEIGHTS = "model.safetensors"
 VOCABULARY = "vocabulary.txt"  # a type a line, in the order of ids
-SCHEMA = 1
+SCHEMA = 2
 _OURS = (CheckpointError, ConfigurationError, DamagedFileError)
 
 
@@ -101,7 +101,7 @@ def load_converted(folder: Path | str, device: torch.device | str = "cpu") -> Se
     folder = Path(folder)
     path = folder / DESCRIPTION
     try:
-        values = read_json(path, unsealed=True)
+        values = read_json(path)
         if values["schema"] != SCHEMA:
             raise RecordError(
                 f"{path} has schema {values['schema']}, this version reads {SCHEMA}: convert the run again"

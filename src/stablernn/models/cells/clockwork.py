@@ -25,7 +25,7 @@ class ClockworkCell(Cell):
 
         h'_i = tanh(Σ_{j >= i} W_ij h_j + U_i x + b_i)  where T_i divides t,    h'_i = h_i elsewhere
 
-    Module i has the period T_i, and hears itself and the slower modules. The first input comes at t = 0, when every
+    Module i has the period T_i, and reads itself and the slower modules. The first input comes at t = 0, when every
     module is updated. All weights are normal with deviation 0.1, as in the paper. Units that do not divide evenly go
     to the fastest modules.
 
@@ -62,10 +62,10 @@ class ClockworkCell(Cell):
         modules = zip(self.periods, self.module_sizes(), strict=True)
         unit = torch.tensor([period for period, size in modules for _ in range(size)])
         self.register_buffer("period", unit, persistent=False)
-        self.register_buffer("hears", unit[:, None] <= unit, persistent=False)
+        self.register_buffer("connected", unit[:, None] <= unit, persistent=False)
 
     period: Tensor  # of each unit (D,)
-    hears: Tensor  # whether a unit hears another one, (D, D)
+    connected: Tensor  # whether a unit reads another one, (D, D)
 
     def module_sizes(self) -> list[int]:
         """Units of each module."""
@@ -98,6 +98,6 @@ class ClockworkCell(Cell):
         return {f"W_{period}": rows.split(sizes, dim=1)[number] for number, (rows, period) in enumerate(blocks)}
 
     def step(self, projected: Tensor, state: ClockworkState) -> ClockworkState:
-        updated = torch.tanh(projected + state.h @ (self.weight_hh * self.hears).T)
+        updated = torch.tanh(projected + state.h @ (self.weight_hh * self.connected).T)
         h = torch.where(state.clock % self.period == 0, updated, state.h)
         return ClockworkState(h, (state.clock.detach() + 1) % math.lcm(*self.periods))

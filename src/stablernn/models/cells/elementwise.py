@@ -1,4 +1,4 @@
-"""Cells without recurrent matrices: the units of a layer do not hear each other, only their own past."""
+"""Cells without recurrent matrices: a unit of a layer depends on its own past, not on other units of it."""
 
 from abc import abstractmethod
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ from stablernn.utils.errors import ConfigurationError
 
 
 class IndRNNCell(ElementwiseCell):
-    """h' = relu(u ⊙ h + U x + b): every unit hears its own past alone, with the weight u_j (Li et al. 2018, CVPR).
+    """h' = relu(u ⊙ h + U x + b): every unit depends on its own past alone, with the weight u_j (Li et al. 2018, CVPR).
 
     Over T steps a gradient is multiplied by u_j^T at most, so |u_j| <= 2^(1/T) keeps it below 2; |u_j| < 1 makes the
     cell contractive. u is drawn uniformly from [low, high]; the paper has [0, 2^(1/T)], and a low end near 1 where the

@@ -1,4 +1,4 @@
-"""What networks that are feed-forward by construction share: the inputs that they carry on, and their size by k."""
+"""What networks that are feed-forward by construction share: the inputs that they keep, and their size by k."""
 
 from abc import abstractmethod
 from collections.abc import Callable

@@ -7,7 +7,7 @@ from stablernn.records.record import Record
 from stablernn.report.frame import settings_of
 from stablernn.report.labels import describe_briefly
 from stablernn.report.load import Analyses, setting
-from stablernn.report.names import MODEL_NAMES, STABILITIES, rank
+from stablernn.report.names import MODEL_NAMES, rank
 
 Groups = list[tuple[str, Analyses]]
 
@@ -18,8 +18,7 @@ def alike(analyses: Analyses) -> Groups:
     constraints = describe_briefly([record for record, _ in analyses])
     for entry, constraint in zip(analyses, constraints, strict=True):
         model, k = str(setting(entry[0], "model.name")), setting(entry[0], "truncation.k")
-        # The study's constraint, at one limit, needs no name.
-        name = MODEL_NAMES.get(model, model) + ("" if constraint in STABILITIES else f" {constraint}")
+        name = MODEL_NAMES.get(model, model) + ("" if constraint == "unstable" else f" {constraint}")
         settings = json.dumps(settings_of(entry[0]), sort_keys=True)
         groups.setdefault((rank(model), k, name, settings), []).append(entry)
     names = [name for _, _, name, _ in groups]

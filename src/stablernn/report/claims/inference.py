@@ -14,6 +14,7 @@ from stablernn.report.sections.truncation import (
     assured_context,
     certified_context,
     has_errors,
+    mean_length,
     measured_context,
 )
 from stablernn.report.slices import Slice
@@ -48,7 +49,7 @@ def truncated(evidence: Evidence, data: Slice, stable: bool) -> Groups:
 
 
 def measured_on(groups: Groups) -> str:
-    words = span(sorted({f"{result['words']:,}" for _, runs in groups for _, result in runs}))
+    words = span(sorted({f"{result['count']:,}" for _, runs in groups for _, result in runs}))
     return (
         f"on {words} {groups[0][1][0][0].metric.items}, {counted(max(len(runs) for _, runs in groups), 'seed')} a model"
     )
@@ -105,20 +106,30 @@ def _proven(evidence: Evidence, data: Slice, runs: Analyses) -> tuple[bool, str]
         return False, f"proven only for more than {longest}"
     every, seeds = len(proven) == len(contexts), counted(len(contexts), "seed")
     enough = every and max(proven) <= longest
-    of = "one seed" if len(contexts) == 1 else f"largest of {seeds if every else f'{len(proven)} of {seeds}'}"
-    return enough, f"proven {'' if enough else 'only '}for {max(proven):,} ({of})"
+    of = seeds if every else f"{len(proven)} of {seeds}"
+    return enough, f"proven {'' if enough else 'only '}for {max(proven):,} ({'largest of ' * (len(proven) > 1)}{of})"
 
 
 def same_within(runs: Analyses) -> tuple[Outcome, str]:
-    """From which k on the log-perplexity stays, and whether it does for the whole interval over other words."""
+    """From which k on the loss stays, and whether it does for the whole interval over other data.
+
+    Of sequences a k decides only where most positions have more inputs before them: the others it leaves as they are.
+    """
+    metric, half = runs[0][0].metric, mean_length(*runs[0]) / 2
     measured = [measured_context(result) for _, result in runs]
-    text = f"within {EPSILON:g} nats by its last {counted(_ks(measured), runs[0][0].metric.one)}"
+    text = f"within {EPSILON:g} nats by its last {counted(_ks(measured), metric.one)}"
+    short = f"undecided: sequences of {2 * half:.0f} {metric.items} in the mean have few positions with a longer past"
+    if max(k or 0 for k in measured) > half:
+        return Outcome.UNDECIDED, f"{text}, {short}"
     assured = [assured_context(result) for _, result in runs if has_errors(result)]
     if len(assured) < len(runs):
         return Outcome.UNDECIDED, f"{text}, undecided on other data: too few parts of these tell how far they differ"
     if None in assured:
         return Outcome.UNDECIDED, f"{text}, undecided on other data up to k = {runs[0][1]['k'][-1]}"
-    return Outcome.HOLDS, f"{text}, on other data {_ks(assured)}"
+    text = f"{text}, on other data {_ks(assured)}"
+    if max(k or 0 for k in assured) > half:
+        return Outcome.UNDECIDED, f"{text}, {short}"
+    return Outcome.HOLDS, text
 
 
 def _ks(ks: Sequence[int | None]) -> str:

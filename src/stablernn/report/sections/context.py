@@ -25,7 +25,7 @@ from stablernn.report.sections.context_series import (
     series_of,
 )
 from stablernn.report.sections.truncation import changed
-from stablernn.report.slices import Slice, gradient_note
+from stablernn.report.slices import Slice
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import sentence
 
@@ -68,7 +68,6 @@ def context_table(data: Slice, every: Sequence[Series]) -> Table:
         f"the ends of the one-sided 95 % intervals, margin {metric.margin:g} {metric.scale_unit}",
         f"matched: parameters within {100 * _MATCHED:g} % of that model’s, or how many times as many",
         "how each k is chosen: docs/peers.md",
-        *gradient_note(data.records),
         data.devices,
     ]
     entries = [_entries(series, points, bases) for series, points in lines]
@@ -207,7 +206,7 @@ def _draw(drawing: Drawing, panel: str, curve: Curve, series: Series) -> None:
     metric = series.data.metric
     for record, result in series.analyses:
         test = record.metrics["test"]["value"]
-        changes = zip(result["k"], result["log_perplexity"], strict=True)
+        changes = zip(result["k"], result["loss_change"], strict=True)
         drawing.line(panel, curve, ((k, changed(metric, test, nats)) for k, nats in changes), (record.id,))
     if series.how == COUNTED:
         drawing.line(panel, curve, ((point.k, point.mean) for point in series.points), ())

@@ -245,9 +245,9 @@ def _changed_point(data: Slice, here: Analyses, k: int, required: int) -> Point:
     """What truncation to k makes of the test scores of the runs."""
     metric = data.metric
     at = [(record, result, result["k"].index(k)) for record, result in here]
-    changes = [result["log_perplexity"][place] * metric.scale for _, result, place in at]
-    scores = [changed(metric, record.metrics["test"]["value"], result["log_perplexity"][n]) for record, result, n in at]
-    errors = [result["error"]["log_perplexity"][n] for _, result, n in at if has_errors(result)]
+    changes = [result["loss_change"][place] * metric.scale for _, result, place in at]
+    scores = [changed(metric, record.metrics["test"]["value"], result["loss_change"][n]) for record, result, n in at]
+    errors = [result["error"]["loss_change"][n] for _, result, n in at if has_errors(result)]
     mean, seeds = float(np.mean(changes)), len(changes)
     loss = None
     if seeds >= FEWEST_SEEDS:

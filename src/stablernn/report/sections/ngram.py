@@ -37,7 +37,7 @@ def reset_values(result: dict[str, Any], metric: Metric) -> list[float]:
     score = result["recurrent"]  # the first ones had perplexities alone
     whole = score["total"] / score["count"] if "total" in score else math.log(score["value"])
     values, changes = [], 0.0
-    for n, (k, change) in enumerate(zip(result["k"], result["log_perplexity"], strict=True), 1):
+    for n, (k, change) in enumerate(zip(result["k"], result["loss_change"], strict=True), 1):
         if k != n:
             break
         changes += change

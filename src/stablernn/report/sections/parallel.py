@@ -31,7 +31,7 @@ def parallel_table(analyses: Analyses) -> Table:
         for name, method in result["methods"].items()
     ]
     double = max(method["difference_float64"] for result in results for method in result["methods"].values())
-    words = " or ".join(dict.fromkeys(f"{result['words']:,}" for result in results))
+    words = " or ".join(dict.fromkeys(f"{result['count']:,}" for result in results))
     notes = [
         f"{words} words of {options['split']} as one stream, in chunks of {options['chunk']:,}",
         f"rounds: iterations a chunk, in the mean, to a tolerance of {options['tolerance']:g}; given up: chunks that "

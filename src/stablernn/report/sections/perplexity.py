@@ -21,7 +21,7 @@ from stablernn.report.replicates import UNPROVEN, Replicates, Row
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.sections.price import price_curves
 from stablernn.report.sections.tasks import TaskCell
-from stablernn.report.slices import Slice, gradient_note, leading, rows
+from stablernn.report.slices import Slice, leading, rows
 from stablernn.report.statistics import FEWEST_SEEDS, RULE, difference, percent, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import rate, short, signed, span
@@ -159,7 +159,6 @@ def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
         if data.baseline
         else "",
         data.origin,
-        *gradient_note(data.records),
         data.devices,
     ]
     return [note for note in notes if note]

@@ -14,7 +14,7 @@ from stablernn.report.names import APPROXIMATION_NAMES, STABILITIES
 from stablernn.report.replicates import Replicates
 from stablernn.report.section import Block, Section, of_slice
 from stablernn.report.sections.tasks import MEMORYLESS
-from stablernn.report.slices import Slice, gradient_note, rows, trained_for
+from stablernn.report.slices import Slice, rows, trained_for
 from stablernn.report.statistics import FEWEST_SEEDS, Comparison, compare, difference, percent, seeds_required
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import signed, span
@@ -138,7 +138,6 @@ def sweep_table(data: Slice) -> Table | None:
         * (not sequences),
         *[data.baseline_note] * bool(data.baseline),
         *filter(None, [missing_control(data)]),
-        *gradient_note(data.records),
         trained_for(pd.concat([pair.runs for pair in made.values()])),
     ]
     title = f"Recurrent and feed-forward training on {data.caption}"

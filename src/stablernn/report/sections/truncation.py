@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from stablernn.records.record import Record
 from stablernn.report.curves import BEST_POSSIBLE, WORDS, coloured
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe_constraint, describe_run, on_each_side, over_seeds
@@ -36,7 +37,7 @@ def truncation_table(analyses: Analyses) -> Table:
     ]
     entries: list[list[Entry]] = [
         [
-            *(k, result["value"][at], *([optimal[at]] if optimal else []), result["log_perplexity"][at]),
+            *(k, result["value"][at], *([optimal[at]] if optimal else []), result["loss_change"][at]),
             result["state"]["largest"][at],
             *(certified[name][at] if certified[name] else None for name in ("state", "nats")),
         ]
@@ -46,7 +47,7 @@ def truncation_table(analyses: Analyses) -> Table:
     last = ["all", result["recurrent"]["value"], *([result["optimal_whole_past"]] if optimal else [])]
     entries.append(last + [None] * (len(columns) - len(last)))
     notes = [
-        f"the last k {metric.items} alone, on {result['words']:,} {result['options']['split']} {metric.items}; "
+        f"the last k {metric.items} alone, on {result['count']:,} {result['options']['split']} {metric.items}; "
         f"all: the recurrent model; nats: change of the {metric.loss} against it; gap: ‖h - h⁽ᵏ⁾‖₂ over the positions",
         "≤: what is proven, for the gap and for any log-probability"
         if certified["nats"]
@@ -75,9 +76,9 @@ def truncation_summary(analyses: Analyses) -> Table:
         unproven = "not applicable" if all(result["certified"]["state"] for result in results) else "no"
         contexts = [_largest(measured_context, results), _largest(certified_context, results) if proven else unproven]
         entries.append([model, stability, len(runs), *scores, *contexts])
-    words = " or ".join(f"{count:,}" for count in sorted({result["words"] for _, result in analyses}))
+    items = " or ".join(f"{count:,}" for count in sorted({result["count"] for _, result in analyses}))
     notes = [
-        f"{metric.name} on {words} {options['split']} {metric.items}, mean over seeds; all: the recurrent model as "
+        f"{metric.name} on {items} {options['split']} {metric.items}, mean over seeds; all: the recurrent model as "
         f"trained, ± standard deviation; k=...: the same weights, seeing the last k {metric.items} alone",
         f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
         "proven: from there on no log-probability can change by more (no: nothing is proven, or not of all seeds; not "
@@ -105,19 +106,27 @@ def farthest(values: Sequence[int | None], most: int) -> int | str:
 
 def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:
     """The least k from which on the change of the log-perplexity is at most ε nats; None beyond the largest k."""
-    return _from_there_on(result, [abs(nats) <= epsilon for nats in result["log_perplexity"]])
+    return _from_there_on(result, [abs(nats) <= epsilon for nats in result["loss_change"]])
+
+
+def mean_length(record: Record, result: dict[str, Any]) -> float:
+    """Of the sequences that were scored, in positions; a text is one."""
+    if "sequences" not in record.data:
+        return math.inf
+    scored = result["options"]["split"]
+    return record.data["tokens"][scored] / record.data["sequences"][scored]
 
 
 def has_errors(result: dict[str, Any]) -> bool:
     """Whether it is known how far other text may move the change: an older analysis, or a short text, does not say."""
     error = result.get("error", {})
-    return error.get("blocks", 0) >= FEWEST_BLOCKS and None not in error["log_perplexity"]
+    return error.get("blocks", 0) >= FEWEST_BLOCKS and None not in error["loss_change"]
 
 
 def assured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:
     """The same for the change's whole 95 % interval over other words; None beyond the largest k."""
     quantile = student(result["error"]["blocks"] - 1)
-    both = zip(result["log_perplexity"], result["error"]["log_perplexity"], strict=True)
+    both = zip(result["loss_change"], result["error"]["loss_change"], strict=True)
     return _from_there_on(result, [abs(nats) + quantile * error <= epsilon for nats, error in both])
 
 
@@ -170,7 +179,7 @@ def with_interval(result: dict[str, Any], metric: Metric) -> list[tuple[float, f
     """k, score, and the ends of the 95 % interval of its change against the recurrent model, where that is known."""
     known = has_errors(result)
     quantile = student(result["error"]["blocks"] - 1) if known else 0.0
-    errors = result["error"]["log_perplexity"] if known else [0.0] * len(result["k"])
+    errors = result["error"]["loss_change"] if known else [0.0] * len(result["k"])
 
     return [
         (k, value, changed(metric, value, -quantile * error), changed(metric, value, quantile * error))

@@ -11,7 +11,6 @@ from stablernn.report.load import STUDIES, Analyses, setting
 from stablernn.report.names import rank
 from stablernn.report.palette import shades
 from stablernn.report.section import Section, of_analysis
-from stablernn.report.slices import gradient_note
 from stablernn.report.table import Column, Entry, Table, Value, key, text
 from stablernn.report.text import short
 from stablernn.utils.wording import counted
@@ -36,7 +35,6 @@ def weight_distance_table(analyses: Analyses) -> Table:
         f"moved: how far W_{reference} came from its start, ‖W_{reference} - W_initial‖_F",
         f"after {counted(analyses[0][1]['updates'][-1], 'update')}, {'mean of ' * (seeds > 1)}{counted(seeds, 'seed')}",
     ]
-    notes += gradient_note(record for record, _ in analyses)
     columns = [text("model"), text("stability"), key("lr", "g"), *(Column(f"k={k}", short) for k in ks)]
     columns.append(Column("moved", ".2g"))
     return Table("Distance of the weights in training", columns, entries, notes, runs=[()] * len(entries))

@@ -1,6 +1,6 @@
 """A condition of our own that cuts an LSTM's loops instead of making them weak: its units stand in a cascade.
 
-The units are in groups, and a gate hears the groups before its own, with any weights whatever: where nothing comes back
+The units are in groups, and a gate reads the groups before its own, with any weights whatever: where nothing comes back
 no loop is closed, and a cascade of contractive systems is contractive (Lohmiller & Slotine 1998). Inside a group what
 ``output_gate`` leaves is left: the group's own W_o. So
 
@@ -21,7 +21,7 @@ from stablernn.utils.errors import ConfigurationError
 
 
 class LSTMCascade(LSTMOutputGate):
-    """Groups of units that hear those before them: W_i, W_f, W_z from earlier groups alone, W_o also from the own.
+    """Groups of units that read those before them: W_i, W_f, W_z from earlier groups alone, W_o also from the own.
 
     The projection of the recurrent matrices is the Euclidean one: what comes from later groups is zero, and of each
     block of W_o on the diagonal the singular values are clipped.

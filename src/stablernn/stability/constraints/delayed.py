@@ -85,7 +85,7 @@ class MISTRows(Constraint):
     """‖W‖_∞ (λ^-n + (‖W_r‖_∞ / 4 + Σ_k max_i |W_a,ik|) / λ) <= 1, n the longest delay: the MIST RNN contracts at λ.
 
     The gates stay as they are, and of W the rows that are too long move to the nearest point of a ball of the 1-norm. W
-    is the smaller the more the gates hear of the state.
+    is the smaller the more the gates depend on the state.
 
     Args:
         limit: λ a step, in (0, 1).

@@ -1,4 +1,4 @@
-"""Constraints on cells whose units hear their own past alone (``models.cells.elementwise``)."""
+"""Constraints on cells whose units depend on their own past alone (``models.cells.elementwise``)."""
 
 import math
 

@@ -11,7 +11,7 @@ from stablernn.models.sequence_model import SequenceModel
 from stablernn.models.state import rebuild, tensors
 from stablernn.stability.certificates import Certificate
 from stablernn.stability.on_text.outputs import changes
-from stablernn.stability.on_text.spread import Reference, Spread, balls, spread
+from stablernn.stability.on_text.propagation import BoundPropagation, Reference, balls, propagation
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
 from stablernn.utils.errors import NotApplicableError
@@ -22,14 +22,14 @@ _EVERY = 64  # to so many k all log-probabilities are bounded, beyond to one in 
 
 
 class Walk:
-    """The layers of a model in float64 along one stream, its states and the bounds of all states carried on."""
+    """The layers of a model in float64 along one stream, its states and the bounds of all states."""
 
     def __init__(self, model: SequenceModel, certificate: Certificate) -> None:
-        self.layers: list[Spread] = []
+        self.layers: list[BoundPropagation] = []
         for cell, proofs in zip(model.cells, certificate.proofs, strict=True):
             if proofs.box is None:
                 raise NotApplicableError(f"not applicable: {proofs.candidates[0].reason}")
-            self.layers.append(spread(cell, proofs))
+            self.layers.append(propagation(cell, proofs))
         self.restart()
 
     def restart(self) -> None:

@@ -1,4 +1,4 @@
-"""The gated cells as they carry a ball on: see ``spread``."""
+"""Bounds propagated through a step of the gated cells: see ``propagation``."""
 
 import torch
 from torch import Tensor
@@ -6,12 +6,12 @@ from torch import Tensor
 from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.state import LSTMState, RNNState
-from stablernn.stability.on_text.spread import (
+from stablernn.stability.on_text.propagation import (
+    BoundPropagation,
     Reference,
-    Spread,
     deviation,
     product_deviation,
-    spread,
+    propagation,
     tanh_chord,
     up,
 )
@@ -19,8 +19,8 @@ from stablernn.stability.proofs.gates import is_coupled
 from stablernn.stability.proofs.norms import CellProofs
 
 
-@spread.register(LSTMCell)
-class SpreadLSTM(Spread):
+@propagation.register(LSTMCell)
+class LSTMPropagation(BoundPropagation):
     """c' = f c + i z and h' = o tanh(c'), the output gate being direct; with i = 1 - f where the gates are coupled."""
 
     direct = 3
@@ -46,7 +46,7 @@ class SpreadLSTM(Spread):
         return LSTMState(torch.minimum(up(o * torch.tanh(c)), self.bounds.h), c)
 
     def step(
-        self, at: Reference, radius: LSTMState, heard: Tensor, read: Tensor, low: Tensor, high: Tensor
+        self, at: Reference, radius: LSTMState, recurrent: Tensor, read: Tensor, low: Tensor, high: Tensor
     ) -> tuple[LSTMState, Tensor]:
         i, f, p_z, o = zip(*(part.chunk(4, dim=1) for part in (low, at.projected + at.recurrent, high)), strict=True)
         i, f, o = (tuple(map(torch.sigmoid, gate)) for gate in (i, f, o))
@@ -66,9 +66,9 @@ class SpreadLSTM(Spread):
         return up(tanh_chord(centre / 2, moved / 2) / 4 * torch.tanh(at.after.c).abs())
 
 
-@spread.register(GRUCell)
-class SpreadGRU(Spread):
-    """h' = (1 - z) n + z h with n = tanh(n_x + r m), m = W_n h + b_hn: no gate hands on to h what it hears at once."""
+@propagation.register(GRUCell)
+class GRUPropagation(BoundPropagation):
+    """h' = (1 - z) n + z h with n = tanh(n_x + r m), m = W_n h + b_hn; none is ``direct``: W h comes in products."""
 
     def __init__(self, cell: GRUCell, proofs: CellProofs) -> None:
         super().__init__(cell, proofs)
@@ -78,12 +78,12 @@ class SpreadGRU(Spread):
         return RNNState(self.bounds.h.expand(len(low), -1))
 
     def step(
-        self, at: Reference, radius: RNNState, heard: Tensor, read: Tensor, low: Tensor, high: Tensor
+        self, at: Reference, radius: RNNState, recurrent: Tensor, read: Tensor, low: Tensor, high: Tensor
     ) -> tuple[RNNState, Tensor]:
         r, z, _ = zip(*(part.chunk(3, dim=1) for part in (low, at.projected + at.recurrent, high)), strict=True)
         r, z = (tuple(map(torch.sigmoid, gate)) for gate in (r, z))
         m = at.recurrent.chunk(3, dim=1)[2] + self.reset_bias
-        moved = product_deviation(r, heard.chunk(3, dim=1)[2], m)
+        moved = product_deviation(r, recurrent.chunk(3, dim=1)[2], m)
         moved = moved + (read + at.noise).chunk(3, dim=1)[2]
         inner = at.projected.chunk(3, dim=1)[2] + r[1] * m
         moved_n = deviation(torch.tanh, inner - moved, inner, inner + moved)

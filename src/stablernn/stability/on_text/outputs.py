@@ -21,7 +21,7 @@ from stablernn.models.heads.bernoulli import Bernoulli
 from stablernn.models.heads.regression import Regression
 from stablernn.models.heads.softmax import FullSoftmax
 from stablernn.stability.diameter import diameter
-from stablernn.stability.on_text.spread import Ball, up
+from stablernn.stability.on_text.propagation import Ball, up
 from stablernn.stability.proofs.gates import ROUNDING
 
 _Linear = FullSoftmax | Bernoulli | Regression

@@ -1,4 +1,4 @@
-"""The tanh-RNN as it carries a ball on, see ``spread``; also in a quadratic norm, where one proves contraction.
+"""Bounds propagated through a step of the tanh-RNN (``propagation``), also in a quadratic norm that proves contraction.
 
 With ‖δ‖² = gᵀPg for g = w ⊙ δ, B = diag(w) W diag(w)⁻¹, and d in [0, s] the chords from the known point, a step makes
 of g some q with q_j between 0 and s_j (B g)_j. For any Λ with 2Λ - P > 0, as q_j (s_j (B g)_j - q_j) >= 0,
@@ -22,19 +22,19 @@ from torch import Tensor
 
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import RNNState
-from stablernn.stability.on_text.spread import (
+from stablernn.stability.on_text.propagation import (
     MATRICES,
     SIZES,
     STEPS,
     TINY,
     Ball,
+    BoundPropagation,
     Reference,
-    Spread,
     deviation,
     norms_of,
     pieces,
+    propagation,
     slope,
-    spread,
     tanh_chord,
     up,
 )
@@ -43,8 +43,8 @@ from stablernn.stability.proofs.norms import CellProofs
 from stablernn.stability.proofs.quadratic import QuadraticNorm
 
 
-@spread.register(RNNCell)
-class SpreadRNN(Spread):
+@propagation.register(RNNCell)
+class RNNPropagation(BoundPropagation):
     """h' = tanh(p)."""
 
     direct = 0
@@ -61,7 +61,7 @@ class SpreadRNN(Spread):
         return RNNState(torch.minimum(up(torch.tanh(torch.maximum(high, -low))), self.bounds.h))
 
     def step(
-        self, at: Reference, radius: RNNState, heard: Tensor, read: Tensor, low: Tensor, high: Tensor
+        self, at: Reference, radius: RNNState, recurrent: Tensor, read: Tensor, low: Tensor, high: Tensor
     ) -> tuple[RNNState, Tensor]:
         moved = deviation(torch.tanh, low, at.projected + at.recurrent, high)
         return RNNState(moved), torch.zeros_like(moved)

@@ -77,12 +77,12 @@ def prove_scrn(cell: SCRNCell, inputs: Seen, dropout: float) -> CellProofs:
         of_s = (1 - alpha) * (b_rows @ change)
         return RNNState(torch.cat([slope * (a_rows @ change + w_p.abs() @ of_s), of_s]))
 
-    hears, reads = slope[:, None] * w_r, alpha * slope[:, None] * w_p
-    norms = weight.new_tensor([[up(spectral_norm(hears)), up(spectral_norm(reads))], [0, up(alpha)]])
+    gates, features = slope[:, None] * w_r, alpha * slope[:, None] * w_p
+    norms = weight.new_tensor([[up(spectral_norm(gates)), up(spectral_norm(features))], [0, up(alpha)]])
     sizes = [cell.hidden_size - cell.context, cell.context]
     found = contractions(norms, box, moved, "α or ‖σ' R‖_2 is not below 1: the larger is {rate}", sizes)
     identity = up(alpha) * torch.eye(cell.context, dtype=torch.float64, device=weight.device)
-    gain = joined([[hears.abs(), reads.abs()], [None, identity]], sizes)
+    gain = joined([[gates.abs(), features.abs()], [None, identity]], sizes)
     found += contractions(gain, box, moved, "α or the spectral radius of |σ' R| is not below 1: the larger is {rate}")
     bounds = {"‖R‖_2": spectral_norm(w_r), "α": alpha, "max |h|": float(box.h.max())}
     return CellProofs(found, bounds, box)

@@ -1,4 +1,4 @@
-"""Proofs for cells whose units hear their own past alone: |δh'_j| <= λ_j |δh_j|, so that λ is the largest λ_j.
+"""Proofs for cells whose units depend on their own past alone: |δh'_j| <= λ_j |δh_j|, so that λ is the largest λ_j.
 
 Each holds in the 2-norm, and in the ∞-norm with each unit measured by the largest |h_j| it can reach.
 """

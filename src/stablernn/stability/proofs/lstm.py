@@ -129,11 +129,11 @@ def _incremental(recurrent: Tensor, terms: Tensor, bounds: GateBounds, drive: Te
 
 def _along_cascade(recurrent: Tensor, bounds: GateBounds) -> list["_CascadeGain"]:
     """The gains in norms whose weights fall along the cascade that the zeros of the matrices make, if they make one."""
-    heard = recurrent.abs().sum(0)
-    places = levels(heard)
+    joint = recurrent.abs().sum(0)
+    places = levels(joint)
     if int(places.max()) >= MOST_PLACES:
         # Zeros inside a group are places of their own. Neighbours that need no fall between them share one.
-        ordered = order(heard)
+        ordered = order(joint)
 
         def merged(rate: float) -> Tensor | None:
             blocks = loop_weights(bounds, rate)[:, :, None] * recurrent

@@ -88,13 +88,13 @@ class CellProofs:
         candidates: one contraction for each kind of norm that was tried (with several λ, several).
         bounds: what they rest on, by name.
         box: elementwise bounds of the states reached from zero, (D,) each; the contractions hold in it.
-        sharper: further candidates that take a search; None: there are none.
+        searched: further candidates that take a search; None: there are none.
     """
 
     candidates: list[Contraction]
     bounds: dict[str, float]
     box: State | None = None
-    sharper: Callable[[], list[Contraction]] | None = field(default=None, repr=False, compare=False)
+    searched: Callable[[], list[Contraction]] | None = field(default=None, repr=False, compare=False)
 
 
 def up(value: float) -> float:

@@ -3,6 +3,7 @@
 import heapq
 import math
 from collections.abc import Callable, Sequence
+from graphlib import TopologicalSorter
 
 import torch
 from torch import Tensor
@@ -56,39 +57,34 @@ def spectral_radius(matrix: Tensor) -> float:
 def levels(matrix: Tensor) -> Tensor:
     """The place of each unit in the cascade that the zeros of a matrix (D, D) make: (D,), from 0.
 
-    Row j of the matrix is what unit j hears. Units that hear each other, over however many others, share a place; one
-    that hears a unit it is not heard by comes later. Weights of a norm that fall fast from place to place make the gain
-    of the whole as near as one likes to that of the largest loop within a place.
+    Row j of the matrix is what unit j depends on. Units that depend on each other, over however many others, share a
+    place; one that depends on a unit which does not depend on it comes later. Weights of a norm that fall fast from
+    place to place make the gain of the whole as near as one likes to that of the largest loop within a place.
     """
-    return torch.unique(_hears(matrix).sum(1), return_inverse=True)[1]
+    return torch.unique(_dependence(matrix).sum(1), return_inverse=True)[1]
 
 
 def order(matrix: Tensor) -> list[list[int]]:
-    """The units of a matrix as in ``levels``: those that hear each other together, after those that they hear.
+    """The units of a matrix, those that depend on each other together, and after all others that they depend on.
 
     Of what may come next, the units with the least number come first. So units that were laid out as a cascade of
     consecutive groups stay in it, whatever zeros lie inside a group.
     """
-    hears = _hears(matrix) > 0
-    each_other = hears & hears.T
+    depends = _dependence(matrix) > 0
+    each_other = depends & depends.T
     first = each_other.int().argmax(1)  # of the units with which one shares a place, the least
     members = {int(unit): each_other[unit].nonzero()[:, 0].tolist() for unit in first.unique()}
-    heard = {unit: set(first[hears[unit]].tolist()) - {unit} for unit in members}
-    above: dict[int, list[int]] = {unit: [] for unit in members}
-    for unit, others in heard.items():
-        for other in others:
-            above[other].append(unit)
-    missing = {unit: len(others) for unit, others in heard.items()}
-    ready = [unit for unit, count in missing.items() if count == 0]
-    heapq.heapify(ready)
+    needed = {unit: set(first[depends[unit]].tolist()) - {unit} for unit in members}
+    sorter = TopologicalSorter(needed)
+    sorter.prepare()
+    ready: list[int] = []
     result = []
-    while ready:
+    while sorter.is_active():
+        for unit in sorter.get_ready():
+            heapq.heappush(ready, unit)
         unit = heapq.heappop(ready)
         result.append(members[unit])
-        for later in above[unit]:
-            missing[later] -= 1
-            if missing[later] == 0:
-                heapq.heappush(ready, later)
+        sorter.done(unit)
     return result
 
 
@@ -100,7 +96,7 @@ def merged_places(ordered: Sequence[list[int]], together: Callable[[list[int]], 
         together: whether units may share a place; if so, fewer of them may too.
 
     Returns:
-        None if some units that hear each other may not, or more than ``MOST_PLACES`` places are left.
+        None if some units that depend on each other may not, or more than ``MOST_PLACES`` places are left.
     """
     places = torch.zeros(sum(map(len, ordered)), dtype=torch.long)
     start = 0
@@ -121,9 +117,9 @@ def merged_places(ordered: Sequence[list[int]], together: Callable[[list[int]], 
     return None
 
 
-def _hears(matrix: Tensor) -> Tensor:
-    """1 where unit j hears another, over however many others, or is that other; 0 elsewhere: (D, D)."""
-    hears = (matrix != 0).fill_diagonal_(True).to(matrix.dtype)
+def _dependence(matrix: Tensor) -> Tensor:
+    """1 where unit j depends on another, over however many others, or is that other; 0 elsewhere: (D, D)."""
+    depends = (matrix != 0).fill_diagonal_(True).to(matrix.dtype)
     for _ in range(len(matrix).bit_length()):  # over 2, 4, 8, ... others
-        hears = (hears @ hears > 0).to(matrix.dtype)
-    return hears
+        depends = (depends @ depends > 0).to(matrix.dtype)
+    return depends

@@ -59,7 +59,7 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
                 candidates.append(contraction("weighted ∞-norm", rate, StateNorm(math.inf, RNNState(1 / weights)), ""))
     bounds = {"‖W‖_2": spectral_norm(weight), "‖W‖_∞": float(weight.abs().sum(1).max()), "max |h|": float(hidden.max())}
 
-    def sharper() -> list[Contraction]:
+    def searched() -> list[Contraction]:
         found: list[tuple[str, float, StateNorm]] = [
             ("best weighted 2-norm", norm_of(weights[:, None] * scaled / weights), StateNorm(2, RNNState(weights)))
             for weights in best_weights(scaled)
@@ -70,7 +70,7 @@ def prove_rnn(cell: RNNCell, inputs: Seen, dropout: float) -> CellProofs:
             for name, rate, norm in found
         ]
 
-    return CellProofs(candidates, bounds, RNNState(hidden), sharper)
+    return CellProofs(candidates, bounds, RNNState(hidden), searched)
 
 
 def squashed(reach: Reach, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""How far a state can be from the one that the recurrent model is in, carried on along the inputs of a text.
+"""How far a state can be from the one that the recurrent model is in: bounds propagated along the inputs of a text.
 
 At position t let s_t be the recurrent model's state, which is known, and u_t another state that saw the same last k
 inputs. Before them it was anywhere in the box of states that the text allows. Elementwise radii |u_t - s_t| <= r_t
@@ -10,9 +10,9 @@ of an LSTM,
 
 is convex in f_u, and its largest size is that at an end of the interval.
 
-Row sums of |W| overrate a matrix whose 2-norm is small. So ‖δh‖_2 <= n is carried beside, group by group of the cascade
+Row sums of |W| overrate a matrix whose 2-norm is small. So ‖δh‖_2 <= n is bounded beside, group by group of the cascade
 that the zeros of the matrices make, and row j of W δh is at most the lesser of (|W| r)_j and ‖W_j‖_2 n. Where a gate
-passes what it hears to h at once (the RNN itself, the output gate),
+passes its pre-activation to h in the same step (the RNN itself, the output gate),
 
     ‖δh'‖_2 <= ‖diag(d) W‖_2 ‖δh‖_2 + what does not come through it,
 
@@ -107,15 +107,15 @@ def up(bound: Tensor) -> Tensor:
     return bound * (1 + OUTWARD) + TINY
 
 
-class Spread(ABC):
-    """A cell as it carries a ball on. A subclass knows the equations.
+class BoundPropagation(ABC):
+    """One step of a cell on bounds of states. A subclass knows the equations.
 
     Args:
         cell: left as it is.
         proofs: of the cell, with the box of the states that can be reached from zero by any inputs.
 
     Attributes:
-        direct: the block of rows that h hears at once; None: there is none.
+        direct: the block of rows whose pre-activation moves h in the same step; None: there is none.
         steepest: the largest slope of its gate.
     """
 
@@ -134,7 +134,7 @@ class Spread(ABC):
         if int(places.max()) >= MOST_PLACES:
             places = torch.zeros_like(places)
         self.groups = [(places == place).nonzero()[:, 0] for place in places.unique()]
-        self.heard = [weight[:, units].abs().T.contiguous() for units in self.groups]
+        self.columns = [weight[:, units].abs().T.contiguous() for units in self.groups]
         self.rows = [up(weight[:, units].norm(dim=1)) for units in self.groups]
         self.drive = self.cell.weight_ih.abs().T.contiguous()
         self.drive_rows = up(self.cell.weight_ih.norm(dim=1))
@@ -145,14 +145,14 @@ class Spread(ABC):
 
     @abstractmethod
     def step(
-        self, at: Reference, radius: Any, heard: Tensor, read: Tensor, low: Tensor, high: Tensor
+        self, at: Reference, radius: Any, recurrent: Tensor, read: Tensor, low: Tensor, high: Tensor
     ) -> tuple[State, Tensor]:
         """Radii after a step, and of |δh| what does not come through the direct block, (N, D).
 
         Args:
             at: N positions.
             radius: before it.
-            heard, read: how far W h and U x can move,
+            recurrent, read: how far W h and U x can move,
             low, high: and where the pre-activations can be, (N, G) each.
         """
 
@@ -243,7 +243,7 @@ class Spread(ABC):
         parts = []
         if self.recurs:
             for number, units in enumerate(self.groups):
-                by_rows = ball.radius.h[:, units] @ self.heard[number]
+                by_rows = ball.radius.h[:, units] @ self.columns[number]
                 parts.append(up(torch.minimum(by_rows, ball.norms[:, number, None] * self.rows[number])))
         return parts, read
 
@@ -265,10 +265,10 @@ class Spread(ABC):
             below: around its input, where that is a state.
         """
         parts, read = self.moves(at, ball, below)
-        heard = sum(parts) + at.noise if parts else at.noise
-        centre, moved = at.projected + at.recurrent, heard + read
+        recurrent = sum(parts) + at.noise if parts else at.noise
+        centre, moved = at.projected + at.recurrent, recurrent + read
         low, high = torch.maximum(centre - moved, at.low), torch.minimum(centre + moved, at.high)
-        radius, rest = self.step(at, ball.radius, heard, read, low, high)
+        radius, rest = self.step(at, ball.radius, recurrent, read, low, high)
         radius = type(radius)(
             *(torch.minimum(up(part), far) for part, far in zip(radius, self._farthest(at), strict=True))
         )
@@ -294,12 +294,14 @@ class Spread(ABC):
 
 
 @singledispatch
-def spread(cell: Cell, proofs: CellProofs) -> Spread:
-    """The ``Spread`` of a cell; raises NotApplicableError for one of which none is known."""
+def propagation(cell: Cell, proofs: CellProofs) -> BoundPropagation:
+    """The ``BoundPropagation`` of a cell; raises NotApplicableError for one of which none is known."""
     raise NotApplicableError(f"not applicable: no bound along a text is known for a {type(cell).__name__}")
 
 
-def balls(layers: Sequence[Spread], references: Sequence[Reference], most: int) -> Iterator[tuple[int, Sequence[Ball]]]:
+def balls(
+    layers: Sequence[BoundPropagation], references: Sequence[Reference], most: int
+) -> Iterator[tuple[int, Sequence[Ball]]]:
     """Balls around the recurrent states for k = 0, 1, ..., most: of each layer those of positions k, k + 1, ..."""
     past = [deque([layer.whole(at)], maxlen=STEPS) for layer, at in zip(layers, references, strict=True)]
     for k in range(min(most, len(references[0].projected) - 1) + 1):
