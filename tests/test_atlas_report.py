@@ -156,6 +156,14 @@ def test_feed_forward_on_music_is_what_scores_the_same_by_fewer_than_a_hundred_i
     assert "1 of 2 on JSB chorales, by the last 3 inputs; not IndRNN (> 4); 1 more, not better than" in said(every)
 
 
+def test_a_k_of_more_than_half_of_a_piece_leaves_open_whether_a_mechanism_is_feed_forward(atlas):
+    short = runs("jsb", "lstm", [8.3] * 3)
+    for run in short:
+        run.data |= {"sequences": {"test": run.data["tokens"]["test"] / 5}}
+    every = atlas(short, truncation=curve([9.0, 8.5, 8.3, 8.3]))
+    assert "0 of 1 on JSB chorales; undecided of LSTM (3), more than half of a piece" in said(every)
+
+
 def test_a_proof_that_bounds_no_loss_is_read_and_one_that_does_has_its_bounds():
     check, result = analysis_check("certificate"), singular(0.5, 1.5)
     proven = result["initial"]

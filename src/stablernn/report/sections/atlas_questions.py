@@ -1,4 +1,4 @@
-"""What the atlas says of its questions, by rules that were fixed before the runs."""
+"""What the atlas says of its questions, by rules; all but that of short sequences were fixed before the runs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from stablernn.report.load import Analyses, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES
 from stablernn.report.replicates import Replicates
 from stablernn.report.sections.synthetic import cells_of, task_name, verdict
-from stablernn.report.sections.truncation import farthest, measured_context
+from stablernn.report.sections.truncation import farthest, mean_length, measured_context
 from stablernn.report.slices import Slice
 from stablernn.report.statistics import compare
 from stablernn.report.table import Column, Value
@@ -115,6 +115,11 @@ class Mapped:
         if not results:
             return None
         return farthest([measured_context(result) for result in results], max(result["k"][-1] for result in results))
+
+    @property
+    def half(self) -> float:
+        """Half of the mean length of the sequences of that measurement: a k beyond it cuts few positions."""
+        return min((mean_length(*each) / 2 for each in self.analyses.get("truncation", ())), default=math.inf)
 
 
 def mapped(data: Slice, evidence: Evidence) -> list[Mapped]:
@@ -222,17 +227,23 @@ def orthogonal_without_constraint(every: Sequence[Mapped]) -> str:
 
 
 def feed_forward_on_music(every: Sequence[Mapped]) -> str:
-    """Whether the mechanisms score the same by their last inputs, fewer than ``TENS``, on music."""
+    """Whether the mechanisms score the same by their last inputs, fewer than ``TENS``, on music.
+
+    A k of more than half of a piece decides nothing, as of the claims C2 and C4.
+    """
     said = []
     for task, here in _tasks([one for one in every if not one.data.synthetic]).items():
         with_memory = [one for one in here if family(one.model) != PLAIN and one.context is not None]
         known = [(one, one.context) for one in with_memory if not one.learnt_nothing]
         if not known:
             continue
-        within = {one.label: k for one, k in known if isinstance(k, int) and k < TENS}
-        beyond = [f"{one.label} ({k})" for one, k in known if one.label not in within]
+        flat = [(one, k) for one, k in known if isinstance(k, int) and k < TENS]
+        within = {one.label: k for one, k in flat if k <= one.half}
+        unclear = [f"{one.label} ({k})" for one, k in flat if k > one.half]
+        beyond = [f"{one.label} ({k})" for one, k in known if not isinstance(k, int) or k >= TENS]
         ends = f", by the last {span([str(k) for k in sorted(within.values())])} inputs" if within else ""
         rest = f"; not {listed(beyond)}" if beyond else ""
+        rest += f"; undecided of {listed(unclear)}, more than half of a piece" if unclear else ""
         if left := len(with_memory) - len(known):
             rest += f"; {left} more, not better than the baseline, decide nothing"
         said.append(f"{len(within)} of {len(known)} on {task}{ends}{rest}")
