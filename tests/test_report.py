@@ -297,7 +297,7 @@ def test_a_run_that_breaks_does_not_take_the_others_along(plan, tmp_path, monkey
     ],
 )
 def test_the_data_set_that_is_asked_for_is_the_one_that_runs(plan_data, asked, run):
-    options = OmegaConf.create({"runs": "runs", "winners": None})
+    options = OmegaConf.create({"runs": "runs", "winners": None, "progress": True})
     parts = [Part(["experiment=perplexity_smoke", f"dataset={d}", *ONE_RUN], False, options) for d in plan_data]
     chosen = _on_dataset(parts, asked)
     assert [part.data for part in chosen] == run

@@ -101,25 +101,24 @@ def _of_seeds(records: Iterable[Record]) -> Source:
 def _run(record: Record) -> Source:
     test = record.metrics.get("test", {}).get("value")
     epochs, updates = short(record.progress["epochs"]), record.progress["updates"]
-    scores = {split: score.get("value") for split, score in record.metrics.items() if isinstance(score, dict)}
-    shown = {split: f"{value:.2f}" for split, value in scores.items() if value is not None}
+    places, valid = record.metric.places + 1, record.metrics.get("valid", {}).get("value")
     config = {name: record.config[name] for name in ("profile", "dataset", "stability")}
     settings = settings_of(record) | {name: config[name]["name"] for name in ("profile", "dataset", "stability")}
     settings |= {f"stability.constraint.{name}": value for name, value in config["stability"]["constraint"].items()}
     return Source(
         record.id,
-        record.status if test is None else f"test {record.metric.name} {test:.{record.metric.places}f}",
+        record.status if test is None else f"test {record.metric.name} {test:.{places}f}",
         {
             "status": record.status,
-            "trained": f"{counted(epochs, 'epoch')}, {counted(updates, 'update')}, {record.speed['seconds']:,.0f} s",
+            "trained": f"{counted(epochs, 'epoch')}, {counted(updates, 'update')}, {record.speed['seconds']:,.0f} s, "
+            f"until {record.finished_at[:16]}",
             "hardware": _listed(record.hardware),
             "commit": record.commit,
             "versions": _listed(record.versions),
-            "finished": record.finished_at[:16],
             "text": f"{record.data['name']}, fingerprint {record.data['fingerprint']}",
             "items": _listed(record.data["tokens"]),
-            record.metric.name: _listed(shown),
         }
+        | ({f"valid {record.metric.name}": f"{valid:.{places}f}"} if valid is not None else {})
         | {key: _plain(value) for key, value in settings.items() if not _said_by_a_name(key, value)},
     )
 
