@@ -39,6 +39,7 @@ from stablernn.stability.certificates import certify
 from stablernn.stability.constraints.base import project
 from stablernn.stability.constraints.spectral import SpectralNormBall
 from stablernn.tasks.base import Interface
+from stablernn.tasks.sequences import Sequences
 from stablernn.training.run import run
 from stablernn.training.trained import Trained, find_runs
 from stablernn.utils.errors import ConfigurationError, ExportError, RecordError
@@ -219,6 +220,17 @@ def test_a_measured_k_is_the_least_that_holds_on(epsilon, corpus):
     assert all(abs(found[k]) <= epsilon for k in found if k >= choice.k)
     assert choice.k == 1 or abs(found[choice.k - 1]) > epsilon
     assert choice.examined == pytest.approx(found, abs=1e-12)
+
+
+@pytest.mark.parametrize("length", [4, 64])
+def test_a_k_that_short_sequences_leave_alone_is_said_to_be_one(length, corpus):
+    """Positions with more than k inputs are counted one by one."""
+    ids = corpus.splits["valid"].ids[: 4 * length + 1]
+    begins = range(0, 4 * length, length)
+    pieces = Sequences(tuple(ids[b : b + length] for b in begins), tuple(ids[b + 1 : b + length + 1] for b in begins))
+    choice = choose(network(LSTMCell, types=corpus.types, gain=1.5), pieces, 0.005, None, "measured")
+    longer = sum(position + 1 > choice.k for _ in begins for position in range(length))
+    assert ("longer sequences may need more" in choice.reason) == (2 * longer < len(pieces)) == (length == 4)
 
 
 def test_what_is_not_proven_is_measured_or_refused_with_the_reason(corpus):

@@ -251,6 +251,16 @@ def test_an_examination_of_features_has_no_score_and_bounds_their_change():
     assert "frames may have any entries: give their bounds" in " ".join(str(gated).split())
 
 
+def test_a_k_by_measurement_on_short_sequences_comes_with_a_caution(trained, text):
+    pieces = [text[begin : begin + 13] for begin in range(0, 260, 13)]
+    found = stablernn.examine(trained.ours(), pieces, epsilon=1e-5, k_max=12, seconds=0.0, positions=2)
+    found = replace(found, chance=100.0)  # of this small network it is not the question
+    assert found.choice[1] == "measured on this text"
+    assert found.k > 6, "then it is more than half of a piece"
+    assert "more inputs before, so longer sequences may need more. No such k is proven" in " ".join(str(found).split())
+    assert "longer sequences" not in str(replace(found, split=found.split.first(None), epsilon=10.0))
+
+
 def test_switches_are_examined_and_their_frames_outside_the_box_are_refused_in_every_form(tmp_path, caplog):
     torch.manual_seed(1)
     rnn, decoder = nn.RNN(3, SIZE).double(), nn.Linear(SIZE, 3).double()

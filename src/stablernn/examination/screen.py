@@ -4,6 +4,7 @@ import math
 import textwrap
 from collections.abc import Iterator
 
+from stablernn.analysis.conversion.choice import seldom_cut
 from stablernn.examination.examination import ANY_TEXT, MEASURED, THIS_TEXT, Examination
 from stablernn.examination.network import is_unbounded, kind_of
 from stablernn.models.sequence_model import Frames
@@ -85,7 +86,7 @@ def _answer(e: Examination) -> str:
         "for this text; on other text it is not.",
         MEASURED: f"Yes, with k = {k}, by measurement: on this text the "
         + ("score in the mean" if e.scored else "state")
-        + f" stays within ε{_single(e, k)}. No such k is proven, so test it on data of your own use.",
+        + f" stays within ε{_single(e, k)}{_seldom(e, k)}. No such k is proven, so test it on data of your own use.",
     }
     return f"{sentences[how]} {_gain(e)}".strip()
 
@@ -95,6 +96,11 @@ def _single(e: Examination, k: int) -> str:
         return ""
     largest = e.curve["largest"][e.curve["k"].index(k)]
     return f" (a single {e.metric.one} moves by up to {largest:.2g} nats)"
+
+
+def _seldom(e: Examination, k: int) -> str:
+    caution = seldom_cut(e.split, k)
+    return f"; but {caution}" if caution else ""
 
 
 def _gain(e: Examination) -> str:

@@ -75,6 +75,10 @@ class Split:
         """The first ``tokens`` tokens (all of them for None)."""
         return self if tokens is None else Split(self.ids[: tokens + 1])
 
+    def room(self, horizon: int) -> int:
+        """Positions that have ``horizon`` inputs before them."""
+        return max(0, len(self) - horizon)
+
     def ending(self, number: int, horizon: int, lead: int) -> Stretches:
         """Pieces that end at ``number`` positions spread evenly, each with ``lead + horizon`` inputs before its last.
 

@@ -97,6 +97,8 @@ def choose(
         k, examined = _search(model, split, epsilon, k_max)
         how, items = MEASURED, counted(len(split), "item")
         reason = f"{k} and every larger k examined stay within {epsilon:g} nats in the mean of {items}"
+        if caution := seldom_cut(split, k):
+            reason += f", but {caution}"
         if guarantee != MEASURED:
             reason += f"; {_unproven(certificate, proven, epsilon, k_max)}"
     return Choice(
@@ -110,6 +112,16 @@ def choose(
         tokens=len(split),
         examined=examined,
     )
+
+
+def seldom_cut(split: Split | Sequences, k: int) -> str:
+    """A caution where fewer than half of a split's positions have more than ``k`` inputs; nothing where more do.
+
+    The others are the same with ``k`` inputs whatever the model: a measurement on short sequences says little of long.
+    """
+    share = split.room(k) / len(split)
+    few = f"only {share:.0%} of the positions have" if share else "no position has"
+    return "" if 2 * share >= 1 else f"{few} more inputs before, so longer sequences may need more"
 
 
 def check_guarantee(
