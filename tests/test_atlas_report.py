@@ -1,7 +1,9 @@
 """The atlas as a study and as a chapter: its plan, its table and what it says of its questions."""
 
+import re
 from dataclasses import replace
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 import torch
@@ -156,12 +158,10 @@ def test_feed_forward_on_music_is_what_scores_the_same_by_fewer_than_a_hundred_i
     assert "1 of 2 on JSB chorales, by the last 3 inputs; not IndRNN (> 4); 1 more, not better than" in said(every)
 
 
-def test_a_k_of_more_than_half_of_a_piece_leaves_open_whether_a_mechanism_is_feed_forward(atlas):
-    short = runs("jsb", "lstm", [8.3] * 3)
-    for run in short:
-        run.data |= {"sequences": {"test": run.data["tokens"]["test"] / 5}}
-    every = atlas(short, truncation=curve([9.0, 8.5, 8.3, 8.3]))
-    assert "0 of 1 on JSB chorales; undecided of LSTM (3), more than half of a piece" in said(every)
+def test_a_k_that_cuts_few_frames_leaves_open_whether_a_mechanism_is_feed_forward(atlas):
+    result = curve([9.0, 8.5, 8.3, 8.3]) | {"cut": [90, 60, 40, 20]}
+    every = atlas(runs("jsb", "lstm", [8.3] * 3), truncation=result)
+    assert "0 of 1 on JSB chorales; undecided of LSTM (3), which leave most frames as they are" in said(every)
 
 
 def test_a_proof_that_bounds_no_loss_is_read_and_one_that_does_has_its_bounds():
@@ -318,7 +318,7 @@ def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas,
     text = path.read_text(encoding="utf-8")
     chapter = text.split(f'id="{SECTION.anchor}"')[1].split('<details class="chapter"')[0]
     assert "Does an orthogonal matrix survive training without its constraint? No" in chapter
-    linked = set(chapter.split('data-runs="')[1].split('"')[0].split())
+    linked = set(re.split("[ -]", chapter.split('data-runs="')[1].split('"')[0]))
     assert all(f'id="r{number}"' in text for number in linked)
     assert text.count('<details class="run"') == len(every), "one entry for the seeds of a mechanism on a task"
     assert len(chapter) < 3000 * len(every)
@@ -342,13 +342,22 @@ def test_a_study_ends_with_the_answers_to_its_own_questions(atlas, tmp_path, stu
 
 
 @pytest.mark.parametrize(
-    ("folder", "ends"), [("runs", "'*-unstable-recurrent-*'"), ("a b", "'*-unstable-recurrent-*' 'runs=a b'")]
+    ("folder", "page", "ends"),
+    [
+        ("runs", "runs/report", ("'*-unstable-recurrent-*'", "study=truncation_sweep profile=smoke")),
+        (
+            "a b",
+            "c",
+            ("'*-unstable-recurrent-*' 'runs=a b'", "study=truncation_sweep 'runs=a b' results=c profile=smoke"),
+        ),
+    ],
 )
-def test_what_would_tell_is_a_command_on_the_runs_that_are_there(atlas, tmp_path, folder, ends, capsys):
+def test_what_would_tell_is_a_command_in_the_folders_that_are_there(atlas, tmp_path, folder, page, ends, capsys):
     atlas(runs("selectivity", "lstm", [SOLVED]))
-    print_conclusions(tmp_path / "records", tmp_path, {"tasks"}, folder)
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  C4")]
-    assert line.endswith(f"analysis=truncation run={ends}")
+    print_conclusions(tmp_path / "records", Path(page), {"tasks"}, folder, "smoke")
+    shown = capsys.readouterr().err.splitlines()
+    for claim, end in zip(("C4", "C3"), ends, strict=True):
+        assert next(line for line in shown if line.startswith(f"  {claim}")).endswith(end)
 
 
 @pytest.mark.slow  # whole plans are composed

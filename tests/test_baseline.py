@@ -123,7 +123,7 @@ def test_the_baseline_stands_in_the_tables_of_its_text_and_no_other():
 def test_a_model_that_a_trigram_beats_is_not_judged(judged, unstable, stable, label):
     (judgement,) = judged("C1", runs(unstable, stable))
     assert judgement.label == label
-    assert ("where a Kneser-Ney trigram has 230.1" in judgement.verdict) == (label == "not trained far enough")
+    assert ("against 230.1 (Kneser-Ney trigram)" in judgement.verdict) == (label == "not trained far enough")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_on_the_embedded_corpus_a_bigram_is_the_baseline(judged, profile, finger
     assert judgement.label == label
     if fingerprint in BASELINE:
         best = BASELINE[fingerprint][2]
-        assert (f"where a Kneser-Ney bigram has {best:.1f}" in judgement.verdict) == (reached > best)
+        assert (f"against {best:.1f} (Kneser-Ney bigram)" in judgement.verdict) == (reached > best)
         assert any("worse than the bigram (order 2)" in note for note in perplexity_table(only_section(made)).notes)
 
 

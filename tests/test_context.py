@@ -178,7 +178,7 @@ def test_the_sentences_say_when_why_and_what_it_is_worth():
     assert "feed-forward by construction, none of 1 model up to k = 9, 1 with a loss of 0.20 nats" in when
     assert "by 4 of the 10 seeds" in when
     assert why == "why: no gradients were measured, and there are no counts"
-    assert headline(data, every) == "By the last 4 frames alone 1 of 1 recurrent model lose less than the margin"
+    assert headline(data, every) == "By the last 4 frames alone the loss of 1 of 1 recurrent model is below the margin"
     assert "(network on the last frame), 85 % is left truncated after training (LSTM unstable, k = 4)" in worth
     assert "50 % is left feed-forward by construction (TCN, k = 9)" in worth
     lost = series_of(data, [(run, curve((0.9, 0.9, 0.9, 0.5, 0.5))) for run in RECURRENT])

@@ -86,7 +86,7 @@ def test_the_norms_of_an_rnn_are_those_of_the_committed_table():
         table = pd.read_csv(
             ROOT / f"results/tables/certificates_by_norm_{ {'music': 'jsb', 'slots': 'atis'}[task] }_cpu.csv", dtype=str
         )
-        rows = table[table.model.str.startswith("RNN") & (table.stability.str.removesuffix(" 0.999") == constraint)]
+        rows = table[table.model.str.startswith("RNN") & (table.stability.str.removesuffix(" at 0.999") == constraint)]
         shown = rows.set_index("norm").loc[["2-norm", "best weighted 2-norm", "quadratic norm"]]
         expected = [
             f"{rate}, {k if k == 'none' else f'{int(k):,}'}"

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_report import curve, record, swept
 from test_verdicts import contracting, in_blocks, measured
 
@@ -14,7 +16,7 @@ from stablernn.report.answer import answer
 from stablernn.report.contents import chapters
 from stablernn.report.evidence import gather
 from stablernn.report.judgement import Judgement, Outcome
-from stablernn.report.page import page
+from stablernn.report.page import _spans, page
 from stablernn.report.write import write_report
 from stablernn.utils.files import write_json
 
@@ -107,8 +109,8 @@ def test_every_claim_is_a_row_with_its_details_folded(text):
     for claim in claims:
         row, details = claim.split("</summary>", 1)
         assert 'class="label' in row
-        assert "How sure" not in row
-        assert "How sure" in details or "would tell" in details
+        assert "Uncertainty" not in row
+        assert "Uncertainty" in details or "would tell" in details
     assert not re.search(r"<details[^>]*\bopen\b", text)
 
 
@@ -184,9 +186,20 @@ def test_every_number_of_the_perplexity_table_leads_to_its_runs(text):
     assert re.search(r'<th scope="col"[^>]*>published</th>', table)
     cell = re.search(r'href="#r(\d+)" data-runs="([^"]+)">91\.0 ± 1\.0</a>', table)
     assert cell
-    assert len(cell[2].split()) == 3
-    known = set(re.findall(r'class="run" id="r(\d+)"', text))
-    assert {name for ids in re.findall(r'data-runs="([^"]+)"', text) for name in ids.split()} <= known
+    assert len(numbered(cell[2])) == 3
+    known = set(map(int, re.findall(r'class="run" id="r(\d+)"', text)))
+    assert {number for ids in re.findall(r'data-runs="([^"]+)"', text) for number in numbered(ids)} <= known
+
+
+def numbered(spans):
+    """The sources that data-runs names."""
+    ends = [span.split("-") for span in spans.split()]
+    return [number for first, *last in ends for number in range(int(first), int(*last or [first]) + 1)]
+
+
+@given(st.lists(st.integers(0, 30), unique=True))
+def test_the_sources_behind_a_number_are_all_named(numbers):
+    assert numbered(_spans(numbers)) == numbers
 
 
 def test_names_from_records_are_text_and_never_markup(tmp_path):

@@ -49,6 +49,7 @@ def test_a_text_quotes_what_the_table_prints(filled, template, text):
         ('{{ table("tasks", constraint="unstable").tset }}', "the column 'tset' of tasks"),
         ('{{ table("none").test }}', r"none\.csv, which the records do not make"),
         ('{{ says("a gain", table("tasks").all("verdict")[2] == "gain") }}', "'a gain', and the tables no longer do"),
+        ('{{ table("tasks", constraint="unstable").test | f(".1f") }}', "8.35 was rounded before"),
         ("{{ nowhere }}", "'nowhere' is undefined"),
         ("{% if %}", "Expected an expression"),
     ],

@@ -415,8 +415,9 @@ def curve(perplexities, certified=None, optimal=None, words=100):
     return {
         "options": {"split": "test", "k_max": len(perplexities)},
         "count": words,
-        "recurrent": {"value": perplexities[-1]},
+        "recurrent": {"value": perplexities[-1], "total": words * math.log(perplexities[-1]), "count": words},
         "k": list(range(1, len(perplexities) + 1)),
+        "cut": [words] * len(perplexities),
         "value": perplexities,
         "loss_change": nats,
         "largest": nats,

@@ -302,7 +302,7 @@ def test_a_model_that_does_not_beat_its_baseline_decides_nothing():
     assert good.best_baseline == ("the best constant", 0.1667)
     assert shortfall(good, {good.records[0].id}) is None
     found = shortfall(poor, {poor.records[0].id})
-    assert "0.1668 where a the best constant has 0.1667" in found.scores
+    assert "0.1668 against 0.1667 (the best constant)" in found.scores
 
 
 def test_scoring_a_batch_of_both_forms_ends_with_the_same_tally():

@@ -103,8 +103,8 @@ def test_every_cell_is_a_line_in_the_order_of_the_study():
         ["LSTM", "unstable"],
         ["LSTM", "stable (as stated)"],
         ["LSTM", "as coded"],
-        ["LSTM", "scalar 0.99"],
-        ["LSTM", "row-wise 0.99"],
+        ["LSTM", "scalar at 0.99"],
+        ["LSTM", "row-wise at 0.99"],
     ]
     assert shown.remarks == ["LSTM, as coded, recurrent, k = 35: nothing is proven: a gate of seed 0 is open"]
 
@@ -139,7 +139,7 @@ def test_diverged_and_missing_seeds_are_said():
     lines, shown = told(records)
     assert (lines["stable (as stated)"]["test"], lines["stable (as stated)"]["seeds"]) == ("93.1 ± 3.0", "2 of 3")
     assert lines["stable (as stated)"]["loss"] == "+0.012"
-    scalar = lines["scalar 0.99"]
+    scalar = lines["scalar at 0.99"]
     assert [scalar[head] for head in ("test", "seeds", "loss", "λ", "k(0.01)")] == [
         "diverged",
         "0 of 3",
@@ -147,10 +147,10 @@ def test_diverged_and_missing_seeds_are_said():
         "–",
         "–",
     ]
-    assert (lines["row-wise 0.99"]["seeds"], lines["row-wise 0.99"]["loss"]) == ("1 of 3", "+0.011")
+    assert (lines["row-wise at 0.99"]["seeds"], lines["row-wise at 0.99"]["loss"]) == ("1 of 3", "+0.011")
     assert shown.remarks == [
         "LSTM, stable (as stated), recurrent, k = 35: 1 run diverged",
-        "LSTM, scalar 0.99, recurrent, k = 35: 3 runs diverged",
+        "LSTM, scalar at 0.99, recurrent, k = 35: 3 runs diverged",
     ]
 
 
@@ -172,15 +172,15 @@ def test_what_is_proven_is_that_of_the_worst_seed_and_nothing_unless_of_all():
     worst = next(entry for entry in records if entry.id.startswith("lstm-lstm_rowwise-s1"))
     worst.certificate = {"certified": False, "rate": 1.2, "reason": "too large"}
     lines, shown = told(records)
-    assert (lines["row-wise 0.99"]["λ"], lines["row-wise 0.99"]["k(0.01)"]) == ("2/3", "–")
-    assert "LSTM, row-wise 0.99, recurrent, k = 35: nothing is proven of 1 of 3" in shown.remarks
+    assert (lines["row-wise at 0.99"]["λ"], lines["row-wise at 0.99"]["k(0.01)"]) == ("2/3", "–")
+    assert "LSTM, row-wise at 0.99, recurrent, k = 35: nothing is proven of 1 of 3" in shown.remarks
 
 
 def test_both_candidates_for_the_published_stable_lstm_have_its_value_beside_them_and_a_note():
     lines, shown = told(table_1())
     published = {name: line["published"] for name, line in lines.items()}
     assert [published[name] for name in ("unstable", "stable (as stated)", "as coded")] == ["92.3", "95.1", "95.1"]
-    assert published["row-wise 0.99"] == "–"
+    assert published["row-wise at 0.99"] == "–"
     assert published["stable (‖W‖₂ ≤ 0.999)"] == "143.5"
     assert any("which of them was published is not known" in note for note in shown.notes)
 
@@ -285,7 +285,7 @@ def test_the_readme_begins_with_it(tmp_path, monkeypatch):
 # ---- learning curves
 
 SIGNS = {"gain": "▲", "no loss": "✓", "loss": "▼", "undecided": "?"}  # as the note below the table has them
-NAMED = {"stable": "stable", "as coded": "as coded", "W = 0": "gated linear", "W_o alone": "W_o", "cascade": "cascade"}
+NAMED = {"stable": "stable", "as coded": "as coded", "W = 0": "W = 0", "W_o alone": "W_o", "cascade": "cascade"}
 
 
 @pytest.fixture(scope="module")
@@ -339,8 +339,8 @@ def test_every_constraint_has_a_curve_and_a_colour_of_its_own():
         "unstable",
         "stable",
         "as coded",
-        "scalar 0.99",
-        "row-wise 0.99",
+        "scalar at 0.99",
+        "row-wise at 0.99",
     ]
     assert len({curve.colour for curve in figure.curves}) == 5
 
@@ -474,5 +474,5 @@ def test_a_certified_condition_stands_beside_the_model_without_recurrent_matrice
     worth = {(line[1], line[2]): line[shown.heads.index("W = 0, ± %")] for line in shown.lines}
     assert worth["cascade", "0.9"] == "-1.0"
     assert worth["cascade", "0.99"] == "+10.0"  # over all seeds: log 80 is the mean
-    assert worth["W_o alone", "0.999"] == worth["gated linear", "0.9"] == worth["unstable", "–"] == "–"
+    assert worth["W_o alone", "0.999"] == worth["W = 0", "0.9"] == worth["unstable", "–"] == "–"
     assert any("lowers the loss in 1 of 2 conditions (-1.0 % to +10.0 %)" in note for note in shown.notes)

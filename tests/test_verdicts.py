@@ -158,7 +158,7 @@ def certified(entry, context, certified=True):
 @pytest.mark.parametrize(
     ("others", "label", "words"),
     [
-        ([], "supported", "proven for 2 (one seed)"),
+        ([], "supported", "proven for 2 (1 seed)"),
         ([3, 1], "supported", "proven for 3 (largest of 3 seeds)"),
         ([9876, 1], "undecided", "proven only for 9,876 (largest of 3 seeds)"),  # not a k that was examined
         ([None, 1], "undecided", "proven only for 2 (largest of 2 of 3 seeds)"),
@@ -176,7 +176,7 @@ def test_a_proven_k_is_the_largest_of_all_seeds_whichever_was_analysed(judged, o
 
 @pytest.mark.parametrize(
     ("bounds", "recorded", "words"),
-    [([9.0, 8.0, 7.0], 7000, "proven only for 300 (one seed)"), (None, None, "proven only for 300 (one seed)")],
+    [([9.0, 8.0, 7.0], 7000, "proven only for 300 (1 seed)"), (None, None, "proven only for 300 (1 seed)")],
 )
 def test_the_best_norms_decide_which_k_is_proven_where_they_were_searched_for(judged, bounds, recorded, words):
     options = {"lengths": [2], "epsilon": 0.01, "tokens": 20, "split": "valid", "k_max": 3}
@@ -238,12 +238,16 @@ def spread_over(blocks, *errors):
         (
             spread_over(9, 0.1, 0.001, 0.001),
             "supported",
-            "within 0.01 nats by its last 2 words, on other data 2.",
+            "within 0.01 nats by its last 2 words (with the 95 % interval 2).",
         ),
-        (spread_over(9, 0.1, 0.0045, 0.001), "supported", "by its last 2 words, on other data 3."),
-        (spread_over(9, 0.1, 0.001, 0.005), "undecided", "by its last 2 words, undecided on other data up to k = 3"),
-        (spread_over(7, 0.1, 0.001, 0.001), "undecided", "undecided on other data: too few parts of these"),
-        ({}, "undecided", "undecided on other data: too few parts of these"),
+        (spread_over(9, 0.1, 0.0045, 0.001), "supported", "by its last 2 words (with the 95 % interval 3)."),
+        (
+            spread_over(9, 0.1, 0.001, 0.005),
+            "undecided",
+            "by its last 2 words, undecided: the 95 % interval is wider up to k = 3",
+        ),
+        (spread_over(7, 0.1, 0.001, 0.001), "undecided", "undecided: too few parts of the data for an interval"),
+        ({}, "undecided", "undecided: too few parts of the data for an interval"),
     ],
 )
 def test_a_curve_is_flat_where_its_interval_over_other_text_is(judged, errors, label, words):
@@ -254,22 +258,25 @@ def test_a_curve_is_flat_where_its_interval_over_other_text_is(judged, errors, l
 
 
 @pytest.mark.parametrize(
-    ("sequences", "last", "label"),
+    ("cut", "flat_from", "assured_from", "label"),
     [
-        (10, 0.001, "supported"),
-        (10, 0.0045, "supported"),
-        (20, 0.001, "supported"),
-        (20, 0.0045, "undecided"),
-        (40, 0.001, "undecided"),
+        ([90, 80, 70], 2, 2, "supported"),
+        ([90, 50, 20], 2, 2, "supported"),
+        ([90, 49, 20], 2, 2, "undecided"),
+        ([90, 50, 20], 2, 3, "undecided"),
+        ([90, 80, 50], 2, 3, "supported"),
+        ([90, 80, 49], None, None, "undecided"),
+        ([90, 80, 50], None, None, "not supported"),
     ],
 )
-def test_a_k_beyond_half_of_a_sequence_decides_nothing(judged, sequences, last, label):
-    """The curve is flat from k = 2 on, and for all of its interval from 2 or 3."""
-    entry = record(90.0)
-    entry.data |= {"tokens": {"train": 100, "valid": 100, "test": 100}, "sequences": {"test": sequences}}
-    (judgement,) = judged("C4", [entry], truncation=curve([100.0, 90.0, 90.0]) | spread_over(9, 0.1, last, 0.001))
-    assert judgement.label == label
-    assert ("few positions with a longer past" in judgement.verdict) == (label == "undecided")
+def test_a_k_that_cuts_fewer_than_half_of_the_positions_decides_nothing(judged, cut, flat_from, assured_from, label):
+    """Whatever the longest k examined is, and whichever claim asks."""
+    result = curve([100.0] * 3) | {"cut": cut, "loss_change": [0.1 if (flat_from or 4) > k else 0.0 for k in (1, 2, 3)]}
+    result |= spread_over(9, *(0.1 if (assured_from or 4) > k else 0.001 for k in (1, 2, 3)))
+    for claim, entry in (("C4", record(90.0)), ("C2", record(90.0, stability="stable"))):
+        (judgement,) = judged(claim, [entry], truncation=result)
+        assert judgement.label == label
+        assert ("leaves most positions as they are" in judgement.verdict) == (label == "undecided")
 
 
 def test_what_is_proven_needs_no_interval_and_what_is_measured_does(judged):
@@ -277,10 +284,10 @@ def test_what_is_proven_needs_no_interval_and_what_is_measured_does(judged):
     measured = bounded([100.0, 90.0, 90.0], [9.0, 8.0, 7.0], [0.5, 0.01, 0.0001])
     wide = spread_over(9, 0.1, 0.1, 0.1)
     (judgement,) = judged("C2", [record(90.0, stability="stable")], truncation=proven | wide)
-    assert (judgement.label, "other data up" in judgement.verdict) == ("supported", False)
+    assert (judgement.label, "is wider up to" in judgement.verdict) == ("supported", False)
     (judgement,) = judged("C2", [record(90.0, stability="stable")], truncation=measured | wide)
     assert judgement.label == "undecided"
-    assert "undecided on other data up to k = 3, proven only for more than 3" in judgement.verdict
+    assert "interval is wider up to k = 3, proven only for more than 3" in judgement.verdict
 
 
 def contracting(exponent, deviation, start):
@@ -553,4 +560,4 @@ def test_a_certified_condition_stands_beside_the_study_s_whatever_it_costs(judge
     (judgement,) = judged("C1", [*entries, *[in_blocks(entry, 0.001) for entry in other]])
     assert judgement.label == "not supported"
     assert judgement.otherwise is free
-    assert any(part.startswith("Beside the claim: LSTM, cascade") for part in judgement.parts) is certified
+    assert any(part.startswith("Not counted: LSTM, cascade") for part in judgement.parts) is certified

@@ -91,7 +91,7 @@ def truncation_curve(
             on_position(done)
         scorer.flush()
         model.train(was_training)
-        return sums.curve(wanted, scorer.swept)
+        return sums.curve(wanted, cut_positions(split, wanted, scored, both is not None), scorer.swept)
 
     cells = list(model.cells)
     backbone = Recurrent(cells)
@@ -116,7 +116,16 @@ def truncation_curve(
         on_position(done)
     scorer.flush()
     model.train(was_training)
-    return sums.curve(wanted, scorer.swept)
+    return sums.curve(wanted, cut_positions(split, wanted, scored, both is not None), scorer.swept)
+
+
+def cut_positions(
+    split: Split | Sequences, lengths: Sequence[int], scored: Sequence[range], both: bool = False
+) -> list[int]:
+    """Of the scored positions those that have more than k inputs, for each k; in both directions on either side."""
+    if isinstance(split, Sequences):
+        return [split.room(k, both) for k in lengths]
+    return [sum(max(0, part.stop - max(part.start, k)) for part in scored) for k in lengths]
 
 
 def _parts(split: Split | Sequences, scored: int) -> list[int]:
@@ -263,6 +272,7 @@ def truncation_result(model: SequenceModel, curve: TruncationCurve, certificate:
         "recurrent": curve.recurrent.as_dict(),
         "swept": curve.swept,
         "k": list(curve.truncated),
+        "cut": [at.cut for at in curve.truncated.values()],
         "value": [at.score.value for at in curve.truncated.values()],
         "loss_change": [at.gap.loss_change for at in curve.truncated.values()],
         "error": {

@@ -32,12 +32,14 @@ class Truncated:
         score: of the truncated model.
         gap: between the two.
         state: ‖h_t - h_t^(k)‖_2 of the last layer over the positions t: mean, p99 (99th percentile), largest.
+        cut: so many positions have more than k inputs (in both directions: on either side); the others stay the same.
         error: the standard error of ``gap.loss_change`` over the curve's parts: how far other data may move it.
     """
 
     score: Score
     gap: Gap
     state: dict[str, float]
+    cut: int
     error: float
 
 
@@ -111,14 +113,13 @@ class Sums:
         beyond = self.changes - self.changes.sum(1, keepdim=True) * self.sizes.double() / self.tokens
         return (beyond.square().sum(1) * count / (count - 1 or math.nan)).sqrt().div(self.tokens).tolist()
 
-    def curve(self, lengths: Sequence[int], swept: int) -> TruncationCurve:
-        """Of so many softmax rows, for the k in order."""
+    def curve(self, lengths: Sequence[int], cut: Sequence[int], swept: int) -> TruncationCurve:
+        """Of so many softmax rows, for the k in order, each of which cuts so many positions."""
         recurrent = Score(-float(self.recurrent), self.tokens, self.metric)
         truncated = {}
-        for k, total, largest, gaps, error in zip(
-            lengths, self.truncated.tolist(), self.largest.tolist(), self.gaps, self.errors(), strict=True
-        ):
+        sums = self.truncated.tolist(), self.largest.tolist(), self.gaps, cut, self.errors()
+        for k, total, largest, gaps, beyond, error in zip(lengths, *sums, strict=True):
             state = {"mean": gaps.mean, "p99": gaps.percentile(99), "largest": gaps.largest}
             gap = Gap((-total - recurrent.total) / self.tokens, largest)
-            truncated[k] = Truncated(Score(-total, self.tokens, self.metric), gap, state, error)
+            truncated[k] = Truncated(Score(-total, self.tokens, self.metric), gap, state, beyond, error)
         return TruncationCurve(recurrent, truncated, len(self.sizes), swept / (self.tokens * len(lengths)))

@@ -40,13 +40,13 @@ def analyze(options: DictConfig) -> None:
             f"analysis={name}: {counted(len(runs), 'run')} without a result (see above): name others by run="
         )
     for text, of_text in by_text(results):  # numbers of several texts are not to be compared
-        console.print(f"on {text}", highlight=False)
+        console.print(f"on {text}")
         console.print(rich_table(make(options.table)(of_text), drop=False))
     if options.figures is not None:
         for trained, result in done:
             for figure in make(options.figures)([(trained.record, result)]):
                 svg, png = export(replace(figure, where=trained.record.id), trained.folder)
-                console.print(f"figure: {svg} (and {png.suffix})", highlight=False, soft_wrap=True)
+                console.print(f"figure: {svg} (and {png.suffix})", soft_wrap=True)
 
 
 def _announce(name: str, analysis: Analysis, runs: Sequence[Trained], fresh: bool) -> None:
@@ -64,4 +64,4 @@ def _announce(name: str, analysis: Analysis, runs: Sequence[Trained], fresh: boo
     text = f"about {duration(sum(known))} (measured on this machine)" if known else "how long it takes is not known"
     if 0 < len(known) < len(seconds_of_each):
         text += f" for {len(known)} of them; how long the others take is not known"
-    console.print(f"{name} of {counted(len(to_do), 'run')}: {text}", highlight=False)
+    console.print(f"{name} of {counted(len(to_do), 'run')}: {text}")

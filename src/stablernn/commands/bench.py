@@ -17,7 +17,7 @@ def bench(options: DictConfig) -> None:
     benchmarks = Benchmarks(options, pick_device(options.device))
     with display(options.progress):
         for part in options.parts:
-            console.print(f"{part}: {benchmarks.about(part)}", highlight=False)
+            console.print(f"{part}: {benchmarks.about(part)}")
             bar = open_bar(part, len(benchmarks.missing(part)))
             for number, name in enumerate(benchmarks.part(part)):
                 bar.update(number, name)
@@ -27,4 +27,4 @@ def bench(options: DictConfig) -> None:
     written = write_bench(benchmarks.steps, benchmarks.lengths, benchmarks.jobs, goals)
     written += write_large(benchmarks.large) + write_mechanisms(benchmarks.mechanisms)
     for path in written + write_traffic(benchmarks.traffic):
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+        console.print(f"written: {path}", soft_wrap=True)

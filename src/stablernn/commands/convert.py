@@ -16,4 +16,4 @@ def convert(options: DictConfig) -> None:
     with display(options.progress):
         folder, description = conversion(trained)
     console.print(rich_table(conversion_table(description)))
-    console.print(f"written: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"written: {folder}", soft_wrap=True)

@@ -52,7 +52,7 @@ def examine(options: DictConfig) -> None:
         with display(options.progress):
             written.append(examination.export(options.export, options.k, formats))
     for path in written:
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+        console.print(f"written: {path}", soft_wrap=True)
 
 
 def _check_no_run(path: Path) -> None:

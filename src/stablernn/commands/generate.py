@@ -33,6 +33,6 @@ def generate(options: DictConfig) -> None:
         folder = Path(options.out) if options.out else trained.folder / f"generated-{decoding.name}"
         written = write_music(generated, f"{record.id}, {decoding.name}", folder)
     for line in summary(generated, record.metric):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     for path in written:
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+        console.print(f"written: {path}", soft_wrap=True)

@@ -24,4 +24,4 @@ def linear_systems(options: DictConfig) -> None:
         bar.close()
     print_linear_systems(folder)
     for path in write_linear_systems(folder, results):
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+        console.print(f"written: {path}", soft_wrap=True)

@@ -19,6 +19,6 @@ def report(options: DictConfig) -> None:
     source = Path(source)
     *_, page = write_report(source, Path(results), Path(readme) if readme else None)
     print_report(source)
-    console.print(f"the page with the verdicts: {page}", highlight=False, soft_wrap=True)
+    console.print(f"the page with the verdicts: {page}", soft_wrap=True)
     if options.serve:
         serve(page.parent, options.port)

@@ -21,8 +21,8 @@ def wandb_workspace(options: DictConfig) -> None:
     of_project = options.entity or "", options.project, only, METRICS[options.metric]
     path = Path(options.out) / "workspace.json"
     write(workspace(*of_project), path)
-    console.print(f"written: {path}", highlight=False, soft_wrap=True)
+    console.print(f"written: {path}", soft_wrap=True)
     if options.push:
         check_service("push=true")
         address = within(options.seconds, push, *of_project)
-        console.print(f"pushed: {address}", highlight=False, soft_wrap=True)
+        console.print(f"pushed: {address}", soft_wrap=True)

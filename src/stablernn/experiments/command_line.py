@@ -23,7 +23,7 @@ from stablernn.config.compose import explain, frozen, literal, locate, nearest, 
 from stablernn.config.options import OPTIONS
 from stablernn.config.targets import allow
 from stablernn.config.validate import check_known
-from stablernn.utils.console import configure_logging, console, log, refuse
+from stablernn.utils.console import configure_logging, console, log, print_error, refuse
 from stablernn.utils.errors import (
     ConfigurationError,
     RunInUseError,
@@ -112,7 +112,7 @@ def main(
     except StableRNNError:
         refuse(SweepError.SOME_FAILED)
     except _Bug:
-        console.print("[red]error:[/] a mistake in the program ended some runs of the sweep (see above)")
+        print_error("a mistake in the program ended some runs of the sweep (see above)")
         sys.exit(1)
     except BrokenPipeError:  # as with `--help | head`: whoever read has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,7 +123,7 @@ def main(
             raise
         refuse(message or _of_swept_choices(error, given.overrides) or explain(error, config_name))
     except KeyboardInterrupt:
-        console.print(f"interrupted; {interrupted}", highlight=False, soft_wrap=True)
+        console.print(f"interrupted; {interrupted}", soft_wrap=True)
         sys.exit(130)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from stablernn.experiments.parts import AnalysisPart, LinearPart, Part, count_once
 from stablernn.experiments.study import Study
@@ -19,20 +20,20 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> float:
         About how many seconds all of it takes: the runs, the linear systems and the analyses.
     """
     why = "a GPU is here" if torch.cuda.is_available() else "no GPU is here"
-    console.print(f"[bold]Plan[/]: profile {profile}" + ("" if chosen else f" ({why})"), highlight=False)
+    console.print(Text.assemble(("Plan", "bold"), f": profile {profile}{'' if chosen else f' ({why})'}"))
     parts = list(dict.fromkeys(part for study in studies for part in study.parts))
     linear = [part for study in studies for part in study.linear]
     analyses = [part for study in studies for part in study.analyses()]
     count_once(parts, analyses)
     if any(part.counted for part in (*parts, *analyses)) or any(part.to_do for part in linear):
         said = "measuring a few updates and a little of each analysis that is to do, which may take some minutes"
-        console.print(f"Planning: {said}", highlight=False)
+        console.print(f"Planning: {said}")
         _measure(parts, linear, analyses)
     for data in dict.fromkeys(part.data for part in parts):
-        console.print(f"  {data}: {_why(data, parts)}", soft_wrap=True, highlight=False)
+        console.print(f"  {data}: {_why(data, parts)}", soft_wrap=True)
     console.print(_table(studies, shared=any(part.shared for part in parts)))
     if studies[0].options.overrides:
-        console.print(f"all of them with {studies[0].options.overrides}", highlight=False)
+        console.print(f"all of them with {studies[0].options.overrides}")
     if analyses:
         console.print(_analyses_table(analyses))
     to_do, systems = sum(len(part.counted) for part in parts), sum(len(part.to_do) for part in linear)
@@ -41,19 +42,19 @@ def print_plan(profile: str, chosen: bool, studies: Sequence[Study]) -> float:
     if to_do or systems:
         total = _duration(seconds)
         what = [counted(count, kind) for count, kind in ((to_do, "run"), (systems, "linear system")) if count]
-        console.print(f"{' and '.join(what)} to do, about {total} (measured on this machine)", highlight=False)
+        console.print(f"{' and '.join(what)} to do, about {total} (measured on this machine)")
     else:
         only = "" if looked_into else ", only the report is written anew"
-        console.print(f"Every run of this plan is done: nothing to train{only}.", highlight=False)
+        console.print(f"Every run of this plan is done: nothing to train{only}.")
     if looked_into:
         after = sum(part.seconds for part in analyses)
         known = f"about {_duration(after)}" if after else "which takes a time that is not known"
-        console.print(f"Then {counted(looked_into, 'analysis')} of the runs, {known}", highlight=False)
+        console.print(f"Then {counted(looked_into, 'analysis')} of the runs, {known}")
         if unknown := dict.fromkeys(part.title for part in analyses if part.unknown):
-            console.print(f"  not in this time, as it is not known: {', '.join(unknown)}", highlight=False)
+            console.print(f"  not in this time, as it is not known: {', '.join(unknown)}")
         seconds += after
         if seconds > after > 0:
-            console.print(f"About {_duration(seconds)} in all", highlight=False)
+            console.print(f"About {_duration(seconds)} in all")
     return seconds
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, ListConfig
+from rich.text import Text
 
 from stablernn.config.compose import choices, literal, nearest
 from stablernn.config.instantiate import make
@@ -44,7 +45,7 @@ def _reproduce(options: DictConfig) -> None:
     readme = Path(options.readme) if options.readme else None
     if readme is not None:
         around_answer(readme)  # refused now, and not after hours of training
-    console.print(f"Planning: composing the runs of profile {profile} and looking for their data", highlight=False)
+    console.print(f"Planning: composing the runs of profile {profile} and looking for their data")
     studies = _available(studies_of(options, profile), asked=options.dataset != "auto")
     seconds = print_plan(profile, options.profile != "auto", studies)
     if options.plan_only:
@@ -55,7 +56,7 @@ def _reproduce(options: DictConfig) -> None:
     failures = []
     for number, study in enumerate(studies, start=1):
         if len(studies) > 1:
-            console.print(f"[bold]{study.name}[/] (study {number} of {len(studies)})", highlight=False)
+            console.print(f"{study.name} (study {number} of {len(studies)})", style="bold")
         try:
             failed = study.run()
         except Exception as error:  # the other studies have a right to continue
@@ -76,12 +77,10 @@ def _reproduce(options: DictConfig) -> None:
     for study in studies:
         study.print()
     if (results / "records").is_dir():
-        print_conclusions(results / "records", results, {study.name for study in studies}, options.runs)
+        print_conclusions(results / "records", results, {study.name for study in studies}, options.runs, profile)
     if files:
-        console.print(
-            f"tables and figures: {results / 'tables'}, {results / 'figures'}", highlight=False, soft_wrap=True
-        )
-        console.print(f"the page with the verdicts: {files[-1]}", highlight=False, soft_wrap=True)
+        console.print(f"tables and figures: {results / 'tables'}, {results / 'figures'}", soft_wrap=True)
+        console.print(f"the page with the verdicts: {files[-1]}", soft_wrap=True)
     if failures:
         raise StableRNNError(f"{', '.join(failures)} (see above); the same command tries them again")
     if undrawn:
@@ -185,7 +184,7 @@ def _available(studies: list[Study], asked: bool) -> list[Study]:
                     raise
                 missing[part.data] = str(error)
     for data, why in missing.items():
-        console.print(f"[yellow]Left out: {data}[/]. {why}", soft_wrap=True, highlight=False)
+        console.print(Text.assemble((f"Left out: {data}", "yellow"), f". {why}"), soft_wrap=True)
     possible = []
     for study in studies:
         parts = [part for part in study.parts if part.data not in missing]
@@ -193,7 +192,7 @@ def _available(studies: list[Study], asked: bool) -> list[Study]:
             study.parts = parts
             possible.append(study)
         elif len(studies) > 1:
-            console.print(f"[yellow]Left out: the study {study.name}[/], which has no other data", highlight=False)
+            console.print(f"Left out: the study {study.name}, which has no other data", style="yellow")
     if not possible:
         raise ConfigurationError("nothing of this plan can be run here; add dataset=embedded for what needs no data")
     return possible

@@ -50,7 +50,7 @@ def write_winners(search: Search, winners: str | None, results: str | None) -> N
         path = winner_file(folder, record.data["name"], model, record.config["profile"]["name"])
         write_text(path, winner_yaml(record, trials, search.command, folder))
         written.append(path)
-    console.print(f"winners written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+    console.print(f"winners written: {', '.join(map(str, written))}", soft_wrap=True)
     lost = [model for model in search.by_model() if model not in best]
     if lost:
         raise StableRNNError(f"every trial of {', '.join(lost)} diverged: search smaller values of optimizer.lr")

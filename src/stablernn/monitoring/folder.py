@@ -191,7 +191,7 @@ def _finished(folder: Path) -> RunState:
     except RecordError as error:
         return RunState(folder.name, FAILED, note=_brief(folder, error))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        why = f"{RECORD_FILE} is not a readable run record ({error!r}); delete its folder to run it again"
+        why = f"{RECORD_FILE} is not a readable run record ({error!r}); run it again"
         return RunState(folder.name, FAILED, note=why)
 
 

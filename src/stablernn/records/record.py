@@ -125,7 +125,7 @@ def read_alone(path: Path) -> Record:
         schemas.check(history, schemas.HISTORY)
         return Record(**values, history=history, blocks=blocks)
     except (DamagedFileError, *_DAMAGES) as error:
-        raise DamagedRecordError(f"{path} is not whole ({error}): delete its folder and train the run again") from None
+        raise DamagedRecordError(f"{path} is not whole ({error}): train the run again") from None
 
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
@@ -158,9 +158,7 @@ def read_record(folder: Path) -> Record:
         blocks = _read_blocks(at_fault, values["metrics"].get("test", {}), beside["blocks"])
         return Record(**values, history=history, blocks=blocks)
     except (DamagedFileError, *_DAMAGES) as error:
-        raise DamagedRecordError(
-            f"{at_fault} is not a whole run record ({error}): delete its folder and train the run again"
-        ) from None
+        raise DamagedRecordError(f"{at_fault} is not a whole run record ({error}): train the run again") from None
 
 
 def read_run(folder: Path) -> Record:
@@ -188,7 +186,7 @@ def _refuse_link(folder: Path) -> None:
 
 def _check_schema(path: Path, values: dict[str, Any]) -> None:
     if (schema := values.pop("schema", None)) != SCHEMA:
-        raise RecordError(f"{path} has record schema {schema!r:.20}, this version reads {SCHEMA}")
+        raise RecordError(f"{path} has record schema {schema!r:.20}, this version reads {SCHEMA}: train the run again")
 
 
 def _read_blocks(path: Path, score: dict[str, Any], checksum: str) -> dict[str, Any] | None:

@@ -127,9 +127,10 @@ _ANALYSES: Mapping[str, Any] = {
         "options": {"split": "=train valid test"},
         "count": "count",
         "k": ["size", 1],
+        "cut": ["count", 1],
         "value": ["amount", 1],
         "loss_change": ["number", 1],
-        "recurrent": {"value": "number", "total?": "number", "count?": "count"},
+        "recurrent": {"value": "number", "total": "number", "count": "count"},
         "certified": {"state, nats": (["number"], None), "reason?": "text?"},
         "optimal": (["number"], None),
         "optimal_whole_past": "number?",
@@ -272,7 +273,7 @@ def analysis_check(name: str) -> Callable[[dict[str, Any]], None]:
         check(values, schema)
         if name == "truncation":
             bounds = values["certified"]
-            check_alike(values, "k", "value", "loss_change", "optimal", "largest")
+            check_alike(values, "k", "cut", "value", "loss_change", "optimal", "largest")
             for part in (values["state"], bounds, values.get("error", {})):
                 for entry in part:
                     check_alike({"k": values["k"], entry: part[entry]}, "k", entry)

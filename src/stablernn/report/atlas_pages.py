@@ -21,7 +21,7 @@ from stablernn.report.table import Table, text
 from stablernn.report.text import listed
 from stablernn.utils.escaping import markdown_text
 
-_CELLS = re.compile(r"stablernn\.models\.cells\.(?:\w+\.)?(\w+)")  # older records name no module
+_CELLS = re.compile(r"stablernn\.models\.cells\.(?:\w+\.)?(\w+)")
 _CHAPTERS = re.compile(r"\n\n(?:Args|Raises|Attributes):\n")
 _GUIDE, _GUIDE_FILE = "cells that were to remember longer", "docs/memory.md"
 _HOW_TITLE = "How to read a page"

@@ -55,5 +55,5 @@ def shortfall(data: Slice, ids: Collection[str]) -> Shortfall | None:
     return Shortfall(
         all(run.cut for run in worst.record),
         worst.stability.iloc[0] if len(best) > 1 else "",
-        f"{reached:.{places}f} where a {baseline} has {bar:.{places}f}",
+        f"{reached:.{places}f} against {bar:.{places}f} ({baseline})",
     )

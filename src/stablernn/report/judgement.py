@@ -130,7 +130,7 @@ def judgement(
 ) -> Judgement:
     """The parts as one judgement, in sentences."""
     outcome = combined([part.outcome for part in parts])
-    texts = tuple(sentence(part.text if part.outcome else f"beside the claim: {part.text}") for part in parts)
+    texts = tuple(sentence(part.text if part.outcome else f"not counted: {part.text}") for part in parts)
     return Judgement(where, scope, outcome, preface, texts, sentence(evidence), sentence(certainty), tuple(runs))
 
 

@@ -70,7 +70,7 @@ def describe_constraint(record: Record, options: str = "") -> str:
     known = name if name in STABILITIES else CONSTRAINTS.get(name, name)
     if "limit" in constraint:
         limit = f"{constraint['limit']:g}"
-        known = known.replace("λ", limit) if known.endswith("≤ λ") else f"{known} {limit}"
+        known = known.replace("λ", limit) if known.endswith("≤ λ") else f"{known} at {limit}"
     return f"{known} ({options})" if options else known
 
 

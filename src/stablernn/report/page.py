@@ -36,6 +36,7 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     environment.filters["numbered"] = lambda runs: [
         *dict.fromkeys(numbers[run] for run in runs or () if run in numbers)
     ]
+    environment.filters["spans"] = _spans
     return environment.get_template("page.html").render(
         title="Do recurrent models need to be recurrent?",
         sentences=answer(leading),
@@ -48,6 +49,17 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
         numbers=numbers,
         script=Markup((_ASSETS / "page.js").read_text(encoding="utf-8")),
     )
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """3 4 5 9 as 3-5 9: the seeds of a model are neighbours."""
+    ends: list[list[int]] = []
+    for number in numbers:
+        if ends and number == ends[-1][1] + 1:
+            ends[-1][1] = number
+        else:
+            ends.append([number, number])
+    return " ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in ends)
 
 
 def examination_page(title: str, text: str, figures: Sequence[Figure]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def fill_in(template: Path, tables: Path) -> str:
         RecordError: a table, line or column is missing, or the tables no longer bear the words out.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["f"] = lambda number, spec: format(float(number), spec)
+    environment.filters["f"] = _rounded
     read = cache(partial(_read, tables))
     environment.globals |= {"says": _says, "published": PUBLISHED, "table": lambda name, **of: read(name)(**of)}
     try:
@@ -101,6 +102,15 @@ def _read(tables: Path, name: str) -> Lines:
     if not path.is_file():
         raise RecordError(f"the text quotes {path.name}, which the records do not make")
     return Lines(name, pd.read_csv(path, dtype=str, keep_default_na=False))
+
+
+def _rounded(number: float | str, spec: str) -> str:
+    """A number of a table with fewer digits; refused where these do not tell whether it rounds up or down."""
+    digits = re.search(r"\.(\d+)f$", spec)
+    exact = isinstance(number, Number) and Decimal(number.printed.replace(",", ""))
+    if digits and exact and (abs(exact) * 10 ** int(digits[1])) % 1 == Decimal("0.5"):
+        raise RecordError(f"{exact} was rounded before: it may be above or below the half, so say it with more digits")
+    return format(float(number), spec)
 
 
 def _says(words: str, true: Any) -> str:

@@ -84,10 +84,9 @@ def serve(folder: Path, port: int) -> None:
     with make_server(folder, port) as server:
         console.print(
             f"the page: http://127.0.0.1:{server.server_port}/ (on this machine alone; Ctrl-C ends)",
-            highlight=False,
             soft_wrap=True,
         )
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            console.print("ended", highlight=False)
+            console.print("ended")

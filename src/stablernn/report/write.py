@@ -5,13 +5,12 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
-from rich.text import Text
-
 from stablernn.report.atlas_pages import page_figures, page_texts
 from stablernn.report.contents import SECTIONS, chapters, verdicts
 from stablernn.report.drawing import PAGE, export, page, svg
 from stablernn.report.evidence import Evidence, gather
 from stablernn.report.formats import comma_separated, markdown, rich_table
+from stablernn.report.judgement import Claim
 from stablernn.report.latex import latex
 from stablernn.report.load import load_linear_systems
 from stablernn.report.prose import fill_in
@@ -137,27 +136,39 @@ def print_report(source: Path, study: str = "perplexity") -> None:
                 console.print(rich_table(table))
 
 
-def print_conclusions(source: Path, results: Path, studies: Collection[str], runs: str = "runs") -> None:
+def print_conclusions(
+    source: Path, results: Path, studies: Collection[str], runs: str = "runs", profile: str = ""
+) -> None:
     """What the records below ``source`` say of the questions that some studies ask, in the terminal.
 
     A line for each claim; of studies with questions of their own the answers to these. What would tell of a claim that
-    has no evidence is a command on the runs in ``runs``.
+    has no evidence is a command with these folders and this profile.
     """
     evidence = gather(source, results)
     own = [section for section in SECTIONS if section.answers and not set(studies).isdisjoint(section.studies)]
     for section in own:
         assert section.answers is not None
-        console.print(f"[bold]{section.title}[/]", highlight=False)
+        console.print(section.title, style="bold")
         for line in section.answers(evidence) or ["No question of it can be answered yet."]:
-            console.print(Text(f"  {line}"), soft_wrap=True, highlight=False)
+            console.print(f"  {line}", soft_wrap=True)
     if set(studies).issubset(name for section in own for name in section.studies):
         return
-    console.print("[bold]Verdicts[/]", highlight=False)
-    where = "" if runs == "runs" else f" {shlex.quote(f'runs={runs}')}"
+    console.print("Verdicts", style="bold")
     for claim, judgements in verdicts(evidence):
         labels = "; ".join(f"{judgement.label} ({judgement.subject})" for judgement in judgements)
-        line = Text(f"  {claim.name} {claim.question} ").append(labels or f"not measured yet: {claim.remedy}{where}")
-        console.print(line, soft_wrap=True, highlight=False)
+        said = labels or f"not measured yet: {_here(claim, runs, results, profile)}"
+        console.print(f"  {claim.name} {claim.question} {said}", soft_wrap=True)
+
+
+def _here(claim: Claim, runs: str, results: Path, profile: str) -> str:
+    """The remedy with the options that it takes, where they are not the defaults."""
+    name, _, _ = claim.arguments.partition(" ")
+    given = {"runs": runs} if runs != "runs" else {}
+    if name in ("reproduce", "bench", "linear_systems") and results != Path(runs) / "report":
+        given["results"] = str(results)
+    if name == "reproduce" and profile:
+        given["profile"] = profile
+    return " ".join([claim.remedy, *(shlex.quote(f"{option}={value}") for option, value in given.items())])
 
 
 def print_linear_systems(folder: Path) -> None:

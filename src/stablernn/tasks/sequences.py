@@ -36,9 +36,15 @@ class Sequences:
         """Items, of all sequences together."""
         return self.room(0)
 
-    def room(self, horizon: int) -> int:
-        """Items that have ``horizon`` inputs of their own sequence before them."""
-        return sum(max(0, len(y) - max(horizon, self.before(n))) for n, y in enumerate(self.targets))
+    def room(self, horizon: int, either_side: bool = False) -> int:
+        """Items that have ``horizon`` inputs of their own sequence before them, or as many before or behind."""
+
+        def without(length: int, first: int) -> int:
+            begin = max(first, length - horizon) if either_side else first
+            return max(0, min(horizon, length) - begin)
+
+        sizes = [(len(y), self.before(number)) for number, y in enumerate(self.targets)]
+        return sum(length - first - without(length, first) for length, first in sizes)
 
     def before(self, number: int) -> int:
         """Positions of a sequence, counted from 0, that come before its first item."""

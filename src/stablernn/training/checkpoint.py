@@ -61,8 +61,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             # Copied, because a tensor that lies in the mapped file is not aligned as PyTorch's own are, and the
             # last bit of a matrix product can depend on that.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
-        # Earlier versions wrote no checksum; what has neither this header nor theirs was changed.
-        if header.keys() != {"values"} and header["sha256"] != _digest(tensors, header["values"]):
+        if header["sha256"] != _digest(tensors, header["values"]):
             raise ValueError("its checksum does not fit")
         values = parse_json(header["values"])
         if not isinstance(values, dict):

@@ -37,24 +37,15 @@ class Progress:
             "ended": None,
         }
         self._next = 0.0
+        self._last: Counters | None = None
 
     def update(self, now: Counters) -> None:
         """Write where the run stands, unless that was done within the last seconds."""
+        self._last = now
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _SECONDS_BETWEEN_WRITES
-        left = self._values["total"] - now.update
-        measured = min(now.seconds, now.training_seconds) > _SECONDS_BEFORE_A_RATE_MEANS_ANYTHING
-        scores = (row["valid"] for row in reversed(now.history) if "valid" in row)
-        self._values |= {
-            "update": now.update,
-            "valid": next(scores, None),
-            "best": now.best["value"] if now.best else None,
-            "tokens_per_second": round(now.trained_tokens / now.training_seconds, 1) if measured else None,
-            "seconds": round(now.seconds, 2),
-            "seconds_left": round(now.seconds / now.update * left, 2) if measured else None,
-        }
-        self._write()
+        self._write(now)
 
     def __enter__(self) -> "Progress":
         self._write()
@@ -67,8 +58,23 @@ class Progress:
             self._path.unlink(missing_ok=True)
             return
         self._values["ended"] = f"{error or repr(error)}" if isinstance(error, Exception) else INTERRUPTED
-        self._write()
+        self._write(self._last)
 
-    def _write(self) -> None:
+    def _write(self, now: Counters | None = None) -> None:
+        if now is not None:
+            self._values |= self._standing(now)
         with contextlib.suppress(StorageError):  # a full disk must not end a run that could continue without this file
             write_json(self._path, self._values)
+
+    def _standing(self, now: Counters) -> dict[str, Any]:
+        left = self._values["total"] - now.update
+        measured = min(now.seconds, now.training_seconds) > _SECONDS_BEFORE_A_RATE_MEANS_ANYTHING
+        scores = (row["valid"] for row in reversed(now.history) if "valid" in row)
+        return {
+            "update": now.update,
+            "valid": next(scores, None),
+            "best": now.best["value"] if now.best else None,
+            "tokens_per_second": round(now.trained_tokens / now.training_seconds, 1) if measured else None,
+            "seconds": round(now.seconds, 2),
+            "seconds_left": round(now.seconds / now.update * left, 2) if measured else None,
+        }

@@ -203,8 +203,11 @@ def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) 
     else:
         chosen = [folder for folder in folders if folder.name.startswith(pattern) or folder.match(pattern)]
     if not chosen:
-        known = "\n".join(f"  {folder.name}" for folder in folders) or f"  none: {command('train')} trains one"
-        raise RecordError(f"run={pattern}: no finished run below {runs} has this id; there are\n{known}")
+        known = "".join(f"\n  {folder.name}" for folder in folders)
+        raise RecordError(
+            f"run={pattern}: no finished run below {runs} has this id"
+            + (f"; there are{known}" if known else f", and there is no other: {command('train')} trains one")
+        )
     whole = []
     for folder in chosen:
         try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,14 +17,17 @@ from stablernn.utils.escaping import terminal
 
 
 class Terminal(Console):
-    """A console that shows every character that it is given: no escape sequence in a name acts on it."""
+    """A console that shows every character that it is given: no escape sequence and no markup in a name acts on it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"stderr": True, "markup": False, "highlight": False, **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(terminal(segment.text), segment.style)
 
 
-console = Terminal(stderr=True)
+console = Terminal()
 log = logging.getLogger("stablernn")
 
 _SECONDS_BETWEEN_UPDATES = 0.2
@@ -57,8 +60,12 @@ def warn_once(message: str) -> None:
 
 def refuse(message: str) -> NoReturn:
     """Print a mistake of the user as one line, and end with exit code 2."""
-    console.print("[red]error:[/] " + message.replace("[", r"\["), soft_wrap=True, highlight=False)
+    print_error(message)
     sys.exit(2)
+
+
+def print_error(message: str) -> None:
+    console.print(Text.assemble(("error:", "red"), f" {message}"), soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -22,7 +22,10 @@
     const link = event.target.closest("a[data-runs]");
     if (link) {
       event.preventDefault();
-      show(link.dataset.runs.split(" "));
+      show(link.dataset.runs.split(" ").flatMap((span) => {
+        const [first, last = first] = span.split("-").map(Number);
+        return Array.from({ length: last - first + 1 }, (_, n) => first + n);
+      }));
     } else if (event.target === dialog) {
       dialog.close();
     }

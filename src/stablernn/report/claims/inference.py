@@ -1,6 +1,7 @@
 """C2: from which k on a trained stable model is its truncation, as measured and as proven."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from stablernn.report.sections.truncation import (
     assured_context,
     certified_context,
     has_errors,
-    mean_length,
+    informative_context,
     measured_context,
 )
 from stablernn.report.slices import Slice
@@ -61,15 +62,13 @@ def _contexts(evidence: Evidence, data: Slice, name: str, runs: Analyses) -> Fin
     if beyond:
         text = f"{name}: the measured gap exceeds the proven bound at k = {beyond[0]}, which is a bug"
         return Finding(Outcome.FAILS, text, ids(runs), always=True)
-    longest = results[0]["k"][-1]
     stable = is_stable(Replicates(data.replicates(ids(runs))))
-    if None in [measured_context(result) for result in results]:
-        text = f"{name}: changed by more than {EPSILON:g} nats still at k = {longest}"
-        return Finding(Outcome.FAILS if stable else None, text, ids(runs))
+    if changed := still_changed(runs):
+        return Finding(changed[0] if stable else None, f"{name}: {changed[1]}", ids(runs))
     outcome, text = same_within(runs)
     enough, proven = _proven(evidence, data, runs)
     if enough:
-        outcome, text = Outcome.HOLDS, text.partition(",")[0]
+        outcome, text = Outcome.HOLDS, re.split(r",| \(", text)[0]
     return Finding(outcome if stable else None, f"{name}: {text}, {proven}", ids(runs))
 
 
@@ -113,23 +112,40 @@ def _proven(evidence: Evidence, data: Slice, runs: Analyses) -> tuple[bool, str]
 def same_within(runs: Analyses) -> tuple[Outcome, str]:
     """From which k on the loss stays, and whether it does for the whole interval over other data.
 
-    Of sequences a k decides only where most positions have more inputs before them: the others it leaves as they are.
+    A k decides only where it cuts most positions (``informative_context``).
     """
-    metric, half = runs[0][0].metric, mean_length(*runs[0]) / 2
+    most = min(informative_context(result) for _, result in runs)
     measured = [measured_context(result) for _, result in runs]
-    text = f"within {EPSILON:g} nats by its last {counted(_ks(measured), metric.one)}"
-    short = f"undecided: sequences of {2 * half:.0f} {metric.items} in the mean have few positions with a longer past"
-    if max(k or 0 for k in measured) > half:
-        return Outcome.UNDECIDED, f"{text}, {short}"
+    text = f"within {EPSILON:g} nats by its last {counted(_ks(measured), runs[0][0].metric.one)}"
+    if max(k or 0 for k in measured) > most:
+        return Outcome.UNDECIDED, f"{text}, undecided: {too_short(most)}"
     assured = [assured_context(result) for _, result in runs if has_errors(result)]
     if len(assured) < len(runs):
-        return Outcome.UNDECIDED, f"{text}, undecided on other data: too few parts of these tell how far they differ"
+        return Outcome.UNDECIDED, f"{text}, undecided: too few parts of the data for an interval"
     if None in assured:
-        return Outcome.UNDECIDED, f"{text}, undecided on other data up to k = {runs[0][1]['k'][-1]}"
-    text = f"{text}, on other data {_ks(assured)}"
-    if max(k or 0 for k in assured) > half:
-        return Outcome.UNDECIDED, f"{text}, {short}"
+        return Outcome.UNDECIDED, f"{text}, undecided: the 95 % interval is wider up to k = {runs[0][1]['k'][-1]}"
+    text = f"{text} (with the 95 % interval {_ks(assured)})"
+    if max(k or 0 for k in assured) > most:
+        return Outcome.UNDECIDED, f"{text}, undecided: {too_short(most)}"
     return Outcome.HOLDS, text
+
+
+def still_changed(runs: Analyses) -> tuple[Outcome, str] | None:
+    """What runs say that are not the same at the largest k examined; None where all are."""
+    late = [result for _, result in runs if measured_context(result) is None]
+    if not late:
+        return None
+    longest = runs[0][1]["k"][-1]
+    text = f"still changed by more than {EPSILON:g} nats at k = {longest}"
+    if len(runs) > 1:
+        text += f" for {len(late)} of {counted(len(runs), 'seed')}"
+    if (most := min(informative_context(result) for _, result in runs)) < longest:
+        return Outcome.UNDECIDED, f"{text}, undecided: {too_short(most)}"
+    return Outcome.FAILS if len(late) == len(runs) else Outcome.MIXED, text
+
+
+def too_short(most: int) -> str:
+    return f"a k above {most} leaves most positions as they are"
 
 
 def _ks(ks: Sequence[int | None]) -> str:

@@ -12,7 +12,7 @@ from stablernn.report.load import Analyses, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES
 from stablernn.report.replicates import Replicates
 from stablernn.report.sections.synthetic import cells_of, task_name, verdict
-from stablernn.report.sections.truncation import farthest, mean_length, measured_context
+from stablernn.report.sections.truncation import farthest, informative_context, measured_context
 from stablernn.report.slices import Slice
 from stablernn.report.statistics import compare
 from stablernn.report.table import Column, Value
@@ -117,9 +117,9 @@ class Mapped:
         return farthest([measured_context(result) for result in results], max(result["k"][-1] for result in results))
 
     @property
-    def half(self) -> float:
-        """Half of the mean length of the sequences of that measurement: a k beyond it cuts few positions."""
-        return min((mean_length(*each) / 2 for each in self.analyses.get("truncation", ())), default=math.inf)
+    def most(self) -> float:
+        """The largest k of that measurement that cuts most positions."""
+        return min(map(informative_context, self.of("truncation")), default=math.inf)
 
 
 def mapped(data: Slice, evidence: Evidence) -> list[Mapped]:
@@ -229,7 +229,7 @@ def orthogonal_without_constraint(every: Sequence[Mapped]) -> str:
 def feed_forward_on_music(every: Sequence[Mapped]) -> str:
     """Whether the mechanisms score the same by their last inputs, fewer than ``TENS``, on music.
 
-    A k of more than half of a piece decides nothing, as of the claims C2 and C4.
+    A k that cuts few positions decides nothing, as of the claims C2 and C4.
     """
     said = []
     for task, here in _tasks([one for one in every if not one.data.synthetic]).items():
@@ -238,12 +238,12 @@ def feed_forward_on_music(every: Sequence[Mapped]) -> str:
         if not known:
             continue
         flat = [(one, k) for one, k in known if isinstance(k, int) and k < TENS]
-        within = {one.label: k for one, k in flat if k <= one.half}
-        unclear = [f"{one.label} ({k})" for one, k in flat if k > one.half]
+        within = {one.label: k for one, k in flat if k <= one.most}
+        unclear = [f"{one.label} ({k})" for one, k in flat if k > one.most]
         beyond = [f"{one.label} ({k})" for one, k in known if not isinstance(k, int) or k >= TENS]
         ends = f", by the last {span([str(k) for k in sorted(within.values())])} inputs" if within else ""
         rest = f"; not {listed(beyond)}" if beyond else ""
-        rest += f"; undecided of {listed(unclear)}, more than half of a piece" if unclear else ""
+        rest += f"; undecided of {listed(unclear)}, which leave most frames as they are" if unclear else ""
         if left := len(with_memory) - len(known):
             rest += f"; {left} more, not better than the baseline, decide nothing"
         said.append(f"{len(within)} of {len(known)} on {task}{ends}{rest}")

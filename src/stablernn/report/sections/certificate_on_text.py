@@ -17,6 +17,7 @@ def certificate_on_text_table(analyses: Analyses) -> Table:
     shown = [("any", "max", 0), ("targets", "mean", 2), ("targets", "p99", 1), ("targets", "max", 0)]
     columns = [
         *(text("model"), text("stability")),
+        Column("positions", ",d", drop=1),
         Column(f"k({EPSILON}), all texts", ",d", unit=metric.items),
         *(Column(f"{what}, {name}", ",.0f", unit=metric.items, drop=drop) for what, name, drop in shown),
         Column("fewer, %", ".1f"),
@@ -28,16 +29,15 @@ def certificate_on_text_table(analyses: Analyses) -> Table:
         contexts = [result["on_all_texts"][EPSILON], *(proven[what][name] for what, name, _ in shown)]
         fewer, measured = 100 * proven["targets"]["shorter"], result["measured"]
         seen = None if measured is None else "beyond" if measured[EPSILON] is None else measured[EPSILON]
-        entries.append([*names, *("none" if k is None else k for k in contexts), fewer, seen])
-    positions = " or ".join(sorted({f"{result['positions']:,} of {result['of']:,}" for _, result in analyses}))
+        entries.append([*names, result["positions"], *("none" if k is None else k for k in contexts), fewer, seen])
     notes = [
         f"k({EPSILON}): so many {metric.items} of context provably determine a log-probability to {EPSILON} nats; "
         "none: not proven, or no fewer than the longest sequence has",
-        f"all texts: by the certificate, for any inputs; any, targets: for the inputs of {options['split']}, "
-        f"at {positions} {metric.items}, of any output and of the one that comes",
+        f"all texts: by the certificate, for any inputs; any, targets: at the positions of {options['split']}, "
+        "of any output and of the one that comes",
         f"fewer: the share of {metric.items} of which fewer than all before provably determine the target so far",
-        "measured: from there on no target is off by more, on the whole split (beyond: more than was looked at; –: not "
-        "measured)",
+        "measured: from there on no target is off by more, at the positions of analysis=truncation (beyond: more than "
+        "was looked at; –: not measured)",
         of_which_seeds(analyses),
     ]
     return Table("Certificates on the text", columns, entries, notes, runs=[(record.id,) for record, _ in analyses])

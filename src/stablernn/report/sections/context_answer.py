@@ -38,8 +38,8 @@ def headline(data: Slice, every: Sequence[Series]) -> str:
     items = data.metric.items
     own = [series for series in held if series.how == TRUNCATED and series.verdict]
     if ks := [series.enough.k for series in own if series.enough]:
-        most = counted(max(ks), data.metric.one)
-        return f"By the last {most} alone {len(ks)} of {counted(len(own), 'recurrent model')} lose less than the margin"
+        most, models = counted(max(ks), data.metric.one), counted(len(own), "recurrent model")
+        return f"By the last {most} alone the loss of {len(ks)} of {models} is below the margin"
     if more := _beyond(own):
         return f"The recurrent models make use of more than the last {counted(more, data.metric.one)}"
     if all(series.shortfall for series in held):

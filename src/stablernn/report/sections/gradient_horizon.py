@@ -45,7 +45,7 @@ class Moment:
 
 
 def moments(record: Record, result: dict[str, Any]) -> list[Moment]:
-    """In the order of training, those of the same update once; those during it are missing in older results."""
+    """In the order of training, those of the same update once; during it: of runs with ``training.keep_every``."""
     progress, stages = record.progress, result["stages"]
     best, last = progress["best_update"], progress["updates"]
     statistics = {during["update"]: during for during in result.get("during", [])}

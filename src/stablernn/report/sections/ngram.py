@@ -10,7 +10,6 @@ exactly, the beginning of the text included, and so with every other mean loss: 
 own.
 """
 
-import math
 from typing import Any
 
 from stablernn.report.curves import coloured
@@ -34,8 +33,7 @@ def reset_values(result: dict[str, Any], metric: Metric) -> list[float]:
         result: of analysis=truncation. Its curve must hold k = 1, 2, ... without a gap; so far as it does, n goes.
         metric: of the curve's values.
     """
-    score = result["recurrent"]  # the first ones had perplexities alone
-    whole = score["total"] / score["count"] if "total" in score else math.log(score["value"])
+    whole = result["recurrent"]["total"] / result["recurrent"]["count"]
     values, changes = [], 0.0
     for n, (k, change) in enumerate(zip(result["k"], result["loss_change"], strict=True), 1):
         if k != n:

@@ -169,7 +169,7 @@ def _worth(gains: Sequence[float], unit: str) -> str:
     ends = min(gains), max(gains)
     written = [f"{gain:+.3f} {unit}" if unit else f"{100 * math.expm1(gain):+.1f} %" for gain in ends]
     return (
-        "W = 0: against the model without recurrent matrices (gated linear) under the same limit, over all seeds of "
+        "W = 0: against the model without recurrent matrices under the same limit, over all seeds of "
         f"each; recurrence lowers the loss in {sum(gain < 0 for gain in gains)} of {counted(len(gains), 'condition')} "
         f"({span(written)})"
     )

@@ -233,7 +233,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         f"λ: certified rate of contraction ({UNPROVEN}); k({EPSILON}): inputs that provably determine every "
         f"log-probability to {EPSILON} nats; both the largest of the seeds",
         *on_each_side(record for data in tasks for record in data.records),
-        "peer: Bai, Kolter & Koltun (2018), Table 1; on ATIS published reimplementations; on WikiText-2 the study "
+        "published: Bai, Kolter & Koltun (2018), Table 1; on ATIS published reimplementations; on WikiText-2 the study "
         "itself; each with other sizes and settings",
         "baseline: a model worse than the best one (of Kneser-Ney models: order 3, of characters 6) decides nothing; "
         "not trained far enough: it is worse, and its training was cut before validation stopped improving",
@@ -245,7 +245,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         Column("seeds"),
         Column("λ", rate, drop=2),
         Column(f"k({EPSILON})", ",d", unit="inputs"),
-        Column("peer", "g", drop=1),
+        Column("published", "g", drop=1),
         Column("loss", "+.3f", spread="to the ends of the one-sided 95 % intervals"),
         Column("verdict"),
         Column("p (Holm)", ".1g", drop=5),

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stablernn.records.record import Record
 from stablernn.report.curves import BEST_POSSIBLE, WORDS, coloured
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe_constraint, describe_run, on_each_side, over_seeds
@@ -53,6 +52,7 @@ def truncation_table(analyses: Analyses) -> Table:
         if certified["nats"]
         else f"{'of the loss' if certified['state'] else 'nothing is proven'}: {certified['reason']}",
         *["optimum: exact, for any model that sees k words"] * bool(optimal),
+        *too_short(analyses),
         *on_each_side([record]),
     ]
     title = f"Truncated after training: {describe_run(record)}, {describe_constraint(record)}"
@@ -83,6 +83,7 @@ def truncation_summary(analyses: Analyses) -> Table:
         f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
         "proven: from there on no log-probability can change by more (no: nothing is proven, or not of all seeds; not "
         "applicable: the loss can change without bound); both for the seed that needs most",
+        *too_short(analyses),
         *on_each_side(record for record, _ in analyses),
     ]
     ids = [tuple(record.id for record, _ in runs) for _, _, runs in cells]
@@ -105,20 +106,28 @@ def farthest(values: Sequence[int | None], most: int) -> int | str:
 
 
 def measured_context(result: dict[str, Any], epsilon: float = EPSILON) -> int | None:
-    """The least k from which on the change of the log-perplexity is at most ε nats; None beyond the largest k."""
+    """The least k from which on the change of the loss is at most ε nats; None beyond the largest k."""
     return _from_there_on(result, [abs(nats) <= epsilon for nats in result["loss_change"]])
 
 
-def mean_length(record: Record, result: dict[str, Any]) -> float:
-    """Of the sequences that were scored, in positions; a text is one."""
-    if "sequences" not in record.data:
-        return math.inf
-    scored = result["options"]["split"]
-    return record.data["tokens"][scored] / record.data["sequences"][scored]
+def too_short(analyses: Analyses) -> list[str]:
+    """A note where sequences are so short that a k of the table leaves most of their positions as they are."""
+    most = min(informative_context(result) for _, result in analyses)
+    if most >= min(result["k"][-1] for _, result in analyses):
+        return []
+    return [f"a k above {most} leaves most positions as they are, whatever the model (docs/protocol.md)"]
+
+
+def informative_context(result: dict[str, Any]) -> int:
+    """The largest k examined that cuts at least half of the positions: the others are the same whatever the model.
+
+    Up to it the mean change at the positions that are cut is at most twice that of all.
+    """
+    return max((k for k, cut in zip(result["k"], result["cut"], strict=True) if 2 * cut >= result["count"]), default=0)
 
 
 def has_errors(result: dict[str, Any]) -> bool:
-    """Whether it is known how far other text may move the change: an older analysis, or a short text, does not say."""
+    """Whether it is known how far other text may move the change: too short a text does not say."""
     error = result.get("error", {})
     return error.get("blocks", 0) >= FEWEST_BLOCKS and None not in error["loss_change"]
 
