@@ -37,8 +37,10 @@ from stablernn.monitoring.folder import (
 from stablernn.monitoring.status import status
 from stablernn.monitoring.view import duration, view
 from stablernn.training import loop
-from stablernn.training.progress import PROGRESS_FILE
+from stablernn.training.progress import PROGRESS_FILE, Progress
 from stablernn.training.run import run
+from stablernn.training.schedule import Counters
+from stablernn.utils.console import Terminal
 from stablernn.utils.errors import ConfigurationError, RecordError, StorageError
 from stablernn.utils.files import write_json
 
@@ -362,3 +364,20 @@ def read_until(terminal: int, text: str, process: subprocess.Popen, seconds: flo
             except OSError:
                 raise AssertionError(f"it ended without showing {text!r}: {seen}") from None
     return seen
+
+
+def test_an_interrupted_run_stands_where_its_last_update_left_it(tmp_path):
+    counters = Counters(seconds=0.3, training_seconds=0.2)
+    progress = Progress(tmp_path, "abc", 40)
+    for counters.update in range(1, 30):
+        progress.update(counters)
+    progress.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)  # as a with statement does
+    values = json.loads((tmp_path / PROGRESS_FILE).read_text())
+    assert (values["update"], values["total"], values["ended"]) == (29, 40, "interrupted")
+
+
+@pytest.mark.parametrize("name", ["a[/b]z", "ünï [x]", "[bold]y[/bold]"])
+def test_a_name_with_brackets_is_printed_as_it_is(name):
+    out = io.StringIO()
+    Terminal(file=out, width=200).print(f"the page: {name}")
+    assert out.getvalue() == f"the page: {name}\n"

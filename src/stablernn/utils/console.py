@@ -20,14 +20,14 @@ class Terminal(Console):
     """A console that shows every character that it is given: no escape sequence and no markup in a name acts on it."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"stderr": True, "markup": False, "highlight": False, **options})
+        super().__init__(**{"markup": False, "highlight": False, **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(terminal(segment.text), segment.style)
 
 
-console = Terminal()
+console = Terminal(stderr=True)
 log = logging.getLogger("stablernn")
 
 _SECONDS_BETWEEN_UPDATES = 0.2
