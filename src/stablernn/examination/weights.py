@@ -85,7 +85,7 @@ def load_network(
             f"{path}: the weights of some of {depth} recurrent layers are missing: save all of them"
         )
     rnn = KINDS[found](inputs, size, depth, bias="bias_ih_l0" in layers)
-    _load(path, rnn, layers)
+    _load(path, rnn, layers, prefix)
     first, last, tied = _ends(path, others, inputs, size, embedding, decoder)
     weights = others.pop(f"{first}.weight", None) if first else None
     read_by = nn.Embedding.from_pretrained(weights) if weights is not None else None
@@ -95,7 +95,7 @@ def load_network(
         weight = weights if tied else weight
         assert weight is not None
         predicts = nn.Linear(size, len(weight), bias=bias is not None)
-        _load(path, predicts, {"weight": weight} | ({} if bias is None else {"bias": bias}))
+        _load(path, predicts, {"weight": weight} | ({} if bias is None else {"bias": bias}), last)
         if tied and read_by is not None:
             predicts.weight = read_by.weight
     if others:
@@ -265,11 +265,17 @@ def _kind(path: Path, layers: Mapping[str, Tensor]) -> str:
         ) from None
 
 
-def _load(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ConfigurationError(f"{path}: its tensors do not fit together: {' '.join(str(error).split())}") from None
+def _load(path: Path, module: nn.Module, tensors: Mapping[str, Tensor], part: str) -> None:
+    """Take over the tensors of a part of the network, by their names without its own."""
+    shapes, expected = ({n: tuple(t.shape) for n, t in each.items()} for each in (tensors, module.state_dict()))
+    wrong = sorted(name for name in shapes | expected if shapes.get(name) != expected.get(name))
+    if wrong:
+        which = "; ".join(
+            f"{f'{part}.' if part else ''}{name} is {shapes.get(name, 'missing')} where {expected.get(name, 'nothing')} fits"
+            for name in wrong
+        )
+        raise ConfigurationError(f"{path}: its tensors do not fit together: {which}")
+    module.load_state_dict(tensors)
 
 
 def _ends(
