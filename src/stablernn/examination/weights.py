@@ -270,9 +270,9 @@ def _load(path: Path, module: nn.Module, tensors: Mapping[str, Tensor], part: st
     shapes, expected = ({n: tuple(t.shape) for n, t in each.items()} for each in (tensors, module.state_dict()))
     wrong = sorted(name for name in shapes | expected if shapes.get(name) != expected.get(name))
     if wrong:
+        start = f"{part}." if part else ""
         which = "; ".join(
-            f"{f'{part}.' if part else ''}{name} is {shapes.get(name, 'missing')} where {expected.get(name, 'nothing')} fits"
-            for name in wrong
+            f"{start}{name} is {shapes.get(name, 'missing')} where {expected.get(name, 'nothing')} fits" for name in wrong
         )
         raise ConfigurationError(f"{path}: its tensors do not fit together: {which}")
     module.load_state_dict(tensors)
