@@ -272,7 +272,7 @@ def _load(path: Path, module: nn.Module, tensors: Mapping[str, Tensor], part: st
     if wrong:
         start = f"{part}." if part else ""
         which = "; ".join(
-            f"{start}{name} is {shapes.get(name, 'missing')} where {expected.get(name, 'nothing')} fits" for name in wrong
+            f"{start}{name} is {shapes.get(name, 'missing')}, {expected.get(name, 'nothing')} fits" for name in wrong
         )
         raise ConfigurationError(f"{path}: its tensors do not fit together: {which}")
     module.load_state_dict(tensors)
