@@ -158,7 +158,7 @@ def test_a_certificate_that_was_not_computed_is_told_from_one_that_proves_nothin
 
 def test_a_remark_names_what_a_trigram_beats():
     told = perplexity_table(only_section(runs([TRIGRAM + 1], [TRIGRAM - 1]))).remarks
-    assert [remark.partition(":")[0] for remark in told if "trigram has 230.1" in remark] == [
+    assert [remark.partition(":")[0] for remark in told if "against 230.1 (Kneser-Ney trigram)" in remark] == [
         "LSTM, unstable, recurrent, k = 35"
     ]
 

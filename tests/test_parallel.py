@@ -353,7 +353,7 @@ def test_the_analysis_is_tabled(kind, small, tmp_path):
     assert len(shown.lines) == len(ITERATIONS)
     assert all(len(line) == len(shown.heads) for line in shown.lines)
     assert shown.notes[0].startswith("200 words of valid")
-    cut = parallel_table([(trained.record, result | {"words": 150})])  # the split has no more
+    cut = parallel_table([(trained.record, result | {"count": 150})])  # the split has no more
     assert cut.notes[0].startswith("150 words of valid")
 
 

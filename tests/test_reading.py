@@ -30,10 +30,10 @@ def limited(stability, limit=0.99, value=90.0, **changes):
 @pytest.mark.parametrize(
     ("entry", "name"),
     [
-        (limited("lstm_comparison"), "scalar 0.99"),
+        (limited("lstm_comparison"), "scalar at 0.99"),
         (limited("rnn_spectral", 0.9), "‖W‖₂ ≤ 0.9"),
         (record(90.0, stability="lstm_as_coded"), "as coded"),
-        (limited("somebodys_own", 0.5), "somebodys_own 0.5"),
+        (limited("somebodys_own", 0.5), "somebodys_own at 0.5"),
     ],
 )
 def test_an_analysis_calls_a_constraint_what_table_1_calls_it(entry, name):
@@ -42,14 +42,14 @@ def test_an_analysis_calls_a_constraint_what_table_1_calls_it(entry, name):
 
 def test_the_studys_constraint_has_one_name_for_both_models():
     both = [limited("stable", 0.999, model="rnn"), record(90.0, stability="stable")]
-    assert [describe_constraint(entry) for entry in both] == ["stable 0.999", "stable"]
+    assert [describe_constraint(entry) for entry in both] == ["stable at 0.999", "stable"]
 
 
 def test_lines_that_would_be_alike_tell_their_seed():
     found = [(limited("lstm_output_gate", seed=seed), {}) for seed in (0, 1)] + [(record(90.0, seed=1), {})]
     assert describe(found) == [
-        ("LSTM k=35", "W_o alone 0.99, seed 0"),
-        ("LSTM k=35", "W_o alone 0.99, seed 1"),
+        ("LSTM k=35", "W_o alone at 0.99, seed 0"),
+        ("LSTM k=35", "W_o alone at 0.99, seed 1"),
         ("LSTM k=35", "unstable"),
     ]
 
@@ -59,7 +59,7 @@ def test_constraints_of_one_name_with_other_options_are_not_taken_for_seeds_of_o
         return record(90.0, seed=seed, stability="lstm_cascade", stability__constraint={"limit": 0.9, "groups": groups})
 
     found = [(cascade(2), {}), (cascade(2, seed=1), {}), (cascade(4), {})]
-    both = [(model, f"cascade 0.9 (groups={groups})") for model, groups in (("LSTM k=35", 2), ("LSTM k=35", 4))]
+    both = [(model, f"cascade at 0.9 (groups={groups})") for model, groups in (("LSTM k=35", 2), ("LSTM k=35", 4))]
     assert describe(found[1:]) == both
     for group in (alike, panels, families):
         groups = group(found)
@@ -67,8 +67,8 @@ def test_constraints_of_one_name_with_other_options_are_not_taken_for_seeds_of_o
         assert [len(runs) for runs in groups] == [2, 1], group
     assert len({colour for _, _, colour, _, _ in coloured(found)}) == 2
     tight = [(limited("stable", limit, model="rnn"), {}) for limit in (0.8, 0.999)]
-    assert [name for name, _ in alike(tight)] == ["RNN stable 0.8", "RNN stable 0.999"]
-    assert [name for name, _ in alike(tight[1:])] == ["RNN"]
+    assert [name for name, _ in alike(tight)] == ["RNN stable at 0.8", "RNN stable at 0.999"]
+    assert [name for name, _ in alike(tight[1:])] == ["RNN stable"]
     assert [len(runs) for runs in panels(tight).values()] == [1, 1]
     assert len({colour for _, _, colour, _, _ in coloured(tight)}) == 2
 

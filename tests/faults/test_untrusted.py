@@ -30,6 +30,7 @@ from stablernn.training.run import run
 from stablernn.training.tracking import SilentRun
 from stablernn.training.trained import Trained
 from stablernn.utils.errors import CheckpointError, ConfigurationError, DataError, RecordError
+from stablernn.utils.files import json_digest, write_sealed
 
 FEW, MANY = 40, 3000
 AMOUNTS = [FEW, pytest.param(MANY, marks=pytest.mark.slow)]
@@ -289,6 +290,12 @@ FOREIGN = {
 }
 
 
+def seal(folder, values):
+    """Somebody else's record, without a history, under a checksum that fits."""
+    beside = {"history": json_digest([]), "blocks": json_digest(None)}
+    write_sealed(folder / "record.json", values, beside | {"record": json_digest([values, beside])})
+
+
 @pytest.mark.parametrize("case", FOREIGN)
 def test_a_record_executes_nothing_and_leads_nowhere(case, finished, tmp_path, monkeypatch):
     monkeypatch.setattr("os.system", lambda *_: pytest.fail("executed"))
@@ -303,8 +310,7 @@ def test_a_record_executes_nothing_and_leads_nowhere(case, finished, tmp_path, m
     for parent in parents:
         node = node[parent]
     node[last] = value
-    (tmp_path / "record.json").write_text(json.dumps(whole))
-    (tmp_path / "history.jsonl").write_text("")
+    seal(tmp_path, whole)
     with pytest.raises((RecordError, ConfigurationError)) as caught:
         Trained(tmp_path, read_record(tmp_path), None, torch.device("cpu")).corpus  # noqa: B018
     assert message in str(caught.value)
@@ -315,7 +321,7 @@ def test_the_id_of_a_record_is_no_path(name, finished, tmp_path):
     """Reports make and remove folders of this name."""
     whole = json.loads((finished[1] / "record.json").read_text())
     del whole["checksum"]
-    (tmp_path / "record.json").write_text(json.dumps(whole | {"id": name}))
+    seal(tmp_path, whole | {"id": name})
     with pytest.raises(RecordError, match="id is not as its pattern"):
         read_record(tmp_path)
 

@@ -9,7 +9,7 @@ import re
 
 from stablernn.report.palette import COLOURS
 
-_APART = 2  # pixels, between points of a line
+_APART = 2.5  # pixels, between points of a line
 _SHARED = {"#888888": "rule", "#E6E6E6": "grid", "white": "paper"}
 _DEFAULTS = (
     r' (?:transform="translate\(0,0\)"|font-size="10px"|text-anchor="start"|stroke-dasharray="1,0"|stroke-width="1"'

@@ -68,6 +68,7 @@ PUBLISHED = {
         tokens={"train": 5017482, "valid": 393042, "test": 442423},
         lines={"train": 42068, "valid": 3370, "test": 3761},
         texts={"train": "5145926136ee9aef", "valid": "fadf6277290823f8", "test": "c2f8c16a611595d3"},
+        ids=frozenset({"36f16812c74fa93a"}),
         baseline={442423: {1: 4.346, 2: 3.365, 3: 2.648, 4: 2.026, 5: 1.687, 6: 1.553}},
     ),
     "ptb": Published(

@@ -24,8 +24,8 @@ from stablernn.utils.wording import counted
 
 ROUNDING = 1e-5  # of float32 states, and of log-probabilities that are known to first order
 CERTAINTY = (
-    "what is proven holds on any text, what is measured on these data; of others: 95 % intervals by the spread "
-    "over their parts (blocks of 1,024 items, or sequences)"
+    "what is proven holds on any data, what is measured on these; intervals are over their blocks of 1,024 items, or "
+    "sequences"
 )
 
 
