@@ -116,7 +116,7 @@ def test_the_page_leaves_out_points_that_lie_too_close_to_be_seen_and_no_peak_be
     moves = [tuple(map(float, point.split(","))) for point in (start, *steps.split())]
     places = list(itertools.accumulate(moves, lambda place, move: (place[0] + move[0], place[1] + move[1])))
     heights = [y for _, y in places]
-    assert 100 < len(places) < 400
+    assert 60 < len(places) < 400
     assert heights.count(min(heights)) == 1
     assert min(heights) < 10 < 100 < heights[0] == pytest.approx(heights[-1])
     assert max(x for x, _ in places) == places[-1][0]

@@ -18,7 +18,7 @@ from stablernn.analysis import truncation as truncation_module
 from stablernn.analysis.distribution import Distribution
 from stablernn.analysis.fewer_softmaxes import FewerSoftmaxes
 from stablernn.analysis.runner import analyse
-from stablernn.analysis.truncation import TruncationAnalysis, chosen, measure_gaps, truncation_curve
+from stablernn.analysis.truncation import TruncationAnalysis, chosen, cut_positions, measure_gaps, truncation_curve
 from stablernn.analysis.truncation_curve import Sums
 from stablernn.analysis.weight_distance import WeightDistance
 from stablernn.benchmarks.plain import PlainModel
@@ -32,6 +32,7 @@ from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.stability.certificates import certify
 from stablernn.tasks.sequences import Sequences
+from stablernn.tasks.splits import Split
 from stablernn.training import checkpoint, evaluate
 from stablernn.training.evaluate import score
 from stablernn.training.run import run
@@ -143,6 +144,7 @@ def test_the_curve_is_what_each_model_alone_scores(cell, layers, positions, tole
         alone.load_state_dict(recurrent.state_dict())
         theirs = score(alone, split)
         assert ours.score.count == theirs.count == 211
+        assert ours.cut == 211 - k, "all positions but the first k, which have no more inputs than that"
         assert abs(ours.score.total - theirs.total) <= 211 * (tolerance + 1e-6)
         assert_close(ours.gap.loss_change, (theirs.total - curve.recurrent.total) / 211, rtol=0, atol=tolerance + 1e-5)
     whole = truncation_curve(recurrent, split, [2, 400], tolerance, positions).truncated[400]  # sees all there is
@@ -437,3 +439,27 @@ def test_analyze_names_the_analysis_that_was_asked_for_and_says_where_it_has_no_
     assert said.stderr.count("left out: ") == 4
     assert said.stderr.endswith("analysis=ngram: 4 runs without a result (see above): name others by run=\n")
     assert said.returncode == 2
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=4),
+    both=st.booleans(),
+    k=st.integers(1, 12),
+)
+def test_a_position_of_a_sequence_is_cut_where_it_has_more_than_k_inputs(lengths, both, k):
+    """Counted one by one; in both directions more on either side, its own input counted on each."""
+    ids = [np.zeros(length, dtype=np.int64) for length, _ in lengths]
+    split = Sequences(tuple(ids), tuple(ids), scored=tuple(min(scored, length) for length, scored in lengths))
+    counted = sum(
+        position + 1 > k or (both and length - position > k)
+        for number, (length, _) in enumerate(lengths)
+        for position in range(split.before(number), length)
+    )
+    assert cut_positions(split, [k], [], both) == [counted]
+
+
+@given(length=st.integers(1, 5000), pieces=st.none() | st.integers(1, 3), k=st.integers(1, 6000))
+def test_a_position_of_a_text_is_cut_where_it_has_more_than_k_inputs(length, pieces, k):
+    split = Split(np.zeros(length + 1, dtype=np.int64))
+    scored = chosen(len(split), 700, pieces)
+    assert cut_positions(split, [k], scored) == [sum(position + 1 > k for part in scored for position in part)]
