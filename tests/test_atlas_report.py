@@ -162,6 +162,8 @@ def test_a_k_that_cuts_few_frames_leaves_open_whether_a_mechanism_is_feed_forwar
     result = curve([9.0, 8.5, 8.3, 8.3]) | {"cut": [90, 60, 40, 20]}
     every = atlas(runs("jsb", "lstm", [8.3] * 3), truncation=result)
     assert "0 of 1 on JSB chorales; undecided of LSTM (3), which leave most frames as they are" in said(every)
+    every = atlas(runs("jsb", "lstm", [8.3] * 3), truncation=result | {"cut": [90, 60, 50, 20]})
+    assert "1 of 1 on JSB chorales, by the last 3 inputs" in said(every)
 
 
 def test_a_proof_that_bounds_no_loss_is_read_and_one_that_does_has_its_bounds():

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from functools import partial
 
+import networkx as nx
 import numpy as np
 import pytest
 import scipy.sparse.csgraph
@@ -40,7 +41,7 @@ from stablernn.stability.diameter import diameter
 from stablernn.stability.proofs.norms import Contraction
 from stablernn.stability.proofs.prove import prove
 from stablernn.stability.proofs.quadratic import QuadraticNorm, best_weights, full_norms
-from stablernn.stability.proofs.rates import levels
+from stablernn.stability.proofs.rates import levels, order
 
 seeds = st.integers(0, 2**31)
 _TOLERANCE = 1 + 1e-7  # the attack computes in float64, and its own differences round
@@ -844,3 +845,14 @@ def test_the_incremental_stability_of_an_lstm_is_proven_exactly_where_the_publis
     residual = -1 + f + o * a + b - f * b
     if abs(residual) > 1e-6:
         assert proof.holds == (residual < 0)
+
+
+@given(size=st.integers(1, 9), share=st.floats(0, 0.5), seed=seeds)
+def test_units_come_after_those_that_they_depend_on_and_else_by_their_numbers(size, share, seed):
+    matrix = torch.rand(size, size, generator=torch.Generator().manual_seed(seed)).lt(share).double()
+    graph = nx.DiGraph([(int(other), int(unit)) for unit, other in matrix.nonzero()])
+    graph.add_nodes_from(range(size))
+    parts = nx.condensation(graph)
+    members = {part: sorted(parts.nodes[part]["members"]) for part in parts}
+    expected = [members[part] for part in nx.lexicographical_topological_sort(parts, key=lambda part: members[part][0])]
+    assert order(matrix) == expected

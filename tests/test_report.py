@@ -302,6 +302,9 @@ def test_the_data_set_that_is_asked_for_is_the_one_that_runs(plan_data, asked, r
     chosen = _on_dataset(parts, asked)
     assert [part.data for part in chosen] == run
     assert [config.dataset.name for part in chosen for config in part.configs] == run
+    assert not any("progress=false" in part.command for part in chosen)
+    options.progress = False
+    assert all("progress=false" in part.command for part in chosen)
 
 
 def test_reproduce_refuses_a_profile_that_does_not_exist(plan):
@@ -407,6 +410,19 @@ def test_what_is_not_certified_says_why_on_a_line_of_its_own():
 
 
 # ---- truncation
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_table_says_which_k_leave_most_positions_as_they_are(seeds):
+    note = "a k above 2 leaves most positions as they are"
+
+    def told(*cut):
+        found = [(record(90.0, seed=seed), curve([95.0, 91.0, 90.0]) | {"cut": list(cut)}) for seed in range(seeds)]
+        return any(line.startswith(note) for line in truncation_table(found).notes)
+
+    assert told(90, 50, 49)
+    assert not told(90, 60, 50)
+    assert not told(100, 100, 100)
 
 
 def curve(perplexities, certified=None, optimal=None, words=100):

@@ -326,6 +326,15 @@ def test_the_id_of_a_record_is_no_path(name, finished, tmp_path):
         read_record(tmp_path)
 
 
+@pytest.mark.parametrize("schema", [1, 2, 4, None])
+def test_a_record_of_another_version_is_refused_with_a_remedy(schema, finished, tmp_path):
+    whole = json.loads((finished[1] / "record.json").read_text())
+    del whole["checksum"]
+    seal(tmp_path, whole | {"schema": schema})
+    with pytest.raises(RecordError, match=rf"record schema {schema}, this version reads 3: train the run again"):
+        read_record(tmp_path)
+
+
 def test_the_package_unpickles_nothing():
     import stablernn
 
