@@ -100,7 +100,7 @@ _ANALYSES: Mapping[str, Any] = {
     "contraction": {
         "options": {"longest": "size", "streams": "count", "split": "=train valid test"},
         "stages": {
-            "+": {
+            "initial, best, last": {
                 "largest": ["number", 1],
                 "lyapunov, lyapunov_deviation": "number",
                 "contracts_from": "count?",
