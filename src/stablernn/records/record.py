@@ -56,7 +56,7 @@ class Record:
         speed: seconds and training tokens per second.
         hardware, versions, commit: what it ran on.
         blocks: the test score's parts, one after the other: ``totals`` in nats, ``counts`` of items, and ``tallies``;
-            in a file of its own, which records do not have whose score is no sum over parts.
+            in a file of its own, which some records lack.
     """
 
     id: str
