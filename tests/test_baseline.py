@@ -173,7 +173,7 @@ def test_models_that_are_not_trained_far_enough_decide_nothing_beside_others():
 
 def with_evaluations(entry, best, patience):
     """The record of a run that was evaluated after each of 10 updates."""
-    history = [{"update": update, "epoch": float(update), "valid": 100.0} for update in range(1, 11)]
+    history = [{"update": n, "epoch": float(n), "valid": 500.0 - 10 * min(n, best)} for n in range(1, 11)]
     config = entry.config | {"training": {"epochs": 10, "early_stop": patience}}
     return replace(entry, history=history, config=config, progress=entry.progress | {"best_update": best})
 
@@ -182,7 +182,8 @@ def with_evaluations(entry, best, patience):
     ("bests", "patience", "label"),
     [
         ([4, 3], 6, "worse than its baseline"),  # six evaluations and more without a gain ended both
-        ([5, 6], 6, "not trained far enough"),
+        ([5, 6], 6, "worse than its baseline"),  # nothing was gained in the last quarter
+        ([8, 9], 6, "not trained far enough"),
         ([10, 10], 6, "not trained far enough"),
         ([4, 10], 6, "worse than its baseline"),  # more training is no remedy for all of them
         ([10, 10], None, "worse than its baseline"),  # the record does not tell
@@ -196,6 +197,24 @@ def test_more_training_is_asked_for_only_where_its_end_was_not_a_plateau(judged,
     (judgement,) = judged("C4", made, truncation=curve([100.0, 90.1, 90.0]))
     assert judgement.label == label
     assert perplexity_table(only_section(made)).remarks[0].partition(": ")[2].startswith(label)
+
+
+@pytest.mark.parametrize(
+    ("valid", "label"),
+    [
+        ([105, 104, 103, 102], "not trained far enough"),  # 1 in the last quarter, so 4 in as many again
+        ([100, 99.3, 98.6, 97.9], "worse than its baseline"),  # 2.8 in as many again, of the 3 that it lacks
+        ([103, 102, 101.9, 103], "worse than its baseline"),
+        ([None, None, None, 102], "not trained far enough"),  # nothing tells that more would not do
+    ],
+)
+def test_more_training_is_asked_for_only_where_as_much_again_would_reach_the_baseline(judged, valid, label):
+    (run,) = runs([TRIGRAM + 3], [])
+    history = [{"update": 25 * quarter, "epoch": 1.0, "valid": value} for quarter, value in enumerate(valid, start=1)]
+    config = run.config | {"training": {"epochs": 10, "early_stop": 6}}
+    run = replace(run, history=history, config=config, progress=run.progress | {"best_update": 100})
+    (judgement,) = judged("C4", [run], truncation=curve([100.0, 90.1, 90.0]))
+    assert judgement.label == label
 
 
 ANALYSES = {

@@ -91,6 +91,17 @@ class Record:
         since = sum("valid" in row and (row.get("update") or 0) > best for row in self.history)
         return patience is not None and since < patience
 
+    @property
+    def gained_late(self) -> float | None:
+        """By how much the last quarter of its updates bettered validation, in the unit of its score (>= 0).
+
+        None where it was not evaluated before that quarter.
+        """
+        evaluated = [row for row in self.history if row.get("valid") is not None]
+        costs = {row["update"]: self.metric.cost(row["valid"]) for row in evaluated}
+        earlier = [cost for update, cost in costs.items() if update <= 0.75 * max(costs)]
+        return min(earlier) - min(costs.values()) if earlier else None
+
     def write(self, folder: Path) -> None:
         """Write history and blocks, then the record: where there is a record, the run is whole."""
         write_history(folder, self.history)

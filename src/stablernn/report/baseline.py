@@ -6,8 +6,12 @@ A model that does no better than one that knows next to nothing of the past says
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+
 from stablernn.report.frame import select
 from stablernn.report.slices import Slice
+from stablernn.utils.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,8 @@ class Shortfall:
     """That a model is worse than the baseline.
 
     Attributes:
-        cut: the schedule or a deadline ended the training of all its runs before validation stopped improving.
+        cut: training of all its runs was ended before validation stopped improving, and as much again would do: at
+            the pace of the last quarter it comes to the baseline.
         model: the name of its constraint, where those of several were compared; else empty.
         scores: its score and that of the baseline, in words.
     """
@@ -53,7 +58,13 @@ def shortfall(data: Slice, ids: Collection[str]) -> Shortfall | None:
     worst = select(runs, runs.cell == best.idxmax()[-1])
     reached, places = worst.test.mean(), metric.places
     return Shortfall(
-        all(run.cut for run in worst.record),
+        all(run.cut for run in worst.record) and _within_reach(worst, metric, bar),
         worst.stability.iloc[0] if len(best) > 1 else "",
         f"{reached:.{places}f} against {bar:.{places}f} ({baseline})",
     )
+
+
+def _within_reach(runs: pd.DataFrame, metric: Metric, bar: float) -> bool:
+    """Whether a model would come to a score within as much training again, or nothing tells that it would not."""
+    gained = [run.gained_late for run in runs.record]
+    return None in gained or bool(metric.cost(runs.test.mean()) - 4 * np.mean(gained) <= metric.cost(bar))
