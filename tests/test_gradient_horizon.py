@@ -137,8 +137,8 @@ def test_the_summary_is_of_positions_and_holds_from_there_on():
     assert found["median"][1:3] == pytest.approx([1e-4, 0.1])
     assert (found["low"][0], found["high"][0]) == (1, 3)
     assert found["fallen"] == 3  # i = 1 was a dip
-    assert found["slope"]["mean"] == pytest.approx((math.log(5e-6) - math.log(1e-4)) / 2)
-    assert found["slope"]["geometric"] == pytest.approx(math.log(1000))
+    assert found["slope"]["mean"] == pytest.approx(math.log(5e-6) - math.log(0.1)), "of the farther half"
+    assert found["slope"]["geometric"] is None, "of one distance there is no slope"
     assert json.loads(json.dumps(found)) == found
     nothing = summary(torch.zeros(4, 16, dtype=torch.float64))
     assert nothing["slope"] == nothing["error"] == {"mean": None, "geometric": None}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from test_report import curve, only_section, record
 
+from stablernn.report.claims.gradients import _vanishing
 from stablernn.report.contents import CLAIMS, chapters, verdicts
 from stablernn.report.evidence import gather
 from stablernn.report.judgement import Outcome, combined
@@ -460,12 +461,14 @@ def horizon(slope, error, fallen):
 @pytest.mark.parametrize(
     ("slope", "error", "fallen", "label", "words"),
     [
-        (-0.08, 0.001, 43, "supported", "falls by 0.080 ± 0.002 nats a word, to a thousandth 43 words back"),
         (
-            *(-0.08, 0.001, None, "supported"),
-            "falls by 0.080 ± 0.002 nats a word, not to a thousandth in the 100 that were followed",
+            *(-0.08, 0.001, 43, "supported"),
+            "from 50 to 100 words back the mean gradient falls by 0.080 ± 0.002 nats a word, and comes to a thousandth "
+            "43 words back",
         ),
-        (-0.01, 0.001, None, "supported", "to a thousandth 691 words back at that rate, and 100 were followed"),
+        (-0.01, 0.001, None, "supported", "and has not come to a thousandth 100 words back"),
+        (-0.08, None, None, "undecided", "its error is not on record"),
+        (None, None, 1, "supported", "no gradient is left 50 words back"),
         (0.02, 0.001, None, "not supported", "grows by 0.020 ± 0.002"),
         (-0.001, 0.001, None, "undecided", "falls by 0.001 ± 0.002"),
     ],
@@ -474,6 +477,21 @@ def test_gradients_vanish_where_their_slope_is_surely_below_zero(judged, slope, 
     (judgement,) = judged("C5", [record(90.0)], gradient_horizon=horizon(slope, error, fallen))
     assert judgement.label == label
     assert words in judgement.verdict.replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("slopes", "outcome", "words"),
+    [
+        ((-0.020, -0.021, -0.022), Outcome.HOLDS, "falls by 0.021 ± 0.002 nats a word"),
+        ((-0.020, 0.001, -0.022), Outcome.UNDECIDED, "falls by 0.014 ± 0.032 nats a word"),
+        ((0.020, 0.021, 0.022), Outcome.FAILS, "grows by 0.021 ± 0.002 nats a word"),
+        ((-0.020, -0.019), Outcome.HOLDS, "falls by 0.019 ± 0.002 nats a word"),  # two seeds: the error of the slowest
+    ],
+)
+def test_of_three_seeds_the_interval_of_a_slope_is_over_seeds(slopes, outcome, words):
+    runs = [(record(90.0, seed=seed), horizon(slope, 0.001, None)) for seed, slope in enumerate(slopes)]
+    finding = _vanishing("LSTM", runs)
+    assert (finding.outcome, words in finding.text) == (outcome, True), finding.text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ one pass from the sum of the losses at the ends of B stretches gives, exactly, a
 is a stretch, and no pass is spent on a single pair (s, i). In float64: the norms span tens of powers of ten.
 
 The slope of the geometric mean is the growth of a typical gradient, for large i the largest Lyapunov exponent; that of
-the mean, never below it in the long run, is set by the few positions whose gradients reach farthest.
+the mean, never below it in the long run, is set by the few positions whose gradients reach farthest. Both are taken
+over the farther half of the distances: gradients of trained models fall fast at first and ever more slowly then, more
+like a power of i than like an exponential, so that a slope over all of them would say that they vanish where they don't.
 """
 
 import copy
@@ -88,9 +90,9 @@ def summary(norms: Tensor) -> dict[str, Any]:
 
     Returns:
         mean, median, geometric (mean), low and high (10th and 90th percentile): a value for each i. slope: of the log
-        of the mean and of the geometric mean, nats a position, by least squares over i >= 1; None where all is 0.
-        error: the standard error of each, from groups of positions. fallen: the least i from which on the mean
-        is at most ``FALLEN`` of that at i = 0, or None.
+        of the mean and of the geometric mean, nats a position, by least squares over the farther half of the i; None
+        where nothing is left there. error: the standard error of each, from groups of positions. fallen: the least i
+        from which on the mean is at most ``FALLEN`` of that at i = 0, or None.
     """
     low, median, high = norms.quantile(norms.new_tensor([0.1, 0.5, 0.9]), dim=1).tolist()
     mean = norms.mean(1).tolist()
@@ -123,8 +125,8 @@ def _geometric(norms: Tensor) -> list[float]:
 
 
 def _slope(values: Sequence[float]) -> float | None:
-    """Of log(values) against i = 1, 2, ..., by least squares."""
-    points = [(i, math.log(value)) for i, value in enumerate(values) if i and value > 0]
+    """Of log(values) against i in the farther half, by least squares."""
+    points = [(i, math.log(value)) for i, value in enumerate(values) if 2 * i >= len(values) - 1 and value > 0]
     if len(points) < 2:
         return None
     return statistics.linear_regression(*zip(*points, strict=True)).slope

@@ -78,7 +78,7 @@ class TaskCell:
 
     @cached_property
     def beside_control(self) -> Comparison | None:
-        """With W = 0 at the same λ: what recurrence adds that a certificate leaves."""
+        """With W = 0 at its usual limit: what recurrence adds that a certificate leaves."""
         if self.stability in ("unstable", *MEMORYLESS):
             return None
         return compare(self.memoryless.finished, self.replicates.finished, self.required)
