@@ -8,7 +8,7 @@ is a stretch, and no pass is spent on a single pair (s, i). In float64: the norm
 The slope of the geometric mean is the growth of a typical gradient, for large i the largest Lyapunov exponent; that of
 the mean, never below it in the long run, is set by the few positions whose gradients reach farthest. Both are taken
 over the farther half of the distances: gradients of trained models fall fast at first and ever more slowly then, more
-like a power of i than like an exponential, so that a slope over all of them would say that they vanish where they don't.
+like a power of i than like an exponential, so that a slope over all of them says too much.
 """
 
 import copy

@@ -21,8 +21,8 @@ def vanishing_gradients(evidence: Evidence) -> list[Judgement]:
     Gradients vanish where their slope over the farther half of the distances is surely below zero.
     """
     certainty = (
-        f"95 % intervals of the slope over the farther half of the distances: over seeds where there are {FEWEST_SEEDS}, "
-        "else over positions of the data, where the slowest seed decides"
+        "95 % intervals of the slope over the farther half of the distances: over seeds where there are "
+        f"{FEWEST_SEEDS}, else over positions of the data, where the slowest seed decides"
     )
     return [
         judge(data, [_vanishing(name, runs) for name, runs in groups], "", certainty)

@@ -112,8 +112,8 @@ def gradient_horizon_table(analyses: Analyses) -> Table:
         f"{counted(options['streams'], 'position')} of {options['split']}",
         "1e-3 at i: from there on the mean is at most a thousandth of that at i = 0",
         f"slope: of the log of the mean, nats a {metric.one}, by least squares over the farther half of the distances, "
-        f"{(options['horizon'] + 1) // 2} to {options['horizon']}, ± standard deviation over seeds (of one seed: standard "
-        "error); typical slope: of the geometric mean",
+        f"{(options['horizon'] + 1) // 2} to {options['horizon']}, ± standard deviation over seeds (of one seed: "
+        "standard error); typical slope: of the geometric mean",
         "of several seeds: means, and the farthest i",
     ]
     return Table("Gradient of the loss by earlier inputs", columns, entries, notes, runs=runs)
