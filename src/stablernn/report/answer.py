@@ -19,7 +19,7 @@ _ON = {
     Outcome.FAILS: "not on",
     Outcome.UNDECIDED: "undecided on",
     Outcome.UNTRAINED: "not trained far enough to tell on",
-    Outcome.WORSE: "worse than a baseline and so without an answer on",
+    Outcome.WORSE: "worse than a baseline on",
 }
 
 
