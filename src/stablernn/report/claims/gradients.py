@@ -38,16 +38,16 @@ def _vanishing(name: str, runs: Analyses) -> Finding:
     if None in [stage["slope"]["mean"] for stage in stages]:
         return Finding(Outcome.HOLDS, f"{name}: no gradient is left {counted(near, one)} back", ids(runs))
     slope, half = _slope(stages)
-    change = f"{'grows' if slope > 0 else 'falls'} by {abs(slope):.3f}"
+    error = "" if half is None else f" ± {half:.3f}"
+    change = f"{'grows' if slope > 0 else 'falls'} by {abs(slope):.3f}{error} nats a {one}"
+    text = f"{name}: from {near} to {counted(horizon, one)} back the mean gradient {change}"
     distances = [stage["fallen"] for stage in stages]
     if None in distances:
         reached = f", and has not come to a thousandth {counted(horizon, one)} back"
     else:
         reached = f", and comes to a thousandth {counted(span([str(i) for i in sorted(distances)]), one)} back"
     if half is None:
-        text = f"{name}: from {near} to {counted(horizon, one)} back the mean gradient {change} nats a {one}{reached}"
-        return Finding(Outcome.UNDECIDED, f"{text}; its error is not on record", ids(runs))
-    text = f"{name}: from {near} to {counted(horizon, one)} back the mean gradient {change} ± {half:.3f} nats a {one}"
+        return Finding(Outcome.UNDECIDED, f"{text}{reached}; its error is not on record", ids(runs))
     if slope + half >= 0:
         return Finding(Outcome.FAILS if slope - half > 0 else Outcome.UNDECIDED, text, ids(runs))
     return Finding(Outcome.HOLDS, text + reached, ids(runs))
