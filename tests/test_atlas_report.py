@@ -321,7 +321,7 @@ def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas,
     chapter = text.split(f'id="{SECTION.anchor}"')[1].split('<details class="chapter"')[0]
     assert "Does an orthogonal matrix survive training without its constraint? No" in chapter
     linked = set(re.split("[ -]", chapter.split('data-runs="')[1].split('"')[0]))
-    assert all(f'id="r{number}"' in text for number in linked)
+    assert all(f' id="r{number}"' in text for number in linked)
     assert text.count('<details class="run"') == len(every), "one entry for the seeds of a mechanism on a task"
     assert len(chapter) < 3000 * len(every)
 

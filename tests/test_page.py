@@ -165,7 +165,7 @@ def test_every_record_is_on_the_page_with_what_it_was_made_of(path, text):
         assert f'<span class="id">{name}</span>' in text
     headed = [int(count) for count in re.findall(r'<details class="runs">\n<summary>.+\((\d+)\)</span>', text)]
     assert len(headed) > 1
-    assert sum(headed) == text.count('<details class="run" ')
+    assert sum(headed) == len(re.findall(r' id="r\d+"', text))
     (group,) = (part for part in text.split('<details class="runs">')[1:] if f">{ids[0]}<" in part)
     before, after = group.split(f'<span class="id">{ids[0]}</span>')
     _, of_a_cell, cell = before.rpartition('<details class="cell">')
@@ -181,13 +181,30 @@ def test_every_record_is_on_the_page_with_what_it_was_made_of(path, text):
         assert sum(times) == 1, "what all share is said once"
 
 
+def test_seeds_stand_together_each_with_its_address_and_other_settings_apart(tmp_path):
+    for n, (value, rate) in enumerate([(90.0, 1.0), (91.0, 1.0), (92.0, 1.0), (93.0, 2.0)]):
+        entry = record(value, seed=n, optimizer__lr=rate)
+        entry.id = f"wikitext2-lstm-unstable-recurrent-k35-s{n}-0000000{n}"
+        entry.write(tmp_path / "records" / entry.id)
+    *_, path = write_report(tmp_path / "records", tmp_path, None)
+    runs = path.read_text(encoding="utf-8").split('id="runs"')[1]
+    together, alone = runs.split('<details class="run"')[1:]
+    assert re.findall(r'<dt id="r(\d)">seed (\d)<dd>0000000(\d), test perplexity (\d+)', together) == [
+        ("0", "0", "0", "90"),
+        ("1", "1", "1", "91"),
+        ("2", "2", "2", "92"),
+    ]
+    assert alone.startswith(' id="r3"')
+    assert "s3-00000003" in alone
+
+
 def test_every_number_of_the_perplexity_table_leads_to_its_runs(text):
     table = text.split('aria-label="Test perplexity on WikiText-2, profile `paper`"')[1].split("</table>")[0]
     assert re.search(r'<th scope="col"[^>]*>published</th>', table)
     cell = re.search(r'href="#r(\d+)" data-runs="([^"]+)">91\.0 ± 1\.0</a>', table)
     assert cell
     assert len(numbered(cell[2])) == 3
-    known = set(map(int, re.findall(r'class="run" id="r(\d+)"', text)))
+    known = set(map(int, re.findall(r' id="r(\d+)"', text)))
     assert {number for ids in re.findall(r'data-runs="([^"]+)"', text) for number in numbered(ids)} <= known
 
 

@@ -16,6 +16,7 @@ from stablernn.records.record import BLOCKS_FILE, RECORD_FILE, read_record
 from stablernn.report import statistics as module
 from stablernn.report.frame import frame
 from stablernn.report.load import load_records
+from stablernn.report.sections.study import study_table
 from stablernn.report.sections.tasks import task_cells, tasks_table
 from stablernn.report.slices import Slice
 from stablernn.report.statistics import Comparison, compare, format_seeds, half_width, holm, percent, seeds_required
@@ -165,6 +166,40 @@ def test_the_verdict_to_w_0_says_of_how_few_seeds_it_is():
         line[2].split()[0]: line[table.heads.index("verdict to W = 0")] for line in table.lines if line[1] == "LSTM"
     }
     assert verdicts["cascade"] == "gain (3 of 10 seeds)"
+
+
+def test_each_condition_is_held_against_w_0_at_the_nearest_rate():
+    def made(loss, name, limit, rate):
+        """Three seeds; ``rate``: the certified λ, None: nothing is proven."""
+        constraint = {} if limit is None else {"limit": limit}
+        return [
+            replace(
+                entry,
+                config=entry.config | {"stability": {"name": name, "constraint": constraint}},
+                certificate={"certified": rate is not None, "rate": rate},
+            )
+            for entry in runs([loss, loss + 0.01, loss + 0.02], name)
+        ]
+
+    cells = [
+        *made(8.4, "unstable", None, None),
+        *made(8.6, "lstm_gated_linear", 0.7, 0.69),
+        *made(8.2, "lstm_gated_linear", 0.999, 0.998),
+        *made(8.5, "stable", None, 0.74),
+        *made(8.3, "lstm_cascade", 0.999, 0.997),
+        *made(8.3, "lstm_as_coded", None, None),
+    ]
+    found = {cell.replicates.ids: cell for cell in task_cells(section(cells))}
+    beside = {
+        (cell.stability, cell.memoryless.first.metrics["test"]["value"]) for cell in found.values() if cell.beside_control
+    }
+    assert beside == {("stable", 8.6), ("lstm_cascade", 8.2), ("lstm_as_coded", 8.2)}
+    table = tasks_table([section(cells)])
+    rates = {line[2]: line[table.heads.index("λ of W = 0")] for line in table.lines if line[1] == "LSTM"}
+    assert rates["stable"] == "0.690"
+    shown = study_table([section(cells)])
+    (row,) = (line for line in shown.lines if line[1] == "LSTM")
+    assert row[shown.heads.index("W = 0")].startswith("8.21"), "the study's table has the weakest"
 
 
 def test_a_model_worse_than_its_baseline_decides_nothing():

@@ -309,7 +309,7 @@ def test_the_studys_table_marks_each_cell_with_its_verdict(committed):
             ]
             if said:
                 mark = next((mark for mark in SIGNS.values() if f" {mark}" in cell), "")
-                assert mark == next((mark for name, mark in SIGNS.items() if said[0].startswith(name)), ""), column
+                assert mark == next((mark for name, mark in SIGNS.items() if said[-1].startswith(name)), ""), column
                 marked += bool(mark)
     assert marked > 8
 

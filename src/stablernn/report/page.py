@@ -31,8 +31,8 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     judged, groups = verdicts(evidence), runs_of(evidence)
     leading = leading_of(evidence, judged)
     every = [block for chapter in chapters for block in chapter.blocks]
-    sources = enumerate(source for group in groups for source in group.sources)
-    numbers = {run: n for n, source in sources for run in source.behind}
+    every_run = dict.fromkeys(run for group in groups for source in group.sources for run in source.behind)
+    numbers = {run: n for n, run in enumerate(every_run)}
     environment.filters["numbered"] = lambda runs: [
         *dict.fromkeys(numbers[run] for run in runs or () if run in numbers)
     ]

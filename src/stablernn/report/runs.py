@@ -1,8 +1,9 @@
 """What the page says of every run, and of every file of measurements."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stablernn.records.record import Record
@@ -21,22 +22,25 @@ _SEED = re.compile(r"-s\d+(-[0-9a-f]+|\.json)$")  # at the end of a name
 
 @dataclass(frozen=True)
 class Source:
-    """Name, a word on it, and its facts, for a run with its configuration; ``runs``: ids, where it is several."""
+    """Name, a word on it, and its facts, for a run with its configuration.
+
+    ``seeds``: where it is several runs, by their ids: the seed, and what it does not share with the others.
+    """
 
     id: str
     summary: str
     facts: dict[str, str]
-    runs: tuple[str, ...] = ()
+    seeds: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def behind(self) -> tuple[str, ...]:
         """What numbers lead here by."""
-        return self.runs or (self.id,)
+        return tuple(self.seeds) or (self.id,)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Sources that differ in the seed alone, by their names, and once what they share beyond their group."""
+    """Sources of one name, and once what they share beyond their group."""
 
     name: str
     shared: dict[str, str]
@@ -55,13 +59,18 @@ class Group:
     def sources(self) -> list[Source]:
         return [source for cell in self.cells for source in cell.sources]
 
+    @property
+    def size(self) -> int:
+        """Runs, or files of measurements."""
+        return sum(len(source.behind) for source in self.sources)
+
 
 def runs_of(evidence: Evidence) -> list[Group]:
     """All that any number may lead to, by text and profile, or by kind of measurement."""
-    groups: dict[str, dict[str, Source]] = {}
+    groups: dict[str, dict[str, Record]] = {}
     for data in (*evidence.slices, *evidence.tasks, *evidence.synthetic, *evidence.trials):
-        groups.setdefault(data.caption, {}).update({record.id: _run(record) for record in data.records})
-    runs = {title: list(group.values()) for title, group in groups.items()}
+        groups.setdefault(data.caption, {}).update({record.id: record for record in data.records})
+    runs = {title: _by_seeds(group.values()) for title, group in groups.items()}
     for data in leading(evidence.atlas):
         runs[f"Atlas: {data.caption}"] = [_of_seeds(cell.runs.record) for cell in cells_of(data)]
     runs["Speed"] = [_measurement(name, measured) for name, measured in evidence.lengths.items()]
@@ -84,18 +93,29 @@ def _apart(sources: list[Source]) -> tuple[dict[str, str], list[Source]]:
     return shared, [replace(one, facts={k: v for k, v in one.facts.items() if k not in shared}) for one in sources]
 
 
+def _by_seeds(records: Iterable[Record]) -> list[Source]:
+    """Runs of one name and the same settings as one source: there are many, and a page has its limit."""
+    alike: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        settings = json.dumps([settings_of(record), record.config["stability"]], sort_keys=True)
+        alike.setdefault((_SEED.sub("", record.id), settings), []).append(record)
+    return [_of_seeds(cell) for cell in alike.values()]
+
+
 def _of_seeds(records: Iterable[Record]) -> Source:
-    """Runs that differ in the seed alone as one source: there are many, and a page has its limit."""
+    """Runs that differ in the seed alone as one source."""
     every = [_run(record) for record in records]
     if len(every) == 1:
         return every[0]
-    shared, _ = _apart(every)
-    shared.pop("trained", None)
-    seeds = {f"seed {setting(record, 'seed')}": one for record, one in zip(records, every, strict=True)}
-    facts = {seed: f"{one.id.rpartition('-')[2]}, {one.summary}, {one.facts['trained']}" for seed, one in seeds.items()}
-    return Source(
-        _SEED.sub("", every[0].id), counted(len(every), "seed"), shared | facts, tuple(one.id for one in every)
-    )
+    shared, apart = _apart(every)
+    seeds = {
+        one.id: (
+            f"seed {setting(record, 'seed')}",
+            ", ".join([one.id.rpartition("-")[2], one.summary, *(f"{name} {fact}" for name, fact in one.facts.items())]),
+        )
+        for record, one in zip(records, apart, strict=True)
+    }
+    return Source(_SEED.sub("", every[0].id), counted(len(every), "seed"), shared, seeds)
 
 
 def _run(record: Record) -> Source:
@@ -110,8 +130,8 @@ def _run(record: Record) -> Source:
         record.status if test is None else f"test {record.metric.name} {test:.{places}f}",
         {
             "status": record.status,
-            "trained": f"{counted(epochs, 'epoch')}, {counted(updates, 'update')}, {record.speed['seconds']:,.0f} s, "
-            f"until {record.finished_at[:16]}",
+            "trained": f"{counted(epochs, 'epoch')}, {counted(updates, 'update')}",
+            "took": f"{record.speed['seconds']:,.0f} s, until {record.finished_at[:16]}",
             "hardware": _listed(record.hardware),
             "commit": record.commit,
             "versions": _listed(record.versions),

@@ -4,12 +4,22 @@
 
   // Every number and every figure leads to its runs, each with what its seeds and its group share.
   function show(numbers) {
-    const runs = numbers.map((number) => document.getElementById(`r${number}`)).filter(Boolean);
-    dialog.querySelector("h2").textContent = runs.length === 1 ? "The run behind this" : `The ${runs.length} runs behind this`;
+    const asked = numbers.map((number) => document.getElementById(`r${number}`)).filter(Boolean);
+    const ids = new Set(asked.map((each) => each.id));
+    const runs = [...new Set(asked.map((each) => each.closest(".run")))];
+    dialog.querySelector("h2").textContent = asked.length === 1 ? "The run behind this" : `The ${asked.length} runs behind this`;
     dialog.querySelector("div").replaceChildren(...runs.map((run) => {
       const copy = run.cloneNode(true);
       copy.removeAttribute("id");
       copy.open = runs.length === 1;
+      for (const seed of copy.querySelectorAll("dt[id]")) {
+        if (ids.has(seed.id)) {
+          seed.removeAttribute("id");
+        } else {
+          seed.nextElementSibling.remove();
+          seed.remove();
+        }
+      }
       for (let node = run.parentElement; node.matches(".cell, .runs"); node = node.parentElement) {
         copy.append(...[...node.querySelectorAll(":scope > dl")].map((part) => part.cloneNode(true)));
       }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from stablernn.report.load import setting
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.sections.tasks import TaskCell, published_value, task_cells
 from stablernn.report.slices import TITLES, Slice
@@ -31,7 +32,7 @@ def study_table(tasks: Sequence[Slice]) -> Table:
         bar = data.best_baseline
         for model in MODELS:
             cell_of = {
-                head: next((c for c in cells if c.model == model and c.stability in names), None)
+                head: max((c for c in cells if c.model == model and c.stability in names), key=_limit, default=None)
                 for head, names in COLUMNS.items()
             }
             if cell_of["unstable"] is None:
@@ -72,6 +73,11 @@ def study_table(tasks: Sequence[Slice]) -> Table:
 def _certified(without: Sequence[str]) -> str:
     """That the trained models are certified, but for those of some profiles."""
     return ", certified after training" + (f", but for the rows {listed(without)}" if without else "")
+
+
+def _limit(cell: TaskCell) -> float:
+    """Of the constraint: a column shows the weakest of those tried."""
+    return float(setting(cell.replicates.first, "stability.constraint").get("limit") or 0)
 
 
 def _entry(cell: TaskCell) -> Value:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import pandas as pd
 
@@ -45,7 +45,7 @@ class TaskCell:
     data: Slice
     replicates: Replicates
     base: Replicates
-    memoryless: Replicates  # without recurrent matrices (W = 0), otherwise alike: the control of every condition
+    memoryless: Replicates  # without recurrent matrices (W = 0), otherwise alike, at the nearest λ: the control
     required: int  # seeds that the rule of decision asks for on this task
     note: str = ""
 
@@ -78,7 +78,7 @@ class TaskCell:
 
     @cached_property
     def beside_control(self) -> Comparison | None:
-        """With W = 0 at its usual limit: what recurrence adds that a certificate leaves."""
+        """With W = 0 at the nearest λ: what recurrence adds that a certificate leaves."""
         if self.stability in ("unstable", *MEMORYLESS):
             return None
         return compare(self.memoryless.finished, self.replicates.finished, self.required)
@@ -151,18 +151,33 @@ def task_cells(data: Slice) -> list[TaskCell]:
     unstable = select(runs, runs.stability == "unstable")
     bases = {of_kind: Replicates(base) for of_kind, base in groups(unstable, [*kind, "alike"])}
     zero = select(runs, runs.stability.isin(MEMORYLESS))
-    controls = {of_kind: Replicates(control) for of_kind, control in groups(zero, [*kind, "alike"])}
-    return [
-        TaskCell(
-            data,
-            Replicates(cell),
-            bases.get(of_cell[:4], Replicates()),
-            controls.get(of_cell[:4], Replicates()),
-            required,
-            cell.note.iloc[0],
+    controls = [(of_kind, Replicates(control)) for of_kind, control in groups(zero, [*kind, "alike", "constraint"])]
+    cells = []
+    for of_cell, cell in groups(runs, [*kind, "alike", "stability", "constraint"]):
+        replicates = Replicates(cell)
+        of_kind = [control for other, control in controls if other[:4] == of_cell[:4]]
+        cells.append(
+            TaskCell(
+                data,
+                replicates,
+                bases.get(of_cell[:4], Replicates()),
+                min(of_kind, key=partial(_apart, replicates), default=Replicates()),
+                required,
+                cell.note.iloc[0],
+            )
         )
-        for of_cell, cell in groups(runs, [*kind, "alike", "stability", "constraint"])
-    ]
+    return cells
+
+
+def _rate(replicates: Replicates) -> float:
+    """The certified λ, that of the constraint where nothing is proven, 1 where it names none."""
+    proven, limit = replicates.proven[0], setting(replicates.first, "stability.constraint").get("limit")
+    return proven if isinstance(proven, float) else 1.0 if limit is None else float(limit)
+
+
+def _apart(first: Replicates, second: Replicates) -> float:
+    """How far the λ of one are from those of the other."""
+    return abs(_rate(first) - _rate(second))
 
 
 def _adjusted(cells: Sequence[TaskCell]) -> list[float | None]:
@@ -199,6 +214,7 @@ def _entries(cell: TaskCell, task: str, adjusted: float | None) -> list[Entry]:
         Value(loss.mean, loss.half()) if loss else None,
         cell.verdict or None,
         adjusted,
+        _rate(cell.memoryless) if beside else None,
         Value(beside.mean, beside.half()) if beside else None,
         beside.format_verdict(few if least < cell.required else "") if beside else None,
     ]
@@ -217,7 +233,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
             runs.append((*cell.base.ids, *cell.replicates.ids))
         for name, value in data.baselines.items():
             score = Value(value, format=f".{metric.places}f")
-            entries.append([task, name, None, "baseline", score, *[None] * 9])
+            entries.append([task, name, None, "baseline", score, *[None] * 10])
             runs.append(())
     margins = ", ".join(
         f"{TITLES.get(name, name)}: {metric.title}, margin {metric.margin:g}" for name, metric in metrics.items()
@@ -227,8 +243,9 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         RULE,
         "p (Holm): of a gain or a loss, adjusted for the constraints of the model that were compared",
         "loss to W = 0, and its verdict: the same against the model without recurrent matrices, the control of every "
-        "condition; where the certified model gains, recurrence adds something that the certificate leaves; –: no such "
-        "model was trained the same way",
+        "condition, at the λ nearest to its own that was trained (λ of W = 0; beside a condition that proves nothing "
+        "the largest); where the certified model gains, recurrence adds something that the certificate leaves; –: no "
+        "such model was trained the same way",
         "seeds: of as many as the rule of decision asks for, where there are fewer",
         f"λ: certified rate of contraction ({UNPROVEN}); k({EPSILON}): inputs that provably determine every "
         f"log-probability to {EPSILON} nats; both the largest of the seeds",
@@ -250,6 +267,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         Column("loss", "+.3f", spread="to the ends of the one-sided 95 % intervals"),
         Column("verdict"),
         Column("p (Holm)", ".1g", drop=5),
+        Column("λ of W = 0", rate, drop=4),
         Column("loss to W = 0", "+.3f", spread="to the ends of the one-sided 95 % intervals", drop=4),
         Column("verdict to W = 0", drop=4),
     ]
