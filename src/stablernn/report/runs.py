@@ -108,13 +108,10 @@ def _of_seeds(records: Iterable[Record]) -> Source:
     if len(every) == 1:
         return every[0]
     shared, apart = _apart(every)
-    seeds = {
-        one.id: (
-            f"seed {setting(record, 'seed')}",
-            ", ".join([one.id.rpartition("-")[2], one.summary, *(f"{name} {fact}" for name, fact in one.facts.items())]),
-        )
-        for record, one in zip(records, apart, strict=True)
-    }
+    seeds = {}
+    for record, one in zip(records, apart, strict=True):
+        facts = [one.id.rpartition("-")[2], one.summary, *(f"{name} {fact}" for name, fact in one.facts.items())]
+        seeds[one.id] = f"seed {setting(record, 'seed')}", ", ".join(facts)
     return Source(_SEED.sub("", every[0].id), counted(len(every), "seed"), shared, seeds)
 
 
