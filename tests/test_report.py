@@ -21,7 +21,12 @@ from stablernn.report.sections.contraction import contraction_table
 from stablernn.report.sections.perplexity import perplexity_table
 from stablernn.report.sections.price import price_table
 from stablernn.report.sections.sweep import sweep_curves, sweep_table
-from stablernn.report.sections.truncation import certified_context, measured_context, truncation_table
+from stablernn.report.sections.truncation import (
+    certified_context,
+    measured_context,
+    truncation_summary,
+    truncation_table,
+)
 from stablernn.report.sections.weight_distance import weight_distance_table
 from stablernn.report.slices import rows, slices
 from stablernn.report.table import Column, Table
@@ -599,3 +604,13 @@ def test_a_run_of_infinite_perplexity_has_diverged_and_takes_no_report_along(sma
     write_report(tmp_path / "runs", tmp_path / "results", None)
     (table,) = (tmp_path / "results" / "tables").glob("perplexity.md")
     assert "| diverged | 0 of 1 |" in table.read_text(encoding="utf-8")
+
+
+def test_seeds_looked_into_on_different_stretches_are_compared_on_all_of_test():
+    short, long = record(100.0, seed=0), record(110.0, seed=1)
+    table = truncation_summary([(short, curve([88.0, 80.0], words=10)), (long, curve([121.0, 110.0], words=1000))])
+    (line,) = table.lines
+    assert line[table.heads.index("all")].startswith("105.0 ±")
+    assert line[table.heads.index("k=2")] == "105.0"
+    one = truncation_summary([(short, curve([160.0, 88.0, 80.0], words=10))]).lines[0]
+    assert one[table.heads.index("k=2")] == "110.0", "10 % more than on all of test, as on the stretch"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from stablernn.records.record import Record
 from stablernn.report.curves import BEST_POSSIBLE, WORDS, coloured
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.labels import describe_constraint, describe_run, on_each_side, over_seeds
@@ -61,7 +62,7 @@ def truncation_table(analyses: Analyses) -> Table:
 
 def truncation_summary(analyses: Analyses) -> Table:
     """A line for each model: means over its seeds, and the largest context that one of them needs."""
-    options, metric = analyses[0][1]["options"], analyses[0][0].metric.of_loss
+    options, metric = analyses[0][1]["options"], _metric(analyses)
     shown = [k for k in (2, 5, 10, 35) if k in analyses[0][1]["k"]]
     columns = [text("model"), text("stability"), key("seeds")]
     columns += [Column(head, f".{metric.places}f", unit=metric.name) for head in ("all", *(f"k={k}" for k in shown))]
@@ -70,16 +71,19 @@ def truncation_summary(analyses: Analyses) -> Table:
     cells = over_seeds(analyses)
     for model, stability, runs in cells:
         results = [result for _, result in runs]
-        scores = [Value.mean([result["recurrent"]["value"] for result in results])]
-        scores += [Value(Value.mean([_at(result, k) for result in results]).value) for k in shown]
+        scores = [Value.mean([_on_all(record, result)[0] for record, result in runs])]
+        scores += [Value(Value.mean([_at(record, result, k) for record, result in runs]).value) for k in shown]
         proven = all(result["certified"]["nats"] is not None for result in results)
         unproven = "not applicable" if all(result["certified"]["state"] for result in results) else "no"
         contexts = [_largest(measured_context, results), _largest(certified_context, results) if proven else unproven]
         entries.append([model, stability, len(runs), *scores, *contexts])
     items = " or ".join(f"{count:,}" for count in sorted({result["count"] for _, result in analyses}))
+    whole = any(_on_all(record, result)[1] for record, result in analyses)
+    where = f"all of {options['split']}" if whole else f"{items} {options['split']} {metric.items}"
     notes = [
-        f"{metric.name} on {items} {options['split']} {metric.items}, mean over seeds; all: the recurrent model as "
-        f"trained, ± standard deviation; k=...: the same weights, seeing the last k {metric.items} alone",
+        f"{metric.name} on {where}, mean over seeds; all: the recurrent model as trained, ± standard deviation; k=...: "
+        f"the same weights, seeing the last k {metric.items} alone"
+        + (f", by the change measured on {items} of them" if whole else ""),
         f"k({EPSILON:g}): from there on the {metric.loss} is measured to stay within {EPSILON:g} nats",
         "proven: from there on no log-probability can change by more (no: nothing is proven, or not of all seeds; not "
         "applicable: the loss can change without bound); both for the seed that needs most",
@@ -90,8 +94,21 @@ def truncation_summary(analyses: Analyses) -> Table:
     return Table("Truncated after training", columns, entries, notes, runs=ids)
 
 
-def _at(result: dict[str, Any], k: int) -> float:
-    return result["value"][result["k"].index(k)]
+def _on_all(record: Record, result: dict[str, Any]) -> tuple[float, bool]:
+    """The score of the recurrent model, and whether it is that of the run, on all of test.
+
+    Runs may be looked into on stretches of different lengths, and their seeds are comparable on all of it alone. Where
+    the run is scored otherwise (F1), the loss on the stretch stands.
+    """
+    whole = record.metric is record.metric.of_loss and result["options"]["split"] == "test"
+    return (record.metrics["test"] if whole else result["recurrent"])["value"], whole
+
+
+def _at(record: Record, result: dict[str, Any], k: int) -> float:
+    """The score at k."""
+    value, whole = _on_all(record, result)
+    place = result["k"].index(k)
+    return changed(record.metric, value, result["loss_change"][place]) if whole else result["value"][place]
 
 
 def _largest(context: Callable[[dict[str, Any]], int | None], results: Sequence[dict[str, Any]]) -> int | str:
