@@ -105,7 +105,7 @@ def gather(source: Path, results: Path) -> Evidence:
         of("truncation_sweep"),
         measured("sequences"),
         load_linear_systems(source / LINEAR_SYSTEMS),
-        texts(load_trials(source)),
+        list(slices(load_trials(source))),
         texts(records_of(rest, "table1", strict=True)),
         [*others, *(data for data in leading(study) if data.data in PUBLISHED)] if others else [],
         [data for data in no_texts if data.synthetic],
