@@ -11,12 +11,14 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from test_report import record
 from test_training import comparable, folder
 
 from stablernn.config.compose import CONFIG_FOLDER, compose
@@ -24,6 +26,7 @@ from stablernn.config.identity import run_id
 from stablernn.config.validate import check
 from stablernn.experiments import search as search_module
 from stablernn.experiments.grids import in_grids, winner_file, winner_settings
+from stablernn.experiments.parts import SearchPart, text_of
 from stablernn.experiments.reproduce import reproduce
 from stablernn.experiments.search import (
     Ranking,
@@ -38,7 +41,7 @@ from stablernn.experiments.search import (
 from stablernn.experiments.sweep import expand, jobs_of, master
 from stablernn.experiments.winners import winner_yaml, winners, write_winners
 from stablernn.records.record import PAUSED_FILE, RECORD_FILE, read_record
-from stablernn.report.load import load_trials
+from stablernn.report.load import TRIAL_FILE, load_trials
 from stablernn.report.sections.search import search_table, winner
 from stablernn.report.slices import slices
 from stablernn.training.run import run
@@ -334,14 +337,17 @@ COMMITTED = sorted((CONFIG_FOLDER / "experiment" / "best").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
-def test_every_winner_composes_under_every_seed_and_constraint(path):
-    config = compose("train", [f"experiment=best/{path.stem}", "stability=stable", "seed=2"])
-    check(config)
+def test_every_winner_composes_under_every_seed_and_the_constraint_that_it_names(path):
     text = path.read_text(encoding="utf-8")
+    dataset, model, profile = re.fullmatch(r"([^_]+)_(\w+)_([^_]+)", path.stem).groups()
+    constraint = ["stability=stable"] if (CONFIG_FOLDER / "stability" / "stable" / f"{model}.yaml").is_file() else []
+    assert all(f"experiment=best/{path.stem} {each}\n" in text for each in constraint)
+    assert ("stability=" in text) == bool(constraint)
+    config = compose("train", [f"experiment=best/{path.stem}", *constraint, "seed=2"])
+    check(config)
     (seed,) = re.findall(r"-s(\d+)-\w+\. Found by", text)
     found = compose("train", [f"experiment=best/{path.stem}", f"seed={seed}"])
     assert f", run {run_id(found)}. Found by" in text
-    dataset, model, profile = path.stem.split("_")
     assert (config.dataset.name, config.model.name, config.profile.name) == (dataset, model, profile)
     settings = {option: None if value == "null" else value for option, value in winner_settings(path).items()}
     assert all(OmegaConf.select(config, option) == value for option, value in settings.items())
@@ -457,3 +463,12 @@ def test_what_stands_for_a_winner_trains_as_long_as_the_search_does():
     """The plan's estimate would otherwise be that of the profile's few epochs."""
     lstm = Search.of_command(["experiment=search_jsb"]).largest()["lstm"]
     assert (lstm["training.epochs"], lstm["training.early_stop"]) == (150, 25)
+
+
+def test_a_published_search_makes_room_for_its_own_models_alone(tmp_path):
+    lstm, rnn, gru = (record(90.0, model=model) for model in ("lstm", "rnn", "gru"))
+    for old in (lstm, rnn):
+        old.write_alone(tmp_path / old.id / TRIAL_FILE)
+    search = SimpleNamespace(by_model=lambda: {"gru": [], "rnn": []}, records=lambda: [gru])
+    SearchPart.publish(SimpleNamespace(search=search, texts=lambda: {text_of(gru.config["dataset"])}), tmp_path)
+    assert {trial.id for trial in load_trials(tmp_path)} == {lstm.id, gru.id}

@@ -183,10 +183,11 @@ class SearchPart(Part):
         return []
 
     def publish(self, folder: Path) -> None:
-        """Copy the trials to where reports read them; older ones of the same data make room."""
+        """Copy the trials to where reports read them; older ones of the same data and models make room."""
         refuse_links(folder)
+        models = self.search.by_model()
         for old in load_trials(folder):
-            if text_of(old.config["dataset"]) in self.texts():
+            if text_of(old.config["dataset"]) in self.texts() and old.config["model"]["name"] in models:
                 shutil.rmtree(folder / old.id, ignore_errors=True)
         for record in self.search.records():
             record.write_alone(folder / record.id / TRIAL_FILE)

@@ -69,12 +69,14 @@ def winner_yaml(record: Record, trials: int, arguments: Sequence[str], folder: P
     train = command("train")
     apart = folder.parts[-2:] == ("experiment", "best") and folder != CONFIG_FOLDER / "experiment" / "best"
     found_in = f" --config-dir {shlex.quote(str(folder.parents[1]))}" if apart else ""
+    known = CONFIG_FOLDER / "stability" / "stable" / f"{record.config['model']['name']}.yaml"
+    constraint = " stability=stable" if known.is_file() else ""
     lines = [
         "# @package _global_",
         f"# The best of {counted(trials, 'trial')}: {best}, run {record.id}. Found by",
         f"#   {train} -m {search}",
-        "# Train it, here under a constraint:",
-        f"#   {train}{found_in} experiment=best/{title} stability=stable{' dataset.path=...' if own else ''}",
+        f"# Train it{', here under a constraint' if constraint else ''}:",
+        f"#   {train}{found_in} experiment=best/{title}{constraint}{' dataset.path=...' if own else ''}",
         "defaults:",
         *(f"  - override /{group}: {choice}" for group, choice in names.items()),
         "experiment_name: best",
