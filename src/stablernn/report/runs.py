@@ -68,9 +68,12 @@ class Group:
 def runs_of(evidence: Evidence) -> list[Group]:
     """All that any number may lead to, by text and profile, or by kind of measurement."""
     groups: dict[str, dict[str, Record]] = {}
-    for data in (*evidence.slices, *evidence.tasks, *evidence.synthetic, *evidence.trials):
+    for data in (*evidence.slices, *evidence.tasks, *evidence.synthetic):
         groups.setdefault(data.caption, {}).update({record.id: record for record in data.records})
     runs = {title: _by_seeds(group.values()) for title, group in groups.items()}
+    for data in evidence.trials:
+        known = groups.get(data.caption, {})
+        runs.setdefault(data.caption, []).extend(_trials(one for one in data.records if one.id not in known))
     for data in leading(evidence.atlas):
         runs[f"Atlas: {data.caption}"] = [_of_seeds(cell.runs.record) for cell in cells_of(data)]
     runs["Speed"] = [_measurement(name, measured) for name, measured in evidence.lengths.items()]
@@ -102,17 +105,26 @@ def _by_seeds(records: Iterable[Record]) -> list[Source]:
     return [_of_seeds(cell) for cell in alike.values()]
 
 
-def _of_seeds(records: Iterable[Record]) -> Source:
-    """Runs that differ in the seed alone as one source."""
+def _trials(records: Iterable[Record]) -> list[Source]:
+    """The trials of a search as a source a model."""
+    alike: dict[str, list[Record]] = {}
+    for record in records:
+        alike.setdefault(_SEED.sub("", record.id), []).append(record)
+    return [_of_seeds(trials, "trial") for trials in alike.values()]
+
+
+def _of_seeds(records: Iterable[Record], what: str = "seed") -> Source:
+    """Runs that differ in the seed alone, or are trials, as one source."""
     every = [_run(record) for record in records]
     if len(every) == 1:
         return every[0]
     shared, apart = _apart(every)
     seeds = {}
     for record, one in zip(records, apart, strict=True):
+        label = f"seed {setting(record, 'seed')}" if what == "seed" else what
         facts = [one.id.rpartition("-")[2], one.summary, *(f"{name} {fact}" for name, fact in one.facts.items())]
-        seeds[one.id] = f"seed {setting(record, 'seed')}", ", ".join(facts)
-    return Source(_SEED.sub("", every[0].id), counted(len(every), "seed"), shared, seeds)
+        seeds[one.id] = label, ", ".join(facts)
+    return Source(_SEED.sub("", every[0].id), counted(len(every), what), shared, seeds)
 
 
 def _run(record: Record) -> Source:
