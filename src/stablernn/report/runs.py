@@ -122,7 +122,8 @@ def _of_seeds(records: Iterable[Record], what: str = "seed") -> Source:
     seeds = {}
     for record, one in zip(records, apart, strict=True):
         label = f"seed {setting(record, 'seed')}" if what == "seed" else what
-        facts = [one.id.rpartition("-")[2], one.summary, *(f"{name} {fact}" for name, fact in one.facts.items())]
+        said = (f"{name} {fact}" for name, fact in one.facts.items() if name != "status")  # the summary tells
+        facts = [one.id.rpartition("-")[2], one.summary, *said]
         seeds[one.id] = label, ", ".join(facts)
     return Source(_SEED.sub("", every[0].id), counted(len(every), what), shared, seeds)
 
@@ -140,7 +141,7 @@ def _run(record: Record) -> Source:
         {
             "status": record.status,
             "trained": f"{counted(epochs, 'epoch')}, {counted(updates, 'update')}",
-            "took": f"{record.speed['seconds']:,.0f} s, until {record.finished_at[:16]}",
+            "took": f"{record.speed['seconds']:,.0f} s, {record.finished_at[:10]}",
             "hardware": _listed(record.hardware),
             "commit": record.commit,
             "versions": _listed(record.versions),
