@@ -74,15 +74,16 @@ def test_a_run_was_scored_at_its_best_validation_and_annealed_where_there_was_no
         best = min(rows, key=lambda row: cost(row["valid"]))
         assert record["progress"]["best_update"] == best["update"], folder.name
         assert record["metrics"]["valid"]["value"] == pytest.approx(best["valid"], rel=EPSILON)
-        reached, lr = math.inf, rows[0]["lr"]
-        for row, after in pairwise(rows):
+        training = record["config"]["training"]
+        start, warm_up = training.get("anneal_from"), training.get("warm_up") or 1
+        shares = [min(1.0, row["update"] / warm_up) for row in rows]
+        reached, lr = math.inf, rows[0]["lr"] / shares[0]
+        for (row, after), share in zip(pairwise(rows), shares[1:], strict=True):
             gained = cost(row["valid"]) < reached
             reached = min(reached, cost(row["valid"]))
-            training = record["config"]["training"]
-            start = training.get("anneal_from")
             lowered = not gained if start is None else row["epoch"] >= start
-            lr = lr / training["annealing"] if lowered else lr
-            assert after["lr"] == pytest.approx(lr, rel=EPSILON), folder.name
+            lr = lr / training["annealing"] if lowered and row["update"] >= warm_up else lr
+            assert after["lr"] == pytest.approx(lr * share, rel=EPSILON), folder.name
 
 
 def test_updates_are_windows_of_all_streams():
