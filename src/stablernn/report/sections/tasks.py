@@ -78,7 +78,7 @@ class TaskCell:
 
     @cached_property
     def beside_control(self) -> Comparison | None:
-        """With W = 0 at the nearest λ: what recurrence adds that a certificate leaves."""
+        """With W = 0 at the nearest λ. A gain need not be of recurrence: the two may impose their λ differently."""
         if self.stability in ("unstable", *MEMORYLESS):
             return None
         return compare(self.memoryless.finished, self.replicates.finished, self.required)
@@ -244,8 +244,8 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         "p (Holm): of a gain or a loss, adjusted for the constraints of the model that were compared",
         "loss to W = 0, and its verdict: the same against the model without recurrent matrices, the control of every "
         "condition, at the λ nearest to its own that was trained (λ of W = 0; beside a condition that proves nothing "
-        "the largest); where the certified model gains, recurrence adds something that the certificate leaves; –: no "
-        "such model was trained the same way",
+        "the largest); whether a gain is owed to the recurrent matrices, the table without them tells (recurrence); –: "
+        "no such model was trained the same way",
         "seeds: of as many as the rule of decision asks for, where there are fewer",
         f"λ: certified rate of contraction ({UNPROVEN}); k({EPSILON}): inputs that provably determine every "
         f"log-probability to {EPSILON} nats; both the largest of the seeds",
