@@ -537,7 +537,10 @@ def test_a_script_checks_the_kind_of_its_options_before_it_does_anything(tmp_pat
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("parts=[stepp]", "parts: stepp is unknown: choose of [step,sequences,curve,large,mechanisms,jobs,traffic]"),
+        (
+            "parts=[stepp]",
+            "parts: stepp is unknown: choose of [step,sequences,curve,large,mechanisms,peers,jobs,traffic]",
+        ),
         ("models=[lstn]", "models: lstn is unknown: choose of ["),
         ("sizes=[0]", "sizes: 0 must be a whole number >= 1"),
         ("k=[null,0]", "k: 0 must be a whole number >= 1"),

@@ -138,6 +138,22 @@ def test_grids_are_the_union_of_their_products_and_arguments_win():
     ) == [["model.dropout=0.5", "optimizer.lr=7", "model=rnn"]]
 
 
+def test_a_grid_with_options_of_a_constraint_is_left_out_where_another_constraint_is_chosen():
+    limited = {"model": "lstm", "stability": "stable,gated", "stability.constraint.limit": "0.7"}
+    grids = {"all": {"model": "lstm", "stability": "unstable,gated"}, "limited": limited}
+    assert in_grids(grids, ["stability=unstable"]) == [["model=lstm", "stability=unstable"]]
+    alone = ["model=lstm", "stability=gated", "stability.constraint.limit=0.7"]
+    assert in_grids(grids, ["stability=unstable,gated"])[2:] == [alone], "of its own constraints the chosen one alone"
+    with pytest.raises(ConfigurationError, match="options of stability=stable,gated: choose of these"):
+        in_grids({"limited": limited}, ["stability=unstable"])
+
+
+@pytest.mark.parametrize("name", ["table1_jsb", "atlas_copy"])
+def test_the_unconstrained_models_of_a_table_can_be_chosen_alone(name):
+    configs = expand([f"experiment={name}", "stability=unstable", "seed=0"])
+    assert {config.stability.name for config in configs} == {"unstable"}
+
+
 @pytest.mark.parametrize("argument", ["dataset=ptb,wikitext2", "profile=smoke,quick", "model=gru"])
 def test_grids_refuse_what_would_mix_texts_or_is_in_none_of_them(argument):
     with pytest.raises(ConfigurationError, match=argument):

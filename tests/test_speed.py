@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import SMALL
 
-from stablernn.benchmarks import measured, mechanisms, suite
+from stablernn.benchmarks import measured, mechanisms, peers, suite
 from stablernn.benchmarks import sequence_length as sequences
 from stablernn.benchmarks.sequence_length import Length, Limits, measure_sequence, sequence_cases
 from stablernn.benchmarks.suite import Benchmarks
@@ -15,8 +15,12 @@ from stablernn.config.compose import compose
 from stablernn.config.instantiate import make
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.recurrent import Recurrent
+from stablernn.records.schemas import bench_check
+from stablernn.report.claims.speed import speed
+from stablernn.report.evidence import Evidence
 from stablernn.report.sections.bench import write_bench
 from stablernn.report.sections.mechanisms import mechanism_table
+from stablernn.report.sections.peer_speed import peer_table
 from stablernn.report.sections.sequences import ratio, sequence_table
 from stablernn.training.run import run
 from stablernn.training.trained import find_runs
@@ -193,6 +197,46 @@ def test_wrong_options_of_mechanisms_are_named(options, said, tmp_path):
     where = [f"results={tmp_path}", "parts=[mechanisms]"]
     with pytest.raises(ConfigurationError, match=said):
         list(Benchmarks(compose("bench", [*where, *options]), CPU).part("mechanisms"))
+
+
+def test_a_feed_forward_network_is_held_against_the_lstm_by_items_not_by_updates(tmp_path, monkeypatch):
+    """An update of the network is of twice as many words here, and takes twice as long: it is as fast, not half."""
+
+    def timed(work, device, seconds, least):
+        for call in (*work.values(), *work.values()):
+            call()
+        return {"this": [2.0, 2.0], "lstm": [1.0, 1.0]}
+
+    monkeypatch.setattr(peers, "alternate", timed)
+    network = compose("train", ["profile=smoke", "model=tcn", "truncation.k=9", "approximation.window=8"])
+    rival = compose("train", ["profile=smoke", "model=lstm", "approximation.window=4"])
+    task = make(rival.dataset).load()
+    case = peers.measure_peer(network, rival, task, CPU, 0.0, 50)
+    words = network.training.batch_size * 8
+    assert (case["training"]["this"], case["training"]["ratio"]) == (2 / words, 1.0)
+    assert (case["scoring"]["lstm"], case["scoring"]["ratio"]) == (1 / 50, 0.5), "the same words on both sides"
+    name = "peers-x.json"
+    measured = {"hardware": "x", "threads": 1, "cases": {"embedded-tcn-k9": case}}
+    bench_check("peers")(measured)
+    (line,) = peer_table(measured).lines
+    assert line[1:3] == ["TCN", "9"]
+    assert line[-2:] == ["1", "0.5"]
+    (found,) = speed(Evidence([], [], [], [], {}, {}, peers={name: measured}))
+    assert "Scoring: at best 0.5 times as fast as the LSTM" in " ".join(found.parts)
+
+
+@pytest.mark.parametrize(
+    ("experiments", "said"),
+    [
+        ("[]", r"peers\.experiments=\[\]: name one at least, as \[peers_jsb\]"),
+        ("[nosuch]", r"peers\.experiments: nosuch is unknown: choose of \[peers_adding"),
+        ("[atlas_smoke]", r"peers\.experiments: atlas_smoke has no feed-forward network"),
+    ],
+)
+def test_wrong_experiments_of_peers_are_named(experiments, said, tmp_path):
+    options = [f"results={tmp_path}", "parts=[peers]", f"peers={{experiments: {experiments}}}"]
+    with pytest.raises(ConfigurationError, match=said):
+        list(Benchmarks(compose("bench", options), CPU).part("peers"))
 
 
 def test_an_experiment_without_an_lstm_has_nothing_to_be_measured_against():

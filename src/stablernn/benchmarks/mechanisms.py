@@ -15,6 +15,7 @@ from stablernn.training.estimate import bare_trainer
 from stablernn.utils.errors import ConfigurationError
 
 RIVAL = "lstm"
+_EXPERIMENTS = {"mechanisms": "atlas_"}  # names of the experiments that a part of the benchmarks is about
 
 
 def mechanism_configs(
@@ -25,14 +26,7 @@ def mechanism_configs(
     Raises:
         ConfigurationError: there is no such experiment, or no line of it is an LSTM without a constraint.
     """
-    known = choices("experiment")
-    if experiment not in known:
-        atlas = ",".join(name for name in known if name.startswith("atlas_"))
-        raise ConfigurationError(f"mechanisms.experiments: {experiment} is unknown: choose of [{atlas}]")
-    configs = expand([f"experiment={experiment}", "seed=0", f"device={device}"])
-    for config in configs:
-        if "path" in config.dataset:  # others are made, not read
-            config.dataset.path = data
+    configs = load_lines("mechanisms.experiments", experiment, device, data)
     lines = {f"{c.dataset.name}-{c.model.name}-{c.stability.name}": c for c in configs}
     rivals = [c for c in configs if (c.model.name, c.stability.name) == (RIVAL, "unstable")]
     if not rivals:
@@ -41,6 +35,26 @@ def mechanism_configs(
             "against which the others are measured"
         )
     return rivals[0], lines
+
+
+def load_lines(
+    option: str, experiment: str, device: torch.device, data: str | None, *overrides: str
+) -> list[DictConfig]:
+    """The lines of an experiment, of seed 0 and with data that lie in the folder ``data``.
+
+    Raises:
+        ConfigurationError: there is no such experiment, which ``option`` named.
+    """
+    known = choices("experiment")
+    if experiment not in known:
+        kind = option.partition(".")[0]
+        alike = [name for name in known if name.startswith(_EXPERIMENTS.get(kind, kind))]
+        raise ConfigurationError(f"{option}: {experiment} is unknown: choose of [{','.join(alike)}]")
+    configs = expand([f"experiment={experiment}", "seed=0", f"device={device}", *overrides])
+    for config in configs:
+        if "path" in config.dataset:  # others are made, not read
+            config.dataset.path = data
+    return configs
 
 
 def measure_mechanism(

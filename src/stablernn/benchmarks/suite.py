@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from stablernn.benchmarks import large_vocabulary as large
 from stablernn.benchmarks.measured import Job, Measurements
 from stablernn.benchmarks.mechanisms import measure_mechanism, mechanism_configs
+from stablernn.benchmarks.peers import measure_peer, peer_configs
 from stablernn.benchmarks.sequence_length import (
     Limits,
     expected_seconds,
@@ -38,7 +39,7 @@ from stablernn.utils.provenance import device_name
 from stablernn.utils.wording import counted
 
 Todo = dict[str, Callable[[], None]]
-_PARTS = ("step", "sequences", "curve", "large", "mechanisms", "jobs", "traffic")
+_PARTS = ("step", "sequences", "curve", "large", "mechanisms", "peers", "jobs", "traffic")
 
 
 class Benchmarks:
@@ -49,8 +50,8 @@ class Benchmarks:
         self.device = device
         slug = re.sub(r"\W+", "-", re.sub(r"\(\w+\)|@", "", device_name(device))).strip("-").lower()
         folder = Path(options.results) / "bench"
-        self.steps, self.lengths, self.jobs, self.large, self.mechanisms = (
-            folder / f"{kind}-{slug}.json" for kind in ("step", "sequences", "jobs", "large", "mechanisms")
+        self.steps, self.lengths, self.jobs, self.large, self.mechanisms, self.peers = (
+            folder / f"{kind}-{slug}.json" for kind in ("step", "sequences", "jobs", "large", "mechanisms", "peers")
         )
         self.traffic = folder / "traffic.json"
         for name, known in (("parts", _PARTS), ("models", choices("model"))):
@@ -59,8 +60,9 @@ class Benchmarks:
                 raise ConfigurationError(f"{name}: {unknown[0]} is unknown: choose of [{','.join(known)}]")
         if not options.seconds >= 0:
             raise ConfigurationError(f"seconds={options.seconds:g} must be a number >= 0")
-        if "mechanisms" in options.parts and not options.mechanisms.experiments:
-            raise ConfigurationError("mechanisms.experiments=[]: name one at least, as [atlas_adding]")
+        for name, example in (("mechanisms", "[atlas_adding]"), ("peers", "[peers_jsb]")):
+            if name in options.parts and not (given := options[name].experiments):
+                raise ConfigurationError(f"{name}.experiments={given}: name one at least, as {example}")
         for name in ("sizes", "batches", "k", "jobs"):
             wrong = [count for count in options[name] if count is not None and count < 1]
             if wrong:
@@ -200,6 +202,18 @@ class Benchmarks:
 
             def timed(config: DictConfig, rival=rival, corpus=corpus) -> dict[str, Any]:
                 return measure_mechanism(config, rival, corpus(), self.device, self.options.seconds)
+
+            todo |= {name: file.job(partial(timed, config), "cases", name) for name, config in lines.items()}
+        return todo
+
+    def _peers(self) -> Todo:
+        asked, file, todo = self.options.peers, self._file(self.peers), Todo()
+        for experiment in asked.experiments:
+            rival, lines = peer_configs(experiment, self.device, self.options.data)
+            task = cache(partial(_load, rival))
+
+            def timed(config: DictConfig, rival=rival, task=task) -> dict[str, Any]:
+                return measure_peer(config, rival, task(), self.device, self.options.seconds, asked.scored)
 
             todo |= {name: file.job(partial(timed, config), "cases", name) for name, config in lines.items()}
         return todo

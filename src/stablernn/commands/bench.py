@@ -6,7 +6,7 @@ from stablernn.benchmarks.suite import Benchmarks
 from stablernn.experiments.destinations import located
 from stablernn.report.sections.bench import write_bench
 from stablernn.report.sections.large import write_large
-from stablernn.report.sections.mechanisms import write_mechanisms
+from stablernn.report.sections.mechanisms import write_mechanisms, write_peers
 from stablernn.report.sections.traffic import write_traffic
 from stablernn.training.build import pick_device
 from stablernn.utils.console import console, display, log, open_bar
@@ -26,5 +26,6 @@ def bench(options: DictConfig) -> None:
     goals: list = OmegaConf.to_container(options.goals)  # type: ignore[assignment]
     written = write_bench(benchmarks.steps, benchmarks.lengths, benchmarks.jobs, goals)
     written += write_large(benchmarks.large) + write_mechanisms(benchmarks.mechanisms)
+    written += write_peers(benchmarks.peers)
     for path in written + write_traffic(benchmarks.traffic):
         console.print(f"written: {path}", soft_wrap=True)

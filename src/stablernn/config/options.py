@@ -57,6 +57,12 @@ class Mechanisms:
 
 
 @dataclass
+class Peers:
+    experiments: list[str] = MISSING
+    scored: int = MISSING
+
+
+@dataclass
 class Traffic:
     models: list[dict[str, Any]] = MISSING
     constraints: dict[str, list[str]] = MISSING
@@ -75,6 +81,7 @@ class Bench:
     curve: Curve = field(default_factory=Curve)
     large: Large = field(default_factory=Large)
     mechanisms: Mechanisms = field(default_factory=Mechanisms)
+    peers: Peers = field(default_factory=Peers)
     traffic: Traffic = field(default_factory=Traffic)
     jobs: list[int] = MISSING
     seconds: float = MISSING

@@ -5,7 +5,8 @@
       lstm:       {model: lstm, optimizer.lr: "5,20", model.tied: false}
       lstm_tied:  {model: lstm, optimizer.lr: "20", model.tied: true}
 
-are five runs. Arguments add to every grid and win over it; ``model=`` chooses among the grids.
+are five runs. Arguments add to every grid and win over it; ``model=`` chooses among the grids, and ``stability=`` among
+those that have options of a constraint, as ``stability.constraint.limit``: they fit their own constraint alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,11 +71,25 @@ def in_grids(
     for model, grid in each:
         if chosen is None or model in chosen:
             options = {**settings(model), **grid, "model": model}
-            jobs += product([*(f"{key}={value}" for key, value in options.items()), *others])
+            every = product([*(f"{key}={value}" for key, value in options.items()), *others])
+            jobs += [job for job in every if _fits(job, grid)]
     if not jobs:
         models = ", ".join(dict.fromkeys(model for model, _ in each))
-        raise ConfigurationError(f"{choice[-1].input_line}: the grids of this experiment are of {models}")
+        if chosen is not None and not chosen & set(models.split(", ")):
+            raise ConfigurationError(f"{choice[-1].input_line}: the grids of this experiment are of {models}")
+        there = ", ".join(
+            dict.fromkeys(str(grid["stability"]) for model, grid in each if not chosen or model in chosen)
+        )
+        raise ConfigurationError(f"the grids of this experiment have options of stability={there}: choose of these")
     return jobs
+
+
+def _fits(job: Sequence[str], grid: Mapping[str, Any]) -> bool:
+    """Whether a run has the constraint that the options of its grid are of, if they are of one."""
+    if not any(option.startswith("stability.") for option in grid):
+        return True
+    constraints = [override.partition("=")[2] for override in job if override.startswith("stability=")]
+    return not constraints or constraints[-1] in str(grid.get("stability", "")).split(",")
 
 
 def winner_file(folder: str | Path, dataset: str, model: str, profile: str) -> Path:

@@ -257,6 +257,18 @@ _BENCHES: Mapping[str, Any] = {
             }
         },
     },
+    "peers": {
+        **_MACHINE,
+        "cases": {
+            "*": {
+                "dataset, model, precision": "name",
+                "k": "size",
+                "parameters": {"this, lstm": "size"},
+                "training, scoring": {"this, lstm": "time", "ratio": "number", "rounds": "size"},
+                "commit?": "text",
+            }
+        },
+    },
     "jobs": {**_MACHINE, "cases": {r"^[\w.]+-[\w.]+-[\w.]+-d[0-9]+-b[0-9]+$": _BY_COUNT}},
     "traffic": {
         "cases": {"*": {"model": "name", "size": "size", "tied": "flag", "plain, ours": _TRAFFIC}},

@@ -43,6 +43,7 @@ class Evidence:
         synthetic: tasks that were made to ask for memory.
         atlas: cells with long memory on all of their tasks; these runs are in no other slice.
         speeds: measurements of an update of each of them.
+        peers: measurements of feed-forward networks against the LSTM of their task.
     """
 
     runs: Runs
@@ -57,6 +58,7 @@ class Evidence:
     synthetic: list[Slice] = field(default_factory=list)
     atlas: list[Slice] = field(default_factory=list)
     speeds: Measurements = field(default_factory=dict)
+    peers: Measurements = field(default_factory=dict)
     _analyses: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
@@ -111,6 +113,7 @@ def gather(source: Path, results: Path) -> Evidence:
         [data for data in no_texts if data.synthetic],
         list(slices(records_of(mapped))),
         measured("mechanisms"),
+        measured("peers"),
     )
 
 

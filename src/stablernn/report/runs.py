@@ -76,7 +76,7 @@ def runs_of(evidence: Evidence) -> list[Group]:
         runs.setdefault(data.caption, []).extend(_trials(one for one in data.records if one.id not in known))
     for data in leading(evidence.atlas):
         runs[f"Atlas: {data.caption}"] = [_of_seeds(cell.runs.record) for cell in cells_of(data)]
-    runs["Speed"] = [_measurement(name, measured) for name, measured in evidence.lengths.items()]
+    runs["Speed"] = [_measurement(name, measured) for name, measured in {**evidence.lengths, **evidence.peers}.items()]
     runs["Linear systems"] = [_linear(name, result) for name, result in evidence.linear.items()]
     return [_group(title, group) for title, group in runs.items() if group]
 

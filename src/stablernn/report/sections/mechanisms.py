@@ -8,6 +8,7 @@ from stablernn.report.curves import model_name
 from stablernn.report.load import load_bench
 from stablernn.report.names import CONSTRAINTS
 from stablernn.report.sections.bench import milliseconds, write_tables
+from stablernn.report.sections.peer_speed import peer_table
 from stablernn.report.table import Column, Entry, Table, key, text
 from stablernn.utils.wording import counted
 
@@ -18,6 +19,14 @@ def write_mechanisms(path: Path) -> list[Path]:
     if measured is None or not measured["cases"]:
         return []
     return [write_tables(path, f"Updates of mechanisms of memory on {where(measured)}", [mechanism_table(measured)])]
+
+
+def write_peers(path: Path) -> list[Path]:
+    """Likewise that of feed-forward networks."""
+    measured = load_bench(path, "peers")
+    if measured is None or not measured["cases"]:
+        return []
+    return [write_tables(path, f"Feed-forward networks against the LSTM on {where(measured)}", [peer_table(measured)])]
 
 
 def where(measured: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
 from stablernn.report.names import rank
 from stablernn.report.palette import shades
 from stablernn.report.section import Block, Section, block
+from stablernn.report.sections.peer_speed import peer_table
 from stablernn.report.table import Column, Entry, Table, key, text
 from stablernn.report.text import short
 from stablernn.utils.wording import counted
@@ -147,12 +148,17 @@ def speed_curves(file: str, measured: Mapping[str, Any]) -> Figure | None:
 
 
 def _blocks(evidence: Evidence) -> list[Block]:
-    """A block for each machine; all numbers of a table come from one file."""
+    """A block for each machine and file; all numbers of a table come from one file."""
     made = []
     for file, measured in evidence.lengths.items():
         tables = [replace(table, runs=[(file,)] * len(table.rows)) for table in sequence_tables(measured)]
         place = file.removeprefix("sequences-").removesuffix(".json")
         made.append(block(measured["hardware"], place, [speed_curves(file, measured)], tables))
+    for file, measured in evidence.peers.items():
+        table = peer_table(measured)
+        place = file.removesuffix(".json")
+        title = f"{measured['hardware']}, networks that are feed-forward by construction"
+        made.append(block(title, place, [], [replace(table, runs=[(file,)] * len(table.rows))]))
     return made
 
 
