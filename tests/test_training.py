@@ -6,7 +6,9 @@ import logging
 import math
 import os
 import signal
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from torch.testing import assert_close
 from stablernn.benchmarks.plain import PlainModel, plain_step
 from stablernn.config.compose import compose
 from stablernn.config.identity import result_options, run_id
-from stablernn.records.record import BLOCKS_FILE, read_record
+from stablernn.records.record import BLOCKS_FILE, PAUSED_FILE, RECORD_FILE, read_record
 from stablernn.tasks.splits import Split
 from stablernn.tasks.windows import Windows
 from stablernn.training import checkpoint, evaluate, loop
@@ -322,6 +324,32 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(choices, approxim
     assert comparable(run(config)) == comparable(whole)
     files = [Path(runs) / whole.id / BLOCKS_FILE for runs in (config.runs, tmp_path / "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_deadline_stops_scores_and_loses_nothing(small, monkeypatch, tmp_path):
+    options = ["model.dropout=0.3", "training.epochs=3"]
+    whole = run(small(*options, f"runs={tmp_path / 'whole'}"))
+    now = [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(time=lambda: now[0], monotonic=time.monotonic))
+    step = loop.Trainer.step
+
+    def timed(self):
+        step(self)
+        now[0] += 1
+
+    monkeypatch.setattr(loop.Trainer, "step", timed)
+    epoch = whole.progress["updates"] // 3
+    statuses = []
+    for deadline in (0, epoch - 1, 2 * epoch - 1, None):
+        record = run(small(*options, f"training.deadline={'null' if deadline is None else deadline}"))
+        statuses.append(record.status)
+        assert record.progress["updates"] == (3 * epoch if deadline is None else deadline)
+        assert ("test" in record.metrics) == (deadline is None or deadline > epoch), "without a validation, no score"
+        here = tmp_path / "runs" / record.id
+        assert (here / PAUSED_FILE).is_file() == (record.status == "paused")
+        assert (here / RECORD_FILE).is_file() == (record.status != "paused"), "a report counts those as results"
+    assert statuses == ["paused", "paused", "stopped", "finished"]
+    assert comparable(record) == comparable(whole)
 
 
 def test_the_best_weights_on_the_disk_are_those_of_the_checkpoint_there(small, monkeypatch):

@@ -42,7 +42,7 @@ class Record:
     Attributes:
         id: hash of everything that changes the result, behind a readable prefix.
         status: ``finished``, ``diverged``, ``stopped`` (``training.deadline``) or ``paused``
-            (``training.pause_after``); a run under way has no record.
+            (``training.pause_after``, or a deadline before the first validation); a run under way has no record.
         experiment: label of the experiment that first asked for the run.
         config: the resolved configuration as far as it changes the result.
         data: name, fingerprint, items of each split (``tokens``); number of types, or the ``interface`` and the

@@ -76,7 +76,6 @@ class Trainer:
         self.scorer = Scorer(model, graphs, task.metric)
         self.saves = Saves(folder, identity, model, optimizer, generator)
         self._issued: list[int] = []  # tokens of each update whose loss was not collected yet
-        self._is_late = False
         self._reports_every_update = self.device.type == "cpu"
 
     def train(self, shared: Interruption | None = None) -> Counters:
@@ -97,7 +96,7 @@ class Trainer:
             self.saves.snapshot(now.update)
 
         with nullcontext(shared) if shared else Interruption() as interruption:
-            while not (schedule.is_over(now) or self._is_late):
+            while not (schedule.is_over(now) or self._is_late()):
                 if interruption.abandoned:
                     raise KeyboardInterrupt
                 began = time.monotonic()
@@ -114,7 +113,6 @@ class Trainer:
                     self.evaluate()
 
                 now.seconds = time.monotonic() - started
-                self._is_late = self.options.deadline is not None and time.time() >= self.options.deadline
                 interrupted = interruption.requested
                 if interrupted or time.monotonic() - saved >= self.options.checkpoint_seconds:
                     self.save()
@@ -124,6 +122,9 @@ class Trainer:
 
             self.save()  # the weights at the end, for whoever compares them with the best
         return now
+
+    def _is_late(self) -> bool:
+        return self.options.deadline is not None and time.time() >= self.options.deadline
 
     def step(self) -> None:
         """One update on the next batch."""
@@ -211,7 +212,8 @@ class Trainer:
         """Whether this is the end of the run, or as far as it may go now."""
         if self.schedule.is_at_its_end(self.counters):
             return FINISHED
-        return PAUSED if self.schedule.is_over(self.counters) else STOPPED
+        # A deadline before the first validation leaves nothing to score.
+        return PAUSED if self.schedule.is_over(self.counters) or self.counters.best is None else STOPPED
 
     def load_best(self) -> None:
         """Give the model the weights of the best evaluation."""
