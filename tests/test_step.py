@@ -19,6 +19,7 @@ from stablernn.models.state import detach, tensors
 from stablernn.report.formats import markdown
 from stablernn.report.sections.bench import step_tables
 from stablernn.stability.constraints.base import project
+from stablernn.training import graph
 from stablernn.training import run as run_module
 from stablernn.training.build import build
 from stablernn.training.graph import GraphedStep
@@ -149,6 +150,40 @@ def test_a_captured_step_is_the_same_step(approximation, small):
             losses[kind].append(step.collect())
     assert_close(losses[launched], losses[Step])
     assert_close(dict(ours.named_parameters()), dict(reference.named_parameters()))
+
+
+@pytest.mark.parametrize(("stability", "captures"), [("unstable", 1), ("stable", 2)])
+def test_a_step_without_a_constraint_has_no_graph_of_a_projection(stability, captures, small):
+    model, constraint = network(small, "model=lstm", f"stability={stability}")
+    recorded = []
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    step = GraphedStep(model, constraint, optimizer, 0.25, record=lambda work: recorded.append(work) or work)
+    state = model.initial_state(3)
+    for x, y in windows(len(model.inputs.weight), 5):
+        state = step(x, y, state)
+    assert len(recorded) == captures
+
+
+@pytest.mark.parametrize(
+    ("device", "momentum", "graphs", "survives", "kind"),
+    [
+        ("cuda", 0.0, True, True, "graphs"),
+        ("cuda", 0.0, False, True, "kernels"),
+        ("cuda", 0.0, True, False, "kernels"),
+        ("cuda", 0.9, True, True, "kernels"),
+        ("cpu", 0.0, True, True, "kernels"),
+    ],
+)
+def test_a_step_is_captured_on_a_gpu_unless_it_cannot_be_or_graphs_are_turned_off(
+    device, momentum, graphs, survives, kind, small, monkeypatch
+):
+    model, constraint = network(small, "model=lstm")
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=momentum)
+    monkeypatch.setattr(type(model), "device", torch.device(device))
+    monkeypatch.setattr(graph, "can_capture", lambda _: survives)
+    monkeypatch.setattr(graph, "GraphedStep", lambda *_, **__: "graphs")
+    monkeypatch.setattr(graph, "Step", lambda *_, **__: "kernels")
+    assert graph.make_step(model, constraint, optimizer, 0.25, graphs=graphs) == kind
 
 
 def test_a_trainer_that_asks_seldom_counts_what_one_that_asks_always_counts(small, monkeypatch, tmp_path):
