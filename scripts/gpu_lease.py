@@ -3,9 +3,10 @@
     python scripts/gpu_lease.py check                     tests of the GPU path, then the speed
     python scripts/gpu_lease.py table --deadline 500      the table in at most so many seconds
 
-out=folder gets speed.json and records.tar.gz, runs=folder the runs. To bring the records home, unpack the archive into
-results/records/lease/perplexity and call `make report`. Further options: profile=lease|smoke, device=auto|cpu|cuda,
-certify=seconds kept for the certificates.
+out=folder gets speed.json, a table of it and records.tar.gz, runs=folder the runs. To bring the records home, unpack
+the archive into results/records/lease/perplexity and call `make report`; the speeds are results/bench/lease-<GPU>.json
+and .md. Further options: device=auto|cpu|cuda, profile=lease|smoke (smoke on a CPU unless it is given), at_once=runs
+that share the device, certify=seconds kept for the certificates.
 """
 
 import subprocess
@@ -13,12 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+from stablernn.benchmarks.lease_speed import measure
 from stablernn.experiments import lease
+from stablernn.training.build import pick_device
 from stablernn.utils.console import configure_logging, log
 from stablernn.utils.errors import ConfigurationError, StableRNNError
 
 COMMANDS = ("check", "table", "speed")
-OPTIONS = ("out", "runs", "profile", "device", "until", "certify")
+OPTIONS = ("out", "runs", "profile", "device", "certify", "at_once")
 
 
 def read(arguments: list[str]) -> tuple[str, dict[str, str]]:
@@ -33,18 +36,23 @@ def read(arguments: list[str]) -> tuple[str, dict[str, str]]:
             raise ConfigurationError(f"--deadline {seconds}: give it a whole number of seconds, as in --deadline 500")
         rest[at : at + 2] = [f"until={time.time() + int(seconds)}"]
     for argument in rest:
-        if argument.partition("=")[0] not in OPTIONS or "=" not in argument:
-            raise ConfigurationError(f"{argument} is no option: choose of out=, runs=, profile=, device=, certify=")
+        name, _, value = argument.partition("=")
+        if name not in (*OPTIONS, "until") or "=" not in argument:
+            raise ConfigurationError(f"{argument} is no option: choose of {', '.join(f'{name}=' for name in OPTIONS)}")
+        if name in ("certify", "at_once") and not value.isdecimal():
+            raise ConfigurationError(f"{argument}: give it a whole number")
     return command, dict(argument.split("=", 1) for argument in rest)
 
 
 def run_command(arguments: list[str]) -> None:
     command, given = read(arguments)
+    device = given.get("device", "auto")
     options = lease.Options(
         out=Path(given.get("out", "runs/lease")),
         runs=Path(given.get("runs", "runs/lease/runs")),
-        profile=given.get("profile", "lease"),
-        device=given.get("device", "auto"),
+        profile=given.get("profile", "smoke" if pick_device(device).type == "cpu" else "lease"),
+        device=device,
+        at_once=int(given.get("at_once", lease.Options.at_once)),
         deadline=float(given.get("until", time.time() + 500)),
         certify=float(given.get("certify", 0)),
     )
@@ -59,16 +67,15 @@ def run_command(arguments: list[str]) -> None:
 
 
 def check(options: lease.Options) -> None:
-    """The tests, then the speed, whatever becomes of the tests. Raises StableRNNError where one of them failed."""
+    """The tests, then the speeds, whatever becomes of the tests. Raises StableRNNError where one of them failed."""
     tests = [sys.executable, "-m", "pytest", "-q", str(Path(__file__).parents[1] / "tests" / "test_gpu.py")]
     try:
         passed = subprocess.run(tests, timeout=240, check=False).returncode == 0
     except subprocess.TimeoutExpired:
         passed = False
-    measured = lease.phase(lease.measure_speed, 60, options)
-    failed = [name for name, well in (("tests", passed), ("speed", measured)) if not well]
+    failed = ["tests"] * (not passed) + measure(options)
     if failed:
-        raise StableRNNError(f"check: {' and '.join(failed)} failed or took too long, see above")
+        raise StableRNNError(f"check: {', '.join(failed)}: failed or took too long, see above")
 
 
 if __name__ == "__main__":

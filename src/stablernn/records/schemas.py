@@ -269,6 +269,12 @@ _BENCHES: Mapping[str, Any] = {
             }
         },
     },
+    "lease": {
+        "device, profile": "text",
+        "updates_per_second?": {r"^[\w.]+ [\w.]+$": "time"},
+        "at_once?": {"*": _BY_COUNT},
+        "plain, plain_tf32?": _TIMES,
+    },
     "jobs": {**_MACHINE, "cases": {r"^[\w.]+-[\w.]+-[\w.]+-d[0-9]+-b[0-9]+$": _BY_COUNT}},
     "traffic": {
         "cases": {"*": {"model": "name", "size": "size", "tied": "flag", "plain, ours": _TRAFFIC}},
