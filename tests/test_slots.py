@@ -213,7 +213,7 @@ def test_a_lower_f1_is_a_loss_and_resampled_sentences_give_its_variance():
 
 def test_a_model_below_the_baseline_is_not_trained_far_enough():
     low, high = runs("unstable", [50.0]), runs("unstable", [95.0])
-    assert only_section(low).best_baseline == list(BASELINES["atis"].items())[-1]
+    assert only_section(low).best_baseline == max(BASELINES["atis"].items(), key=lambda item: item[1])
     assert [bool(cell.shortfall) for made in (low, high) for cell in task_cells(only_section(made))] == [True, False]
 
 
@@ -234,7 +234,8 @@ def test_atis_has_its_published_sentences_words_and_tags(data_folder):
 def test_the_baselines_are_those_of_the_sentences(data_folder):
     task = atis(data_folder, "dataset.delay=0").load()
     train, test = task.splits["train"], task.splits["test"]
-    for order, expected in enumerate(BASELINES["atis"].values(), 1):
+    for order, (name, expected) in enumerate(list(BASELINES["atis"].items())[:3], 1):
+        assert name.startswith("most frequent tag")
         seen = defaultdict(Counter)
         for x, y in zip(train.inputs, train.targets, strict=True):
             for t, tag in enumerate(y.tolist()):
@@ -246,3 +247,35 @@ def test_the_baselines_are_those_of_the_sentences(data_folder):
             tags = [seen[next(words for words in each if words in seen)].most_common(1)[0][0] for each in after]
             tallies.append(test.tally(y.tolist(), tags))
         assert f1(torch.tensor(tallies).sum(0).tolist()) == pytest.approx(expected, abs=0.005)
+
+
+def test_a_network_on_a_window_of_three_words_reaches_its_baseline(data_folder):
+    """As long trained on two words it has 76, on five 90."""
+    task, size = atis(data_folder).load(), 3
+    words, tags = task.interface.inputs.size, task.interface.outputs.size
+
+    def windows(x) -> torch.Tensor:
+        return torch.cat([torch.full((size - 1,), words), torch.as_tensor(x).long()]).unfold(0, size, 1)
+
+    def score(name: str) -> float:
+        split, found = task.splits[name], []
+        network.eval()
+        for x, y in zip(split.inputs, split.targets, strict=True):
+            found.append(split.tally(y.tolist(), network(windows(x)).argmax(-1).tolist()))
+        network.train()
+        return f1(torch.tensor(found).sum(0).tolist())
+
+    train = task.splits["train"]
+    x, y = torch.cat([windows(x) for x in train.inputs]), torch.cat([torch.as_tensor(y).long() for y in train.targets])
+    torch.manual_seed(0)
+    hidden = [torch.nn.Linear(64 * size, 200), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(200, tags)]
+    network = torch.nn.Sequential(torch.nn.Embedding(words + 1, 64), torch.nn.Flatten(), torch.nn.Dropout(0.3), *hidden)
+    optimizer = torch.optim.Adam(network.parameters(), lr=6e-3)
+    best = (-math.inf, -math.inf)
+    for _ in range(6):
+        for part in torch.randperm(len(x)).split(512):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(x[part]), y[part]).backward()
+            optimizer.step()
+        best = max(best, (score("valid"), score("test")))
+    assert best[1] == pytest.approx(BASELINES["atis"]["network on the last 3 words"], abs=1.5)

@@ -37,12 +37,14 @@ UNKNOWN, END, OUTSIDE = "<unk>", "</s>", "O"
 # Of the published sentences, by name: whatever else is read gets another name.
 PUBLISHED = {"atis": "c6f93251dea4ef3a"}
 # Test F1 of the most frequent tag in train of a word, or of a word after those before it, as many as were seen there
-# together (``tests/test_slots.py`` computes them again).
+# together; and of a network of one hidden layer on the last three words read, the best epoch on valid of ten,
+# mean of three seeds (``tests/test_slots.py`` computes the tags again and trains such a network).
 BASELINES = {
     "atis": {
         "most frequent tag of the word": 59.97,
         "most frequent tag after 2 words": 77.01,
         "most frequent tag after 3 words": 85.74,
+        "network on the last 3 words": 85.63,
     }
 }
 
