@@ -13,6 +13,7 @@ import pandas as pd
 from stablernn.report.frame import select
 from stablernn.report.names import PUBLISHED
 from stablernn.utils.errors import RecordError
+from stablernn.utils.wording import counted
 
 
 class Number(float):
@@ -38,14 +39,14 @@ class Lines:
     """
 
     def __init__(self, name: str, frame: pd.DataFrame) -> None:
-        self._name, self._frame = name, frame
+        self.name, self._frame = name, frame
 
     def __call__(self, **beginnings: str) -> "Lines":
         """The lines whose columns begin with these words."""
         frame = self._frame
         for column, words in beginnings.items():
             frame = select(frame, frame[column].map(re.compile(rf"{re.escape(words)}(?![\w.])").match).notna())
-        return Lines(f"{self._name} {beginnings}", frame)
+        return Lines(f"{self.name} {beginnings}", frame)
 
     def __getitem__(self, column: str) -> Number | str:
         """What the only line has in a column.
@@ -55,7 +56,7 @@ class Lines:
         """
         if len(self._frame) != 1 or column not in self._frame:
             raise RecordError(
-                f"the text quotes the column {column!r} of {self._name}, which has {len(self._frame)} such lines: "
+                f"the text quotes the column {column!r} of {self.name}, which has {len(self._frame)} such lines: "
                 "mend the template, or make the missing records"
             )
         return _value(self._frame[column].iloc[0])
@@ -69,7 +70,8 @@ def fill_in(template: Path, tables: Path) -> str:
     """A template's text, with the numbers of the CSV files in ``tables``.
 
     In a template ``table(name, column=words, ...)`` are ``Lines`` of ``<name>.csv``, ``published`` the values of the
-    study by model and stability, ``says(words, true)`` is the words, and ``number | f(".2f")`` formats.
+    study by model and stability, ``says(words, true)`` is the words, ``seeds(lines, ...)`` how many seeds each of these
+    lines has, in words, and ``number | f(".2f")`` formats.
 
     Raises:
         RecordError: a table, line or column is missing, or the tables no longer bear the words out.
@@ -77,7 +79,12 @@ def fill_in(template: Path, tables: Path) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["f"] = _rounded
     read = cache(partial(_read, tables))
-    environment.globals |= {"says": _says, "published": PUBLISHED, "table": lambda name, **of: read(name)(**of)}
+    environment.globals |= {
+        "says": _says,
+        "seeds": _seeds,
+        "published": PUBLISHED,
+        "table": lambda name, **of: read(name)(**of),
+    }
     try:
         text = environment.from_string(template.read_text(encoding="utf-8")).render()
     except jinja2.TemplateError as error:
@@ -117,6 +124,17 @@ def _says(words: str, true: Any) -> str:
     if not true:
         raise RecordError(f"the text says {words!r}, and the tables no longer do: rewrite it")
     return words
+
+
+def _seeds(*lines: Lines, column: str = "seeds") -> str:
+    """``three seeds``, which each of the lines has in a column."""
+    counts = [{int(count) for count in each.all(column)} for each in lines]
+    if len(set().union(*counts)) != 1:
+        found = "; ".join(f"{each.name}: {sorted(count)}" for each, count in zip(lines, counts, strict=True))
+        raise RecordError(f"the text says that each of these has as many seeds, and they have not: {found}")
+    ((number, *_), *_) = counts
+    words = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return "one seed" if number == 1 else counted(dict(enumerate(words, 2)).get(number, str(number)), "seed")
 
 
 def _value(printed: str) -> Number | str:
