@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from stablernn.models.cells.base import Cell
+from stablernn.models.cells.contract import make_cell
 from stablernn.models.dropout import Dropout
 from stablernn.utils.errors import ConfigurationError, NotApplicableError
 from stablernn.utils.wording import counted
@@ -86,7 +87,7 @@ def stack_of(cell: CellFactory, stack: Callable[[Sequence[Cell], float], CellSta
 
     def build(input_size: int, hidden_size: int, num_layers: int, dropout: float) -> CellStack:
         sizes = [input_size] + [hidden_size] * num_layers
-        cells = [cell(*pair) for pair in itertools.pairwise(sizes)]
+        cells = [make_cell(cell, *pair) for pair in itertools.pairwise(sizes)]
         for layer, one in enumerate(cells):
             one.place(layer)
         return stack(cells, dropout)

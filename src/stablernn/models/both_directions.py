@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from stablernn.models.backbone import Backbone, BackboneFactory, CellFactory, other_streams
 from stablernn.models.cells.base import Cell
+from stablernn.models.cells.contract import make_cell
 from stablernn.models.dropout import Dropout
 from stablernn.models.feed_forward import check_timeless
 from stablernn.utils.errors import ConfigurationError
@@ -116,7 +117,7 @@ def both_directions(cell: CellFactory, k: int | None = None) -> BackboneFactory:
     def build(input_size: int, hidden_size: int, num_layers: int, dropout: float) -> BothDirections:
         layers = []
         for layer in range(num_layers):
-            pair = cell(input_size, hidden_size), cell(input_size, hidden_size)
+            pair = make_cell(cell, input_size, hidden_size), make_cell(cell, input_size, hidden_size)
             for one in pair:
                 one.place(layer)
             layers.append(pair)
