@@ -271,7 +271,7 @@ def test_states_without_a_bound_below_are_no_known_inputs():
 
 
 def test_a_constraint_for_other_cells_is_refused():
-    with pytest.raises(ConfigurationError, match="constrains a LSTMCell, and the model has a RNNCell"):
+    with pytest.raises(ConfigurationError, match="is for LSTMCell, and the cell of the model is RNNCell"):
         check(LSTMCascade(), build_model(SLOTS, both_directions(RNNCell), 3, 4))
 
 

@@ -246,7 +246,7 @@ def test_what_is_no_package_is_not_allowed(packages, said):
         ("mine.np.load", "is no class or function of stablernn, torch.optim, mine and broken"),
         ("broken.Cell", "broken.Cell does not exist: invalid syntax (broken.py, line 1)"),
         ("mine.Untyped", "the types of what Untyped takes cannot be read: name 'Nothing' is not defined"),
-        ("mine.NoCell", "model.cell._target_=mine.NoCell is not a Cell of this package (stablernn.models.cells.base)"),
+        ("mine.NoCell", "model.cell._target_=mine.NoCell is no Cell of this package (stablernn.models.cells.base)"),
     ],
 )
 def test_a_mistake_in_ones_own_code_is_one_line(target, said, tmp_path):

@@ -208,7 +208,7 @@ def test_the_coded_rnn_has_its_singular_values_clipped_at_one_which_proves_nothi
 
 
 def test_a_constraint_for_another_cell_is_refused():
-    with pytest.raises(ConfigurationError, match="constrains a RNNCell"):
+    with pytest.raises(ConfigurationError, match="is for RNNCell, and"):
         SpectralNormBall().check(LSTMCell(2, 2))
 
 

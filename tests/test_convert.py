@@ -361,7 +361,7 @@ BAD = {
     ),
     "of another kind": (
         {"config__model__cell___target_": "stablernn.records.record.Record"},
-        "is not a Cell of this package",
+        "is no Cell of this package",
     ),
     "no such class": ({"config__model__cell___target_": "stablernn.nothing.Here"}, "does not exist"),
     "no name": ({"config__model__cell___target_": 3}, "lies outside stablernn"),

@@ -182,7 +182,7 @@ def test_a_new_cell_needs_its_gates_its_state_and_its_step_alone():
         assert_close(k(x, k.initial_state(2))[0], expected)
     projected, before = torch.randn(6, 2, 8), random_state(cell, 6, 2)
     assert_close(newton(cell, projected, before, cell.zeros(2)), (cell.step(projected, before),) * 2)
-    assert "no condition is known for a Leaky" in certify(model).summary()["reason"]
+    assert "no condition is known for Leaky" in certify(model).summary()["reason"]
     with pytest.raises(ConfigurationError, match="Leaky has no plain counterpart"):
         PlainModel.like(model)
     for constraint in (SpectralNormBall(), LSTMStated()):

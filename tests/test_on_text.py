@@ -409,7 +409,7 @@ def test_a_cell_of_which_nothing_is_known_is_refused():
 
     proofs = CellProofs([], {}, RNNState(torch.ones(4)))
     assert propagation(Other(3, 4), proofs).direct == 0
-    with pytest.raises(NotApplicableError, match="no bound along a text is known for a Unknown"):
+    with pytest.raises(NotApplicableError, match="no bound along a text is known for Unknown"):
         propagation(Unknown(3, 4), proofs)
 
 

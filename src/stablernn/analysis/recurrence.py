@@ -80,7 +80,7 @@ def _choices(model: SequenceModel) -> Iterator[tuple[str, Sequence[str]]]:
     """All matrices together, and each alone where there are several; layers of a stack go together."""
     names = list(model.cells[0].recurrent_blocks())
     if not names:
-        raise NotApplicableError(f"not applicable: a {type(model.cells[0]).__name__} has no recurrent matrices")
+        raise NotApplicableError(f"not applicable: {type(model.cells[0]).__name__} has no recurrent matrices")
     yield ALL, names
     if len(names) > 1:
         yield from ((name, [name]) for name in names)

@@ -80,7 +80,7 @@ def check_timeless(cells: Iterable[Cell]) -> None:
     for cell in cells:
         if cell.timed:
             raise ConfigurationError(
-                f"a {type(cell).__name__} depends on the time since the start of the sequence, which its last k inputs "
+                f"{type(cell).__name__} depends on the time since the start of the sequence, which its last k inputs "
                 "do not tell, so it has no feed-forward model: choose approximation=recurrent or another model="
             )
 

@@ -81,7 +81,7 @@ def check_size(option: str, value: Any) -> None:
 def _check_kind(option: str, name: Any, kind: type) -> None:
     target = find_target(option, name)
     if not inspect.isclass(target) or not issubclass(target, kind):
-        raise ConfigurationError(f"{option}={name} is not a {kind.__name__} of this package ({kind.__module__})")
+        raise ConfigurationError(f"{option}={name} is no {kind.__name__} of this package ({kind.__module__})")
 
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:

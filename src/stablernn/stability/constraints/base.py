@@ -73,8 +73,8 @@ class Constraint(ABC):
         """Raises ConfigurationError if this constraint is not made for this kind of cell."""
         if not isinstance(cell, self.cell_type):
             raise ConfigurationError(
-                f"stability.constraint {type(self).__name__} constrains a {self.cell_type.__name__}, "
-                f"and the model has a {type(cell).__name__}; choose another stability= or model="
+                f"stability.constraint {type(self).__name__} is for {self.cell_type.__name__}, "
+                f"and the cell of the model is {type(cell).__name__}: choose another stability= or model="
             )
 
     @abstractmethod

@@ -296,7 +296,7 @@ class BoundPropagation(ABC):
 @singledispatch
 def propagation(cell: Cell, proofs: CellProofs) -> BoundPropagation:
     """The ``BoundPropagation`` of a cell; raises NotApplicableError for one of which none is known."""
-    raise NotApplicableError(f"not applicable: no bound along a text is known for a {type(cell).__name__}")
+    raise NotApplicableError(f"not applicable: no bound along a text is known for {type(cell).__name__}")
 
 
 def balls(

@@ -18,4 +18,4 @@ def prove(cell: Cell, inputs: Seen, dropout: float) -> CellProofs:
         dropout: rate of the dropout on its inputs; 0 at inference.
     """
     name = type(cell).__name__
-    return CellProofs([Contraction("none", math.inf, f"no condition is known for a {name}")], {})
+    return CellProofs([Contraction("none", math.inf, f"no condition is known for {name}")], {})
