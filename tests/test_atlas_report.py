@@ -24,7 +24,7 @@ from stablernn.report.atlas_pages import equations_of, page_texts
 from stablernn.report.evidence import gather
 from stablernn.report.formats import comma_separated
 from stablernn.report.sections.atlas import SECTION, atlas_figure, atlas_table, every_mechanism, solved_table
-from stablernn.report.sections.atlas_questions import OTHER, family, mapped, sentences
+from stablernn.report.sections.atlas_questions import OTHER, OWN, family, kinds, mapped, sentences
 from stablernn.report.slices import leading
 from stablernn.report.write import print_conclusions, write_report
 from stablernn.utils.escaping import markdown_text
@@ -187,8 +187,13 @@ def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas
             target = f"stablernn.models.cells.{cells.get(one.model, 'os.Own')}"
             own = {"scale": 2.0, "length": len(one.task)} if one.model == "gru" else {}
             record.config["model"]["cell"] = {"_target_": target} | own
+            if one.model == "mine":
+                record.model["equations"] = "h' = x <b>\x1b\n# of mine\n\nArgs:\n    a: b"
     texts = page_texts(evidence)
-    assert set(texts) == {"README.md", "gru.md", "orthogonal.md"}, "none of a cell that is not this package's"
+    assert set(texts) == {"README.md", "gru.md", "orthogonal.md", "mine.md"}
+    assert "\n    h' = x <b>\\x1b\n    # of mine\n" in texts["mine.md"], "letter by letter, without its arguments"
+    assert "Args" not in texts["mine.md"]
+    assert texts["README.md"].index("## Your own") > texts["README.md"].index("(orthogonal.md)")
     assert "h' = (1 - z) ⊙ n + z ⊙ h" in texts["gru.md"]
     assert "Args" not in texts["orthogonal.md"]
     head = next(line for line in texts["orthogonal.md"].splitlines() if line.startswith("|"))
@@ -199,11 +204,11 @@ def test_every_mechanism_has_a_page_with_its_equations_and_a_column_a_task(atlas
     assert "[orthogonal RNN](orthogonal.md): solved: " in texts["README.md"]
     assert "at chance: adding problem (W orthogonal)" in texts["README.md"]
     assert "nothing is proven on adding problem, copy memory and selectivity, as W is too large" in texts["gru.md"]
-    linked = "[cells that were to remember longer](../../docs/memory.md)"
-    assert all(linked in page for page in texts.values())
+    for name, page in texts.items():
+        assert re.findall(r"\.\./docs/(\w+)\.md", page) == ["extending" if name == "mine.md" else "memory"]
     for page in page_texts(evidence, docs=False).values():
         assert "../../" not in page
-        assert "docs/memory.md of the repository" in page
+        assert re.search(r"docs/\w+\.md of the repository", page)
     (settings,) = [line for line in texts["gru.md"].splitlines() if line.startswith("Here with")]
     assert settings == (
         "Here with `model.cell.scale=2.0`; `model.cell.length=14` (adding problem), `model.cell.length=11` "
@@ -271,6 +276,13 @@ def test_beyond_ten_million_inputs_is_no_stable_without_a_bound(atlas):
         assert dict(zip(table.heads, table.lines[0], strict=True))["proven"] == said
 
 
+def test_every_recurrent_model_of_one_direction_has_a_kind():
+    """One without would stand among the user's own."""
+    files = {path.stem: path.read_text() for path in (ROOT / "conf" / "model").glob("*.yaml")}
+    recurrent = {name for name, text in files.items() if "\ncell:" in text and "directions: 2" not in text}
+    assert recurrent == set(kinds())
+
+
 def test_equations_are_read_of_this_package_s_cells_alone():
     for target in ("os.path.join", "stablernn.models.cells.gru.Nothing", "stablernn.models.cells...gru.GRUCell", None):
         assert equations_of(target) == ""
@@ -293,7 +305,7 @@ def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas,
         runs("jsb", "lstm", (8.3, 8.31, 8.32)),
         **analyses,
     )
-    assert family("mine") == OTHER
+    assert (family("mine"), family("tcn")) == (OWN, OTHER)
     speeds = {
         "mechanisms-a.json": {"cases": {"selectivity-lstm-unstable": {"ratio": 2.5}}, "hardware": "a", "threads": 1}
     }

@@ -189,6 +189,19 @@ def test_the_example_of_the_page_trains_and_keeps_its_condition(extended):
     assert "allow" not in text
 
 
+def test_an_own_cell_in_an_experiment_of_the_atlas_has_a_page_with_its_equations(extended):
+    """The report imports none of its classes: the record has what they say."""
+    done = script("train", "allow=mine", *MINE, "experiment_name=atlas_mine", "runs=atlas", cwd=extended)
+    assert done.returncode == 0, done.stderr
+    done = script("report", "records=atlas", "results=written", "readme=null", cwd=extended)
+    assert done.returncode == 0, done.stderr
+    page, contents = ((extended / "written" / "atlas" / f"{name}.md").read_text() for name in ("leaky", "README"))
+    assert "    h' = a h + (1 - a) tanh(W h + U x + b).\n" in page
+    assert "`model=leaky`, of the kind *your own*" in page
+    assert "| echo" in page
+    assert "## Your own\n\n- [leaky](leaky.md)" in contents
+
+
 def test_the_network_of_the_page_trains_without_cells(extended):
     done = script(
         "train",

@@ -48,7 +48,8 @@ class Record:
         data: name, fingerprint, items of each split (``tokens``); number of types, or the ``interface`` and the
             ``metric`` of a task that is no language model; of a text from files also the fingerprint of all of it
             (``text``) and by what each split of a published text was recognised (``recognised``).
-        model: parameter count and the norms that a constraint bounds, at the best evaluation.
+        model: parameter count and the norms that a constraint bounds, at the best evaluation; of a cell of another
+            package what its class says of itself (``equations``), as a report imports no class.
         certificate: what is proven about the same weights (``stability.certificates``).
         metrics: ``value`` (and ``total`` in nats, ``count``, and ``tally``, what else the metric counts) on valid and
             test; the optimal value where it is known.

@@ -35,7 +35,7 @@ RECORD = shape(
             "interface?": _INTERFACE,
             "baselines?": {"*": "number"},  # scores on test, by name
         },
-        "model": {"parameters?": "count", "norms?": ["mapping"]},
+        "model": {"parameters?": "count", "norms?": ["mapping"], "equations?": "text"},
         "metrics": {
             "valid, test?": _SCORED,
             "optimal?": {"test": "number", "context?": "count?", "test_by_context?": ["number"]},

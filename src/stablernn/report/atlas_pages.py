@@ -9,28 +9,29 @@ from itertools import groupby
 from pathlib import Path
 
 import stablernn
+from stablernn.report.curves import model_name
 from stablernn.report.evidence import Evidence
 from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.formats import markdown
-from stablernn.report.names import MODEL_NAMES
 from stablernn.report.palette import shades
 from stablernn.report.sections.atlas import atlas_table, every_mechanism
-from stablernn.report.sections.atlas_questions import Mapped, family, kinds
+from stablernn.report.sections.atlas_questions import OWN, Mapped, family, kinds
 from stablernn.report.sections.gradient_horizon import drawn, in_order, moments
 from stablernn.report.table import Table, text
 from stablernn.report.text import listed
-from stablernn.utils.escaping import markdown_text
+from stablernn.utils.escaping import markdown_text, visible
 
 _CELLS = re.compile(r"stablernn\.models\.cells\.(?:\w+\.)?(\w+)")
 _CHAPTERS = re.compile(r"\n\n(?:Args|Raises|Attributes):\n")
-_GUIDE, _GUIDE_FILE = "cells that were to remember longer", "docs/memory.md"
+_GUIDE = "cells that were to remember longer", "docs/memory.md"
+_OWN_GUIDE = "classes of your own", "docs/extending.md"
 _HOW_TITLE = "How to read a page"
 _HOW = f"[{_HOW_TITLE}](README.md#{_HOW_TITLE.lower().replace(' ', '-')})"
 _VERDICTS = ("solved", "better", "at chance", "at the baseline")  # how they begin, the best first
 
 
 def page_texts(evidence: Evidence, docs: bool = True) -> dict[str, str]:
-    """A page for each mechanism of this package with a run in the atlas, and their table of contents, by file name.
+    """A page for each mechanism with a run in the atlas, those of the user last, and their contents, by file name.
 
     Args:
         docs: whether the documents lie where links from a checkout's results lead.
@@ -38,9 +39,16 @@ def page_texts(evidence: Evidence, docs: bool = True) -> dict[str, str]:
     models = _by_model(evidence)
     if not models:
         return {}
-    guide = f"[{_GUIDE}](../../{_GUIDE_FILE})" if docs else f"{_GUIDE} ({_GUIDE_FILE} of the repository)"
-    pages = {f"{model}.md": _page(model, here, evidence, guide) for model, here in models.items()}
-    return {**pages, "README.md": _contents(models, evidence, guide)}
+    pages = {
+        f"{model}.md": _page(model, here, evidence, _linked(_OWN_GUIDE if family(model) == OWN else _GUIDE, docs))
+        for model, here in models.items()
+    }
+    return {**pages, "README.md": _contents(models, evidence, _linked(_GUIDE, docs))}
+
+
+def _linked(guide: tuple[str, str], docs: bool) -> str:
+    title, file = guide
+    return f"[{title}](../../{file})" if docs else f"{title} ({file} of the repository)"
 
 
 def page_figures(evidence: Evidence) -> dict[str, Figure]:
@@ -51,20 +59,22 @@ def page_figures(evidence: Evidence) -> dict[str, Figure]:
 
 def _by_model(evidence: Evidence) -> dict[str, list[Mapped]]:
     every = every_mechanism(evidence)
-    models = {model: [one for one in every if one.model == model] for model in kinds()}
+    names = [*kinds(), *sorted({one.model for one in every} - kinds().keys(), key=lambda name: (family(name), name))]
+    models = {model: [one for one in every if one.model == model] for model in names}
     return {model: here for model, here in models.items() if here}
 
 
 def _page(model: str, here: Sequence[Mapped], evidence: Evidence, guide: str) -> str:
     """Heading, equations, a column a task, and how far gradients reach."""
-    target = here[0].cell.first.config["model"].get("cell", {}).get("_target_")
+    record = here[0].cell.first
+    target = record.config["model"].get("cell", {}).get("_target_")
     settings = _settings(here)
     followed = any(one.of("gradient_horizon") for one in here)
     parts = [
-        f"# {MODEL_NAMES[model]}",
+        f"# {model_name(model)}",
         f"`model={model}`, of the kind *{family(model)}*, in the [atlas of memory](README.md). How to train it, and "
         f"what keeps it stable: {guide}.",
-        equations_of(target),
+        equations_of(target) or _verbatim(record.model.get("equations", "")),
         f"Here with {'; '.join(settings)}." if settings else "",
         markdown(_turned(atlas_table(here, evidence.speeds))).rstrip() + f"\n\n{_HOW}",
         f"![Gradients of the loss by earlier inputs]({model}.svg)" if followed else "",
@@ -78,7 +88,8 @@ def _settings(here: Sequence[Mapped]) -> list[str]:
     for one in here:
         for name, value in one.cell.first.config["model"].get("cell", {}).items():
             if not name.startswith("_"):
-                tasks = found.setdefault(name, {}).setdefault(f"`model.cell.{name}={value}`", [])
+                option = visible(f"model.cell.{name}={value}").replace("`", "'")
+                tasks = found.setdefault(name, {}).setdefault(f"`{option}`", [])
                 tasks += [one.task] * (one.task not in tasks)
     return [
         ", ".join(f"{option} ({listed(tasks)})" for option, tasks in values.items())
@@ -94,6 +105,11 @@ def _turned(table: Table) -> Table:
     every = zip(table.heads, zip(*table.lines, strict=True), strict=True)
     rows = [[head, *cells] for head, cells in every if head not in ("task", "mechanism", "constraint")]
     return replace(table, title="Measured", columns=[*map(text, ("", *heads))], rows=rows, notes=[], runs=[])
+
+
+def _verbatim(said: str) -> str:
+    """What a class of the user says of itself, letter by letter: a record may come from anywhere."""
+    return "\n".join(f"    {visible(line)}".rstrip() for line in _CHAPTERS.split(said)[0].split("\n"))
 
 
 def equations_of(target: str | None) -> str:
@@ -128,7 +144,7 @@ def _figure(model: str, here: Sequence[Mapped]) -> Figure | None:
     farthest = max((result["options"]["horizon"] for _, result in analyses), default=1)
     return drawing.figure(
         model,
-        f"{MODEL_NAMES[model]}: how much of the gradient is left i inputs back",
+        f"{model_name(model)}: how much of the gradient is left i inputs back",
         "Mean norm of the gradient of the loss at t + i by the input at t, from before training (dark) to its end.",
         Axis("i (inputs)", logarithmic=False, most=farthest, own=True),
         Axis("mean norm of the gradient", powers=True),
@@ -143,7 +159,7 @@ def _contents(models: dict[str, list[Mapped]], evidence: Evidence, guide: str) -
         f"were trained: {guide}.",
     ]
     for kind, some in groupby(models, key=family):
-        pages = [f"- [{MODEL_NAMES[model]}]({model}.md): {_verdicts(models[model])}" for model in some]
+        pages = [f"- [{model_name(model)}]({model}.md): {_verdicts(models[model])}" for model in some]
         parts += [f"## {kind[:1].upper()}{kind[1:]}", "\n".join(pages)]
     every = [one for here in models.values() for one in here]
     # Questions are answered beside the whole table.

@@ -1,8 +1,9 @@
 """What there is of a run: the record that it leaves, and whether it is there already."""
 
 import datetime
+import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stablernn.config.identity import StoredText, run_id
 from stablernn.config.instantiate import make
+from stablernn.models.cells.base import Cell
 from stablernn.records.record import DIVERGED, PAUSED, PAUSED_FILE, RECORD_FILE, STOPPED, Record, read_alone, read_run
 from stablernn.stability.certificates import summarise
 from stablernn.stability.constraints.base import Constraint
@@ -89,6 +91,13 @@ def check_same_data(config: DictConfig, record: Record) -> None:
         )
 
 
+def _equations(cells: Sequence[Cell]) -> dict[str, str]:
+    """What the docstring of a class of another package says; those of this package are in its source."""
+    kinds = {type(cell) for cell in cells if type(cell).__module__.partition(".")[0] != __name__.partition(".")[0]}
+    said = {inspect.cleandoc(kind.__doc__) for kind in kinds if kind.__doc__}
+    return {"equations": "\n\n".join(sorted(said))} if said else {}
+
+
 def outcome(
     config: DictConfig, values: Mapping[str, Any], trainer: Trainer, constraint: Constraint, beside: int
 ) -> Record:
@@ -134,7 +143,8 @@ def outcome(
         experiment=config.experiment_name,
         config=dict(values),
         data=task.description(),
-        model={"parameters": trainer.model.size(), "norms": [constraint.norms(cell) for cell in cells]},
+        model={"parameters": trainer.model.size(), "norms": [constraint.norms(cell) for cell in cells]}
+        | _equations(cells),
         metrics=metrics,
         progress={
             "updates": counters.update,

@@ -19,7 +19,7 @@ from stablernn.report.table import Column, Value
 from stablernn.report.text import listed, span
 
 PLAIN, GATES, INPUT_GATES = "no mechanism", "gates", "gates of the input alone"
-INITIAL, SCALES, OTHER = "initial W and its constraint", "time scales", "others"
+INITIAL, SCALES, OTHER, OWN = "initial W and its constraint", "time scales", "others", "your own"
 _FAMILIES = {
     PLAIN: ("rnn",),
     GATES: ("lstm", "lstm_fixed", "gru"),
@@ -34,8 +34,8 @@ _ANALYSES = ("certificate", "gradient_horizon", "contraction", "truncation")
 
 
 def family(model: str) -> str:
-    """The kind of mechanism; of a cell that nobody listed ``OTHER``."""
-    return kinds().get(model, OTHER)
+    """The kind of mechanism; ``OWN`` of a model that this package does not have."""
+    return kinds().get(model, OTHER if model in MODEL_NAMES else OWN)
 
 
 def kinds() -> dict[str, str]:
