@@ -76,7 +76,7 @@ _DONE: set[tuple[str, ...]] = set()  # what a run is made of, as experiments dif
 
 
 # Those of larger profiles and of the atlas are composed and checked by their plans, below, of the same parts.
-ALIKE = ("_paper", "_cpu", "atlas_copy", "atlas_selectivity", "atlas_jsb")
+ALIKE = ("_paper", "_cpu", "atlas_copy", "atlas_selectivity", "atlas_jsb", "atlas_ptb_char")
 SMOKED = [pytest.param(name, marks=[pytest.mark.slow] if name.endswith(ALIKE) else []) for name in EXPERIMENTS]
 
 
