@@ -1,5 +1,6 @@
 """The atlas as a study and as a chapter: its plan, its table and what it says of its questions."""
 
+import itertools
 import re
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -16,14 +17,17 @@ from stablernn.analysis.certificate import singular_values
 from stablernn.config.compose import compose
 from stablernn.config.identity import run_id
 from stablernn.experiments.reproduce import studies_of
+from stablernn.experiments.sweep import expand
 from stablernn.models.cells.orthogonal import OrthogonalCell
 from stablernn.models.recurrent import Recurrent
 from stablernn.models.sequence_model import build_language_model
 from stablernn.records.schemas import analysis_check
 from stablernn.report.atlas_pages import equations_of, page_texts
+from stablernn.report.draw import _labels
 from stablernn.report.evidence import gather
 from stablernn.report.formats import comma_separated
-from stablernn.report.sections.atlas import SECTION, atlas_figure, atlas_table, every_mechanism, solved_table
+from stablernn.report.sections.atlas import SECTION, atlas_table, every_mechanism, solved_table
+from stablernn.report.sections.atlas_figures import atlas_figures, synthetic_figure
 from stablernn.report.sections.atlas_questions import OTHER, OWN, family, kinds, mapped, sentences
 from stablernn.report.slices import leading
 from stablernn.report.write import print_conclusions, write_report
@@ -252,9 +256,41 @@ def test_the_figure_counts_the_solved_among_the_pairs_that_it_draws(atlas):
         runs("adding_100", "lstm", [SOLVED]),
         truncation=curve([9.0, 8.5, 8.3, 8.3]),
     )
-    figure = atlas_figure(every)
+    figure = synthetic_figure(every)
     assert figure is not None
     assert figure.title.startswith("1 of 2 pairs of a mechanism")
+
+
+def test_a_real_task_has_a_figure_of_its_own_with_its_baselines_and_every_mechanism_by_name(atlas):
+    result = curve([9.0, 8.5, 8.3, 8.3])
+    every = atlas(
+        runs("adding_100", "gru", [SOLVED]),
+        *(runs("jsb", model, [score]) for model, score in (("lstm", 8.3), ("indrnn", 8.4), ("min_gru", 8.7))),
+        truncation=result,
+    )
+    made, real = atlas_figures(every)
+    assert [level.name for level in made.levels] == ["baseline", "solved"]
+    assert made.levels[0].value == 1
+    assert {level.value for level in real.levels} == {11.09, 9.10, 8.60}
+    assert (made.stem, real.stem) == ("atlas", "atlas_jsb_cpu")
+    (panel,) = real.panels
+    names = [name for name, _, _ in real.names_of(panel)]
+    assert {"LSTM (3)", "IndRNN (3)", "minGRU (3)"} <= set(names), "as in the tables, and no kind in their place"
+    assert not {"gates", "min_gru"} & set(names)
+    assert "gates of the input alone: minGRU" in real.caption
+    assert real.title.startswith("2 of 3 mechanisms"), "by the margin"
+    heights = [height for *_, height in _labels(real, panel, 11 * len(names))]
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 11 - 1e-9
+    assert "baseline: JSB chorales 8.60 (network on the last frame)" in atlas_table(every, {}).notes
+
+
+def test_without_a_baseline_nothing_is_said_to_be_better_than_it(atlas):
+    own = runs("mine", "lstm", [1.0, 1.1])
+    for run in own:
+        run.data["name"] = "mine"
+    (one,) = atlas(own)
+    assert (one.verdict, one.mark) == ("no baseline is known", "")
+    assert one.learnt_nothing
 
 
 def test_the_figure_leaves_out_what_remembers_longer_than_was_looked_at_and_says_so(atlas):
@@ -262,7 +298,7 @@ def test_the_figure_leaves_out_what_remembers_longer_than_was_looked_at_and_says
     falling["loss_change"] = [0.3, 0.2, 0.1, 0.05]
     atlas(runs("adding_100", "gru", [SOLVED]), truncation=falling)
     every = atlas(runs("adding_100", "lstm", [SOLVED]), truncation=curve([9.0, 8.5, 8.3, 8.3]))
-    figure = atlas_figure(every)
+    figure = synthetic_figure(every)
     assert figure is not None
     assert figure.title.startswith("1 of 1 pair")
     assert "larger than was looked at: GRU (adding problem)" in figure.caption
@@ -319,13 +355,13 @@ def test_the_atlas_is_a_chapter_of_its_own_and_its_runs_stand_in_no_other(atlas,
     assert "abc0" in comma_separated(table), "the runs behind a score"
     evidence = gather(tmp_path / "records", tmp_path)
     assert [evidence.slices, evidence.tasks, evidence.synthetic, evidence.analysed] == [[]] * 4
-    figure = atlas_figure(every)
+    figure = synthetic_figure(every)
     assert figure is not None
     assert {panel.title.split(" T")[0] for panel in figure.panels} == {"adding problem", "copy memory", "selectivity"}
     assert len(figure.curves) <= 6
     assert figure.title.startswith(f"{4 * len(TASKS)} of {4 * len(TASKS)} pairs")
     alone = [replace(one, analyses=one.analyses | {"truncation": []}) for one in every[1:]]
-    one_drawn = atlas_figure([every[0], *alone])
+    one_drawn = synthetic_figure([every[0], *alone])
     assert one_drawn is not None
     assert one_drawn.title.startswith("1 of 1 pair"), "only what is drawn counts"
     *_, path = write_report(tmp_path / "records", tmp_path, None)
@@ -380,7 +416,8 @@ def test_every_run_of_the_atlas_is_looked_into_by_each_diagnostic_once(tmp_path)
     options = compose("reproduce/plan", ["study=atlas", *where])
     (study,) = studies_of(options, "smoke")
     assert [part.data for part in study.parts] == ["adding_100", "copy_memory", "selectivity", "jsb"]
-    names = [run_id(config) for part in study.parts for config in part.configs]
+    characters = expand(["experiment=atlas_ptb_char", "model=lstm,unitary"])  # of no plan at smoke
+    names = [run_id(config) for configs in (*(part.configs for part in study.parts), characters) for config in configs]
     for analysis in ("certificate", "gradient_horizon", "contraction", "truncation"):
         patterns = [entry.run for entry in options.analyses.atlas if entry.analysis == analysis]
         assert [sum(fnmatch(name, pattern) for pattern in patterns) for name in names] == [1] * len(names)

@@ -131,7 +131,7 @@ def _round_numbers(low: float, high: float, count: int) -> list[float]:
 
 def _panel(figure: Figure, panel: Panel, size: tuple[int, int]) -> alt.LayerChart:
     """Bands, lines, bars, dots, rules, and at the end of each curve its name."""
-    width, height = size
+    width, height = size[0], max(size[1], _LINE * max(map(len, map(figure.names_of, figure.panels))))
     curves = figure.curves_of(panel)
     colours = [COLOURS[curve.colour][0] for curve in curves]
     fills = [colour if curve.solid else "white" for curve, colour in zip(curves, colours, strict=True)]
@@ -165,7 +165,7 @@ def _panel(figure: Figure, panel: Panel, size: tuple[int, int]) -> alt.LayerChar
 
 
 def _labels(figure: Figure, panel: Panel, height: int) -> list[tuple[str, str, float]]:
-    """Name, colour and height of what is written at the right of a panel: at the ends of curves, but apart."""
+    """Name, colour and height of what is written at the right of a panel, each at its height, but apart."""
     low, high = domain(panel.y, figure.ys)
     across = math.log if panel.y.logarithmic else float
 
@@ -173,11 +173,7 @@ def _labels(figure: Figure, panel: Panel, height: int) -> list[tuple[str, str, f
         share = (across(min(max(value, low), high)) - across(low)) / (across(high) - across(low))
         return height * (1 - share)
 
-    points = sorted(panel.points, key=lambda point: point["x"], reverse=panel.x.reverse)
-    last = {point["curve"]: point["y"] for point in points}
-    ends = [(place(last[curve.label]), curve.label, COLOURS[curve.colour][0]) for curve in figure.curves_of(panel)]
-    ends += [(place(level.value), level.name, COLOURS[level.colour][0]) for level in figure.levels if level.name]
-    ends.sort()
+    ends = sorted((place(y), name, COLOURS[colour][0]) for name, colour, y in figure.names_of(panel))
     return [(*end[1:], at) for end, at in zip(ends, apart([end[0] for end in ends], height), strict=True)]
 
 

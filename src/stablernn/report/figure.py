@@ -65,7 +65,7 @@ class Panel:
     """Points ``{curve, line, x, y, runs}`` in one pair of axes.
 
     A point with ``dot`` is seen as one, with ``low`` and ``high`` it has a bar. ``least`` and ``most`` bound a band
-    around a line.
+    around a line. A ``name`` is written beside the panel, in the place of that of its curve.
     """
 
     title: str
@@ -120,6 +120,16 @@ class Figure:
         points, ends = [point for panel in self.panels for point in panel.points], ("y", "low", "high", "least", "most")
         values = [point[end] for point in points for end in ends if end in point]
         return [value for value in (*values, *(level.value for level in self.levels)) if self.panels[0].y.shows(value)]
+
+    def names_of(self, panel: Panel) -> list[tuple[str, str, float]]:
+        """Name, colour and height of what is written beside a panel: named points, ends of other curves, and levels."""
+        points = sorted(panel.points, key=lambda point: point["x"], reverse=panel.x.reverse)
+        colours = {curve.label: curve.colour for curve in self.curves_of(panel)}
+        names = [(point["name"], colours[point["curve"]], point["y"]) for point in points if "name" in point]
+        last = {point["curve"]: point["y"] for point in points}
+        unnamed = colours.keys() - {point["curve"] for point in points if "name" in point}
+        names += [(curve, colour, last[curve]) for curve, colour in colours.items() if curve in unnamed]
+        return names + [(level.name, level.colour, level.value) for level in self.levels if level.name]
 
     def curves_of(self, panel: Panel) -> list[Curve]:
         there = {point["curve"] for point in panel.points}

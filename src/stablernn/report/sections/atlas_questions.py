@@ -70,7 +70,12 @@ class Mapped:
     @property
     def name(self) -> str:
         note = self.cell.runs.note.iloc[0]
-        return MODEL_NAMES.get(self.model, self.model) + (f" ({note})" if note else "")
+        return self.plain_name + (f" ({note})" if note else "")
+
+    @property
+    def plain_name(self) -> str:
+        """Without the settings that tell two of a kind apart."""
+        return MODEL_NAMES.get(self.model, self.model)
 
     @property
     def constraint(self) -> str:
@@ -89,8 +94,10 @@ class Mapped:
 
     @cached_property
     def verdict(self) -> str:
-        """By the rule of synthetic tasks; music has no chance level but a memoryless baseline."""
+        """By the rule of synthetic tasks; others have no chance level but the baseline that the task has to beat."""
         losses = [*self.cell.values, *[math.nan] * self.cell.diverged]
+        if self.cell.values and math.isnan(self.bar):
+            return "no baseline is known"
         words = verdict(losses, self.bar, self.data.metric.margin)
         return words if self.data.synthetic else words.replace("chance", "the baseline")
 
@@ -100,7 +107,9 @@ class Mapped:
 
     @property
     def mark(self) -> str:
-        """Of a table with little room: solved, or on music better than the baseline; or at chance."""
+        """Of a table with little room: solved, or on a real task better than the baseline; or at chance."""
+        if math.isnan(self.bar):
+            return ""
         return "✓" if self.solved or self.verdict == "better than the baseline" else "×" if self.learnt_nothing else ""
 
     @property
@@ -138,7 +147,7 @@ def sentences(every: Sequence[Mapped]) -> list[str]:
         gate_or_memory,
         selectivity_without_gates,
         orthogonal_without_constraint,
-        feed_forward_on_music,
+        feed_forward_on_real_data,
     )
     return [words for rule in rules if (words := rule(every))]
 
@@ -226,8 +235,8 @@ def orthogonal_without_constraint(every: Sequence[Mapped]) -> str:
     return f"Does an orthogonal matrix survive training without its constraint? {answer}: {'; '.join(parts)}"
 
 
-def feed_forward_on_music(every: Sequence[Mapped]) -> str:
-    """Whether the mechanisms score the same by their last inputs, fewer than ``TENS``, on music.
+def feed_forward_on_real_data(every: Sequence[Mapped]) -> str:
+    """Whether the mechanisms score the same by their last inputs, fewer than ``TENS``, on music and on characters.
 
     A k that cuts few positions decides nothing, as of the claims C2 and C4.
     """
@@ -243,7 +252,8 @@ def feed_forward_on_music(every: Sequence[Mapped]) -> str:
         beyond = [f"{one.label} ({k})" for one, k in known if not isinstance(k, int) or k >= TENS]
         ends = f", by the last {span([str(k) for k in sorted(within.values())])} inputs" if within else ""
         rest = f"; not {listed(beyond)}" if beyond else ""
-        rest += f"; undecided of {listed(unclear)}, which leave most frames as they are" if unclear else ""
+        items = here[0].data.metric.items
+        rest += f"; undecided of {listed(unclear)}, which leave most {items} as they are" if unclear else ""
         if left := len(with_memory) - len(known):
             rest += f"; {left} more, not better than the baseline, decide nothing"
         said.append(f"{len(within)} of {len(known)} on {task}{ends}{rest}")
