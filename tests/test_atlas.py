@@ -182,17 +182,33 @@ def test_a_cell_whose_gates_see_the_input_alone_is_solved_by_one_newton_step(mak
         assert_close(cell.newton(cell.project_inputs(x), guess, initial)[1].h, cell.sequence(x, initial)[0])
 
 
-def test_the_first_weights_are_those_of_the_papers():
-    torch.manual_seed(0)
-    assert_close(IRNNCell(3, 6, scale=0.5).weight_hh, 0.5 * torch.eye(6))
-    assert spectral_norm(RINCell(3, 50).matrix() - torch.eye(50)) < 0.05
-    eigenvalues = torch.linalg.eigvalsh(np_rnn(3, 50).weight_hh.detach())
+@given(seed=seeds, units=st.integers(1, 60), scale=st.floats(0.1, 1.0))
+@settings(max_examples=20)
+def test_the_first_weights_are_those_of_the_papers_at_every_size(seed, units, scale):
+    torch.manual_seed(seed)
+    irnn, rin, positive = IRNNCell(3, units, scale=scale), RINCell(3, units), np_rnn(3, units)
+    assert_close(irnn.weight_hh.detach(), scale * torch.eye(units))
+    assert spectral_norm(rin.matrix() - torch.eye(units)) < 1e-3 * (2 * units**0.5 + 6)
+    eigenvalues = torch.linalg.eigvalsh(positive.weight_hh.detach().double())
     assert float(eigenvalues.max()) == pytest.approx(1, rel=1e-5)
     assert float(eigenvalues.min()) > 0
-    weight = OrthogonalCell(3, 50).weight_hh
-    assert_close(weight @ weight.T, torch.eye(50), rtol=0, atol=1e-5)
+    for cell in (irnn, rin, positive):
+        assert not cell.bias_ih.any()
+        assert not cell.bias_hh.any()
+    orthogonal = OrthogonalCell(3, units)
+    assert_close(orthogonal.weight_hh @ orthogonal.weight_hh.T, torch.eye(units), rtol=0, atol=1e-5)
+    assert float(orthogonal.threshold.detach().abs().max()) <= 0.01
+    high = 1 + scale
+    u = IndRNNCell(3, units, low=scale, high=high).weight_hh.detach()
+    assert bool(((scale <= u) & (u <= high)).all())
+
+
+def test_random_first_weights_have_the_spread_that_the_papers_name():
+    torch.manual_seed(0)
+    for cell, deviation in ((IRNNCell(90, 100), 1e-3), (RINCell(90, 100), 1e-3), (np_rnn(90, 100), math.sqrt(2 / 100))):
+        assert float(cell.weight_ih.detach().std()) == pytest.approx(deviation, rel=0.05)
     u = IndRNNCell(3, 400, low=0.9, high=1.1).weight_hh.detach()
-    assert 0.9 <= float(u.min()) < 0.92 < 1.08 < float(u.max()) <= 1.1
+    assert float(u.min()) < 0.92 < 1.08 < float(u.max()), "all of the range"
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,28 @@ def test_a_unitary_matrix_keeps_every_length_whatever_its_parameters():
     assert_close(matrix @ matrix.mH, torch.eye(5, dtype=torch.complex128))
 
 
+@given(seed=st.integers(0, 2**31), units=st.integers(1, 40), inputs=st.integers(1, 9))
+@settings(max_examples=20)
+def test_the_first_weights_of_a_unitary_rnn_are_within_the_ranges_of_its_authors(seed, units, inputs):
+    torch.manual_seed(seed)
+    cell = UnitaryCell(inputs, 2 * units)
+    ends = {"phases": 6 / (3 + units), "reflections": 6 / (2 + 2 * units), "weight_ih": 6 / (inputs + units)}
+    for name, square in ends.items():
+        assert float(getattr(cell, name).detach().abs().max()) <= math.sqrt(square)
+    assert float(cell.threshold.detach().abs().max()) <= 0.01
+    matrix = cell.rotate(torch.eye(units, dtype=torch.complex64)).detach()
+    assert_close(matrix @ matrix.mH, torch.eye(units, dtype=torch.complex64), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_first_weights_of_a_narx_rnn_are_smaller_the_more_delays_it_has(count):
+    torch.manual_seed(0)
+    cell = NARXCell(3, 50, delays=range(1, count + 1))
+    largest = float(cell.weight_hh.detach().abs().max())
+    assert 0.98 / math.sqrt(count * 50) < largest <= 1 / math.sqrt(count * 50)
+    assert float(cell.weight_ih.detach().abs().max()) <= 1 / math.sqrt(50)
+
+
 def test_dilations_grow_from_layer_to_layer():
     model = build_language_model(9, partial(DilatedRNNCell, dilation=2, growth=3), Recurrent, 4, 6, num_layers=3)
     assert [cell.delays for cell in model.cells] == [(2,), (6,), (18,)]

@@ -13,8 +13,9 @@ class NARXCell(DelayedCell):
     """h_t = tanh(Σ_d W_d h_{t-d} + U x_t + b) over some delays d: a gradient takes the longest ones as a short cut.
 
     NARX RNNs as DiPietro et al. (2017, arXiv 1702.07805) write them (Lin, Horne, Tiňo & Giles 1996 have contiguous
-    delays, and outputs for h). The matrices stand side by side in ``weight_hh`` (D, delays D). All are drawn uniformly,
-    within ±1/√(delays D), as PyTorch draws a matrix of as many columns; U and b as in the RNN.
+    delays, and outputs for h). The matrices stand side by side in ``weight_hh`` (D, n D), with n the number of delays.
+    They are drawn uniformly within ±1/√(n D), as PyTorch draws a matrix of as many columns, so that more delays do not
+    drive a unit harder; that choice is not a paper's. U and b are drawn as in the RNN.
 
     Args:
         input_size, hidden_size: E, D.

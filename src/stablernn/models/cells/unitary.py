@@ -17,8 +17,10 @@ class UnitaryCell(Cell):
 
     Arjovsky, Shah & Bengio (2016, arXiv 1511.06464). D_i are diagonals of e^(iθ), R_i = I - 2 v v* / ‖v‖² reflections,
     F the Fourier transform and Π a permutation that is drawn once. h holds the real parts and then the imaginary ones,
-    as the paper's output layer reads them. As in the authors' code θ, v and V are drawn by ``nn.init.xavier_uniform_``
-    and b uniformly from [-0.01, 0.01]. The paper learns h_0; here it is zero, as every truncated model starts there.
+    as the paper's output layer reads them. All are drawn uniformly, as in the authors' code
+    (github.com/amarshah/complex_RNN): θ within ±√(6 / (3 + D / 2)), both parts of v within ±√(6 / (2 + D)), both of V
+    within ±√(6 / (E + D / 2)), as Glorot and Bengio have it, and b within ±0.01. (In the text of the paper θ is within
+    ±π and v within ±1.) The paper learns h_0; here it is zero, as every truncated model starts there.
 
     Args:
         input_size, hidden_size: E, D; D is even.
