@@ -225,6 +225,12 @@ def test_a_feed_forward_network_is_held_against_the_lstm_by_items_not_by_updates
     assert "Scoring: at best 0.5 times as fast as the LSTM" in " ".join(found.parts)
 
 
+def test_the_peers_of_a_task_meet_the_unconstrained_lstm_of_its_table():
+    rival, networks = peers.peer_configs("peers_ptb", CPU, None)
+    assert (rival.model.name, rival.stability.name, rival.dataset.name) == ("lstm", "unstable", "ptb")
+    assert {"ptb-tcn-k25", "ptb-gated_conv-k4", "ptb-wavenet-k32", "ptb-transformer-k25"} <= set(networks)
+
+
 @pytest.mark.parametrize(
     ("experiments", "said"),
     [

@@ -29,7 +29,7 @@ def peer_configs(experiment: str, device: torch.device, data: str | None) -> tup
         ConfigurationError: there is no such experiment, or neither it nor the table has such an LSTM.
     """
     lines = load_lines("peers.experiments", experiment, device, data)
-    networks = {f"{c.dataset.name}-{c.model.name}-k{c.truncation.k}": c for c in lines if "cell" not in c.model}
+    networks = {f"{c.dataset.name}-{c.model.name}-k{c.truncation.k}": c for c in lines if c.model.get("cell") is None}
     if not networks:
         raise ConfigurationError(f"peers.experiments: {experiment} has no feed-forward network")
     alone = (f"model={RIVAL}", "stability=unstable")

@@ -33,9 +33,12 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
     every = [block for chapter in chapters for block in chapter.blocks]
     every_run = dict.fromkeys(run for group in groups for source in group.sources for run in source.behind)
     numbers = {run: n for n, run in enumerate(every_run)}
-    environment.filters["numbered"] = lambda runs: [
-        *dict.fromkeys(numbers[run] for run in runs or () if run in numbers)
-    ]
+
+    def numbered(runs: Sequence[str] | None) -> list[int]:
+        return [*dict.fromkeys(numbers[run] for run in runs or () if run in numbers)]
+
+    environment.filters["numbered"] = numbered
+    environment.filters["shared"] = lambda row: _shared([value.runs for value in row if numbered(value.runs)])
     environment.filters["spans"] = _spans
     return environment.get_template("page.html").render(
         title="Do recurrent models need to be recurrent?",
@@ -49,6 +52,11 @@ def page(evidence: Evidence, chapters: list[Chapter]) -> str:
         numbers=numbers,
         script=Markup((_ASSETS / "page.js").read_text(encoding="utf-8")),
     )
+
+
+def _shared(runs: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Those behind most of a row's numbers, which the page then names once."""
+    return max(runs, key=runs.count, default=())
 
 
 def _spans(numbers: Sequence[int]) -> str:

@@ -29,7 +29,8 @@
     dialog.scrollTop = 0;
   }
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-runs]");
+    // The numbers of a row mostly have the same runs, which then stand with the row.
+    const link = event.target.closest('a[href^="#r"]')?.closest("a[data-runs], tr[data-runs]");
     if (link) {
       event.preventDefault();
       show(link.dataset.runs.split(" ").flatMap((span) => {

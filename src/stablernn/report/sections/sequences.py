@@ -156,7 +156,7 @@ def _blocks(evidence: Evidence) -> list[Block]:
         made.append(block(measured["hardware"], place, [speed_curves(file, measured)], tables))
     for file, measured in evidence.peers.items():
         table = peer_table(measured)
-        place = file.removesuffix(".json")
+        place = file.removeprefix("peers-").removesuffix(".json")
         title = f"{measured['hardware']}, networks that are feed-forward by construction"
         made.append(block(title, place, [], [replace(table, runs=[(file,)] * len(table.rows))]))
     return made
