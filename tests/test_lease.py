@@ -110,12 +110,44 @@ def test_of_a_table_that_is_killed_the_archive_holds_what_was_finished(tmp_path)
         (["table", "--deadline", "-5"], "--deadline -5: give it a whole number"),
         (["table", "--deadline"], "--deadline : give it a whole number"),
         (["table", "at_once=all"], "at_once=all: give it a whole number"),
+        (["table", "deadline=100"], "deadline=100 is no option: choose of --deadline S, out=,"),
+        (["table", "out="], "out= is no option"),
+        (["table", "until=5"], "until=5 is no option"),
     ],
 )
 def test_a_lease_is_refused_before_it_costs_anything(arguments, said):
     read = runpy.run_path(str(ROOT / "scripts" / "gpu_lease.py"))["read"]
     with pytest.raises(ConfigurationError, match=re.escape(said)):
         read(arguments)
+
+
+@pytest.mark.parametrize("option", ["out", "runs"])
+def test_a_folder_that_cannot_be_is_named_before_anything_is_measured(option, tmp_path):
+    (tmp_path / "file").write_text("")
+    folders = {"out": tmp_path / "out", "runs": tmp_path / "runs"} | {option: tmp_path / "file"}
+    with pytest.raises(StableRNNError, match=rf"{option}=.*file: no folder can be there \(File exists\): name another"):
+        lease.Options(**folders)
+
+
+def test_a_speed_of_another_device_or_profile_is_none(tmp_path):
+    options = lease.Options(tmp_path, tmp_path / "runs", "smoke", "cpu")
+    for device, profile in (("NVIDIA H200", "smoke"), ("cpu", "lease")):
+        speed = {"device": device, "profile": profile, "updates_per_second": {"rnn unstable": 5.0}}
+        write_json(tmp_path / "speed.json", speed)
+        assert lease.read_speed(options) == {}
+    lease.write_speed(options, "updates_per_second", {"lstm unstable": 3.0})
+    for section in ("plain", "plain_tf32"):
+        lease.write_speed(options, section, {"lstm": 2.0})
+    expected = {"updates_per_second": {"lstm unstable": 3.0}, "plain": {"lstm": 2.0}, "plain_tf32": {"lstm": 2.0}}
+    assert lease.read_speed(options) == {"device": "cpu", "profile": "smoke"} | expected, "nothing of the other is left"
+    with pytest.raises(StableRNNError, match=r"speed\.json has no speed of rnn unstable: delete it"):
+        lease.choose_epochs(lease.configurations(options), {"lstm unstable": 3.0}, 10.0)
+
+
+def test_a_damaged_speed_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "speed.json").write_text("{}")
+    with pytest.raises(StableRNNError, match=r"speed\.json is damaged.*: delete it, and all are measured again"):
+        lease.read_speed(lease.Options(tmp_path, tmp_path / "runs", "smoke", "cpu"))
 
 
 def test_an_archive_of_an_earlier_lease_is_not_replaced_by_an_empty_one(tmp_path):
@@ -148,17 +180,6 @@ def test_so_many_runs_at_once_as_asked_for_train_to_one_deadline(plans, monkeypa
     assert len(configs) == len(plans["smoke"][1])
     assert len({config.training.deadline for config in configs}) == 1
     assert time.time() < configs[0].training.deadline < options.deadline, "there is time left for the scores"
-
-
-def test_a_speed_is_that_of_its_device_and_profile(tmp_path):
-    options = lease.Options(tmp_path, tmp_path, "smoke", "cpu")
-    write_json(tmp_path / lease.SPEED_FILE, read_json(H200))
-    assert lease.read_speed(options) == {}
-    assert lease.read_speed(lease.Options(tmp_path, tmp_path, "lease", "cpu")) == read_json(H200)
-    for section in ("plain", "plain_tf32"):
-        lease.write_speed(options, section, {"lstm": 2.0})
-    expected = {"device": "cpu", "profile": "smoke", "plain": {"lstm": 2.0}, "plain_tf32": {"lstm": 2.0}}
-    assert lease.read_speed(options) == expected
 
 
 def test_each_number_of_runs_and_the_plain_loop_are_measured_and_shown(plans, monkeypatch, tmp_path):

@@ -33,7 +33,7 @@ from stablernn.training.estimate import bare_trainer
 from stablernn.training.streams import updates_per_second
 from stablernn.training.trained import find_runs
 from stablernn.utils.console import configure_logging, log
-from stablernn.utils.errors import StableRNNError
+from stablernn.utils.errors import DamagedFileError, StableRNNError
 from stablernn.utils.files import read_json, replacing, write_json
 from stablernn.utils.wording import counted
 
@@ -78,6 +78,13 @@ class Options:
             raise StableRNNError(f"profile={self.profile} is unknown: choose {' or '.join(EXPERIMENTS)}")
         if self.at_once < 1:
             raise StableRNNError(f"at_once={self.at_once} must be a whole number >= 1")
+        for name, folder in (("out", self.out), ("runs", self.runs)):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StableRNNError(
+                    f"{name}={folder}: no folder can be there ({error.strerror}): name another"
+                ) from None
 
 
 def configurations(options: Options) -> list[DictConfig]:
@@ -92,19 +99,24 @@ def configurations(options: Options) -> list[DictConfig]:
 
 
 def read_speed(options: Options) -> dict[str, Any]:
-    """What was measured with this profile; empty if nothing was."""
+    """What was measured with this profile on a device of this name; empty if nothing was."""
     path = options.out / SPEED_FILE
-    known = read_json(path) if path.is_file() else {}
-    return known if known.get("profile") == options.profile else {}
+    try:
+        known = read_json(path) if path.is_file() else {}
+    except DamagedFileError as error:
+        raise StableRNNError(f"{error}: delete it, and all are measured again") from None
+    here = {"profile": options.profile, "device": _device(options)}
+    return known if here.items() <= known.items() else {}
+
+
+def _device(options: Options) -> str:
+    device = pick_device(options.device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def write_speed(options: Options, section: str, values: dict[str, Any]) -> None:
     """Put what was measured beside what is there of this device."""
-    device = pick_device(options.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    known = read_speed(options)
-    if known.get("device") != name:
-        known = {"device": name, "profile": options.profile}
+    known = read_speed(options) or {"device": _device(options), "profile": options.profile}
     write_json(options.out / SPEED_FILE, known | {section: values})
 
 
@@ -133,7 +145,9 @@ def choose_epochs(configs: Sequence[DictConfig], rates: dict[str, float], second
     costs = []  # seconds an epoch
     for config in configs:
         kind = f"{config.model.name} {config.stability.name}"
-        per_second = rates[kind if kind in rates else f"{config.model.name} unstable"]
+        per_second = rates.get(kind) or rates.get(f"{config.model.name} unstable")
+        if not per_second:
+            raise StableRNNError(f"{SPEED_FILE} has no speed of {kind}: delete it, and all are measured again")
         windows = Windows(corpus.splits["train"], config.training.batch_size, config.approximation.window)
         costs.append(len(windows) / per_second)
     planned = [(c.training.epochs, c.training.anneal_from) for c in configs]
@@ -148,6 +162,8 @@ def choose_epochs(configs: Sequence[DictConfig], rates: dict[str, float], second
             break
         share -= 0.02
     log.info(f"{total:,.0f} s of training expected, {seconds:,.0f} s there: epochs at {share:.0%} of the schedule")
+    if total > seconds:
+        log.warning("the shortest schedule is too long: give it a longer --deadline, or less of it to certify=")
     return share
 
 
@@ -161,6 +177,11 @@ def train(options: Options) -> None:
         config.training.deadline = options.deadline - options.certify - _SCORING * len(configs)
         config.progress = False
     run_all(configs, at_once=options.at_once)
+    finished = len(list(options.runs.glob(f"*/{RECORD_FILE}")))
+    if finished < len(configs):
+        log.warning(
+            f"{finished} of {len(configs)} runs have a score: called again with the same runs=, the others resume"
+        )
 
 
 def certify(options: Options, name: str) -> None:
@@ -188,8 +209,6 @@ def archive(options: Options) -> int:
 
 def table(options: Options) -> None:
     """All phases: speed unless it is known, training, certificates; the archive is renewed meanwhile."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    options.runs.mkdir(parents=True, exist_ok=True)
     if "updates_per_second" not in read_speed(options) and not phase(measure_speed, _SPEED_LIMIT, options):
         raise StableRNNError("the speed was not measured, so no schedule can be chosen: see the error above")
     ended = threading.Event()
@@ -225,16 +244,17 @@ def table(options: Options) -> None:
 def phase(work: Callable[..., object], limit: float, *arguments: object) -> bool:
     """Run a phase in a process of its own; False if it failed or took longer than ``limit`` seconds, which is said."""
     began = time.monotonic()
+    named = " ".join([work.__name__, *(argument for argument in arguments if isinstance(argument, str))])
     process = multiprocessing.get_context("spawn").Process(target=_phase, args=(work, *arguments))
     process.start()
     process.join(max(1.0, limit))
     if process.exitcode is None:
         process.kill()
         process.join()
-        log.error(f"{work.__name__}: stopped after {limit:.0f} s")
+        log.error(f"{named}: stopped after {max(1.0, limit):.0f} s")
         return False
     failed = f", failed with {process.exitcode}" if process.exitcode else ""
-    log.info(f"{work.__name__}: {time.monotonic() - began:.0f} s{failed}")
+    log.info(f"{named}: {time.monotonic() - began:.0f} s{failed}")
     return process.exitcode == 0
 
 
