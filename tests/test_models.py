@@ -186,7 +186,7 @@ def test_a_new_cell_needs_its_gates_its_state_and_its_step_alone():
     with pytest.raises(ConfigurationError, match="Leaky has no plain counterpart"):
         PlainModel.like(model)
     for constraint in (SpectralNormBall(), LSTMStated()):
-        with pytest.raises(ConfigurationError, match="the model has a Leaky"):
+        with pytest.raises(ConfigurationError, match="the cell of the model is Leaky"):
             constraint.check(cell)
 
 
