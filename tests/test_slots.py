@@ -262,7 +262,6 @@ def test_a_network_on_a_window_of_three_words_reaches_its_baseline(data_folder):
         network.eval()
         for x, y in zip(split.inputs, split.targets, strict=True):
             found.append(split.tally(y.tolist(), network(windows(x)).argmax(-1).tolist()))
-        network.train()
         return f1(torch.tensor(found).sum(0).tolist())
 
     train = task.splits["train"]
@@ -271,11 +270,9 @@ def test_a_network_on_a_window_of_three_words_reaches_its_baseline(data_folder):
     hidden = [torch.nn.Linear(64 * size, 200), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(200, tags)]
     network = torch.nn.Sequential(torch.nn.Embedding(words + 1, 64), torch.nn.Flatten(), torch.nn.Dropout(0.3), *hidden)
     optimizer = torch.optim.Adam(network.parameters(), lr=6e-3)
-    best = (-math.inf, -math.inf)
-    for _ in range(6):
+    for _ in range(5):
         for part in torch.randperm(len(x)).split(512):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(network(x[part]), y[part]).backward()
             optimizer.step()
-        best = max(best, (score("valid"), score("test")))
-    assert best[1] == pytest.approx(BASELINES["atis"]["network on the last 3 words"], abs=1.5)
+    assert score("test") == pytest.approx(BASELINES["atis"]["network on the last 3 words"], abs=1.5)
