@@ -15,7 +15,6 @@ from stablernn.training.estimate import bare_trainer
 from stablernn.utils.errors import ConfigurationError
 
 RIVAL = "lstm"
-_EXPERIMENTS = {"mechanisms": "atlas_"}  # names of the experiments that a part of the benchmarks is about
 
 
 def mechanism_configs(
@@ -47,8 +46,8 @@ def load_lines(
     """
     known = choices("experiment")
     if experiment not in known:
-        kind = option.partition(".")[0]
-        alike = [name for name in known if name.startswith(_EXPERIMENTS.get(kind, kind))]
+        beginning = "atlas_" if option.startswith("mechanisms") else "peers_"
+        alike = [name for name in known if name.startswith(beginning)]
         raise ConfigurationError(f"{option}: {experiment} is unknown: choose of [{','.join(alike)}]")
     configs = expand([f"experiment={experiment}", "seed=0", f"device={device}", *overrides])
     for config in configs:
