@@ -20,8 +20,13 @@ from stablernn.analysis.truncation import TruncationAnalysis
 from stablernn.models.backbone import stack_of
 from stablernn.models.cells.base import Cell
 from stablernn.models.cells.gru import GRUCell
+from stablernn.models.cells.indrnn import IndRNNCell
 from stablernn.models.cells.lstm import LSTMCell
+from stablernn.models.cells.min_gru import MinGRUCell
+from stablernn.models.cells.min_lstm import MinLSTMCell
+from stablernn.models.cells.qrnn import QRNNCell
 from stablernn.models.cells.rnn import RNNCell
+from stablernn.models.cells.sru import SRUCell
 from stablernn.models.cells.state import RNNState, map_state
 from stablernn.models.feed_forward import truncations
 from stablernn.models.heads.bernoulli import Bernoulli
@@ -33,14 +38,16 @@ from stablernn.report.sections.certificate_on_text import certificate_on_text_fi
 from stablernn.stability import certify
 from stablernn.stability.constraints.base import project
 from stablernn.stability.constraints.cascade import LSTMCascade
+from stablernn.stability.constraints.elementwise import IndRNNRange, MinLSTMLeastGate
 from stablernn.stability.constraints.gru import GRUGatedLinear, GRURowwise
 from stablernn.stability.constraints.lstm import LSTMStated
 from stablernn.stability.constraints.output_gate import LSTMOutputGate
 from stablernn.stability.constraints.small_gain import LSTMCoupled, LSTMGatedLinear
 from stablernn.stability.constraints.spectral import SpectralNormBall
 from stablernn.stability.on_text.bounds import Walk, text_bounds
+from stablernn.stability.on_text.matrices import tanh_chord
 from stablernn.stability.on_text.outputs import changes
-from stablernn.stability.on_text.propagation import STEPS, Ball, Reference, balls, propagation, tanh_chord
+from stablernn.stability.on_text.propagation import STEPS, Ball, Reference, balls, propagation
 from stablernn.stability.proofs.norms import CellProofs
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.tasks.sequences import Sequences
@@ -54,6 +61,12 @@ CONSTRAINTS = {
     RNNCell: [None, partial(SpectralNormBall, 0.999)],
     LSTMCell: [None, LSTMStated, LSTMGatedLinear, LSTMOutputGate, LSTMCascade, LSTMCoupled],
     GRUCell: [None, GRURowwise, GRUGatedLinear],
+    MinGRUCell: [None],
+    MinLSTMCell: [None, MinLSTMLeastGate],
+    QRNNCell: [None],
+    SRUCell: [None],
+    partial(SRUCell, peephole=False): [None],
+    IndRNNCell: [partial(IndRNNRange, 0.95)],
 }
 CASES = [(kind, constraint) for kind, chosen in CONSTRAINTS.items() for constraint in chosen]
 _ALLOWED = 1 + 1e-7  # of the attack's own differences
@@ -68,9 +81,11 @@ def made(kind, constraint, seed, layers=1, kind_of_output="categorical", scale=1
         model.inputs.weight.mul_(10 * scale)
         model.objective.weight.mul_(20)
         for cell in model.cells:
-            cell.weight_hh.mul_(2 * scale)
-            cell.bias_ih.add_(torch.randn_like(cell.bias_ih))
-            cell.bias_hh.add_(torch.randn_like(cell.bias_hh))
+            for name, parameter in cell.named_parameters():
+                if name != "weight_ih" and name.startswith("weight"):
+                    parameter.mul_(2 * scale)
+                elif name.startswith("bias"):
+                    parameter.add_(torch.randn_like(parameter))
         if constraint is not None:
             project(constraint(), model)
     return model.double().eval().requires_grad_(False)
@@ -109,7 +124,8 @@ def attack(model: SequenceModel, ids: Tensor, targets: Tensor, k: int, tries: in
         return part.repeat_interleave(tries, 0)
 
     limits = [spread_out(part[:count]) for at in references for part in at.box]
-    signs = [torch.rand_like(limit) * 2 - 1 for limit in limits]
+    signed = 0 if any(isinstance(cell, IndRNNCell) for cell in model.cells) else 1  # its states are never negative
+    signs = [torch.rand_like(limit) * (1 + signed) - signed for limit in limits]
     corner = torch.rand(count * tries, 1) < 0.5
     parts = [
         (limit * torch.where(corner, sign.sign(), sign)).requires_grad_()
@@ -141,13 +157,13 @@ def attack(model: SequenceModel, ids: Tensor, targets: Tensor, k: int, tries: in
         share = torch.stack(shares).amax(0)
         worst = max(worst, float(share.detach().max()))
         if step < steps:
-            gradients = torch.autograd.grad(-share.clamp_min(1e-12).log().sum(), parts)
+            gradients = torch.autograd.grad(-share.clamp_min(1e-12).log().sum(), parts, materialize_grads=True)
             for part, gradient in zip(parts, gradients, strict=True):
                 part.grad = gradient.nan_to_num()
             adam.step()
             with torch.no_grad():
                 for part, limit in zip(parts, limits, strict=True):
-                    torch.minimum(torch.maximum(part, -limit), limit, out=part)
+                    torch.minimum(torch.maximum(part, -limit * signed), limit, out=part)
     return worst
 
 
@@ -267,6 +283,29 @@ def test_a_gated_linear_lstm_is_bounded_exactly():
         products = torch.stack([gates[t - k + 1 : t + 1].prod(0) * start[t - k] for t in range(k, 12)])
         assert bool((ball.radius.c >= products).all())
         assert_close(ball.radius.c, torch.minimum(products, start[k:]), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [MinGRUCell, MinLSTMCell, QRNNCell, partial(SRUCell, peephole=False)])
+def test_gates_of_the_input_alone_are_bounded_exactly_without_any_constraint(kind):
+    """The memory decays by what its gate leaves, which the inputs decide: its bound is the product, no more."""
+    model = made(kind, None, 0)
+    ids = torch.randint(0, 7, (12,))
+    _, (at,) = follow(model, ids)
+    (cell,) = model.cells
+    memory = "c" if "c" in at.box._fields else "h"
+    known, box = getattr(at.after, memory), getattr(at.box, memory)
+    full, empty = (
+        cell.step(cell.project_inputs(model.inputs(ids)), at.before._replace(**{memory: part}))
+        for part in (torch.ones_like(known), torch.zeros_like(known))
+    )
+    gates = getattr(full, memory) - getattr(empty, memory)
+    lead = 1 if kind is QRNNCell else 0  # of the first step in which an unknown input is still seen
+    balls_of = {k: getattr(ball.radius, memory) for k, (ball,) in balls(Walk(model, certify(model)).layers, [at], 11)}
+    start = balls_of[lead]
+    for k in range(lead, 12):
+        products = torch.stack([gates[t - k + lead + 1 : t + 1].prod(0) * start[t - k] for t in range(k, 12)])
+        largest = (box + known.abs())[k:]
+        assert_close(balls_of[k], torch.minimum(products, largest), rtol=1e-6, atol=1e-9)
 
 
 def test_rounding_never_brings_a_bound_below_an_exact_corner():

@@ -70,7 +70,10 @@ def atlas_table(every: Sequence[Mapped], speeds: Measurements) -> Table:
         TEST,
         Column("seeds"),
         text("verdict"),
-        *(Column(head, ",d", f"{head}: {k}", drop=drop) for head, drop in (("proven before", 5), ("proven", 1))),
+        *(
+            Column(head, ",d", f"{head}: {k}", drop=drop)
+            for head, drop in (("proven before", 5), ("proven", 1), ("proven on data", 1))
+        ),
         *(Column(f"horizon {when}", drop=3 if when != "after" else 0) for when in ("before", "during", "after")),
         Column("λ_r < 1 from r =", drop=4),
         Column("Lyapunov", "+.3f", drop=2),
@@ -84,6 +87,8 @@ def atlas_table(every: Sequence[Mapped], speeds: Measurements) -> Table:
         *_baselines(every),
         f"proven: {k} of the certificate, before training and of the best weights; stable: a rate below 1, where no "
         "change of the loss follows from it; no: nothing is proven",
+        "proven on data: the same for the first sequences of test alone, from any state that they allow; no: not proven, "
+        "or no fewer inputs than the longest of them has",
         "horizon: from there on the mean gradient of the loss by the input is at most a thousandth of that at the last "
         "input, before, during and after training; ‘>’ a number: beyond all that was looked at",
         "λ_r < 1 from r: from there on no two states were found that come apart in r inputs; Lyapunov: the largest "
@@ -112,6 +117,7 @@ def _entries(one: Mapped, update: float | None) -> list[Entry]:
         _proven(
             [result["certificate"] for result in one.of("certificate")] or [r.certificate for r in cell.runs.record]
         ),
+        _on_data([result["proven"]["any"][EPSILON]["max"] for result in one.of("certificate_on_text")]),
         *(horizon(one, when) for when in ("before", "during", "after")),
         _contracts(one),
         _mean([result["stages"]["best"]["lyapunov"] for result in one.of("contraction")]),
@@ -149,6 +155,14 @@ def _proven(certificates: Sequence[dict[str, Any]]) -> int | str | None:
     if None in contexts:
         return "stable" if any("loss" in one for one in known) else "> 10⁷"
     return max(contexts)
+
+
+def _on_data(contexts: Sequence[float | None]) -> int | str | None:
+    """The k of the seed that needs most; None where nobody asked."""
+    known = [k for k in contexts if k is not None]
+    if len(known) < len(contexts):
+        return "no"
+    return int(max(known)) if known else None
 
 
 def _reasons(every: Sequence[Mapped]) -> list[str]:

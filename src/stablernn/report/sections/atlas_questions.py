@@ -30,7 +30,7 @@ _FAMILIES = {
 TEST = Column("test", ".4f", spread="half of the 95 % interval")
 TENS = 100  # inputs: what is feed-forward after fewer is so after tens of them
 DRIFT = 0.1  # from 1, of the singular values of a matrix that counts as orthogonal
-_ANALYSES = ("certificate", "gradient_horizon", "contraction", "truncation")
+_ANALYSES = ("certificate", "certificate_on_text", "gradient_horizon", "contraction", "truncation")
 
 
 def family(model: str) -> str:

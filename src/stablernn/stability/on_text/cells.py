@@ -1,4 +1,4 @@
-"""Bounds propagated through a step of the gated cells: see ``propagation``."""
+"""Bounds propagated through a step of the gated cells with recurrent matrices: see ``matrices``."""
 
 import torch
 from torch import Tensor
@@ -6,21 +6,14 @@ from torch import Tensor
 from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.lstm import LSTMCell
 from stablernn.models.cells.state import LSTMState, RNNState
-from stablernn.stability.on_text.propagation import (
-    BoundPropagation,
-    Reference,
-    deviation,
-    product_deviation,
-    propagation,
-    tanh_chord,
-    up,
-)
+from stablernn.stability.on_text.matrices import MatrixPropagation, tanh_chord
+from stablernn.stability.on_text.propagation import Reference, deviation, product_deviation, propagation, up
 from stablernn.stability.proofs.gates import is_coupled
 from stablernn.stability.proofs.norms import CellProofs
 
 
 @propagation.register(LSTMCell)
-class LSTMPropagation(BoundPropagation):
+class LSTMPropagation(MatrixPropagation):
     """c' = f c + i z and h' = o tanh(c'), the output gate being direct; with i = 1 - f where the gates are coupled."""
 
     direct = 3
@@ -67,7 +60,7 @@ class LSTMPropagation(BoundPropagation):
 
 
 @propagation.register(GRUCell)
-class GRUPropagation(BoundPropagation):
+class GRUPropagation(MatrixPropagation):
     """h' = (1 - z) n + z h with n = tanh(n_x + r m), m = W_n h + b_hn; none is ``direct``: W h comes in products."""
 
     def __init__(self, cell: GRUCell, proofs: CellProofs) -> None:

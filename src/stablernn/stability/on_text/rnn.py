@@ -1,4 +1,4 @@
-"""Bounds propagated through a step of the tanh-RNN (``propagation``), also in a quadratic norm that proves contraction.
+"""Bounds propagated through a step of the tanh-RNN (``propagation``, ``matrices``), also in a quadratic norm that proves contraction.
 
 With ‖δ‖² = gᵀPg for g = w ⊙ δ, B = diag(w) W diag(w)⁻¹, and d in [0, s] the chords from the known point, a step makes
 of g some q with q_j between 0 and s_j (B g)_j. For any Λ with 2Λ - P > 0, as q_j (s_j (B g)_j - q_j) >= 0,
@@ -22,29 +22,23 @@ from torch import Tensor
 
 from stablernn.models.cells.rnn import RNNCell
 from stablernn.models.cells.state import RNNState
-from stablernn.stability.on_text.propagation import (
+from stablernn.stability.on_text.matrices import (
     MATRICES,
     SIZES,
-    STEPS,
-    TINY,
-    Ball,
-    BoundPropagation,
-    Reference,
-    deviation,
+    MatrixPropagation,
     norms_of,
     pieces,
-    propagation,
     slope,
     tanh_chord,
-    up,
 )
+from stablernn.stability.on_text.propagation import STEPS, TINY, Ball, Reference, deviation, propagation, up
 from stablernn.stability.proofs.gates import ROUNDING
 from stablernn.stability.proofs.norms import CellProofs
 from stablernn.stability.proofs.quadratic import QuadraticNorm
 
 
 @propagation.register(RNNCell)
-class RNNPropagation(BoundPropagation):
+class RNNPropagation(MatrixPropagation):
     """h' = tanh(p)."""
 
     direct = 0
@@ -85,7 +79,7 @@ class RNNPropagation(BoundPropagation):
         if self.quadratic is None:
             return ball
         norm = self.quadratic.of(ball.radius.h)
-        return self._within(ball, norm, torch.zeros_like(norm))
+        return self._cut(ball, norm, torch.zeros_like(norm))
 
     def advance(self, at: Reference, ball: Ball, below: Ball | None) -> Ball:
         after = super().advance(at, ball, below)
@@ -102,7 +96,7 @@ class RNNPropagation(BoundPropagation):
         change = torch.maximum(steepest - here, here - slope(centre.abs() + moved)).clamp_min(0) + TINY
         error = self.quadratic.of(change * moved + here * beside + TINY)
         ball = after._replace(radius=RNNState(radius))
-        return self._within(ball, torch.minimum(up(stepped), self.quadratic.of(radius)), error)
+        return self._cut(ball, torch.minimum(up(stepped), self.quadratic.of(radius)), error)
 
     def several(self, at: Reference, k: int, ball: Ball, past: Sequence[Ball]) -> Ball:
         if not ball.quadratic or len(past) < STEPS:
@@ -114,9 +108,9 @@ class RNNPropagation(BoundPropagation):
         for back, added in enumerate([ball, *reversed(past)][:STEPS]):
             bound = bound + grown * added.quadratic[1][:count]
             grown = grown * one[k - back : k - back + count]
-        return self._within(ball, torch.minimum(norm, up(bound)), error)
+        return self._cut(ball, torch.minimum(norm, up(bound)), error)
 
-    def _within(self, ball: Ball, norm: Tensor, error: Tensor) -> Ball:
+    def _cut(self, ball: Ball, norm: Tensor, error: Tensor) -> Ball:
         """The ball, cut by its quadratic norm."""
         assert self.quadratic is not None
         radius = torch.minimum(ball.radius.h, up(norm[:, None] * self.quadratic.entries))
