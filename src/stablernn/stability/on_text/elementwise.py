@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from stablernn.models.cells.elementwise import ElementwiseCell, InputGatedCell
+from stablernn.models.cells.elementwise import ElementwiseCell
 from stablernn.models.cells.indrnn import IndRNNCell
 from stablernn.models.cells.min_gru import MinGRUCell
 from stablernn.models.cells.min_lstm import MinLSTMCell
@@ -116,7 +116,6 @@ class ElementwisePropagation(BoundPropagation):
         return Ball(radius, self._norms(radius.h))
 
 
-@propagation.register(InputGatedCell)
 class InputGatedPropagation(ElementwisePropagation):
     """h' = (1 - z) h + z h~. A subclass knows z."""
 
@@ -159,6 +158,8 @@ class MinLSTMPropagation(InputGatedPropagation):
 class QRNNPropagation(ElementwisePropagation):
     """c' = f c + (1 - f) tanh(a_z), h' = o c', with inputs before the k last ones that may be any of the box."""
 
+    cell: QRNNCell
+
     def __init__(self, cell: QRNNCell, proofs: CellProofs) -> None:
         super().__init__(cell, proofs)
         # Those of the proofs are of inputs that occur, of which a corner of the box of ``seen`` may be none.
@@ -195,6 +196,8 @@ class QRNNPropagation(ElementwisePropagation):
 @propagation.register(SRUCell)
 class SRUPropagation(ElementwisePropagation):
     """c' = f c + (1 - f) a_z, h' = r c' + (1 - r) a_x, with gates that see c where there are peepholes."""
+
+    cell: SRUCell
 
     def __init__(self, cell: SRUCell, proofs: CellProofs) -> None:
         super().__init__(cell, proofs)

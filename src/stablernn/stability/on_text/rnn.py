@@ -1,4 +1,4 @@
-"""Bounds propagated through a step of the tanh-RNN (``propagation``, ``matrices``), also in a quadratic norm that proves contraction.
+"""Bounds propagated through a step of the tanh-RNN (see ``matrices``), also in a quadratic norm that proves it stable.
 
 With ‖δ‖² = gᵀPg for g = w ⊙ δ, B = diag(w) W diag(w)⁻¹, and d in [0, s] the chords from the known point, a step makes
 of g some q with q_j between 0 and s_j (B g)_j. For any Λ with 2Λ - P > 0, as q_j (s_j (B g)_j - q_j) >= 0,
