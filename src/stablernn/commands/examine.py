@@ -24,12 +24,13 @@ from stablernn.utils.project import command
 def examine(options: DictConfig) -> None:
     if not OmegaConf.is_missing(options, "weights"):
         _check_no_run(Path(options.weights))
-    for name, what in (
-        ("weights", "weights=model.pt, or model.pt alone"),
-        ("data", "data=text.txt, or --data text.txt"),
+    for name, what, wanted in (
+        ("weights", "weights=model.pt, or model.pt alone", "the weights of a network, as torch.save writes them"),
+        ("data", "data=text.txt, or --data text.txt", FILE),
     ):
         if OmegaConf.is_missing(options, name) or not options[name]:
             raise ConfigurationError(f"{name} is not set: name a file, as in {what}")
+        check_file(name, options[name], wanted)
     sizes = {name: options[name] for name in ("epsilon", "k_max", "tokens", "positions", "seconds", "level")}
     check_sizes(**sizes)
     vocabulary = options.vocabulary and options.vocabulary.split(",")
@@ -65,7 +66,6 @@ def _check_no_run(path: Path) -> None:
 
 def _check_files(options: DictConfig, vocabulary: Sequence[str]) -> None:
     """Refuse what is not there and what cannot be written, before minutes go into the examination."""
-    check_file("data", options.data, FILE)
     check_vocabulary(vocabulary)
     if options.save and Path(options.save).is_dir():
         raise ConfigurationError(f"save={options.save} is a folder: name a file, as in save=page.html")

@@ -250,8 +250,9 @@ def _sorted(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     ((prefix, layers),) = by_prefix.items()
     if any(name.endswith("_reverse") for name in layers):
         from_torch(None, nn.LSTM(1, 1, bidirectional=True))  # says why it is refused
-    if any("_hr_" in name for name in layers):
-        from_torch(None, nn.LSTM(1, 2, proj_size=1))
+    if "weight_hr_l0" in layers:
+        size, hidden = layers["weight_hr_l0"].shape
+        from_torch(None, nn.LSTM(1, hidden, proj_size=size))
     return layers, others, prefix.rstrip(".")
 
 

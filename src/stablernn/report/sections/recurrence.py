@@ -40,7 +40,7 @@ def recurrence_table(analyses: Analyses) -> Table:
         f"{metric.name} on {words}, mean over seeds ± standard deviation: as trained, and with all recurrent matrices "
         "set to zero without training again",
         "%: by how much that changes it; W_i = 0 and the others: by how much if that matrix alone is set to zero",
-        "at W = 0 an RNN sees one word, an LSTM is a gated linear recurrence",
+        "at W = 0 an RNN sees one input, an LSTM is a gated linear recurrence",
         "λ: certified rate of contraction, the largest of the seeds (no: a forget gate reaches 1)",
     ]
     runs = [tuple(record.id for record, _ in group) for _, _, group in cells]
