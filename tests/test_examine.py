@@ -987,6 +987,11 @@ def test_what_is_no_file_is_refused_with_what_is_wanted(option, tmp_path):
         assert wanted in answer.stderr
 
 
+def test_weights_that_are_not_there_are_named_before_the_data_are_asked_for(tmp_path):
+    answer = script("examine", "nothing.pt", cwd=tmp_path)
+    assert "error: weights=nothing.pt does not exist" in one_line(answer)
+
+
 def test_weights_of_no_recurrent_layer_are_refused_with_the_command_for_runs(tmp_path):
     save_file({"backbone.cells.0.weight_hh": torch.zeros(2, 2)}, tmp_path / "best.safetensors")
     with pytest.raises(ConfigurationError, match=r"no weights of an nn\.RNN.*backbone.*convert.* run="):

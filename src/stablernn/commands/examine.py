@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stablernn.analysis.conversion.convert import check_free
 from stablernn.analysis.conversion.export import choose_formats
-from stablernn.examination.checks import FILE, check_file, check_vocabulary
+from stablernn.examination.checks import FILE, WEIGHTS, check_file, check_vocabulary
 from stablernn.examination.examine import check_sizes
 from stablernn.examination.examine import examine as examine_model
 from stablernn.examination.network import interface_of
@@ -25,7 +25,7 @@ def examine(options: DictConfig) -> None:
     if not OmegaConf.is_missing(options, "weights"):
         _check_no_run(Path(options.weights))
     for name, what, wanted in (
-        ("weights", "weights=model.pt, or model.pt alone", "the weights of a network, as torch.save writes them"),
+        ("weights", "weights=model.pt, or model.pt alone", WEIGHTS),
         ("data", "data=text.txt, or --data text.txt", FILE),
     ):
         if OmegaConf.is_missing(options, name) or not options[name]:

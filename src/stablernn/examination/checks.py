@@ -19,6 +19,7 @@ from stablernn.utils.errors import ConfigurationError
 from stablernn.utils.escaping import visible
 from stablernn.utils.wording import counted
 
+WEIGHTS = "a file of torch.save or of safetensors"
 FILE = "a text (UTF-8), or a .npy file of ids (N,) or of frames (N, E)"
 _SHOWN = 100  # characters of a name
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stablernn.examination.checks import check_file
+from stablernn.examination.checks import WEIGHTS, check_file
 from stablernn.examination.network import check_outputs, from_torch
 from stablernn.models.sequence_model import SequenceModel
 from stablernn.utils.console import log
@@ -113,7 +113,7 @@ def load_network(
 
 def _read(path: Path, unpickle: bool) -> tuple[dict[str, Tensor], str | None]:
     """The tensors of a file by name, and the kind that a pickled module says it is."""
-    check_file("weights", path, "a file of torch.save or of safetensors")
+    check_file("weights", path, WEIGHTS)
     try:
         if path.suffix == ".safetensors":
             return load_file(path), None
