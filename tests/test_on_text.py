@@ -190,6 +190,15 @@ def test_no_state_k_inputs_back_moves_the_model_further_than_is_proven(seed, cas
     assert attack(model, *text_for(model, k + 3), k, tries=6, steps=12) <= _ALLOWED
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] not in (RNNCell, LSTMCell, GRUCell)])
+def test_no_state_a_little_earlier_moves_a_cell_without_recurrent_matrices_further_than_is_proven(case, layers):
+    """Few inputs are where gates and inputs that are not known yet count, in the layer above too."""
+    for seed, k in ((1, 1), (17, 2), (22, 3)):
+        model = made(*case, seed, layers)
+        assert attack(model, *text_for(model, k + 5), k, tries=8, steps=12) <= _ALLOWED
+
+
 @pytest.mark.slow
 def test_ten_thousand_attacks():
     attacks, worst = 0, 0.0
