@@ -233,7 +233,7 @@ class SRUPropagation(ElementwisePropagation):
 
 @propagation.register(IndRNNCell)
 class IndRNNPropagation(ElementwisePropagation):
-    """h' = relu(u h + a), which no state moves where relu is off for the whole box."""
+    """h' = relu(u h + a), which no state moves where relu is off for the whole box; h is never negative."""
 
     def remembered(self, state: RNNState) -> Tensor:
         return self.cell.weight_hh * state.h
