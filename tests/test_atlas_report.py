@@ -28,7 +28,7 @@ from stablernn.report.evidence import gather
 from stablernn.report.formats import comma_separated
 from stablernn.report.sections.atlas import SECTION, atlas_table, every_mechanism, solved_table
 from stablernn.report.sections.atlas_figures import atlas_figures, synthetic_figure
-from stablernn.report.sections.atlas_questions import OTHER, OWN, family, kinds, mapped, sentences
+from stablernn.report.sections.atlas_questions import OTHER, OWN, families, family, mapped, sentences
 from stablernn.report.slices import leading
 from stablernn.report.write import print_conclusions, write_report
 from stablernn.utils.escaping import markdown_text
@@ -110,6 +110,8 @@ def test_the_gate_is_needed_where_the_lstm_solves_what_it_does_not_with_f_1(atla
     [
         ((SOLVED, SOLVED, CHANCE), [SOLVED] * 3, "every seed without the gate and 2 of 3 with it solve it on adding"),
         ([SOLVED] * 3, (CHANCE, SOLVED, CHANCE), "every seed with the gate and 1 of 3 without it solve it on adding"),
+        ((SOLVED, SOLVED, CHANCE), (CHANCE, SOLVED, CHANCE), "2 of 3 with the gate and 1 of 3 without it solve it on"),
+        ([CHANCE] * 3, (CHANCE, SOLVED, CHANCE), "none of 3 with the gate and 1 of 3 without it solve it on adding"),
     ],
 )
 def test_a_task_that_some_seeds_solve_is_no_proof_that_the_gate_is_needed_or_in_the_way(atlas, whole, fixed, words):
@@ -328,7 +330,7 @@ def test_every_recurrent_model_of_one_direction_has_a_kind():
     """One without would stand among the user's own."""
     files = {path.stem: path.read_text() for path in (ROOT / "conf" / "model").glob("*.yaml")}
     recurrent = {name for name, text in files.items() if "\ncell:" in text and "directions: 2" not in text}
-    assert recurrent == set(kinds())
+    assert recurrent == set(families())
 
 
 def test_equations_are_read_of_this_package_s_cells_alone():

@@ -15,7 +15,7 @@ from stablernn.report.figure import Axis, Curve, Drawing, Figure
 from stablernn.report.formats import markdown
 from stablernn.report.palette import shades
 from stablernn.report.sections.atlas import atlas_table, every_mechanism
-from stablernn.report.sections.atlas_questions import OWN, Mapped, family, kinds
+from stablernn.report.sections.atlas_questions import OWN, Mapped, families, family
 from stablernn.report.sections.gradient_horizon import drawn, in_order, moments
 from stablernn.report.table import Table, text
 from stablernn.report.text import listed
@@ -59,7 +59,10 @@ def page_figures(evidence: Evidence) -> dict[str, Figure]:
 
 def _by_model(evidence: Evidence) -> dict[str, list[Mapped]]:
     every = every_mechanism(evidence)
-    names = [*kinds(), *sorted({one.model for one in every} - kinds().keys(), key=lambda name: (family(name), name))]
+    names = [
+        *families(),
+        *sorted({one.model for one in every} - families().keys(), key=lambda name: (family(name), name)),
+    ]
     models = {model: [one for one in every if one.model == model] for model in names}
     return {model: here for model, here in models.items() if here}
 

@@ -11,7 +11,7 @@ from stablernn.report.load import Measurements
 from stablernn.report.names import MODEL_NAMES
 from stablernn.report.section import Block, Section, minor
 from stablernn.report.sections.atlas_figures import atlas_figures
-from stablernn.report.sections.atlas_questions import TEST, Mapped, kinds, mapped, sentences
+from stablernn.report.sections.atlas_questions import TEST, Mapped, families, mapped, sentences
 from stablernn.report.sections.gradient_horizon import moments
 from stablernn.report.sections.mechanisms import where
 from stablernn.report.sections.synthetic import SOLVED
@@ -36,7 +36,7 @@ def solved_table(every: Sequence[Mapped]) -> Table:
     """A line for each mechanism, in the order of their kinds, and a column for each task."""
     tasks = list(dict.fromkeys(one.task for one in every))
     lines: dict[str, dict[str, Value]] = {}
-    order = list(kinds())
+    order = list(families())
     for one in sorted(every, key=lambda one: order.index(one.model) if one.model in order else len(order)):
         score = f"{fmean(one.cell.values):.3g}" if one.cell.values else "diverged"
         entry = Value(f"{score} {one.mark}".rstrip(), runs=one.cell.ids)

@@ -8,12 +8,12 @@ from stablernn.report.curves import DOTTED
 from stablernn.report.figure import Axis, Curve, Drawing, Figure, Level
 from stablernn.report.frame import EPSILON
 from stablernn.report.palette import OTHERS
-from stablernn.report.sections.atlas_questions import PLAIN, Mapped, family, kinds
+from stablernn.report.sections.atlas_questions import PLAIN, Mapped, families, family
 from stablernn.report.sections.synthetic import SOLVED
 from stablernn.report.text import listed
 from stablernn.utils.wording import counted
 
-_KINDS = [name for name in dict.fromkeys(kinds().values()) if name != PLAIN]
+_KINDS = [name for name in dict.fromkeys(families().values()) if name != PLAIN]
 _COLOURS = {PLAIN: "ink"} | dict(zip(_KINDS, OTHERS, strict=False))
 _REST = OTHERS[len(_KINDS) :]  # of what is of no listed kind
 _LEAST = 1e-6  # of the baseline: smaller shares are drawn there

@@ -1,7 +1,6 @@
 """What the atlas says of its questions, by rules; all but that of short sequences were fixed before the runs."""
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,7 @@ from stablernn.report.labels import constraint_name
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import MODEL_NAMES, STABILITIES
 from stablernn.report.replicates import Replicates
-from stablernn.report.sections.synthetic import cells_of, task_name, verdict
+from stablernn.report.sections.synthetic import cells_of, kinds, task_name, verdict
 from stablernn.report.sections.truncation import farthest, informative_context, measured_context
 from stablernn.report.slices import Slice
 from stablernn.report.statistics import compare
@@ -36,10 +35,10 @@ _ANALYSES = ("certificate", "certificate_on_text", "gradient_horizon", "contract
 
 def family(model: str) -> str:
     """The kind of mechanism; ``OWN`` of a model that this package does not have."""
-    return kinds().get(model, OTHER if model in MODEL_NAMES else OWN)
+    return families().get(model, OTHER if model in MODEL_NAMES else OWN)
 
 
-def kinds() -> dict[str, str]:
+def families() -> dict[str, str]:
     """Of every listed model the kind, in the order of the kinds."""
     return {model: name for name, models in _FAMILIES.items() for model in models}
 
@@ -96,15 +95,28 @@ class Mapped:
     @cached_property
     def verdict(self) -> str:
         """By the rule of synthetic tasks; others have no chance level but the baseline that the task has to beat."""
-        losses = [*self.cell.values, *[math.nan] * self.cell.diverged]
         if self.cell.values and math.isnan(self.bar):
             return "no baseline is known"
-        words = verdict(losses, self.bar, self.data.metric.margin)
+        words = verdict(self._losses, self.bar, self.data.metric.margin)
         return words if self.data.synthetic else words.replace("chance", "the baseline")
 
     @property
     def solved(self) -> bool:
-        return self.verdict == "solved"
+        """In every seed."""
+        return 0 < len(self._losses) == self.solved_seeds
+
+    @property
+    def solved_seeds(self) -> int:
+        return kinds(self._losses, self.bar, self.data.metric.margin).count("solved")
+
+    @property
+    def seeds(self) -> int:
+        """Those that diverged too."""
+        return len(self._losses)
+
+    @property
+    def _losses(self) -> list[float]:
+        return [*self.cell.values, *[math.nan] * self.cell.diverged]
 
     @property
     def mark(self) -> str:
@@ -181,13 +193,18 @@ def gate_or_memory(every: Sequence[Mapped]) -> str:
 def _gate_or_memory(whole: Mapped, fixed: Mapped) -> str:
     enough, needed, neither = "the memory alone is enough", "the gate is needed", "neither solves it"
     if whole.data.synthetic:
-        if whole.solved == fixed.solved:
-            return enough if whole.solved else neither
-        one, other = ("with", "without") if whole.solved else ("without", "with")
-        some = re.match(r"solved in (\d+ of \d+)", (fixed if whole.solved else whole).verdict)
-        if some:
-            return f"every seed {one} the gate and {some[1]} {other} it solve it"
-        return needed if whole.solved else "the gate is in the way"
+        if whole.solved and fixed.solved:
+            return enough
+        if not whole.solved_seeds and not fixed.solved_seeds:
+            return neither
+        if whole.solved and not fixed.solved_seeds:
+            return needed
+        if fixed.solved and not whole.solved_seeds:
+            return "the gate is in the way"
+        with_it, without = (
+            "every seed" if one.solved else f"{one.solved_seeds or 'none'} of {one.seeds}" for one in (whole, fixed)
+        )
+        return f"{with_it} with the gate and {without} without it solve it"
     comparison = compare(whole.cell.finished, fixed.cell.finished)
     if comparison is None:
         return "there are too few seeds"

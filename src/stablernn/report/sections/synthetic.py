@@ -17,15 +17,20 @@ from stablernn.report.table import Column, Entry, Table, Value, text
 SOLVED = 20  # times less than chance
 
 
+def kinds(losses: Sequence[float], bar: float, margin: float) -> list[str]:
+    """Of each seed ``"solved"``, ``"at chance"`` or neither (``""``); the loss of one that diverged is NaN, neither."""
+    return ["solved" if loss <= bar / SOLVED else "at chance" if loss >= bar - margin else "" for loss in losses]
+
+
 def verdict(losses: Sequence[float], bar: float, margin: float) -> str:
     """What all seeds are, or how many are solved or at chance; the loss of one that diverged is NaN."""
     if losses and all(loss > bar + margin for loss in losses):
         return "worse than chance"
-    kinds = ["solved" if loss <= bar / SOLVED else "at chance" if loss >= bar - margin else "" for loss in losses]
+    each = kinds(losses, bar, margin)
     for kind in ("solved", "at chance"):
-        if losses and kinds.count(kind) == len(losses):
+        if losses and each.count(kind) == len(losses):
             return kind
-    counts = [f"{kind} in {kinds.count(kind)} of {len(losses)}" for kind in ("solved", "at chance") if kind in kinds]
+    counts = [f"{kind} in {each.count(kind)} of {len(losses)}" for kind in ("solved", "at chance") if kind in each]
     return ", ".join(counts) or ("diverged" if all(map(math.isnan, losses)) else "better than chance")
 
 
