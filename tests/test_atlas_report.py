@@ -108,7 +108,7 @@ def test_the_gate_is_needed_where_the_lstm_solves_what_it_does_not_with_f_1(atla
 @pytest.mark.parametrize(
     ("whole", "fixed", "words"),
     [
-        ((SOLVED, SOLVED, CHANCE), [SOLVED] * 3, "every seed without the gate and 2 of 3 with it solve it on adding"),
+        ((SOLVED, SOLVED, CHANCE), [SOLVED] * 3, "2 of 3 with the gate and every seed without it solve it on adding"),
         ([SOLVED] * 3, (CHANCE, SOLVED, CHANCE), "every seed with the gate and 1 of 3 without it solve it on adding"),
         ((SOLVED, SOLVED, CHANCE), (CHANCE, SOLVED, CHANCE), "2 of 3 with the gate and 1 of 3 without it solve it on"),
         ([CHANCE] * 3, (CHANCE, SOLVED, CHANCE), "none of 3 with the gate and 1 of 3 without it solve it on adding"),
