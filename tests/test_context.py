@@ -159,6 +159,18 @@ def test_with_few_seeds_the_change_is_shown_and_nothing_is_decided():
     assert "truncated after training, of 1 model nothing can be said yet" in sentences(data, [series])[0]
 
 
+def test_a_truncated_model_stands_beside_the_recurrent_runs_of_its_own_seeds():
+    data = task(RECURRENT)
+    (series,) = series_of(data, [(run, curve(FALLING)) for run in RECURRENT[:2]])
+    own = sum(run.metrics["test"]["value"] for run in RECURRENT[:2]) / 2
+    table = context_table(data, [series])
+    (line,) = table.rows
+    named = dict(zip([column.head for column in table.columns], line, strict=True))
+    score, recurrent = named[data.metric.name], named["recurrent"]
+    assert (recurrent.value, recurrent.seeds) == (pytest.approx(own), 2)
+    assert score.value - recurrent.value == pytest.approx(named["loss"].value), "one difference, one number"
+
+
 def test_models_worse_than_the_baseline_decide_nothing():
     poor = seeds(8.9)
     data = task(poor)  # the network on the last frame has 8.60

@@ -557,6 +557,8 @@ def test_a_run_is_named_by_its_folder_too_and_without_run(trained, tmp_path):
     said = one_line(script("convert", "one", "two", cwd=tmp_path))
     assert "run is given 2 times (run=one run=two): give one" in said
     assert "run=one: no finished run below runs has this id" in script("generate", "one", cwd=tmp_path).stderr
+    asked = one_line(script("analyze", "truncation", cwd=tmp_path))
+    assert "truncation is an analysis: write analysis=truncation" in asked
 
 
 def test_the_k_of_a_network_that_is_feed_forward_by_construction_is_checked_first(tmp_path, caplog, monkeypatch):

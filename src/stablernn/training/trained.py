@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from stablernn.config.compose import choices
 from stablernn.config.instantiate import make
 from stablernn.config.targets import find_target
 from stablernn.models.sequence_model import SequenceModel
@@ -203,6 +204,10 @@ def find_runs(pattern: str, runs: Path, data: str | None, device: torch.device) 
     else:
         chosen = [folder for folder in folders if folder.name.startswith(pattern) or folder.match(pattern)]
     if not chosen:
+        if pattern in choices("analysis"):
+            raise RecordError(
+                f"run={pattern}: {pattern} is an analysis: write analysis={pattern}, and name a run by run="
+            )
         known = "".join(f"\n  {folder.name}" for folder in folders)
         raise RecordError(
             f"run={pattern}: no finished run below {runs} has this id"

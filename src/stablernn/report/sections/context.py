@@ -64,7 +64,8 @@ def context_table(data: Slice, every: Sequence[Series]) -> Table:
     ]
     notes = [
         f"test {metric.title}, mean ± standard deviation over seeds",
-        "against: the recurrent model of the same name and constraint, or else the best one on validation; loss: ± to "
+        "against: the recurrent model of the same name and constraint, or else the best one on validation; "
+        "recurrent: of what was truncated after training the same seeds; loss: ± to "
         f"the ends of the one-sided 95 % intervals, margin {metric.margin:g} {metric.scale_unit}",
         f"matched: parameters within {100 * _MATCHED:g} % of that model’s, or how many times as many",
         "how each k is chosen: docs/peers.md",
@@ -97,7 +98,7 @@ def _entries(series: Series, points: Sequence[Point], bases: dict[tuple[str, ...
     return [
         *line,
         against,
-        replace(base.mean, seeds=len(base.finished)),
+        replace(series.beside.mean, seeds=len(series.beside.finished)),
         Value(loss.mean, loss.half()) if loss else _span(changes),
         series.says(first),
     ]

@@ -101,6 +101,14 @@ class Series:
         return self.name.replace(f", {self.how}", _BRIEF.get(self.how, ""))
 
     @property
+    def beside(self) -> Replicates:
+        """The recurrent runs whose score is given beside: of a truncated model those that were truncated."""
+        if self.how != TRUNCATED:
+            return self.base
+        truncated = [record.id for record, _ in self.analyses]
+        return Replicates(select(self.base.runs, self.base.runs.id.isin(truncated)))
+
+    @property
     def kinds(self) -> tuple[tuple[str, str], ...]:
         """Of each of these the figure shows one before it shows another."""
         if self.how in _BRIEF:
