@@ -42,7 +42,7 @@ from stablernn.experiments.sweep import expand, jobs_of, master
 from stablernn.experiments.winners import winner_yaml, winners, write_winners
 from stablernn.records.record import PAUSED_FILE, RECORD_FILE, read_record
 from stablernn.report.load import TRIAL_FILE, load_trials
-from stablernn.report.sections.search import search_table, winner
+from stablernn.report.sections.search import outcomes, search_table, winner
 from stablernn.report.slices import slices
 from stablernn.training.run import run
 from stablernn.utils.errors import ConfigurationError, StableRNNError
@@ -318,6 +318,24 @@ def test_the_winner_is_written_as_an_experiment_that_is_its_run(whole, tmp_path)
     assert winner(part.records) == best
     assert search_table(part).lines[0][2] == "winner"
     assert "test" not in part.records[-1].metrics or part.records[-1].status != "paused"
+
+
+def test_trials_of_a_search_that_was_broken_off_lost_to_none(whole):
+    """Only one that ended at an earlier rung than others was stopped."""
+    paused = next(record for record in whole.records() if record.status == "paused")
+    early, late, later = (
+        replace(paused, id=f"{paused.id}-{name}", progress=paused.progress | {"epochs": epochs})
+        for name, epochs in (("a", 1.0), ("b", 2.0), ("c", 2.0))
+    )
+    assert [outcomes([early, late, later])[each.id] for each in (early, late, later)] == [
+        "stopped",
+        "search broken off",
+        "search broken off",
+    ]
+    (part,) = slices([early, late, later])
+    assert any(note.startswith("search broken off") for note in search_table(part).notes)
+    won = replace(late, status="finished")
+    assert set(outcomes([early, won, later]).values()) == {"stopped", "winner"}
 
 
 def test_a_search_in_which_everybody_diverges_says_so_and_names_no_winner(whole, tmp_path):

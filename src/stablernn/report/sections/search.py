@@ -13,6 +13,7 @@ from stablernn.report.section import Section, of_slice
 from stablernn.report.slices import Slice
 from stablernn.report.table import Column, Entry, Table, text
 
+_BROKEN_OFF = "search broken off"
 _OUTCOMES = {DIVERGED: "diverged", PAUSED: "stopped", STOPPED: "stopped by its deadline"}
 
 
@@ -33,17 +34,30 @@ def winner(records: Sequence[Record]) -> Record | None:
     return min(whole, key=order, default=None)
 
 
+def outcomes(records: Sequence[Record]) -> dict[str, str]:
+    """What became of each trial of one model, by id.
+
+    Without a winner the search ended before its last rung: of trials that had come as far as any, none lost.
+    """
+    best = winner(records)
+    farthest = max(record.progress["epochs"] for record in records)
+    made = {record.id: _OUTCOMES.get(record.status, "trained to its end") for record in records}
+    if best is not None:
+        return made | {best.id: "winner"}
+    ended = (each.id for each in records if each.status == PAUSED and each.progress["epochs"] == farthest)
+    return made | dict.fromkeys(ended, _BROKEN_OFF)
+
+
 def search_rows(data: Slice) -> tuple[list[str], list[tuple[Record, list[str | None]]]]:
     """The options that were searched, and for each trial, model by model and best first, their values as text."""
     settings = {record.id: settings_of(record) for record in data.records}
-    by_model: dict[str, list[Record]] = {}
-    for record in data.records:
-        by_model.setdefault(_model(record), []).append(record)
     options = list(dict.fromkeys(option for values in settings.values() for option in values))
     varied = [
         option
         for option in options
-        if any(len({json.dumps(settings[r.id].get(option)) for r in of_model}) > 1 for of_model in by_model.values())
+        if any(
+            len({json.dumps(settings[r.id].get(option)) for r in of_model}) > 1 for of_model in _by_model(data).values()
+        )
     ]
 
     def place(record: Record) -> tuple:
@@ -59,17 +73,15 @@ def search_rows(data: Slice) -> tuple[list[str], list[tuple[Record, list[str | N
 def search_table(data: Slice) -> Table:
     """A line a trial; the winners of the models are named."""
     varied, trials = search_rows(data)
-    models = {_model(record) for record in data.records}
-    best = [winner([record for record in data.records if _model(record) == model]) for model in models]
+    became = {id: outcome for records in _by_model(data).values() for id, outcome in outcomes(records).items()}
     entries: list[list[Entry]] = []
     for record, values in trials:
-        outcome = "winner" if record in best else _OUTCOMES.get(record.status, "trained to its end")
         model = _model(record)
         entries.append(
             [
                 MODEL_NAMES.get(model, model),
                 record.id.rpartition("-")[2],
-                outcome,
+                became[record.id],
                 *values,
                 record.model["parameters"],
                 record.progress["epochs"],
@@ -80,15 +92,27 @@ def search_table(data: Slice) -> Table:
     notes = [
         f"{metric.name} on the validation split, the best up to where the trial went; the test split plays no part",
         "stopped: others were better at the same epoch (successive halving)",
+        f"{_BROKEN_OFF}: no trial went farther, so that no winner is known" * (_BROKEN_OFF in became.values()),
         data.devices,
     ]
     columns = [
         *(text("model"), text("trial"), text("outcome")),
         *(Column(option.rpartition(".")[2], name=option) for option in varied),
-        *(Column("parameters", ",d"), Column("epochs", ".3g"), Column("valid", ".2f", unit=metric.name)),
+        *(
+            Column("parameters", ",d"),
+            Column("epochs", ".3g"),
+            Column("valid", ".4f" if data.synthetic else ".2f", unit=metric.name),
+        ),
     ]
     title = f"Search of the hyperparameters on {data.caption}"
-    return Table(title, columns, entries, notes, runs=[(record.id,) for record, _ in trials])
+    return Table(title, columns, entries, [*filter(None, notes)], runs=[(record.id,) for record, _ in trials])
+
+
+def _by_model(data: Slice) -> dict[str, list[Record]]:
+    records: dict[str, list[Record]] = {}
+    for record in data.records:
+        records.setdefault(_model(record), []).append(record)
+    return records
 
 
 def _model(record: Record) -> str:
