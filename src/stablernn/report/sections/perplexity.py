@@ -147,6 +147,9 @@ def _notes(data: Slice, lines: Sequence[_Line]) -> list[str]:
         f"{RULE}, margin {data.metric.margin:g} nats; none with fewer than {counted(FEWEST_SEEDS, 'seed')}"
         if any(line.task.comparison for line in lines)
         else "",
+        "seeds: 1 of 3: other lines have 3; in a verdict: of how many the rule asks for"
+        if any(0 < len(line.cell.finished) < line.seeds for line in lines)
+        else "",
         f"λ: certified rate of contraction ({UNPROVEN}; –: no certificate was computed); "
         f"k({EPSILON}): words of context that provably change no log-probability by more than {EPSILON} nats; both the "
         "largest of the seeds",
