@@ -10,7 +10,10 @@ from stablernn.report.frame import frame, select
 from stablernn.report.names import MODEL_NAMES, PUBLISHED
 from stablernn.report.table import Value
 
-UNPROVEN = "no: nothing is proven; of several seeds how many are certified, unless all are"
+UNPROVEN = (
+    "no: nothing is proven in the norms that need no search, of an RNN others may prove more (table of certificates); "
+    "of several seeds how many are certified, unless all are"
+)
 _NO_RUNS = frame([])
 
 
