@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import re
 import shutil
+from fnmatch import fnmatch
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from torch.testing import assert_close
 from stablernn.analysis.exposure import ExposureAnalysis, free_run
 from stablernn.analysis.runner import analyse, check_applies
 from stablernn.config.compose import compose
+from stablernn.config.identity import run_id
 from stablernn.config.instantiate import make
+from stablernn.experiments.reproduce import studies_of
 from stablernn.models.backbone import stack_of
 from stablernn.models.cells.gru import GRUCell
 from stablernn.models.cells.rnn import RNNCell
@@ -21,6 +25,8 @@ from stablernn.models.sequence_model import build_model
 from stablernn.report.contents import chapters
 from stablernn.report.evidence import gather
 from stablernn.report.sections.exposure import exposure_table
+from stablernn.report.sections.patterns import answers
+from stablernn.report.write import print_conclusions
 from stablernn.tasks.base import Inputs, Interface, Outputs
 from stablernn.tasks.sequences import Sequences
 from stablernn.tasks.splits import Split
@@ -149,6 +155,22 @@ def test_the_report_has_a_chapter_of_these_runs_and_they_stand_in_no_other_table
     made = {each.section.anchor: each.blocks for each in chapters(evidence)}
     (block,) = made["patterns"]
     assert {table.name for table in block.tables} == {"exposure"}
+    (line,) = answers(evidence)
+    _, forced, _, scheduled = (row[5:7] for row in block.tables[0].rows)
+    figures = [f"{value.value:.{evidence.runs[0][0].metric.of_loss.places}f}" for value in (*forced, *scheduled)]
+    assert re.findall(r"\d+\.\d+", line) == figures, "the numbers of the table, at the end of training"
+
+
+def test_the_study_of_patterns_looks_into_each_run_once(tmp_path, capsys):
+    where = [f"{name}={tmp_path / name}" for name in ("runs", "results", "winners")]
+    options = compose("reproduce/plan", ["study=patterns", *where])
+    (study,) = studies_of(options, "smoke")
+    names = [run_id(config) for part in study.parts for config in part.configs]
+    assert len(names) == 8
+    for name in names:
+        assert sum(fnmatch(name, entry.run) for entry in options.analyses.patterns) == 1
+    print_conclusions(tmp_path, tmp_path, ["patterns"])
+    assert "C1" not in capsys.readouterr().out, "it asks for none of the claims"
 
 
 def test_models_that_do_not_read_what_they_predict_cannot_run_by_themselves(tmp_path):

@@ -13,7 +13,17 @@ from stablernn.utils.files import read_json
 from stablernn.utils.names import is_name
 
 ATLAS = "atlas"  # the study of cells with long memory, and the beginning of the names of its experiments
-STUDIES = ("tasks", "perplexity", "table1", "price_of_stability", "truncation_sweep", "weight_distance", ATLAS)
+PATTERNS = "patterns"  # the study of models that read their own outputs, or a source before they answer
+STUDIES = (
+    "tasks",
+    "perplexity",
+    "table1",
+    "price_of_stability",
+    "truncation_sweep",
+    "weight_distance",
+    ATLAS,
+    PATTERNS,
+)
 EXPOSURE = "exposure"  # the analysis of runs on their own outputs, and the experiment that trains them
 LINEAR_SYSTEMS = "linear_systems"  # the folder of descents on linear systems, and the name of their tables
 TRIAL_FILE = "trial.json"  # a published record of a trial of a search; no other report takes it for a result

@@ -65,6 +65,26 @@ def exposure_table(analyses: Analyses) -> Table:
     return Table("Own outputs fed back", columns, entries, notes, runs=runs, name="exposure")
 
 
+def scheduled_sampling(analyses: Analyses) -> str:
+    """Teacher forcing beside the schedule whose loss behind own outputs is least, at the end of training."""
+    metric = analyses[0][0].metric.of_loss
+    losses: dict[str, tuple[float, float]] = {}
+    for _, _, group in over_seeds(analyses):
+        ends = [result["stages"]["last"] for _, result in group]
+        true, own = (fmean(fmean(end[kind][1:]) for end in ends) * metric.scale for kind in ("true", "own"))
+        losses[_inputs(group[0][0])] = true, own
+    forced = losses.pop(_TRUE, None)
+    if forced is None or not losses:
+        return ""
+    best = min(losses, key=lambda name: losses[name][1])
+    (true, own), (true_of_best, own_of_best) = forced, losses[best]
+    unit, places = f"{metric.scale_unit} a {metric.item}", metric.places
+    return (
+        f"trained on true inputs {true:.{places}f} {unit} with them and {own:.{places}f} behind its own outputs; by "
+        f"the schedule {best} {true_of_best:.{places}f} and {own_of_best:.{places}f}"
+    )
+
+
 def _mean(metric: Metric, losses: Sequence[Sequence[float]]) -> Value:
     return Value.mean([metric.scale * fmean(one) for one in losses])
 

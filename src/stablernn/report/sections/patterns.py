@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from stablernn.report.evidence import Evidence
 from stablernn.report.labels import describe_constraint
-from stablernn.report.load import EXPOSURE
+from stablernn.report.load import EXPOSURE, PATTERNS
 from stablernn.report.section import Block, Section, of_analysis, of_slice
-from stablernn.report.sections.exposure import exposure_table
+from stablernn.report.sections.exposure import exposure_table, scheduled_sampling
 from stablernn.report.sections.free_running import free_running_table
 from stablernn.report.sections.tasks import TaskCell, task_cells
 from stablernn.report.sections.truncated_gradient import truncated_gradient_figures, truncated_gradient_table
@@ -77,10 +77,29 @@ def _blocks(evidence: Evidence) -> list[Block]:
     return list(blocks.values())
 
 
+def answers(evidence: Evidence) -> list[str]:
+    """What models say by themselves, and what scheduled sampling makes of it, a sentence for each data set."""
+    said = []
+    for data in slices(record for record, _ in evidence.analyses("free_running")):
+        right = {}
+        for model, attention, _, _, *_, whole in free_running_table(evidence.of(data, "free_running")).rows:
+            assert isinstance(whole, Value)
+            right[f"{model} ({attention})" if attention != "none" else str(model)] = float(whole.value or 0)
+        in_order = sorted(right.items(), key=lambda item: -item[1])
+        shares = "; ".join(f"{name}: {per_cent:.0f} %" for name, per_cent in in_order)
+        said.append(f"How many whole targets are right, said by the model itself ({data.caption})? {shares}")
+    for data in slices(record for record, _ in evidence.analyses(EXPOSURE)):
+        if sentence := scheduled_sampling(evidence.of(data, EXPOSURE)):
+            said.append(f"What does scheduled sampling buy ({data.caption})? {sentence}")
+    return said
+
+
 SECTION = Section(
-    "patterns",
+    PATTERNS,
     "Patterns of sequence models",
     "Both directions, a source and its target, own outputs in the place of true ones, and gradients that stop early.",
     _blocks,
-    "patterns",
+    PATTERNS,
+    studies=(PATTERNS,),
+    answers=answers,
 )
