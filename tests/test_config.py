@@ -35,7 +35,7 @@ from stablernn.experiments.sweep import expand
 from stablernn.models import sequence_model
 from stablernn.models.cells import lstm
 from stablernn.models.cells.lstm import LSTMCell
-from stablernn.report.load import ATLAS, STUDIES
+from stablernn.report.load import ATLAS, PATTERNS, STUDIES
 from stablernn.stability.constraints.base import Constraint
 from stablernn.training.build import build, pick_device
 from stablernn.training.run import run
@@ -174,7 +174,7 @@ def test_every_plan_of_reproduce_expands(profile, tmp_path):
 def test_plans_and_analyses_are_of_the_studies_that_a_report_knows():
     options = compose("reproduce/plan", [])
     assert set(options.plans) == set(options.analyses) == {*STUDIES, *options.published_with, "linear_systems"}
-    assert (*options.all, ATLAS) == STUDIES, "the atlas is none of the study's"
+    assert (*options.all, ATLAS, PATTERNS) == STUDIES, "the last two are none of the study's"
     options.study = "everything"
     with pytest.raises(ConfigurationError, match="choose all, tasks, perplexity, table1"):
         studies_of(options, "smoke")
