@@ -9,7 +9,7 @@ import test_atlas as atlas
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_atlas import random_cell, sigmoid
+from test_atlas import check_split, random_cell, sigmoid
 from test_certificates import ratio, withstand
 from torch.testing import assert_close
 
@@ -130,16 +130,7 @@ def test_a_step_is_its_equations_and_a_sequence_is_its_steps(make):
     + [(make, lambda cells: FeedForward(cells, k=5)) for make in CELLS if make is not FRU],
 )
 def test_a_split_window_gives_what_the_whole_gives(make, view):
-    backbone = view([random_cell(make, units=UNITS), random_cell(make, 1, inputs=UNITS, units=UNITS)])
-    x = torch.randn(21, 2, 3, dtype=torch.float64)
-    state, parts = backbone.initial_state(2), []
-    if not isinstance(backbone, Recurrent):
-        state = state.double()
-    whole = backbone(x, state)[0]
-    for part in x.split([1, 4, 16]):
-        y, state = backbone(part, state)
-        parts.append(y)
-    assert_close(torch.cat(parts), whole)
+    check_split(view([random_cell(make, units=UNITS), random_cell(make, 1, inputs=UNITS, units=UNITS)]))
 
 
 @pytest.mark.parametrize("make", CELLS)
