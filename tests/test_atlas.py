@@ -18,6 +18,7 @@ from stablernn.models.cells.min_gru import MinGRUCell
 from stablernn.models.cells.min_lstm import MinLSTMCell
 from stablernn.models.cells.orthogonal import OrthogonalCell
 from stablernn.models.cells.rin import RINCell
+from stablernn.models.cells.sru import SRUCell
 from stablernn.models.cells.state import map_state
 from stablernn.models.feed_forward import FeedForward
 from stablernn.models.kernels.scan import scan
@@ -138,6 +139,29 @@ def check_split(backbone):
 @pytest.mark.parametrize("view", [Recurrent, lambda cells: FeedForward(cells, k=4)], ids=["recurrent", "feedforward"])
 def test_a_split_window_gives_what_the_whole_gives(make, view):
     check_split(view([random_cell(make), random_cell(make, 1, inputs=5)]))
+
+
+@pytest.mark.parametrize("make", [SRUCell, IndRNNCell])
+@pytest.mark.parametrize(("scale", "steps"), [(1.0, 30), (4.0, 200)], ids=["forgetting", "growing"])
+def test_units_that_depend_on_their_own_past_alone_have_the_states_and_gradients_of_the_plain_loop(make, scale, steps):
+    cell = random_cell(make, units=5)
+    with torch.no_grad():
+        (cell.weight_ch if make is SRUCell else cell.weight_hh).mul_(scale)
+    x = torch.randn(steps, 2, 3, dtype=torch.float64, requires_grad=True)
+    initial = tuple(torch.rand_like(part).requires_grad_() for part in cell.zeros(2))
+    weights = [x, *initial, *cell.parameters()]
+    found = []
+    for sequence in (cell.sequence, lambda x, state: Cell.sequence(cell, x, state)):
+        y, final = sequence(x, cell.state_type(*initial))
+        read = torch.cos(y).sum() + sum(part.sin().sum() for part in final)
+        found.append((y, final, torch.autograd.grad(read, weights, allow_unused=True)))
+    (y, final, gradients), (expected, ending, plain) = found
+    for part, same in zip((y, *final), (expected, *ending), strict=True):
+        assert_close(part, same, rtol=1e-12, atol=1e-12)
+    for gradient, other in zip(gradients, plain, strict=True):
+        assert (gradient is None) == (other is None)
+        if gradient is not None:
+            assert_close(gradient, other, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("make", CELLS)

@@ -5,7 +5,12 @@ from torch import Tensor, nn
 
 from stablernn.models.cells.elementwise import ElementwiseCell
 from stablernn.models.cells.state import RNNState
+from stablernn.models.kernels.elementwise import recurrence
 from stablernn.utils.errors import ConfigurationError
+
+
+def _unit(projected: Tensor, h: Tensor, u: Tensor) -> Tensor:
+    return torch.relu(torch.addcmul(projected, u, h))
 
 
 class IndRNNCell(ElementwiseCell):
@@ -41,4 +46,8 @@ class IndRNNCell(ElementwiseCell):
         nn.init.uniform_(self.weight_hh, *self.range)
 
     def step(self, projected: Tensor, state: RNNState) -> RNNState:
-        return RNNState(torch.relu(torch.addcmul(projected, self.weight_hh, state.h)))
+        return RNNState(_unit(projected, state.h, self.weight_hh))
+
+    def sequence(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
+        h = recurrence(_unit, self.project_inputs(x), state.h, self.weight_hh)
+        return h, RNNState(h[-1])

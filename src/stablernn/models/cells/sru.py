@@ -7,7 +7,14 @@ from torch import Tensor, nn
 
 from stablernn.models.cells.elementwise import ElementwiseCell
 from stablernn.models.cells.state import LSTMState, State
+from stablernn.models.kernels.elementwise import recurrence
 from stablernn.models.kernels.scan import linear_scan, scan
+
+
+def _memory(projected: Tensor, c: Tensor, v: Tensor) -> Tensor:
+    """c' = f ⊙ c + (1 - f) ⊙ z, of the rows of f and z."""
+    f, z = projected.chunk(2, dim=-1)
+    return torch.lerp(z, c, torch.sigmoid(torch.addcmul(f, v, c)))
 
 
 class SRUCell(ElementwiseCell):
@@ -86,14 +93,18 @@ class SRUCell(ElementwiseCell):
     def step(self, projected: Tensor, state: LSTMState) -> LSTMState:
         f, r, z, past = projected.chunk(4, dim=-1)
         v_f, v_r = self.peepholes()
-        c = torch.lerp(z, state.c, torch.sigmoid(f + v_f * state.c))
+        c = _memory(torch.cat([f, z], dim=-1), state.c, v_f)
         return LSTMState(torch.lerp(past, c, torch.sigmoid(r + v_r * state.c)), c)
 
     def sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, State]:
-        if self.peephole:
-            return super().sequence(x, state)
+        """c alone goes on step by step, and not even c without v; h is read from all c at once."""
         f, r, z, past = self.project_inputs(x).chunk(4, dim=-1)
-        c = scan(torch.sigmoid(f), torch.sigmoid(-f) * z, state.c)
+        if self.peephole:
+            v_f, v_r = self.peepholes()
+            c = recurrence(_memory, torch.cat([f, z], dim=-1), state.c, v_f)
+            r = torch.addcmul(r, v_r, torch.cat([state.c[None], c[:-1]]))
+        else:
+            c = scan(torch.sigmoid(f), torch.sigmoid(-f) * z, state.c)
         h = torch.lerp(past, c, torch.sigmoid(r))
         return h, LSTMState(h[-1], c[-1])
 
