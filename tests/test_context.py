@@ -171,6 +171,17 @@ def test_a_truncated_model_stands_beside_the_recurrent_runs_of_its_own_seeds():
     assert score.value - recurrent.value == pytest.approx(named["loss"].value), "one difference, one number"
 
 
+def test_runs_that_differ_in_the_precision_of_a_softmax_are_said_to():
+    words = of_text("ptb", "perplexity", 100.0)
+    rounded = [replace(run, hardware=run.hardware | {"precision": "mixed"}) for run in words]
+    kinds = [Slice("cpu", "ptb", "f", tuple(runs)) for runs in (words, [*words[:2], rounded[2]])]
+    assert "precision" not in kinds[0].devices
+    assert kinds[1].devices.endswith("in training: float32 in 2 runs and mixed in 1 run")
+    outputs = {"inputs": {}, "outputs": {"kind": "bernoulli", "size": 88}}
+    rolls = [replace(run, data=run.data | {"interface": outputs}) for run in kinds[1].records]
+    assert "precision" not in Slice("cpu", "jsb", "f", tuple(rolls)).devices, "a head without a softmax has none"
+
+
 def test_models_worse_than_the_baseline_decide_nothing():
     poor = seeds(8.9)
     data = task(poor)  # the network on the last frame has 8.60

@@ -13,7 +13,7 @@ from stablernn.report.frame import data_name, distinguish, frame, groups, recogn
 from stablernn.report.load import Analyses, setting
 from stablernn.report.names import rank
 from stablernn.report.replicates import Replicates, Row
-from stablernn.report.text import short
+from stablernn.report.text import listed, short
 from stablernn.tasks import music, slots
 from stablernn.tasks.embedded import BASELINE
 from stablernn.tasks.published import PUBLISHED as CORPORA
@@ -191,8 +191,19 @@ class Slice:
 
     @property
     def devices(self) -> str:
-        """A note on them."""
-        return "on " + ", ".join(sorted(set(self.runs.device)))
+        """A note on them, and on the precision of the softmax where runs differ in it."""
+        return "; ".join(filter(None, ["on " + ", ".join(sorted(set(self.runs.device))), self.precisions]))
+
+    @property
+    def precisions(self) -> str:
+        """Those of the softmax's products in training where runs differ in them; empty where not, or without one."""
+        found = Counter(
+            record.hardware.get("precision", "float32") for record in self.records if _has_softmax(record.data)
+        )
+        if len(found) < 2:
+            return ""
+        runs = listed([f"{name} in {counted(number, 'run')}" for name, number in found.most_common()])
+        return f"precision of the softmax’s products in training: {runs}"
 
     def replicates(self, ids: Collection[str]) -> pd.DataFrame:
         """The finished runs of the models that some runs are of, with all their seeds; those of a search are no seeds.
@@ -266,3 +277,8 @@ def trained_for(runs: pd.DataFrame) -> str:
     """A note: for how many epochs, and on what."""
     epochs = " to ".join(dict.fromkeys(short(value) for value in (runs.epochs.min(), runs.epochs.max())))
     return f"trained for {counted(epochs, 'epoch')} on {', '.join(sorted(set(runs.device)))}"
+
+
+def _has_softmax(data: Mapping[str, Any]) -> bool:
+    """By what a record says of its data; language models say no more than their types."""
+    return "interface" not in data or data["interface"]["outputs"]["kind"] == "categorical"

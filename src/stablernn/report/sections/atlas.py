@@ -94,6 +94,7 @@ def atlas_table(every: Sequence[Mapped], speeds: Measurements) -> Table:
         f"{k}: from there on the truncated model’s loss is measured to stay within {EPSILON} nats (adding problem: of "
         "squared error) of the whole model’s; of several seeds, the one that remembers farthest",
     ]
+    notes += dict.fromkeys(f"{one.task}: {one.data.precisions}" for one in every if one.data.precisions)
     if speeds:
         notes.append(
             "update / LSTM: time of an update of training by that of the LSTM on the same task, the median of "
