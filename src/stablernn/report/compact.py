@@ -31,6 +31,7 @@ def compact(svg: str) -> str:
     for value, name in _SHARED.items():
         svg = svg.replace(f'"{value}"', f'"var(--{name})"')
     svg = re.sub(r'(<text[^>]*?) fill="var\(--ink\)"', r"\1", svg)
+    svg = svg.replace('text-anchor="middle"', 'class="mid"').replace('text-anchor="end"', 'class="end"')
     return _joined(_unwrapped(_clipped_once(svg)))
 
 
