@@ -97,7 +97,7 @@ class SRUCell(ElementwiseCell):
         return LSTMState(torch.lerp(past, c, torch.sigmoid(r + v_r * state.c)), c)
 
     def sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, State]:
-        """c alone goes on step by step, and not even c without v; h is read from all c at once."""
+        """Only c is computed step by step, and without v by one scan; h follows from all c at once."""
         f, r, z, past = self.project_inputs(x).chunk(4, dim=-1)
         if self.peephole:
             v_f, v_r = self.peepholes()
