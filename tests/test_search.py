@@ -148,6 +148,19 @@ def test_a_grid_with_options_of_a_constraint_is_left_out_where_another_constrain
         in_grids({"limited": limited}, ["stability=unstable"])
 
 
+def test_a_constraint_chooses_the_grids_of_a_model_that_have_it():
+    grids = {
+        "kept": {"model": "orthogonal", "stability": "polar", "optimizer.lr": 3},
+        "free": {"model": "orthogonal", "optimizer.lr": 1},
+        "other": {"model": "lstm", "optimizer.lr": 5},
+    }
+    for constraint, lr in (("polar", 3), ("unstable", 1)):
+        runs = in_grids(grids, ["model=orthogonal", f"stability={constraint}"])
+        assert [("optimizer.lr=" + str(lr) in run, f"stability={constraint}" in run) for run in runs] == [(True, True)]
+    assert len(in_grids(grids, ["model=orthogonal", "stability=singular"])) == 2, "of none of them: each takes it"
+    assert in_grids(grids, ["model=lstm", "stability=polar"]) == [["model=lstm", "optimizer.lr=5", "stability=polar"]]
+
+
 @pytest.mark.parametrize("name", ["table1_jsb", "atlas_copy"])
 def test_the_unconstrained_models_of_a_table_can_be_chosen_alone(name):
     configs = expand([f"experiment={name}", "stability=unstable", "seed=0"])

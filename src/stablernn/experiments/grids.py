@@ -6,7 +6,8 @@
       lstm_tied:  {model: lstm, optimizer.lr: "20", model.tied: true}
 
 are five runs. Arguments add to every grid and win over it; ``model=`` chooses among the grids, and ``stability=`` among
-those that have options of a constraint, as ``stability.constraint.limit``: they fit their own constraint alone.
+those of a model the ones with that constraint, where there are any: their rates were chosen for it. Options of a
+constraint, as ``stability.constraint.limit``, fit their own alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,7 +73,7 @@ def in_grids(
         if chosen is None or model in chosen:
             options = {**settings(model), **grid, "model": model}
             every = product([*(f"{key}={value}" for key, value in options.items()), *others])
-            jobs += [job for job in every if _fits(job, grid)]
+            jobs += [job for job in every if _fits(job, grid, [other for name, other in each if name == model])]
     if not jobs:
         models = ", ".join(dict.fromkeys(model for model, _ in each))
         if chosen is not None and not chosen & set(models.split(", ")):
@@ -84,12 +85,17 @@ def in_grids(
     return jobs
 
 
-def _fits(job: Sequence[str], grid: Mapping[str, Any]) -> bool:
-    """Whether a run has the constraint that the options of its grid are of, if they are of one."""
-    if not any(option.startswith("stability.") for option in grid):
+def _fits(job: Sequence[str], grid: Mapping[str, Any], of_model: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a run has its grid's constraint; without options of one, also a constraint of no grid of the model."""
+    chosen = [override.partition("=")[2] for override in job if override.startswith("stability=")]
+    if not chosen or chosen[-1] in _constraints(grid):
         return True
-    constraints = [override.partition("=")[2] for override in job if override.startswith("stability=")]
-    return not constraints or constraints[-1] in str(grid.get("stability", "")).split(",")
+    with_options = any(option.startswith("stability.") for option in grid)
+    return not with_options and all(chosen[-1] not in _constraints(other) for other in of_model)
+
+
+def _constraints(grid: Mapping[str, Any]) -> list[str]:
+    return str(grid.get("stability", "unstable")).split(",")
 
 
 def winner_file(folder: str | Path, dataset: str, model: str, profile: str) -> Path:

@@ -100,7 +100,7 @@ class FeedForward(CellStack):
     def __init__(self, cells: Sequence[Cell], dropout: float = 0.0, *, k: int, recompute: bool = False) -> None:
         super().__init__(cells, dropout)
         if k < 1:
-            raise ConfigurationError(f"truncation.k={k}: the feed-forward model needs at least 1 input")
+            raise ConfigurationError(f"k={k}: a feed-forward model sees at least 1 input")
         check_timeless(cells)
         self.k = k
         self.recompute = recompute

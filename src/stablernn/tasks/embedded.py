@@ -88,7 +88,7 @@ class HiddenMarkovModel:
     def _layers(self, split: Split, k: int) -> np.ndarray:
         """Log-probabilities with 1..k words of context, (k, N)."""
         if k < 1:
-            raise ConfigurationError(f"truncation.k={k}: a context has at least 1 word")
+            raise ConfigurationError(f"k={k}: a context has at least 1 word")
         seen, next_seen = self.emission.T[split.inputs], self.emission.T[split.targets]
         result = np.empty((k, len(split)))
         belief = self._filter(np.broadcast_to(self.stationary, seen.shape), seen)
