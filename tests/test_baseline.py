@@ -202,8 +202,8 @@ def test_more_training_is_asked_for_only_where_its_end_was_not_a_plateau(judged,
 @pytest.mark.parametrize(
     ("valid", "label"),
     [
-        ([105, 104, 103, 102], "not trained far enough"),  # 1 in the last quarter, so 4 in as many again
-        ([100, 99.3, 98.6, 97.9], "worse than its baseline"),  # 2.8 in as many again, of the 3 that it lacks
+        ([105, 104, 103, 102], "not trained far enough"),  # 1 % in the last quarter, so 4 % in as many again
+        ([100, 99.7, 99.4, 99.1], "worse than its baseline"),  # 1.2 % in as many again, of the 1.3 % that it lacks
         ([103, 102, 101.9, 103], "worse than its baseline"),
         ([None, None, None, 102], "not trained far enough"),  # nothing tells that more would not do
     ],

@@ -7,11 +7,13 @@ import math
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from PIL import Image
 from scipy import stats
 from test_report import certified, curve, only_section, plain_table, record, swept
 
+from stablernn.report.compact import compact
 from stablernn.report.draw import apart, drawings, export, printed
 from stablernn.report.figure import MOST, Axis, Curve, Drawing, Figure, evenly
 from stablernn.report.formats import comma_separated
@@ -104,19 +106,19 @@ def test_page_and_print_draw_the_same_curves():
     }
 
 
-def test_the_page_leaves_out_points_that_lie_too_close_to_be_seen_and_no_peak_between_them():
+def test_the_page_leaves_out_points_that_a_line_passes_anyway_and_no_peak_between_them():
     drawing = Drawing()
     points = [(1 + at / 1000, 100.0 if at == 500 else 1.0) for at in range(1001)]
     drawing.line("m", Curve("c", "sky"), points, ("one",))
     figure = drawing.figure("n", "t", "c", Axis("x"), Axis("y"))
     assert figure is not None
     (alone,) = drawings(figure, "c")
-    line = max(re.findall(r' d="M([^"]+)"', alone), key=len)
+    (line,) = re.findall(r' d="M([^"]+)" stroke="var\(--sky\)"', alone)
     start, _, steps = line.partition("l")
     moves = [tuple(map(float, point.split(","))) for point in (start, *steps.split())]
     places = list(itertools.accumulate(moves, lambda place, move: (place[0] + move[0], place[1] + move[1])))
     heights = [y for _, y in places]
-    assert 60 < len(places) < 400
+    assert len(places) == 5
     assert heights.count(min(heights)) == 1
     assert min(heights) < 10 < 100 < heights[0] == pytest.approx(heights[-1])
     assert max(x for x, _ in places) == places[-1][0]
@@ -348,3 +350,24 @@ def test_a_drawing_of_the_page_joins_what_is_alike_and_loses_no_line():
     assert all(grid.count("M") > 1 for grid in grids if grid is not None)
     labels = {"".join(text.itertext()) for text in tree.iter("text")}
     assert {curve.label for curve in figure.curves} <= labels
+
+
+def test_a_compact_line_passes_all_points_of_the_whole_and_keeps_a_spike():
+    generator = np.random.default_rng(0)
+    wanders = np.cumsum(generator.normal(size=(200, 2)), axis=0).round(1)
+    flat = np.stack([np.arange(300) / 2, np.where(np.arange(300) == 150, 40.0, 7.0)], axis=1)
+    for points, most in ((wanders, 200), (flat, 5)):
+        drawn = compact('<path d="M' + "L".join(f"{x},{y}" for x, y in points.tolist()) + '"/>')
+        start, steps = re.findall(r"M([^l]+)l([^\"]+)", drawn)[0]
+        moves = np.array([[float(at) for at in place.split(",")] for place in (start, *steps.split(" "))])
+        kept = np.cumsum(moves, axis=0)
+        assert len(kept) <= most
+        assert np.allclose(kept[[0, -1]], points[[0, -1]])
+        gaps = [min(from_segment(point, *ends) for ends in itertools.pairwise(kept)) for point in points]
+        assert max(gaps) < 0.3, "pixels"
+
+
+def from_segment(point: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
+    """The distance, by trying places of the segment."""
+    places = start + np.linspace(0, 1, 400)[:, None] * (end - start)
+    return float(np.linalg.norm(places - point, axis=1).min())

@@ -14,8 +14,10 @@ from test_report import record
 
 from stablernn.records.record import BLOCKS_FILE, RECORD_FILE, read_record
 from stablernn.report import statistics as module
+from stablernn.report.evidence import gather
 from stablernn.report.frame import frame
 from stablernn.report.load import load_records
+from stablernn.report.sections.longer import longer_table
 from stablernn.report.sections.study import study_table
 from stablernn.report.sections.tasks import task_cells, tasks_table
 from stablernn.report.slices import Slice
@@ -210,6 +212,46 @@ def test_a_model_worse_than_its_baseline_decides_nothing():
     assert verdicts(good, good) == ["", "no loss (3 of 10 seeds)"]
     assert verdicts(good, bad) == ["", "not trained far enough"]
     assert verdicts(bad, good) == ["not trained far enough", "unstable not trained far enough"]
+
+
+def test_a_model_worse_than_its_baseline_has_no_verdict_beside_w_0_either():
+    bar = list(BASELINES["jsb"].values())[-1]
+    made = {
+        "unstable": bar - 0.3,
+        "lstm_gated_linear": bar + 0.5,
+        "lstm_cascade": bar + 0.2,
+        "lstm_output_gate": bar - 0.2,
+    }
+    records = [run for name, loss in made.items() for run in runs([loss, loss + 0.01, loss + 0.02], name)]
+    verdicts = {cell.stability: cell.verdict_beside_control for cell in task_cells(section(records))}
+    assert verdicts["lstm_cascade"] == ""
+    assert verdicts["lstm_output_gate"].startswith("gain")
+
+
+@pytest.mark.parametrize(
+    ("valid", "patience", "late", "sign"),
+    [
+        ([9.0, 8.9, 8.8, 8.5], 9, "0.300", "…"),  # its end was set, and the last quarter brought more than 0.1
+        ([9.0, 8.9, 8.8, 8.75], 9, "0.050", ""),
+        ([9.0, 8.4, 8.6, 8.7], 2, "–", ""),  # validation had stopped improving
+    ],
+)
+def test_a_model_that_was_still_improving_says_so(valid, patience, late, sign):
+    history = [{"update": 25 * quarter, "epoch": 1.0, "valid": value} for quarter, value in enumerate(valid, start=1)]
+    best = 25 * (1 + int(np.argmin(valid)))
+    made = [
+        replace(
+            entry,
+            history=history,
+            config=entry.config | {"training": {"epochs": 10, "early_stop": patience}},
+            progress=entry.progress | {"best_update": best},
+        )
+        for entry in runs([8.4, 8.41, 8.42])
+    ]
+    table = tasks_table([section(made)])
+    assert [line[table.heads.index("late gain")] for line in table.lines if line[1] == "LSTM"] == [late]
+    shown = study_table([section(made)])
+    assert [line[shown.heads.index("unstable")] for line in shown.lines] == [f"8.41{sign} (3)"]
 
 
 def test_trials_of_a_search_are_in_no_table():
@@ -434,3 +476,34 @@ def test_block_sums_of_another_score_are_refused_with_a_remedy(damaged, tmp_path
         read_record(tmp_path / "a")
     assert load_records(tmp_path) == []
     assert BLOCKS_FILE in caplog.text
+
+
+def test_longer_training_stands_beside_the_usual_one_and_in_no_other_table(tmp_path):
+    def trained(losses, stability, epochs, experiment):
+        return [
+            replace(
+                entry,
+                id=f"{entry.id}-{epochs}",
+                experiment=experiment,
+                config=entry.config | {"training": {"epochs": epochs, "early_stop": 9}},
+                progress=entry.progress | {"epochs": float(epochs)},
+            )
+            for entry in runs(losses, stability)
+        ]
+
+    usual = [*trained([8.3, 8.31, 8.32], "unstable", 30, "table1"), *trained([8.5, 8.51, 8.52], "stable", 30, "table1")]
+    more = [
+        *trained([8.2, 8.21, 8.22], "unstable", 60, "longer_jsb"),
+        *trained([8.1, 8.11, 8.12], "stable", 60, "longer_jsb"),
+    ]
+    for entry in (*usual, *more):
+        entry.write(tmp_path / "cpu" / "tasks" / entry.id)
+    evidence = gather(tmp_path, tmp_path)
+    assert {run.id for data in evidence.tasks for run in data.records} == {run.id for run in usual}
+    assert [run.id for run in evidence.longer[0].records] == [run.id for run in sorted(more, key=lambda run: run.id)]
+    shown = longer_table(evidence.longer[0], evidence.tasks)
+    (line,) = (line for line in shown.lines if line[1].startswith("stable"))
+    at = {head: line[place] for place, head in enumerate(shown.heads)}
+    assert (at["epochs"], at["epochs, longer"]) == ("30", "60")
+    assert at["verdict"].startswith("loss")
+    assert at["verdict, longer"].startswith("gain")

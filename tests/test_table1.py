@@ -296,8 +296,9 @@ def committed():
 
 def test_the_studys_table_marks_each_cell_with_its_verdict(committed):
     table = study_table(committed.tasks)
-    lines = tasks_table(committed.tasks).lines
-    verdicts = {(row[0], row[1], row[2]): row[10] for row in lines if row[3] == "recurrent"}
+    tasks = tasks_table(committed.tasks)
+    place = tasks.heads.index("verdict")
+    verdicts = {(row[0], row[1], row[2]): row[place] for row in tasks.lines if row[3] == "recurrent"}
     marked = 0
     for row in table.lines:
         task = re.sub(r", \S+ \(", " (", row[0])
@@ -468,6 +469,8 @@ def test_a_certified_condition_stands_beside_the_model_without_recurrent_matrice
             *limited([99.0], "lstm_cascade", 0.9),
             *limited([88.0], "lstm_cascade", 0.99),
             *limited([70.0], "lstm_output_gate", 0.999),
+            *limited([90.0, 91.0, 92.0], "lstm_gated_linear", 0.8),
+            *limited([80.0, 81.0, 82.0], "lstm_cascade", 0.8),
         ]
     )
     shown = price_table(section, [])
@@ -475,4 +478,9 @@ def test_a_certified_condition_stands_beside_the_model_without_recurrent_matrice
     assert worth["cascade", "0.9"] == "-1.0"
     assert worth["cascade", "0.99"] == "+10.0"  # over all seeds: log 80 is the mean
     assert worth["W_o alone", "0.999"] == worth["W = 0", "0.9"] == worth["unstable", "–"] == "–"
-    assert any("lowers the loss in 1 of 2 conditions (-1.0 % to +10.0 %)" in note for note in shown.notes)
+    assert any("(-11.0 % to +10.0 %); recurrence is a gain in 1 of 3 conditions" in note for note in shown.notes)
+    verdicts = {(line[1], line[2]): line[shown.heads.index("verdict to W = 0")] for line in shown.lines}
+    assert verdicts["cascade", "0.8"].startswith("gain")
+    assert verdicts["cascade", "0.9"] == verdicts["W = 0", "0.8"] == "–", "one seed, and the control itself"
+    judged = {(line[1], line[2]): line[shown.heads.index("verdict")] for line in shown.lines}
+    assert judged["cascade", "0.8"].startswith("too few seeds (unstable: 1 of 10")

@@ -94,14 +94,16 @@ class Record:
 
     @property
     def gained_late(self) -> float | None:
-        """By how much the last quarter of its updates bettered validation, in the unit of its score (>= 0).
+        """By how much the last quarter of its updates bettered validation, on the natural scale of its metric (>= 0).
 
         None where it was not evaluated before that quarter.
         """
         evaluated = [row for row in self.history if row.get("valid") is not None]
-        costs = {row["update"]: self.metric.cost(row["valid"]) for row in evaluated}
-        earlier = [cost for update, cost in costs.items() if update <= 0.75 * max(costs)]
-        return min(earlier) - min(costs.values()) if earlier else None
+        scores = {row["update"]: row["valid"] for row in evaluated}
+        earlier = [score for update, score in scores.items() if update <= 0.75 * max(scores)]
+        if not earlier:
+            return None
+        return self.metric.gain(*(min(of, key=self.metric.cost) for of in (earlier, scores.values())))
 
     def write(self, folder: Path) -> None:
         """Write history and blocks, then the record: where there is a record, the run is whole."""

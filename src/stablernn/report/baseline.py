@@ -67,4 +67,4 @@ def shortfall(data: Slice, ids: Collection[str]) -> Shortfall | None:
 def _within_reach(runs: pd.DataFrame, metric: Metric, bar: float) -> bool:
     """Whether a model would come to a score within as much training again, or nothing tells that it would not."""
     gained = [run.gained_late for run in runs.record]
-    return None in gained or bool(metric.cost(runs.test.mean()) - 4 * np.mean(gained) <= metric.cost(bar))
+    return None in gained or bool(metric.gain(runs.test.mean(), bar) <= 4 * np.mean(gained))

@@ -4,12 +4,13 @@ The style sheet of the page says what all drawings share, their colours, their l
 """
 
 import itertools
-import math
 import re
+
+import numpy as np
 
 from stablernn.report.palette import COLOURS
 
-_APART = 2.5  # pixels, between points of a line
+_OFF = 0.2  # pixels that a line may run beside a point left out
 _SHARED = {"#888888": "rule", "#E6E6E6": "grid", "white": "paper"}
 _DEFAULTS = (
     r' (?:transform="translate\(0,0\)"|font-size="10px"|text-anchor="start"|stroke-dasharray="1,0"|stroke-width="1"'
@@ -43,28 +44,39 @@ def _straight(line: re.Match) -> str:
 
 
 def _thinned(line: str) -> str:
-    """A line without the points that lie too close to the one before them to be seen; its ends stay.
+    """A line without the points that it passes as near as nobody sees; its ends stay.
 
     Each point is written by its distance from the one before, in tenths of a pixel as all are: it has fewer digits.
     """
-    first, *middle, last = line.split("L")
-    kept = [first]
-    for point in middle:
-        if math.dist(_place(kept[-1]), _place(point)) >= _APART:
-            kept.append(point)
-    tenths = [[round(10 * at) for at in _place(point)] for point in (*kept, last)]
+    places = line.split("L")
+    points = np.array([[float(at) for at in place.split(",")] for place in places])
+    tenths = np.rint(10 * points[_needed(points)]).astype(int).tolist()
     steps = ([(b - a) / 10 for a, b in zip(*pair, strict=True)] for pair in itertools.pairwise(tenths))
-    return f"{first}l{' '.join(','.join(_short(at) for at in step) for step in steps)}"
+    return f"{places[0]}l{' '.join(','.join(_short(at) for at in step) for step in steps)}"
+
+
+def _needed(points: np.ndarray) -> np.ndarray:
+    """Which points (N, 2) a line needs that keeps its ends and comes near all (Ramer 1972, Douglas & Peucker 1973)."""
+    needed = np.zeros(len(points), dtype=bool)
+    needed[[0, -1]] = True
+    parts = [(0, len(points) - 1)]
+    while parts:
+        start, end = parts.pop()
+        along, others = points[end] - points[start], points[start + 1 : end] - points[start]
+        if not len(others):
+            continue
+        nearest = np.clip(others @ along / max(along @ along, 1e-12), 0, 1)[:, None] * along
+        apart = np.linalg.norm(others - nearest, axis=1)
+        if apart.max() > _OFF:
+            furthest = start + 1 + int(apart.argmax())
+            needed[furthest] = True
+            parts += [(start, furthest), (furthest, end)]
+    return needed
 
 
 def _short(number: float) -> str:
     """0.5 as .5"""
     return re.sub(r"^(-?)0\.", r"\1.", f"{number:g}")
-
-
-def _place(point: str) -> tuple[float, float]:
-    x, y = point.split(",")
-    return float(x), float(y)
 
 
 def _clipped_once(svg: str) -> str:

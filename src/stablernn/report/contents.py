@@ -9,6 +9,7 @@ from stablernn.report.section import Chapter, Section, chapter
 _SECTIONS = (
     "answer",
     "tasks",
+    "longer",
     "perplexity",
     "search",
     "table1",

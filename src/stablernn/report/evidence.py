@@ -10,6 +10,7 @@ from stablernn.report.load import (
     ATLAS,
     EXPOSURE,
     LINEAR_SYSTEMS,
+    LONGER,
     STUDIES,
     Analyses,
     Measurements,
@@ -44,6 +45,7 @@ class Evidence:
         atlas: cells with long memory on all of their tasks; these runs are in no other slice.
         speeds: measurements of an update of each of them.
         peers: measurements of feed-forward networks against the LSTM of their task.
+        longer: models of the table of tasks that were trained for more epochs; these runs are in no other slice.
     """
 
     runs: Runs
@@ -59,6 +61,7 @@ class Evidence:
     atlas: list[Slice] = field(default_factory=list)
     speeds: Measurements = field(default_factory=dict)
     peers: Measurements = field(default_factory=dict)
+    longer: list[Slice] = field(default_factory=list)
     _analyses: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
@@ -70,7 +73,8 @@ class Evidence:
     def analyses(self, name: str) -> Analyses:
         """Every run that an analysis was made of, with its result."""
         if name not in self._analyses:
-            self._analyses[name] = analyses_of(self.runs, name)
+            of_tables = [(record, path) for record, path in self.runs if not record.experiment.startswith(LONGER)]
+            self._analyses[name] = analyses_of(of_tables, name)
         return self._analyses[name]
 
     def of(self, data: Slice, name: str) -> Analyses:
@@ -114,12 +118,13 @@ def gather(source: Path, results: Path) -> Evidence:
         list(slices(records_of(mapped))),
         measured("mechanisms"),
         measured("peers"),
+        list(slices(record for record, _ in runs if record.experiment.startswith(LONGER))),
     )
 
 
 def _is_apart(record: Record, path: Path) -> bool:
     """Whether a run stands in the chapter of its own question alone, and not in the tables of the study."""
-    return _of_atlas(record, path) or record.experiment == EXPOSURE
+    return _of_atlas(record, path) or record.experiment == EXPOSURE or record.experiment.startswith(LONGER)
 
 
 def _of_atlas(record: Record, path: Path) -> bool:

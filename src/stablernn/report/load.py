@@ -25,6 +25,7 @@ STUDIES = (
     PATTERNS,
 )
 EXPOSURE = "exposure"  # the analysis of runs on their own outputs, and the experiment that trains them
+LONGER = "longer_"  # the beginning of the names of experiments that train models of the table of tasks longer
 LINEAR_SYSTEMS = "linear_systems"  # the folder of descents on linear systems, and the name of their tables
 TRIAL_FILE = "trial.json"  # a published record of a trial of a search; no other report takes it for a result
 Runs = Sequence[tuple[Record, Path]]  # records, each with its folder

@@ -68,7 +68,7 @@ class Group:
 def runs_of(evidence: Evidence) -> list[Group]:
     """All that any number may lead to, by text and profile, or by kind of measurement."""
     groups: dict[str, dict[str, Record]] = {}
-    for data in (*evidence.slices, *evidence.tasks, *evidence.synthetic):
+    for data in (*evidence.slices, *evidence.tasks, *evidence.longer, *evidence.synthetic):
         groups.setdefault(data.caption, {}).update({record.id: record for record in data.records})
     runs = {title: _by_seeds(group.values()) for title, group in groups.items()}
     for data in evidence.trials:

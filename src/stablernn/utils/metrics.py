@@ -26,6 +26,7 @@ class Metric:
         of_tally: the value for what was counted beside the loss, each entry a number or an array; its scale is the
             natural one. None: the loss alone makes the value.
         larger: whether a larger value is better.
+        natural_of: a value on the natural scale.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Metric:
     places: int = 2
     of_tally: Callable[[Sequence[Any]], Any] | None = None
     larger: bool = False
+    natural_of: Callable[[float], float] = float
 
     @property
     def one(self) -> str:
@@ -57,6 +59,10 @@ class Metric:
     def cost(self, value: float) -> float:
         """A value with the sign that makes the smaller one better."""
         return -value if self.larger else value
+
+    def gain(self, before: float, after: float) -> float:
+        """By how much one value is better than another before it, on the natural scale."""
+        return self.cost(self.natural_of(before)) - self.cost(self.natural_of(after))
 
     def rank(self, score: Mapping[str, Any]) -> float:
         """Of ``Score.as_dict``: the smaller, the better."""
@@ -85,6 +91,7 @@ PERPLEXITY = Metric(
     of_mean=math.exp,
     margin=0.02,
     places=1,
+    natural_of=math.log,
 )
 NATS_A_FRAME = Metric(
     name="NLL",

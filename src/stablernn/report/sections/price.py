@@ -24,9 +24,9 @@ from stablernn.report.names import (
 )
 from stablernn.report.replicates import UNPROVEN, Replicates
 from stablernn.report.section import Block, Section, of_slice
-from stablernn.report.sections.tasks import MEMORYLESS
+from stablernn.report.sections.tasks import MEMORYLESS, TaskCell
 from stablernn.report.slices import Slice, leading, trained_for
-from stablernn.report.statistics import difference, percent
+from stablernn.report.statistics import difference, percent, seeds_required
 from stablernn.report.table import Column, Entry, Table, text
 from stablernn.report.text import rate, signed, span, typeset
 from stablernn.utils.metrics import PERPLEXITY
@@ -102,18 +102,20 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
     analysed = {record.id: result for record, result in certificates}
     options = next(iter(analysed.values()))["options"] if analysed else {"tokens": 0, "split": "valid", "k_max": 0}
     epsilon = f"{options.get('epsilon', 0.01):g}"
+    required = seeds_required(pd.concat([price.cell.runs for price in compared]))
     unstable = {price.name: price.cell for price in compared if price.constraint == "unstable"}
     memoryless = {(price.name, price.limit): price.cell for price in compared if price.constraint in MEMORYLESS}
     metric = data.records[0].metric
     relative = metric is PERPLEXITY
     entries: list[list[Entry]] = []
-    gains: list[float] = []
+    gains: list[tuple[float, bool]] = []
     for price in compared:
-        base = unstable.get(price.name, Replicates()).finished
-        cost = None if price.constraint == "unstable" else difference(base, price.cell.finished)
+        base = unstable.get(price.name, Replicates())
+        cost = None if price.constraint == "unstable" else difference(base.finished, price.cell.finished)
         zero = None if price.constraint in MEMORYLESS else memoryless.get((price.name, price.limit))
         gain = None if zero is None else difference(zero.finished, price.cell.finished)
-        gains += [] if gain is None else [gain]
+        judged = TaskCell(data, price.cell, base, zero or Replicates(), required)
+        gains += [] if gain is None else [(gain, judged.verdict_beside_control.startswith("gain"))]
         finished = list(price.cell.finished.record)
         results = [analysed[run.id] for run in finished if run.id in analysed]
         # k by the analysis of the certificate, or else as the run recorded it.
@@ -129,7 +131,8 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
                 price.cell.proven[0],
                 replace(price.cell.summary, format=f".{metric.places}f"),
                 percent(cost) if relative else cost,
-                *[percent(gain) if relative else gain] * bool(memoryless),
+                judged.verdict or None,
+                *[percent(gain) if relative else gain, judged.verdict_beside_control or None] * bool(memoryless),
                 max(contexts) if contexts and None not in contexts else None,
                 max(gaps, default=None),
             ]
@@ -140,6 +143,8 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
         f"unstable model, over all seeds of each; λ: certified rate of contraction ({UNPROVEN}), and k: the largest of "
         "the seeds",
         _worth(gains, "" if relative else metric.scale_unit) if gains else "",
+        f"verdict: by the rule of decision, of the difference before it (table of tasks; margin {metric.margin:g} "
+        f"{metric.scale_unit})",
         f"k({epsilon}): {metric.items} of context that provably change no log-probability by more than {epsilon} nats",
         f"gap: the largest change measured on {options['tokens']:,} {options['split']} {metric.items}"
         f" (at k = {options['k_max']} where k is larger), nats",
@@ -154,7 +159,11 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
         Column("λ", rate),
         Column("test", ".1f", unit=metric.name),
         Column("± %", signed) if relative else Column("loss", "+.3f", unit=metric.scale_unit),
-        *[Column("W = 0, ± %", signed) if relative else Column("loss, W = 0", "+.3f", unit=metric.scale_unit)]
+        Column("verdict", drop=1),
+        *[
+            Column("W = 0, ± %", signed) if relative else Column("loss, W = 0", "+.3f", unit=metric.scale_unit),
+            Column("verdict to W = 0", drop=2),
+        ]
         * bool(memoryless),
         Column(f"k({epsilon})", ",d", unit=metric.items),
         Column("gap", ".1g", unit="nats"),
@@ -164,14 +173,14 @@ def price_table(data: Slice, certificates: Analyses) -> Table | None:
     return Table(title, columns, entries, [note for note in notes if note], runs=runs_of)
 
 
-def _worth(gains: Sequence[float], unit: str) -> str:
-    """What recurrence adds that a certificate leaves."""
-    ends = min(gains), max(gains)
+def _worth(gains: Sequence[tuple[float, bool]], unit: str) -> str:
+    """What recurrence adds that a certificate leaves: the difference to W = 0, and whether the rule calls it a gain."""
+    ends = min(gain for gain, _ in gains), max(gain for gain, _ in gains)
     written = [f"{gain:+.3f} {unit}" if unit else f"{100 * math.expm1(gain):+.1f} %" for gain in ends]
     return (
         "W = 0: against the model without recurrent matrices under the same limit, over all seeds of "
-        f"each; recurrence lowers the loss in {sum(gain < 0 for gain in gains)} of {counted(len(gains), 'condition')} "
-        f"({span(written)})"
+        f"each ({span(written)}); recurrence is a gain in {sum(sure for _, sure in gains)} of "
+        f"{counted(len(gains), 'condition')}"
     )
 
 

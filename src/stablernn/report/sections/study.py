@@ -60,7 +60,8 @@ def study_table(tasks: Sequence[Slice]) -> Table:
     notes = [
         "test scores, mean over seeds (in brackets: how many, where fewer than the rule of decision asks for)",
         "beside the unstable model: ▲ a gain, ✓ no loss, ▼ a loss, ? undecided (docs/protocol.md); × worse than the "
-        "baseline, a simple model of the last few inputs at most, so that it decides nothing",
+        "baseline, a simple model of the last few inputs at most, so that it decides nothing; … training ended "
+        "while its last quarter still brought more than the margin",
         "stable: ‖W‖₂ ≤ 0.999 (RNN), the study’s condition as stated (LSTM), incremental stability (GRU); W = 0: no "
         "recurrent matrices, the control of every condition; W_o alone, cascade: ours (docs/stability.md), like W = 0 "
         f"at λ = 0.999{_certified(list(unproven))}; as coded: the condition proves nothing",
@@ -87,6 +88,7 @@ def _entry(cell: TaskCell) -> Value:
     mark = " ×" if cell.shortfall else ""
     if comparison and not (cell.shortfall or cell.shortfall_of_base):
         mark = f" {MARKS[comparison.verdict]}"
+    mark = "…" * cell.improving + mark
     return Value(
         cell.replicates.mean.value, runs=cell.replicates.ids, format=_written(cell.metric.places, mark + seeds)
     )

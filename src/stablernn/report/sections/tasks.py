@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from statistics import fmean
 
 import pandas as pd
 
@@ -93,6 +94,21 @@ class TaskCell:
         """That of the unstable model."""
         return shortfall(self.data, self.base.ids)
 
+    @cached_property
+    def late_gain(self) -> float | None:
+        """What the last quarter of training brought on validation, in the mean over seeds, on the natural scale.
+
+        None where validation had stopped improving in each, or it is not known.
+        """
+        gains = [run.gained_late for run in self.replicates.finished.record if run.history]
+        cut = any(run.cut for run in self.replicates.finished.record)
+        return fmean(gain or 0.0 for gain in gains) if cut and gains else None
+
+    @property
+    def improving(self) -> bool:
+        """Whether training was ended while it brought more than the margin."""
+        return (self.late_gain or 0.0) > self.metric.margin
+
     @property
     def verdict(self) -> str:
         """In words; empty for the unstable model, unless that is worse than the baseline."""
@@ -112,6 +128,13 @@ class TaskCell:
             of = "unstable: " if fewest < len(self.replicates.finished) else ""
             return f"too few seeds ({of}{seeds})"
         return comparison.format_verdict(seeds)
+
+    @property
+    def verdict_beside_control(self) -> str:
+        """In words; empty where there is nothing to compare, and of a model worse than the baseline."""
+        fewest = min(len(self.memoryless.finished), len(self.replicates.finished))
+        seeds = format_seeds(fewest, self.required) if fewest < self.required else ""
+        return self.beside_control.format_verdict(seeds) if self.beside_control and not self.shortfall else ""
 
     @property
     def name(self) -> str:
@@ -200,8 +223,6 @@ def _entries(cell: TaskCell, task: str, adjusted: float | None) -> list[Entry]:
     k = f", k = {setting(record, 'truncation.k')}" if cell.approximation != "recurrent" else ""
     peer = published_value(cell.data.data, cell.model, cell.stability)
     loss, beside = cell.comparison, cell.beside_control
-    least = min(len(cell.memoryless.finished), finished)
-    few = format_seeds(least, cell.required)
     return [
         task,
         cell.name,
@@ -209,6 +230,7 @@ def _entries(cell: TaskCell, task: str, adjusted: float | None) -> list[Entry]:
         f"{approximation_name(cell.approximation)}{k}",
         replace(replicates.mean, runs=None, format=f".{metric.places}f"),
         Value(finished, of=cell.required if finished < cell.required else None),
+        cell.late_gain,
         *replicates.proven,
         peer if cell.approximation == "recurrent" else None,
         Value(loss.mean, loss.half()) if loss else None,
@@ -216,7 +238,7 @@ def _entries(cell: TaskCell, task: str, adjusted: float | None) -> list[Entry]:
         adjusted,
         _rate(cell.memoryless) if beside else None,
         Value(beside.mean, beside.half()) if beside else None,
-        beside.format_verdict(few if least < cell.required else "") if beside else None,
+        cell.verdict_beside_control or None,
     ]
 
 
@@ -233,7 +255,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
             runs.append((*cell.base.ids, *cell.replicates.ids))
         for name, value in data.baselines.items():
             score = Value(value, format=f".{metric.places}f")
-            entries.append([task, name, None, "baseline", score, *[None] * 10])
+            entries.append([task, name, None, "baseline", score, *[None] * 11])
             runs.append(())
     margins = ", ".join(
         f"{TITLES.get(name, name)}: {metric.title}, margin {metric.margin:g}" for name, metric in metrics.items()
@@ -247,6 +269,9 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         "the largest); whether a gain is owed to the recurrent matrices, the table without them tells (recurrence); –: "
         "no such model was trained the same way",
         "seeds: of as many as the rule of decision asks for, where there are fewer",
+        "late gain: where the number of epochs ended training before validation stopped improving, what its last "
+        "quarter brought on validation, in the unit of the loss; where that is more than the margin, more training "
+        "might change the verdict",
         f"λ: certified rate of contraction ({UNPROVEN}); k({EPSILON}): inputs that provably determine every "
         f"log-probability to {EPSILON} nats; both the largest of the seeds",
         *on_each_side(record for data in tasks for record in data.records),
@@ -261,6 +286,7 @@ def tasks_table(tasks: Iterable[Slice]) -> Table:
         *(text("task"), text("model"), text("constraint"), text("approximation", drop=3)),
         Column("test", ".2f"),
         Column("seeds"),
+        Column("late gain", ".3f", drop=3),
         Column("λ", rate, drop=2),
         Column(f"k({EPSILON})", ",d", unit="inputs"),
         Column("published", "g", drop=1),
