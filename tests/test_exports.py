@@ -7,8 +7,10 @@ import math
 import re
 from xml.etree import ElementTree
 
+import altair as alt
 import numpy as np
 import pytest
+from jsonschema import ValidationError
 from PIL import Image
 from scipy import stats
 from test_report import certified, curve, only_section, plain_table, record, swept
@@ -104,6 +106,16 @@ def test_page_and_print_draw_the_same_curves():
     assert {layer["mark"]["text"] for layer in layers if layer["mark"]["type"] == "text"} == {
         curve.label for curve in figure.curves
     }
+
+
+def test_what_is_drawn_fits_the_schema_of_the_renderer():
+    figure = truncation_curves(some_runs())
+    assert figure is not None
+    specification = printed(figure)
+    assert alt.Chart.from_dict(specification, validate=True).to_dict(validate=True)
+    specification["concat"][0]["layer"][0]["mark"] = "no mark"
+    with pytest.raises(ValidationError):
+        alt.Chart.from_dict(specification, validate=True)
 
 
 def test_the_page_leaves_out_points_that_a_line_passes_anyway_and_no_peak_between_them():

@@ -14,7 +14,8 @@ from test_report import record
 
 from stablernn.records.record import BLOCKS_FILE, RECORD_FILE, read_record
 from stablernn.report import statistics as module
-from stablernn.report.evidence import gather
+from stablernn.report.contents import CLAIMS
+from stablernn.report.evidence import Evidence, gather
 from stablernn.report.frame import frame
 from stablernn.report.load import load_records
 from stablernn.report.sections.longer import longer_table
@@ -252,6 +253,10 @@ def test_a_model_that_was_still_improving_says_so(valid, patience, late, sign):
     assert [line[table.heads.index("late gain")] for line in table.lines if line[1] == "LSTM"] == [late]
     shown = study_table([section(made)])
     assert [line[shown.heads.index("unstable")] for line in shown.lines] == [f"8.41{sign} (3)"]
+    constraint = {"stability": {"name": "stable", "constraint": {}}}
+    stable = [replace(entry, config=entry.config | constraint, id=f"{entry.id}-stable") for entry in made]
+    (said,) = CLAIMS[0].judge(Evidence([], [], [], [], {}, {}, tasks=[section([*made, *stable])]))
+    assert ("its last quarter of training still brought 0.300 nats" in said.verdict) == bool(sign)
 
 
 def test_trials_of_a_search_are_in_no_table():

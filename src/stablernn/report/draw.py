@@ -7,13 +7,14 @@ lacks most raised and lowered signs; they are set as a compositor would set them
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 from PIL import Image
 
 from stablernn.report.compact import compact
@@ -139,7 +140,7 @@ def _panel(figure: Figure, panel: Panel, size: tuple[int, int]) -> alt.LayerChar
     def by_curve(values: Sequence[Any]) -> dict[str, Any]:
         return {"scale": alt.Scale(domain=[curve.label for curve in curves], range=list(values)), "legend": None}
 
-    base = alt.Chart(alt.Data(values=panel.points)).encode(
+    base = alt.Chart(alt.NamedData(_points_of(figure, panel))).encode(
         x=alt.X("x:Q", **scaled(panel.x, figure.xs(panel))),
         y=alt.Y("y:Q", **scaled(panel.y, figure.ys)),
         color=alt.Color("curve:N", **by_curve(colours)),
@@ -162,6 +163,11 @@ def _panel(figure: Figure, panel: Panel, size: tuple[int, int]) -> alt.LayerChar
         text = {"text": _marked(name), "color": shade, "fontSize": 10, "align": "left", "baseline": "middle"}
         layers.append(alt.Chart(alt.Data(values=[{}])).mark_text(x=width + 5, y=place, **text))
     return alt.LayerChart(layer=layers, width=width, height=height, title=_marked(panel.title))
+
+
+def _points_of(figure: Figure, panel: Panel) -> str:
+    """The name of a panel's points: a chart that has its data by name is copied without them, layer by layer."""
+    return f"panel {next(at for at, other in enumerate(figure.panels) if other is panel)}"
 
 
 def _labels(figure: Figure, panel: Panel, height: int) -> list[tuple[str, str, float]]:
@@ -219,24 +225,30 @@ def rendered(specification: dict[str, Any]) -> str:
     return _off_line_signs(vl_convert.vegalite_to_svg(specification))
 
 
+@debug_mode(False)  # the check of every part against the schema takes half of the time; a test makes it once
 def printed(figure: Figure) -> dict[str, Any]:
     """The specification of all panels, under the title."""
     where: dict[str, Any] = {"subtitle": _marked(figure.where.replace("`", ""))} if figure.where else {}
     title = alt.TitleParams(_marked(figure.title), fontWeight="bold", subtitleColor="#666666", offset=10, **where)
     charts = (_panel(figure, panel, _SIZE) for panel in figure.panels)
     chart = alt.concat(*charts, columns=_COLUMNS, spacing=16, title=title)
-    return styled(chart.resolve_scale(color="independent", strokeDash="independent", fill="independent"))
+    chart = chart.resolve_scale(color="independent", strokeDash="independent", fill="independent")
+    return styled(chart, {_points_of(figure, panel): panel.points for panel in figure.panels})
 
 
-def styled(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """A chart in the style of all figures, as a specification."""
-    return _visible(chart.configure(**_CONFIG).to_dict())
+def styled(chart: alt.TopLevelMixin, points: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> dict[str, Any]:
+    """A chart in the style of all figures, as a specification; ``points``: its data by name, where it has them so."""
+    made = chart.configure(**_CONFIG).to_dict(validate=False)
+    return _visible(made | {"datasets": made.get("datasets", {}) | (points or {})})
 
 
+@debug_mode(False)  # the check of every part against the schema takes half of the time; a test makes it once
 def drawings(figure: Figure, name: str) -> list[str]:
     """A drawing for each panel, for the page: in the colours of its style sheet; ``name``: of what they define."""
-    charts = [_panel(figure, panel, _PAGE_SIZE).configure(**_CONFIG) for panel in figure.panels]
-    made = [compact(_off_line_signs(vl_convert.vegalite_to_svg(_visible(chart.to_dict())))) for chart in charts]
+    made = [
+        compact(rendered(styled(_panel(figure, panel, _PAGE_SIZE), {_points_of(figure, panel): panel.points})))
+        for panel in figure.panels
+    ]
     return [re.sub(r"\bclip(\d+)\b", rf"{name}-{n}-\1", svg) for n, svg in enumerate(made)]
 
 

@@ -66,6 +66,8 @@ def _cost(cell: TaskCell) -> Finding:
     comparison = cell.comparison
     outcome = OUTCOMES[comparison.verdict] if comparison else Outcome.UNDECIDED
     words = [comparison.words if comparison else f"undecided, {cell.verdict}"]
+    if cell.improving:
+        words.append(f"its last quarter of training still brought {cell.late_gain:.3f} {cell.metric.scale_unit}")
     for kind, replicates in (("unstable", base), ("stable", stable)):
         if replicates.diverged:
             words.append(f"{replicates.diverged} of {counted(len(replicates.runs), f'{kind} run')} diverged")
