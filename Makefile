@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-test: $(READY)  ## the tests (under 5 minutes; long: .venv/bin/pytest -m slow)
+test: $(READY)  ## the tests (5 to 15 minutes; long: .venv/bin/pytest -m slow)
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 check: $(READY)  ## ruff, its formatter, pyright

@@ -109,5 +109,5 @@ def test_impossible_shapes_are_refused():
         embedded(types=4)
     with pytest.raises(ConfigurationError, match=r"dataset\.persistence"):
         embedded(persistence=1.0)
-    with pytest.raises(ConfigurationError, match=r"truncation\.k=0"):
+    with pytest.raises(ConfigurationError, match=r"^k=0: a context"):
         embedded().model().log_probabilities(Split(np.zeros(3, dtype=np.int32)), 0)

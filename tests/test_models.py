@@ -200,7 +200,7 @@ def test_a_word_more_than_k_steps_back_changes_nothing():
 
 
 def test_a_feedforward_model_without_context_is_refused():
-    with pytest.raises(ConfigurationError, match=r"truncation\.k=0"):
+    with pytest.raises(ConfigurationError, match=r"^k=0: a feed-forward model"):
         FeedForward([RNNCell(2, 2)], k=0)
 
 

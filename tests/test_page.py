@@ -336,6 +336,8 @@ def test_the_first_screen_holds_question_answer_table_and_figure(browser, size):
     heads = "return [...document.querySelectorAll('#study th')].map(th => [th.textContent, "
     heads = dict(browser.execute_script(f"{heads}th.getBoundingClientRect().right])"))
     assert max(heads["unstable"], heads["stable"]) <= size["width"], "what is compared is on the screen"
+    hidden = "const table = document.querySelector('#study .scroll'); return table.scrollWidth - table.clientWidth"
+    assert size["mobile"] or browser.execute_script(hidden) <= 0, "a desk has room for all columns"
     boxes = browser.execute_script(
         "return [...document.querySelectorAll('.claim > summary .label')].map(label => label.getBoundingClientRect())"
         ".map(box => [box.left, box.top, box.right, box.bottom])"

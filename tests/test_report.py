@@ -342,9 +342,10 @@ def test_the_price_of_stability_is_told_against_the_unstable_model():
     cells = {line[1]: line[2:] for line in shown.lines}
     assert len(shown.lines) == 4
     assert cells["unstable"][1:4] == ["no", "100.0", "–"]
-    assert cells["as stated"] == ["–", "0.700", "103.0", "+3.0", "20", "2e-05"]
-    assert cells["2-norm"] == ["0.99", "0.988", "101.0", "+1.0", "1,000", "2e-05"]
-    assert cells["as coded"] == ["–", "no", "99.0", "-1.0", "–", "–"]
+    few = "too few seeds (1 of 10 seeds)"
+    assert cells["as stated"] == ["–", "0.700", "103.0", "+3.0", few, "20", "2e-05"]
+    assert cells["2-norm"] == ["0.99", "0.988", "101.0", "+1.0", few, "1,000", "2e-05"]
+    assert cells["as coded"] == ["–", "no", "99.0", "-1.0", few, "–", "–"]
     assert price_table(only_section([found[0][0], found[1][0]]), found) is None
 
 

@@ -18,7 +18,7 @@ def longer_table(data: Slice, tasks: list[Slice]) -> Table:
         data: the longer runs of a task.
         tasks: of the study's table.
     """
-    usual = {_kind(cell): cell for of in tasks if of.text == data.text for cell in task_cells(of)}
+    usual = {_kind(cell): cell for of in tasks if of.name == data.name for cell in task_cells(of)}
     cells = task_cells(data)
     metric = data.metric
     entries: list[list[Entry]] = []

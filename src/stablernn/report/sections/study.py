@@ -85,10 +85,9 @@ def _entry(cell: TaskCell) -> Value:
     finished = len(cell.replicates.finished)
     seeds = f" ({finished})" if finished < cell.required else ""
     comparison = cell.comparison
-    mark = " ×" if cell.shortfall else ""
+    mark = " ×" if cell.shortfall else "…" * cell.improving
     if comparison and not (cell.shortfall or cell.shortfall_of_base):
-        mark = f" {MARKS[comparison.verdict]}"
-    mark = "…" * cell.improving + mark
+        mark += f" {MARKS[comparison.verdict]}"
     return Value(
         cell.replicates.mean.value, runs=cell.replicates.ids, format=_written(cell.metric.places, mark + seeds)
     )

@@ -100,9 +100,9 @@ class TaskCell:
 
         None where validation had stopped improving in each, or it is not known.
         """
-        gains = [run.gained_late for run in self.replicates.finished.record if run.history]
-        cut = any(run.cut for run in self.replicates.finished.record)
-        return fmean(gain or 0.0 for gain in gains) if cut and gains else None
+        runs = list(self.replicates.finished.record)
+        gains = [run.gained_late for run in runs if run.gained_late is not None]
+        return fmean(gains) if gains and any(run.cut for run in runs) else None
 
     @property
     def improving(self) -> bool:
