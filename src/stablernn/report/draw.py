@@ -57,6 +57,7 @@ _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ᵏ", "₀₁₂₃�
 _ON_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789−+()k0123456789r")
 # Two letters of no width begin what is off the line: the renderer measures the rest as it stands.
 _UP, _DOWN, _END = "\u200c\u200c", "\u200c\u200d", "\u200d\u200d"
+_UNCHECKED = debug_mode(False)  # a check of every part against the schema takes half of the time; a test makes it once
 
 
 # ---- axes
@@ -225,7 +226,7 @@ def rendered(specification: dict[str, Any]) -> str:
     return _off_line_signs(vl_convert.vegalite_to_svg(specification))
 
 
-@debug_mode(False)  # the check of every part against the schema takes half of the time; a test makes it once
+@_UNCHECKED
 def printed(figure: Figure) -> dict[str, Any]:
     """The specification of all panels, under the title."""
     where: dict[str, Any] = {"subtitle": _marked(figure.where.replace("`", ""))} if figure.where else {}
@@ -242,7 +243,7 @@ def styled(chart: alt.TopLevelMixin, points: Mapping[str, Sequence[dict[str, Any
     return _visible(made | {"datasets": made.get("datasets", {}) | (points or {})})
 
 
-@debug_mode(False)  # the check of every part against the schema takes half of the time; a test makes it once
+@_UNCHECKED
 def drawings(figure: Figure, name: str) -> list[str]:
     """A drawing for each panel, for the page: in the colours of its style sheet; ``name``: of what they define."""
     made = [

@@ -73,7 +73,7 @@ class Evidence:
     def analyses(self, name: str) -> Analyses:
         """Every run that an analysis was made of, with its result."""
         if name not in self._analyses:
-            of_tables = [(record, path) for record, path in self.runs if not record.experiment.startswith(LONGER)]
+            of_tables = [(record, path) for record, path in self.runs if not _is_longer(record)]
             self._analyses[name] = analyses_of(of_tables, name)
         return self._analyses[name]
 
@@ -118,13 +118,17 @@ def gather(source: Path, results: Path) -> Evidence:
         list(slices(records_of(mapped))),
         measured("mechanisms"),
         measured("peers"),
-        list(slices(record for record, _ in runs if record.experiment.startswith(LONGER))),
+        list(slices(record for record, _ in runs if _is_longer(record))),
     )
 
 
 def _is_apart(record: Record, path: Path) -> bool:
     """Whether a run stands in the chapter of its own question alone, and not in the tables of the study."""
-    return _of_atlas(record, path) or record.experiment == EXPOSURE or record.experiment.startswith(LONGER)
+    return _of_atlas(record, path) or record.experiment == EXPOSURE or _is_longer(record)
+
+
+def _is_longer(record: Record) -> bool:
+    return record.experiment.startswith(LONGER)
 
 
 def _of_atlas(record: Record, path: Path) -> bool:
